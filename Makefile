@@ -1,0 +1,81 @@
+# Two commands are enough for a newcomer: `make up` and `make test`. Both install what they need and are quick the
+# second time. Everything lives in .venv; nothing is installed outside it, except Chromium for the browser tests.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime-installed
+DEV := $(VENV)/.dev-installed
+# Arguments for `ansambl up`, for example: make up ARGS="--port 9000"
+ARGS ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: up test check lint format types contracts docs docs-check locales lock bench setup browser clean help
+
+help: ## What each target does
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Ansambl needs Python 3.11 or newer; '$(PYTHON)' is older. Try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "Python's venv module is missing (on Debian and Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+
+$(RUNTIME): requirements/runtime.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/runtime.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV): requirements/dev.txt $(RUNTIME)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+up: $(RUNTIME) ## Set everything up and start Ansambl on the embedded model (Ctrl-C stops it)
+	@exec $(BIN)/ansambl up $(ARGS)
+
+setup: $(DEV) ## The development environment, without running anything
+
+browser: $(DEV) ## Chromium for the browser tests: Debian's when root on Debian, else Playwright's
+	@$(BIN)/python tools/ensure_browser.py
+
+test: $(DEV) browser ## Set everything up and run all tests
+	$(BIN)/python -m pytest
+
+check: lint types contracts docs-check browser ## Lint, types, import contracts, docs, tests
+	$(BIN)/python -m pytest -m "not quality"
+
+lint: $(DEV)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: $(DEV) ## Format and mend what can be mended by itself
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: $(DEV)
+	$(BIN)/mypy
+
+contracts: $(DEV)
+	$(BIN)/lint-imports
+
+docs: $(DEV) ## Write the reference pages anew from the code
+	$(BIN)/python tools/generate_reference.py
+
+docs-check: $(DEV)
+	$(BIN)/python tools/generate_reference.py --check
+
+locales: $(DEV) ## Collect sentences for translation and compile the catalogs
+	$(BIN)/python tools/locales.py
+
+bench: $(DEV) ## Every figure that the README quotes, beside its reference
+	$(BIN)/python benchmarks/role_switch.py
+	$(BIN)/python benchmarks/gateway_overhead.py
+
+lock: ## Resolve the dependencies anew (needs uv)
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q \
+	  pyproject.toml --group build -o requirements/runtime.txt
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q \
+	  pyproject.toml --extra testing --group dev -c requirements/runtime.txt -o requirements/dev.txt
+
+clean: ## Remove the environment and caches (never your data)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis test-output

@@ -1,0 +1,372 @@
+"""OpenAI's chat completions: requests, answers, streams and errors as bytes and records.
+
+A request is decoded one level deep: what nobody here needs stays the bytes that the client sent, so unknown fields
+survive and a long conversation is not built as objects unless a role has to place its note.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from ansambl.domain.errors import AnsamblError, RequestError
+from ansambl.domain.text import text
+
+Message = dict[str, Any]
+"""One message as the client wrote it."""
+
+DONE_EVENT = b"data: [DONE]\n\n"
+"""What ends a stream."""
+
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encoder = msgspec.json.Encoder()
+
+
+@dataclass(slots=True)
+class ChatRequest:
+    """A chat completion request, decoded one level deep. `fields` maps each field to its undecoded bytes."""
+
+    fields: dict[str, msgspec.Raw]
+
+    @property
+    def model(self) -> str:
+        """The requested name.
+
+        Raises:
+            RequestError: it is missing or not a string.
+        """
+        name = self.value("model")
+        if not isinstance(name, str) or not name:
+            raise RequestError(
+                text("The field 'model' is missing; GET /v1/models lists the names."),
+                param="model",
+                code="missing_model",
+            )
+        return name
+
+    @property
+    def stream(self) -> bool:
+        """Whether the client asked for a stream."""
+        return self.value("stream") is True
+
+    @property
+    def includes_usage(self) -> bool:
+        """Whether the client asked for the usage at the end of the stream."""
+        options = self.value("stream_options")
+        return isinstance(options, dict) and options.get("include_usage") is True
+
+    def value(self, name: str) -> Any:
+        """Decode one field; None when it is absent."""
+        raw = self.fields.get(name)
+        return None if raw is None else msgspec.json.decode(raw)
+
+    def messages(self) -> list[Message]:
+        """Decode the messages.
+
+        Raises:
+            RequestError: they are not a list of objects with a role each, or there is none.
+        """
+        found = self.value("messages")
+        if not isinstance(found, list) or not found:
+            raise RequestError(text("The field 'messages' must be a list with at least one message."), param="messages")
+        for index, one in enumerate(found):
+            if not isinstance(one, dict) or not isinstance(one.get("role"), str):
+                raise RequestError(
+                    text("Message {number} is not an object with a 'role'.", number=index + 1),
+                    param=f"messages[{index}]",
+                )
+            content = one.get("content")
+            if content is not None and not isinstance(content, (str, list)):
+                raise RequestError(
+                    text("The content of message {number} is neither text nor a list of parts.", number=index + 1),
+                    param=f"messages[{index}].content",
+                )
+        return found
+
+    def changed(self, changes: Mapping[str, Any]) -> ChatRequest:
+        """A copy with some fields replaced; a change to None removes the field."""
+        fields = dict(self.fields)
+        for name, value in changes.items():
+            if value is None:
+                fields.pop(name, None)
+            else:
+                fields[name] = msgspec.Raw(_encoder.encode(value))
+        return ChatRequest(fields)
+
+    def encode(self) -> bytes:
+        """The request as a body; untouched fields keep the client's bytes."""
+        return _encoder.encode(self.fields)
+
+
+def parse_request(body: bytes) -> ChatRequest:
+    """Read a request's body.
+
+    Raises:
+        RequestError: it is not JSON, or not an object.
+    """
+    try:
+        return ChatRequest(_decode_fields(body))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RequestError(
+            text("The body is not a JSON object: {reason}.", reason=str(error).rstrip(".")), code="invalid_json"
+        ) from error
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens of an answer. `cached_tokens` is None where the engine does not report them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int | None = None
+
+    def __add__(self, other: Usage) -> Usage:
+        cached = [one.cached_tokens for one in (self, other) if one.cached_tokens is not None]
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            sum(cached) if cached else None,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The `usage` object of an answer."""
+        found: dict[str, Any] = {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+        }
+        if self.cached_tokens is not None:
+            found["prompt_tokens_details"] = {"cached_tokens": self.cached_tokens}
+        return found
+
+
+def read_usage(found: Any) -> Usage | None:
+    """Read a `usage` object; None when there is none."""
+    if not isinstance(found, dict):
+        return None
+    details = found.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    return Usage(
+        int(found.get("prompt_tokens") or 0),
+        int(found.get("completion_tokens") or 0),
+        cached if isinstance(cached, int) else None,
+    )
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a model said, gathered from a whole answer or from a stream."""
+
+    content: str = ""
+    reasoning: str = ""
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    error: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What one event of a stream added."""
+
+    content: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    error: dict[str, Any] | None = None
+
+
+def read_answer(body: bytes) -> Answer:
+    """Read a whole (not streamed) answer; what is not an answer gives an empty one."""
+    try:
+        found = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return Answer()
+    if not isinstance(found, dict):
+        return Answer()
+    answer = Answer(usage=read_usage(found.get("usage")), error=_error_of(found))
+    choices = found.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    message = choice.get("message")
+    if isinstance(message, dict):
+        answer.content = _string(message.get("content"))
+        answer.reasoning = _reasoning(message)
+        answer.tool_calls = _objects(message.get("tool_calls"))
+    answer.finish_reason = choice.get("finish_reason")
+    return answer
+
+
+def read_event(data: bytes) -> Delta | None:
+    """Read the data of one stream event; None for ``[DONE]`` and for what is not ours to understand."""
+    try:
+        found = msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        return None
+    if not isinstance(found, dict):
+        return None
+    choices = found.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    delta = choice.get("delta")
+    delta = delta if isinstance(delta, dict) else {}
+    return Delta(
+        content=_string(delta.get("content")),
+        reasoning=_reasoning(delta),
+        tool_calls=tuple(_objects(delta.get("tool_calls"))),
+        finish_reason=choice.get("finish_reason"),
+        usage=read_usage(found.get("usage")),
+        error=_error_of(found),
+    )
+
+
+def read_stream(stream: bytes) -> Answer:
+    """Gather the answer from the bytes of a whole stream."""
+    answer = Answer()
+    calls: dict[int, dict[str, Any]] = {}
+    for data in stream_data(stream.split(b"\n")):
+        delta = read_event(data)
+        if delta is None:
+            continue
+        answer.content += delta.content
+        answer.reasoning += delta.reasoning
+        answer.finish_reason = delta.finish_reason or answer.finish_reason
+        answer.usage = delta.usage or answer.usage
+        answer.error = delta.error or answer.error
+        for part in delta.tool_calls:
+            _merge_call(calls, part)
+    answer.tool_calls = [calls[index] for index in sorted(calls)]
+    return answer
+
+
+def stream_data(lines: Iterable[bytes]) -> Iterable[bytes]:
+    """The data of each event among the lines of a stream, without ``[DONE]``."""
+    for line in lines:
+        if line.startswith(b"data:"):
+            data = line[5:].strip()
+            if data and data != b"[DONE]":
+                yield data
+
+
+def _merge_call(calls: dict[int, dict[str, Any]], part: dict[str, Any]) -> None:
+    index = part.get("index")
+    call = calls.setdefault(
+        index if isinstance(index, int) else len(calls), {"id": None, "type": "function", "function": {}}
+    )
+    call["id"] = part.get("id") or call["id"]
+    function = part.get("function")
+    if isinstance(function, dict):
+        known = call["function"]
+        known["name"] = known.get("name", "") + _string(function.get("name"))
+        known["arguments"] = known.get("arguments", "") + _string(function.get("arguments"))
+
+
+def _string(found: Any) -> str:
+    return found if isinstance(found, str) else ""
+
+
+def _objects(found: Any) -> list[dict[str, Any]]:
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _reasoning(found: Mapping[str, Any]) -> str:
+    # vLLM says `reasoning`, llama.cpp and DeepSeek `reasoning_content`.
+    return _string(found.get("reasoning_content")) or _string(found.get("reasoning"))
+
+
+def _error_of(found: Mapping[str, Any]) -> dict[str, Any] | None:
+    error = found.get("error")
+    if error is None:
+        return None
+    return error if isinstance(error, dict) else {"message": str(error)}
+
+
+# --- writing -------------------------------------------------------------------------------------------------------
+
+
+def event(payload: Mapping[str, Any]) -> bytes:
+    """One server-sent event."""
+    return b"data: " + _encoder.encode(payload) + b"\n\n"
+
+
+def chunk(
+    *, identifier: str, created: int, model: str, delta: Mapping[str, Any], finish_reason: str | None = None
+) -> dict[str, Any]:
+    """One chunk of a streamed answer."""
+    return {
+        "id": identifier,
+        "object": "chat.completion.chunk",
+        "created": created,
+        "model": model,
+        "choices": [{"index": 0, "delta": dict(delta), "finish_reason": finish_reason}],
+    }
+
+
+def usage_chunk(*, identifier: str, created: int, model: str, usage: Usage) -> dict[str, Any]:
+    """The last chunk of a stream whose client asked for the usage."""
+    return {
+        "id": identifier,
+        "object": "chat.completion.chunk",
+        "created": created,
+        "model": model,
+        "choices": [],
+        "usage": usage.as_json(),
+    }
+
+
+def completion(*, identifier: str, created: int, model: str, answer: Answer) -> dict[str, Any]:
+    """A whole answer."""
+    message: dict[str, Any] = {"role": "assistant", "content": answer.content}
+    if answer.reasoning:
+        message["reasoning_content"] = answer.reasoning
+    if answer.tool_calls:
+        message["tool_calls"] = answer.tool_calls
+    return {
+        "id": identifier,
+        "object": "chat.completion",
+        "created": created,
+        "model": model,
+        "choices": [{"index": 0, "message": message, "finish_reason": answer.finish_reason or "stop"}],
+        "usage": (answer.usage or Usage()).as_json(),
+    }
+
+
+def error_object(error: AnsamblError, sentence: str) -> dict[str, Any]:
+    """An error in OpenAI's shape; `sentence` is the error's message in the reader's language."""
+    return {"error": {"message": sentence, "type": error.type, "param": error.param, "code": error.code}}
+
+
+def engine_error_object(status: int, body: bytes) -> dict[str, Any]:
+    """An engine's own error answer, brought into OpenAI's shape without losing its words.
+
+    An engine that was given more than its context is said with OpenAI's code, which clients look for
+    (llama.cpp writes ``exceed_context_size_error``, vLLM only the sentence).
+    """
+    try:
+        found = json.loads(body)
+    except ValueError:
+        found = None
+    error = found.get("error") if isinstance(found, dict) else None
+    if isinstance(error, str):
+        error = {"message": error}
+    if not isinstance(error, dict):
+        message = found.get("message") if isinstance(found, dict) else None
+        if not isinstance(message, str):
+            message = body[:500].decode("utf-8", "replace").strip() or f"The engine answered {status}."
+        error = {"message": message}
+    shaped = dict(error)
+    message = str(error.get("message") or f"The engine answered {status}.")
+    kind, code = error.get("type"), error.get("code")
+    too_long = kind == "exceed_context_size_error" or "maximum context length" in message
+    shaped["message"] = message
+    shaped["type"] = "invalid_request_error" if too_long else kind if isinstance(kind, str) else _type_of(status)
+    shaped["code"] = "context_length_exceeded" if too_long else code if isinstance(code, str) else None
+    shaped.setdefault("param", "messages" if too_long else None)
+    return {"error": shaped}
+
+
+def _type_of(status: int) -> str:
+    return "invalid_request_error" if 400 <= status < 500 else "engine_error"

@@ -1,0 +1,95 @@
+"""Running engines as records: states, snapshots for people, handles that survive a restart of ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ansambl.domain.text import Text
+from ansambl.domain.units import Bytes
+
+
+class InstanceState(StrEnum):
+    """Where an instance stands. For showing only: nobody decides on a snapshot of it."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    READY = "ready"
+    RESTARTING = "restarting"
+    STOPPING = "stopping"
+    FAILED = "failed"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """A process that cannot be mistaken for a later one with the same id: `started` is the kernel's start time."""
+
+    pid: int
+    started: float
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a ready instance answers.
+
+    `base_url` ends with ``/v1`` or the like, without a final slash. `name` replaces the request's ``model`` there;
+    None leaves it as the client wrote it. `slots` is how many requests it works on at once, None when unknown.
+    """
+
+    base_url: str
+    key: str | None = field(default=None, repr=False)
+    name: str | None = None
+    slots: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceHandle:
+    """What a restarted Ansambl needs to adopt an engine that is still running. Stored; `version` guards its shape.
+
+    `secret` is the engine's API key of that run: a process that answers to it is really ours.
+    """
+
+    VERSION = 1
+
+    model: str
+    engine: str
+    process: ProcessIdentity
+    port: int
+    secret: str = field(repr=False)
+    digest: str
+    log_path: str
+    version: int = VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceEvent:
+    """Something that happened to an instance. `time` is seconds since the epoch."""
+
+    time: float
+    model: str
+    kind: str
+    message: Text
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceStatus:
+    """A snapshot of an instance for people."""
+
+    model: str
+    engine: str
+    state: InstanceState
+    address: str | None = None
+    pid: int | None = None
+    attached: bool = False
+    adopted: bool = False
+    context: int | None = None
+    parallel: int | None = None
+    running: int = 0
+    waiting: int = 0
+    restarts: int = 0
+    started: float | None = None
+    load_seconds: float | None = None
+    memory: Bytes | None = None
+    message: Text | None = None
+    server: str | None = None

@@ -1,0 +1,47 @@
+"""Facts about checkpoints: the concrete files of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ansambl.domain.units import Bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One concrete set of files of a model, present on this machine.
+
+    `identity` tells two checkpoints apart (a hash, or path with size and modification time); saved state is keyed
+    by it. `context` is the longest sequence in tokens that the model was trained for, None when unknown.
+    """
+
+    reference: str
+    path: str
+    format: str
+    size: Bytes
+    identity: str
+    quantization: str | None = None
+    context: int | None = None
+    languages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedModel:
+    """The small real model that comes from the package index, as ``data/embedded.toml`` describes it."""
+
+    name: str
+    title: str
+    package: str
+    package_version: str
+    member: str
+    size: Bytes
+    sha256: str
+    download_size: Bytes
+    licence: str
+    source: str
+    format: str
+    quantization: str
+    parameters: int
+    context: int
+    languages: tuple[str, ...]
+    output_limit: int

@@ -1,0 +1,1 @@
+"""Tools without product words: paths, logging, processes, SQLite, clocks, registries, languages."""

@@ -1,0 +1,79 @@
+"""The language of messages: gettext catalogs that lie in the package, chosen by `--lang`, else by the locale."""
+
+from __future__ import annotations
+
+import gettext
+import os
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+
+LANGUAGES = ("en", "ru")
+"""The languages that messages exist in; English is the source."""
+
+_FOLDER = Path(__file__).resolve().parent.parent / "locales"
+_VARIABLES = ("ANSAMBL_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
+
+
+@cache
+def translator(language: str) -> Callable[[str], str]:
+    """The function that turns an English template into `language`; what is not translated stays English."""
+    if language == "en":
+        return str
+    return gettext.translation("ansambl", localedir=_FOLDER, languages=[language], fallback=True).gettext
+
+
+def language_of_environment() -> str:
+    """The language that the environment's locale asks for, English when it is none of ours."""
+    for variable in _VARIABLES:
+        value = os.environ.get(variable)
+        if value:
+            return supported(value) or "en"
+    return "en"
+
+
+def supported(tag: str) -> str | None:
+    """Map ``ru_RU.UTF-8``, ``ru-RU`` or ``ru`` to one of `LANGUAGES`."""
+    short = tag.replace("-", "_").split("_")[0].split(".")[0].lower()
+    return short if short in LANGUAGES else None
+
+
+def language_of_header(accept_language: str | None) -> str:
+    """The best language for a browser's ``Accept-Language`` header."""
+    wanted: list[tuple[float, str]] = []
+    for part in (accept_language or "").split(","):
+        tag, _, quality = part.strip().partition(";q=")
+        language = supported(tag)
+        if language:
+            try:
+                wanted.append((-float(quality or 1), language))
+            except ValueError:
+                continue
+    return min(wanted, key=lambda one: one[0])[1] if wanted else "en"
+
+
+class Speaker:
+    """The language that this process speaks: set once at the start, used by every face."""
+
+    def __init__(self) -> None:
+        self.language = language_of_environment()
+
+    def __call__(self, template: str) -> str:
+        """Translate a template into the process's language."""
+        return translator(self.language)(template)
+
+
+speak = Speaker()
+"""The process's translator; ``speak.language`` is set by ``--lang``."""
+
+
+def choose_language(arguments: Iterable[str]) -> None:
+    """Set the process's language from ``--lang`` among the command line's `arguments`, before help texts are made."""
+    words = list(arguments)
+    for index, word in enumerate(words):
+        value = word.partition("=")[2] if word.startswith("--lang=") else ""
+        if word == "--lang" and index + 1 < len(words):
+            value = words[index + 1]
+        language = supported(value) if value else None
+        if language:
+            speak.language = language

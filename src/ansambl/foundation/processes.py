@@ -1,0 +1,128 @@
+"""Processes of this machine: starting one in a session of its own, knowing it again, waiting for it, ending it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+START_TOLERANCE = 0.05
+"""psutil rounds a start time to clock ticks of 10 ms; a process id cannot come round again within this time."""
+
+
+def start_time(pid: int) -> float | None:
+    """When process `pid` started, in seconds since the epoch; None when there is none, or only a zombie is left."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return None
+
+
+def is_same_process(pid: int, started: float) -> bool:
+    """Whether `pid` is still the process that started at `started`."""
+    now = start_time(pid)
+    return now is not None and abs(now - started) <= START_TOLERANCE
+
+
+def spawn(argv: Sequence[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """Start a program in its own session, its output appended to `log`.
+
+    A file and not a pipe, because the program must outlive us: writing to a pipe without a reader would end it.
+
+    Raises:
+        OSError: the program does not exist or cannot be executed.
+    """
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        return subprocess.Popen(
+            list(argv), stdin=subprocess.DEVNULL, stdout=descriptor, stderr=subprocess.STDOUT,
+            env=dict(environment), start_new_session=True, close_fds=True,
+        )  # fmt: skip
+    finally:
+        os.close(descriptor)
+
+
+async def wait_for_end(pid: int, started: float, *, poll: float = 0.2) -> None:
+    """Return when the process `pid` of that start time has ended; it need not be our child."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        # No pidfd on this system, or the process is gone already.
+        while is_same_process(pid, started):  # noqa: ASYNC110 - no event tells of a foreign process's end
+            await asyncio.sleep(poll)
+        return
+    try:
+        if not is_same_process(pid, started):
+            return
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+
+        def on_end() -> None:
+            if not ended.done():
+                ended.set_result(None)
+
+        loop.add_reader(descriptor, on_end)
+        try:
+            await ended
+        finally:
+            loop.remove_reader(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """Send a signal to the whole process group that `pid` leads; silent when it is gone."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+async def end_group(pid: int, started: float, *, patience: float = 10.0) -> None:
+    """End a process that we started (it leads its own group): politely first, for good after `patience` seconds."""
+    if not is_same_process(pid, started):
+        return
+    signal_group(pid, signal.SIGTERM)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(wait_for_end(pid, started), patience)
+    # Also when the leader ended politely: whatever else is left of its group must not outlive it.
+    signal_group(pid, signal.SIGKILL)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(wait_for_end(pid, started), 5.0)
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that is free at this moment."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def port_owner(port: int) -> tuple[int, str] | None:
+    """Process id and name of who listens on a TCP port; None when the system does not tell."""
+    try:
+        connections = psutil.net_connections(kind="tcp")
+    except (psutil.Error, OSError):
+        return None
+    for connection in connections:
+        address = connection.laddr
+        if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid:
+            with contextlib.suppress(psutil.Error):
+                return connection.pid, psutil.Process(connection.pid).name()
+    return None
+
+
+def resident_bytes(pid: int) -> int | None:
+    """Memory that a process and its children hold in RAM; None when it is gone."""
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+        return sum(one.memory_info().rss for one in family)
+    except psutil.Error:
+        return None

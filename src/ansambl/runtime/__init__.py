@@ -1,0 +1,1 @@
+"""What is running now: instances, their life, and the way requests reach them."""
