@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ansambl.domain.text import Text
 from ansambl.domain.units import Bytes
 
 
@@ -40,7 +41,11 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU. `capability` is CUDA's compute capability (``"12.0"``) or AMD's target (``"gfx1100"``)."""
+    """One GPU. `capability` is CUDA's compute capability (``"12.0"``) or AMD's target (``"gfx1100"``).
+
+    `index` counts within one vendor, as that vendor's own tools do. An `integrated` GPU works in the machine's RAM:
+    `memory_shared` is the part of `memory_total` that is RAM, and both are None where the driver does not say.
+    """
 
     index: int
     vendor: str
@@ -51,6 +56,7 @@ class Gpu:
     driver: str | None = None
     identifier: str | None = None
     integrated: bool = False
+    memory_shared: Bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,4 +81,4 @@ class Machine:
     memory: Memory
     gpus: tuple[Gpu, ...] = ()
     disks: tuple[Disk, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Text, ...] = ()
