@@ -1,0 +1,1 @@
+"""Facts about models, read from their files and from data that we ship."""

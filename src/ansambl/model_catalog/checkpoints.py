@@ -1,0 +1,93 @@
+"""From what a configuration calls a checkpoint to the checked file on this machine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ansambl.domain.errors import CheckpointError, NotSupportedError
+from ansambl.domain.model import Checkpoint
+from ansambl.domain.text import text
+from ansambl.domain.units import Bytes
+from ansambl.model_catalog import embedded
+from ansambl.model_catalog.gguf import GgufError, GgufHeader, read_header
+
+_HUB_REFERENCE = re.compile(r"[\w.-]+/[\w.-]+(?::[\w.-]+)?")
+_SPLIT_NAME = re.compile(r"^(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.gguf$")
+
+
+def open_checkpoint(reference: str, models_folder: Path) -> Checkpoint:
+    """Find the checkpoint that `reference` names and check, cheaply, that its file is whole.
+
+    Args:
+        reference: ``"embedded"``, or the path of a local GGUF file (``~`` is the home folder; a bare file name is
+            looked for in `models_folder` too).
+        models_folder: where downloaded checkpoints lie.
+
+    Raises:
+        CheckpointError: there is no such file, or it is no GGUF file, truncated, or incomplete.
+        NotSupportedError: it is a hub reference.
+    """
+    if reference == embedded.REFERENCE:
+        return embedded.find(models_folder)
+    path = Path(reference).expanduser()
+    if not path.exists() and not path.is_absolute() and (models_folder / path).is_file():
+        path = models_folder / path
+    if not path.exists():
+        if _HUB_REFERENCE.fullmatch(reference) and not reference.endswith(".gguf"):
+            raise NotSupportedError(
+                text("'{reference}' looks like a name on a model hub, and downloads from a hub are not built yet; give "
+                     "the path of a local GGUF file, or the address of a server that runs the model",
+                     reference=reference)
+            )  # fmt: skip
+        raise CheckpointError(
+            text('the checkpoint {path} does not exist; give the path of a GGUF file, or "embedded"', path=str(path))
+        )
+    if path.is_dir():
+        raise NotSupportedError(
+            text("the checkpoint {path} is a folder; only single GGUF files can be run so far", path=str(path))
+        )
+    return _open_gguf(reference, path.absolute())
+
+
+def _open_gguf(reference: str, path: Path) -> Checkpoint:
+    try:
+        header = read_header(path)
+        stat = path.stat()
+        size = stat.st_size if header.split_count == 1 else _check_split(path, header)
+    except GgufError as failure:
+        raise CheckpointError(
+            text("the checkpoint {path} cannot be used: {reason}; fetch it again, or give another file",
+                 path=str(path), reason=str(failure))
+        ) from failure  # fmt: skip
+    except OSError as failure:
+        raise CheckpointError(
+            text("the checkpoint {path} cannot be read ({reason}); make it readable", path=str(path),
+                 reason=failure.strerror or str(failure))
+        ) from failure  # fmt: skip
+    if stat.st_size < header.expected_size:
+        raise CheckpointError(
+            text("the checkpoint {path} is truncated: it has {size} bytes, its header speaks of {expected}; fetch it "
+                 "again", path=str(path), size=stat.st_size, expected=header.expected_size)
+        )  # fmt: skip
+    return Checkpoint(
+        reference=reference, path=str(path), format="gguf", size=Bytes(size),
+        identity=f"file:{path}:{stat.st_size}:{stat.st_mtime_ns}",
+        quantization=header.quantization, context=header.context,
+    )  # fmt: skip
+
+
+def _check_split(path: Path, header: GgufHeader) -> int:
+    """The bytes of all files of a divided checkpoint; the engine finds the others by their names."""
+    match = _SPLIT_NAME.match(path.name)
+    if not match or int(match["index"]) != 1 or int(match["count"]) != header.split_count:
+        message = f"it is one of {header.split_count} parts; give the first, whose name ends with -00001-of-NNNNN.gguf"
+        raise GgufError(message)
+    total = 0
+    for index in range(1, header.split_count + 1):
+        part = path.with_name(f"{match['stem']}-{index:05d}-of-{match['count']}.gguf")
+        if not part.is_file():
+            message = f"its part {part.name} is missing"
+            raise GgufError(message)
+        total += part.stat().st_size
+    return total
