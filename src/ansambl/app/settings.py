@@ -1,0 +1,339 @@
+"""Every setting with its default, its meaning and its bounds.
+
+``docs/reference/configuration.md`` is made from this file. The key paths are a stable interface
+(DESIGN section 10). Reading a file, and errors with its lines, is `settings_file`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from ansambl.domain.errors import UsageError
+from ansambl.domain.text import Text, text
+from ansambl.domain.units import GIB, KIB, MIB, Bytes, Seconds, parse_bytes, parse_seconds
+from ansambl.foundation.paths import default_data_folder
+from ansambl.foundation.registry import nearest_names
+
+EMBEDDED = "embedded"
+"""The name of the model that runs when no model is configured, and the checkpoint reference of the embedded model."""
+
+AUTO = "auto"
+"""The engine that the checkpoint's format asks for."""
+
+ENGINES_IN_CONTEXT = "engines"
+"""The key of the validation context that holds the names of the engines that exist."""
+
+LONGEST_CONTEXT = 16_777_216
+_LONGEST_NAME = 100
+
+
+class SettingError(ValueError):
+    """A value that cannot be used. `key` names the key inside the table that was being checked."""
+
+    def __init__(self, message: Text, key: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.key = key
+
+
+def setting(default: Any, description: str, *, unit: str = "", shown_default: str = "", **limits: Any) -> Any:
+    """A field with what the reference page says of it.
+
+    `unit` is the unit or the way to write it; `shown_default` replaces a default that depends on the machine.
+    """
+    extra: dict[str, JsonValue] = {"unit": unit, "shown_default": shown_default}
+    if callable(default):
+        return Field(default_factory=default, description=description, json_schema_extra=extra, **limits)
+    return Field(default=default, description=description, json_schema_extra=extra, **limits)
+
+
+def _amount(parse: Callable[[Any], float]) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if value is None:
+            return None
+        try:
+            return parse(value)
+        except UsageError as error:
+            raise SettingError(error.message) from None
+
+    return check
+
+
+def _check_name(name: str) -> str:
+    if not name or len(name) > _LONGEST_NAME or any(one.isspace() or not one.isprintable() for one in name):
+        raise SettingError(
+            text("'{name}' cannot be a name; use 1 to {limit} letters without spaces", name=name, limit=_LONGEST_NAME)
+        )
+    return name
+
+
+Size = Annotated[Bytes, BeforeValidator(_amount(parse_bytes))]
+Duration = Annotated[Seconds, BeforeValidator(_amount(parse_seconds))]
+Name = Annotated[str, BeforeValidator(lambda value: _check_name(value) if isinstance(value, str) else value)]
+Names = Annotated[tuple[Name, ...], Field(strict=False)]
+Words = Annotated[tuple[str, ...], Field(strict=False)]
+
+
+class Table(BaseModel):
+    """A table of the file: unknown keys are refused, and types are what TOML says they are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+
+class GatewaySettings(Table):
+    """The address where Ansambl answers."""
+
+    host: str = setting("127.0.0.1", "The address to listen on. Other than loopback is refused while no key exists.")
+    port: int = setting(8484, "The TCP port to listen on.", ge=1, le=65535)
+    max_body: Size = setting(
+        Bytes(32 * MIB), "The largest request body that is read; a larger one is answered with status 413.",
+        unit='bytes, or text such as "32MiB"', ge=KIB, le=GIB,
+    )  # fmt: skip
+    drain: Duration = setting(
+        Seconds(20.0), "How long running answers may take to finish after Ansambl was told to stop.",
+        unit='seconds, or text such as "20s"', ge=0, le=600,
+    )  # fmt: skip
+    language: Literal["auto", "en", "ru"] = setting(
+        AUTO, 'The language of messages; "auto" follows the locale. `--lang` and `ANSAMBL_LANG` come first.'
+    )
+
+
+class ModelSettings(Table):
+    """A model: `checkpoint` runs it here, `address` attaches to where it runs, `command` starts it your own way."""
+
+    checkpoint: str | None = setting(None, 'Path of a model file, or "embedded" for the small model of the package.')
+    address: str | None = setting(
+        None,
+        "Where something that speaks OpenAI's API answers already. Nothing is started for it.",
+        unit="URL",
+    )
+    name: str | None = setting(None, "The model's name at `address`; the table's own name when left out.")
+    key: str | None = setting(None, "API key for `address`; better is `key_env`.", repr=False)
+    key_env: str | None = setting(None, "The environment variable that holds the API key for `address`.")
+    command: str | None = setting(
+        None,
+        "Command line that starts the engine instead of ours.",
+    )
+    engine: str = setting(AUTO, 'The engine that runs the checkpoint; "auto" chooses by the checkpoint\'s format.')
+    context: int | None = setting(
+        None, "The longest conversation that one request may hold.", unit="tokens per request",
+        shown_default="what the model was trained for, at most 8192", ge=128, le=LONGEST_CONTEXT,
+    )  # fmt: skip
+    parallel: int | None = setting(
+        None,
+        "How many requests are worked on at once.",
+        unit="requests",
+        shown_default="the engine's",
+        ge=1,
+        le=256,
+    )
+    pinned: bool = setting(False, "Keep the model in memory. It is read but has no effect before models are swapped.")
+    ttl: Duration | None = setting(
+        None, "Idle time before the model may be unloaded. It is read but has no effect before models are swapped.",
+        unit='seconds, or text such as "30m"', ge=1,
+    )  # fmt: skip
+    aliases: Names = setting((), "Other names under which clients may ask for the model.")
+    description: str = setting("", "One line about the model for lists.")
+    output_limit: int | None = setting(
+        None, "The longest answer where neither the client nor the role sets a limit.", unit="tokens", ge=1
+    )
+    arguments: Words = setting((), "Arguments for the engine beyond those that Ansambl sets, passed on as they are.")
+    environment: dict[str, str] = setting({}, "Environment variables for the engine.")
+    threads: int | None = setting(
+        None, "CPU threads of the engine.", unit="threads", shown_default="the engine's table, else the usable cores",
+        ge=1, le=1024,
+    )  # fmt: skip
+
+    @field_validator("address")
+    @classmethod
+    def _check_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise SettingError(text("'{value}' is not an address; write for example {example}",
+                                    value=value, example='"http://127.0.0.1:11434/v1"'))  # fmt: skip
+        return value.rstrip("/")
+
+    @field_validator("engine")
+    @classmethod
+    def _check_engine(cls, value: str, info: ValidationInfo) -> str:
+        known = (info.context or {}).get(ENGINES_IN_CONTEXT)
+        if value != AUTO and known is not None and value not in known:
+            raise SettingError(unknown_engine(value, known))
+        return value
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> ModelSettings:
+        if self.address is None and self.checkpoint is None and self.command is None:
+            raise SettingError(text("says neither 'checkpoint' nor 'address' nor 'command'; set one of them"))
+        if self.address is not None:
+            foreign = ("checkpoint", "command", "arguments", "environment", "threads")
+            for key in foreign:
+                if getattr(self, key):
+                    raise SettingError(
+                        text(
+                            "stands beside 'address', but at an address Ansambl attaches and starts nothing; "
+                            "remove one of them"
+                        ),
+                        key,
+                    )
+            if self.engine != AUTO:
+                raise SettingError(
+                    text("stands beside 'address', where whatever runs there is the engine; remove 'engine'"), "engine"
+                )
+        else:
+            for key in ("name", "key", "key_env"):
+                if getattr(self, key) is not None:
+                    raise SettingError(text("only goes with 'address'; remove it, or set 'address'"), key)
+        if self.key is not None and self.key_env is not None:
+            raise SettingError(text("stands beside 'key'; keep one of them"), "key_env")
+        return self
+
+
+class RoleSettings(Table):
+    """A role: a named purpose that clients ask for as if it were a model.
+
+    A shipped role's keys can be set one by one.
+    """
+
+    model: str | None = setting(None, "The model that answers.", shown_default="the resident model")
+    instruction: str | None = setting(None, "What makes the role, in words for the model.", shown_default="as shipped")
+    description: str | None = setting(None, "One line about the role for lists.")
+    temperature: float | None = setting(None, "Sampling temperature where the client sets none.", ge=0, le=2)
+    top_p: float | None = setting(None, "Nucleus sampling where the client sets none.", gt=0, le=1)
+    max_tokens: int | None = setting(None, "The longest answer where the client sets none.", unit="tokens", ge=1)
+    layout: Literal["shared-prefix", "classic"] | None = setting(
+        None,
+        "Where the instruction stands: in the newest user message, so that all roles share what comes before it, "
+        "or first, as other tools do it.",
+        shown_default='"shared-prefix"',
+    )
+    aliases: Names | None = setting(None, "Other names under which clients may ask for the role.")
+
+
+class EnsembleSettings(Table):
+    """An ensemble: several roles that answer one request. A shipped ensemble's keys can be set one by one."""
+
+    pattern: Literal["council"] | None = setting(
+        None, 'How the roles work together; "council": each answers, the conductor merges.', shown_default='"council"'
+    )
+    roles: Names | None = setting(None, "The roles that answer, in their order.", min_length=1)
+    conductor: str | None = setting(None, "The role that merges the answers.", shown_default="the first of `roles`")
+    description: str | None = setting(None, "One line about the ensemble for lists.")
+    branch_tokens: int | None = setting(
+        None, "The longest answer of each role.", unit="tokens", shown_default="256", ge=1
+    )
+    answer_tokens: int | None = setting(None, "The longest merged answer.", unit="tokens", shown_default="512", ge=1)
+    seconds: Duration | None = setting(
+        None, "The time limit of the whole.", unit='seconds, or text such as "5m"', shown_default="300", ge=1
+    )
+    aliases: Names | None = setting(None, "Other names under which clients may ask for the ensemble.")
+
+
+class EngineSettings(Table):
+    """What holds for every model on one engine. The table's name is the engine's, in quotes because of its dot."""
+
+    threads: int | None = setting(
+        None, "CPU threads of each instance.", unit="threads", shown_default="the usable cores", ge=1, le=1024
+    )
+    prompt_cache: Size = setting(
+        Bytes(512 * MIB), "RAM that each instance may use to keep earlier prompts, so that a return to them costs no "
+        "prefill; 0 keeps none.", unit='bytes, or text such as "512MiB"', ge=0,
+    )  # fmt: skip
+
+
+class BudgetSettings(Table):
+    """Use less than the machine has."""
+
+    ram: Size | None = setting(
+        None, "RAM that all models together may use. It is read but has no effect yet.",
+        unit='bytes, or text such as "2GiB"', shown_default="all of it", ge=MIB,
+    )  # fmt: skip
+
+
+class PromptSettings(Table):
+    """What every role's prompt shares. Ansambl adds no prompt of its own beyond what the configuration shows."""
+
+    common_instruction: str = setting("", "Put first in every role's prompt, the same for all of them.")
+
+
+class DataSettings(Table):
+    """Where Ansambl keeps its data."""
+
+    folder: str = setting(
+        lambda: str(default_data_folder()),
+        "The data folder: database, models, logs. `ANSAMBL_DATA` comes first. Relative to the file's folder.",
+        shown_default="the platform's data folder",
+    )
+
+
+class Settings(Table):
+    """The whole configuration."""
+
+    gateway: GatewaySettings = setting(GatewaySettings, "The address where Ansambl answers.")
+    models: dict[Name, ModelSettings] = setting(
+        lambda: {EMBEDDED: ModelSettings(checkpoint=EMBEDDED)}, "The models, by name."
+    )
+    roles: dict[Name, RoleSettings] = setting({}, "The roles, by name, beside those that come with Ansambl.")
+    ensembles: dict[Name, EnsembleSettings] = setting({}, "The ensembles, by name.")
+    engines: dict[str, EngineSettings] = setting({}, "Settings of engines, by the engine's name.")
+    budget: BudgetSettings = setting(BudgetSettings, "Use less than the machine has.")
+    prompt: PromptSettings = setting(PromptSettings, "What every role's prompt shares.")
+    data: DataSettings = setting(DataSettings, "Where Ansambl keeps its data.")
+
+    @field_validator("models")
+    @classmethod
+    def _check_models(cls, value: dict[str, ModelSettings]) -> dict[str, ModelSettings]:
+        for name in value:
+            if "/" in name:
+                raise SettingError(text("a model's own name cannot hold '/'; use it in 'aliases' instead"), name)
+        return value or {EMBEDDED: ModelSettings(checkpoint=EMBEDDED)}
+
+    @field_validator("engines", mode="before")
+    @classmethod
+    def _check_engines(cls, value: Any, info: ValidationInfo) -> Any:
+        known = (info.context or {}).get(ENGINES_IN_CONTEXT)
+        if known is None or not isinstance(value, dict):
+            return value
+        for name, table in value.items():
+            if name in known:
+                continue
+            nested = (
+                [f"{name}.{key}" for key, one in table.items() if isinstance(one, dict)]
+                if isinstance(table, dict)
+                else []
+            )
+            if nested:
+                raise SettingError(text('a name with a dot needs quotes: [engines."{name}"]', name=nested[0]), name)
+            raise SettingError(unknown_engine(name, known), name)
+        return value
+
+    def engine(self, name: str) -> EngineSettings:
+        """The settings of one engine, defaults when its table is left out."""
+        return self.engines.get(name) or EngineSettings()
+
+
+def unknown_engine(name: str, known: tuple[str, ...]) -> Text:
+    """Say that there is no engine of that name, and which there are."""
+    nearest = nearest_names(name, known, 1)
+    if nearest:
+        return text("unknown engine '{name}'; did you mean \"{nearest}\"?", name=name, nearest=nearest[0])
+    return text("unknown engine '{name}'; there are: {known}", name=name, known=", ".join((AUTO, *known)))
