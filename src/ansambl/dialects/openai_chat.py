@@ -292,46 +292,44 @@ def event(payload: Mapping[str, Any]) -> bytes:
     return b"data: " + _encoder.encode(payload) + b"\n\n"
 
 
-def chunk(
-    *, identifier: str, created: int, model: str, delta: Mapping[str, Any], finish_reason: str | None = None
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What every part of one answer repeats. `created` is in seconds since the epoch."""
+
+    identifier: str
+    created: int
+    model: str
+
+    def wrap(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        """The outer object of an answer or of a chunk of it."""
+        return {
+            "id": self.identifier,
+            "object": kind,
+            "created": self.created,
+            "model": self.model,
+            "choices": choices,
+        }
+
+
+def chunk(envelope: Envelope, delta: Mapping[str, Any], *, finish_reason: str | None = None) -> dict[str, Any]:
     """One chunk of a streamed answer."""
-    return {
-        "id": identifier,
-        "object": "chat.completion.chunk",
-        "created": created,
-        "model": model,
-        "choices": [{"index": 0, "delta": dict(delta), "finish_reason": finish_reason}],
-    }
+    return envelope.wrap("chat.completion.chunk", [{"index": 0, "delta": dict(delta), "finish_reason": finish_reason}])
 
 
-def usage_chunk(*, identifier: str, created: int, model: str, usage: Usage) -> dict[str, Any]:
+def usage_chunk(envelope: Envelope, usage: Usage) -> dict[str, Any]:
     """The last chunk of a stream whose client asked for the usage."""
-    return {
-        "id": identifier,
-        "object": "chat.completion.chunk",
-        "created": created,
-        "model": model,
-        "choices": [],
-        "usage": usage.as_json(),
-    }
+    return {**envelope.wrap("chat.completion.chunk", []), "usage": usage.as_json()}
 
 
-def completion(*, identifier: str, created: int, model: str, answer: Answer) -> dict[str, Any]:
+def completion(envelope: Envelope, answer: Answer) -> dict[str, Any]:
     """A whole answer."""
     message: dict[str, Any] = {"role": "assistant", "content": answer.content}
     if answer.reasoning:
         message["reasoning_content"] = answer.reasoning
     if answer.tool_calls:
         message["tool_calls"] = answer.tool_calls
-    return {
-        "id": identifier,
-        "object": "chat.completion",
-        "created": created,
-        "model": model,
-        "choices": [{"index": 0, "message": message, "finish_reason": answer.finish_reason or "stop"}],
-        "usage": (answer.usage or Usage()).as_json(),
-    }
+    choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason or "stop"}
+    return {**envelope.wrap("chat.completion", [choice]), "usage": (answer.usage or Usage()).as_json()}
 
 
 def error_object(error: AnsamblError, sentence: str) -> dict[str, Any]:

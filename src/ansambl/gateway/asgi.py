@@ -1,0 +1,170 @@
+"""The few ASGI helpers that the request path needs; no framework between a client and its bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import msgspec
+
+from ansambl.domain.errors import AnsamblError, BodyTooLargeError, RequestError, UnavailableError
+from ansambl.domain.text import text
+from ansambl.domain.units import format_bytes
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+JSON_TYPE = (b"content-type", b"application/json")
+STREAM_TYPE = (b"content-type", b"text/event-stream; charset=utf-8")
+
+_DISCARD_LIMIT = 512 * 2**20
+_DISCARD_PATIENCE = 30.0
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection; nobody is left to answer."""
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The first value of a request header; `name` in lower case."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return None
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """Read a request's body.
+
+    A body over the limit is read to its end and thrown away, because a client that is still sending would otherwise see
+    a closed connection instead of the reason.
+
+    Raises:
+        BodyTooLargeError: it is over `limit` bytes.
+        ClientGoneError: the client left before it was whole.
+    """
+    declared = header(scope, b"content-length")
+    if declared is not None and int(declared) > limit:
+        await _discard(receive)
+        raise _too_large(limit)
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGoneError
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+    parts, size = [body], len(body)
+    while message.get("more_body", False):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            if message.get("more_body", False):
+                await _discard(receive)
+            raise _too_large(limit)
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _discard(receive: Receive) -> None:
+    size = 0
+    try:
+        async with asyncio.timeout(_DISCARD_PATIENCE):
+            while size <= _DISCARD_LIMIT:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGoneError
+                size += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return
+
+
+def _too_large(limit: int) -> BodyTooLargeError:
+    return BodyTooLargeError(
+        text(
+            "The request's body is over the limit of {limit}; raise 'max_body' under [gateway] if it must be larger.",
+            limit=format_bytes(limit),
+        )
+    )
+
+
+@asynccontextmanager
+async def cancelled_when_client_leaves(receive: Receive) -> AsyncIterator[None]:
+    """Cancel what runs inside as soon as the client closes the connection.
+
+    Raises:
+        ClientGoneError: it did.
+    """
+    task = cast("asyncio.Task[None]", asyncio.current_task())
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        task.cancel()
+
+    watcher = asyncio.get_running_loop().create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if gone and task.uncancel() == 0:
+            raise ClientGoneError from None
+        raise
+    finally:
+        watcher.cancel()
+
+
+async def send_json(send: Send, status: int, payload: Any, headers: Headers | None = None) -> None:
+    """Answer with a JSON document."""
+    await send_bytes(send, status, msgspec.json.encode(payload), [JSON_TYPE, *(headers or [])])
+
+
+async def send_bytes(send: Send, status: int, body: bytes, headers: Headers) -> None:
+    """Answer with a whole body."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [*headers, (b"content-length", b"%d" % len(body))],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+def headers_of_error(error: AnsamblError) -> Headers:
+    """What an error adds to the headers of its answer."""
+    if isinstance(error, UnavailableError):
+        return [(b"retry-after", b"%d" % error.retry_after)]
+    if isinstance(error, BodyTooLargeError):
+        return [(b"connection", b"close")]
+    return []
+
+
+def method_error(method: str, allowed: str) -> RequestError:
+    """The error for a method that a route does not have."""
+    error = RequestError(text("{method} is not possible here; use {allowed}.", method=method, allowed=allowed))
+    error.status = 405
+    error.code = "method_not_allowed"
+    return error
+
+
+def route_error(method: str, path: str) -> RequestError:
+    """The error for a path that does not exist."""
+    error = RequestError(
+        text("There is no {method} {path}; the chat is at POST /v1/chat/completions.", method=method, path=path[:200])
+    )
+    error.status = 404
+    error.code = "unknown_url"
+    return error

@@ -1,0 +1,77 @@
+"""One request and its answer: who asked for what, what was sent so far, how it ended."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansambl.dialects import openai_chat
+from ansambl.domain.errors import AnsamblError
+from ansambl.foundation.locales import speak
+from ansambl.foundation.logging import get_logger
+from ansambl.gateway.asgi import Headers, Send, headers_of_error, send_json
+from ansambl.gateway.metrics import Metrics
+
+log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """Accompanies one request from its first byte to the end of its answer.
+
+    `started` tells whether the answer's status line is out: from then on an error can only be an event of the stream.
+    """
+
+    send: Send
+    metrics: Metrics
+    began: float = field(default_factory=time.perf_counter)
+    name: str = "-"
+    status: int = 0
+    started: bool = False
+    streaming: bool = False
+    headers: Headers = field(default_factory=list)
+
+    async def start_stream(self, headers: Headers) -> None:
+        """Send the status line of a stream."""
+        self.started = self.streaming = True
+        self.status = 200
+        await self.send({"type": "http.response.start", "status": 200, "headers": [*headers, *self.headers]})
+
+    async def send_event(self, event: bytes) -> None:
+        """Send bytes of the stream."""
+        await self.send({"type": "http.response.body", "body": event, "more_body": True})
+
+    async def end(self) -> None:
+        """End the stream."""
+        await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def send_object(self, status: int, payload: Any, headers: Headers | None = None) -> None:
+        """Answer with a JSON document."""
+        self.started, self.status = True, status
+        await send_json(self.send, status, payload, [*(headers or []), *self.headers])
+
+    async def fail(self, error: AnsamblError) -> None:
+        """Say what went wrong: as the answer, or as the last event of a stream that has begun."""
+        payload = openai_chat.error_object(error, error.message.render(speak))
+        log.info("request_failed", name=self.name, status=error.status, code=error.code, reason=str(error))
+        if not self.started:
+            await self.send_object(error.status, payload, headers_of_error(error))
+        elif self.streaming:
+            self.status = error.status
+            await self.send_event(openai_chat.event(payload))
+            await self.end()
+
+    def count(self) -> None:
+        """Add the finished request to the metrics."""
+        metrics = self.metrics
+        metrics.requests.labels(self.name, str(self.status)).inc()
+        metrics.duration.labels(self.name).observe(time.perf_counter() - self.began)
+        if self.status < 400:
+            metrics.answered += 1
+        else:
+            metrics.failed += 1
+
+    def first_byte(self) -> None:
+        """The first bytes of a stream are about to go out."""
+        self.metrics.first_token.labels(self.name).observe(time.perf_counter() - self.began)

@@ -1,0 +1,80 @@
+"""Who may come in while no key exists: programs on this machine, and no web page from elsewhere."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from ansambl.domain.errors import AnsamblError, UsageError
+from ansambl.domain.text import text
+from ansambl.gateway.asgi import Scope, header
+
+_LOCAL_NAMES = frozenset({"localhost", "ip6-localhost"})
+
+
+class NotAllowedError(AnsamblError):
+    """The request comes from somewhere that may not ask."""
+
+    status = 403
+    type = "permission_error"
+    code = "not_allowed"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own loopback."""
+    name = host.strip("[]").lower().rstrip(".")
+    if name in _LOCAL_NAMES or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def check_binding(host: str) -> None:
+    """Refuse to listen on an address that other machines reach, because there are no keys yet.
+
+    Raises:
+        UsageError: `host` is not a loopback address.
+    """
+    if not is_loopback(host):
+        raise UsageError(
+            text(
+                "Listening on {host} would let other machines in without a key, and this version has no keys yet. "
+                "Use --host 127.0.0.1, and a tunnel such as ssh -L to reach it from elsewhere.",
+                host=host,
+            )
+        )
+
+
+def _host_of(value: bytes) -> str:
+    name = value.decode("latin-1").strip()
+    if name.startswith("["):
+        return name.partition("]")[0] + "]"
+    return name.rpartition(":")[0] if ":" in name else name
+
+
+def check_request(scope: Scope) -> None:
+    """Refuse a request that a foreign web page makes through the user's browser.
+
+    A page that rebinds its name to 127.0.0.1 is known by its Host, a page that posts across sites by its Origin.
+
+    Raises:
+        NotAllowedError: it does.
+    """
+    host = header(scope, b"host")
+    if host is not None and not is_loopback(_host_of(host)):
+        raise NotAllowedError(
+            text(
+                "The Host '{host}' is not this machine's own address; open http://127.0.0.1 instead.",
+                host=host.decode("latin-1")[:100],
+            )
+        )
+    origin = header(scope, b"origin")
+    if origin is None:
+        return
+    name = urlsplit(origin.decode("latin-1")).hostname
+    if name is None or not is_loopback(name):
+        raise NotAllowedError(
+            text("Web pages of {origin} may not use this address.", origin=origin.decode("latin-1")[:100])
+        )

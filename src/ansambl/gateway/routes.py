@@ -1,0 +1,145 @@
+"""The gateway's routes, as one plain ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import unquote
+
+from ansambl.domain.errors import AnsamblError, UnavailableError, UnknownNameError
+from ansambl.domain.instance import InstanceState
+from ansambl.domain.text import text
+from ansambl.foundation.logging import get_logger
+from ansambl.gateway.asgi import (
+    ClientGoneError,
+    Receive,
+    Scope,
+    Send,
+    cancelled_when_client_leaves,
+    method_error,
+    read_body,
+    route_error,
+    send_bytes,
+)
+from ansambl.gateway.chat import ChatHandler
+from ansambl.gateway.exchange import Exchange
+from ansambl.gateway.guard import check_request
+from ansambl.gateway.metrics import Metrics
+from ansambl.roles.resolver import Resolver
+from ansambl.roles.service import RoleService
+from ansambl.runtime.coordinator import Coordinator
+
+log = get_logger(__name__)
+
+_NO_KEY = "local"
+"""The id under which requests without a key are remembered: there are no keys yet, all callers are the owner."""
+
+_METRICS_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+Handler = Callable[[Exchange, Scope, Receive], Awaitable[None]]
+
+
+class InternalError(AnsamblError):
+    """Something failed that should not be able to; the log has the traceback."""
+
+    code = "internal_error"
+
+
+class Gateway:
+    """`/v1`, `/health`, `/ready` and `/metrics`. `draining` is set when no new request may begin."""
+
+    def __init__(self, resolver: Resolver, service: RoleService, coordinator: Coordinator, *, body_limit: int) -> None:
+        self._service = service
+        self._resolver = resolver
+        self._coordinator = coordinator
+        self._chat = ChatHandler(resolver, service, coordinator)
+        self._body_limit = body_limit
+        self.metrics = Metrics(coordinator.statuses)
+        self.draining = False
+        self.running = 0
+        self._routes: dict[str, tuple[str, Handler]] = {
+            "/v1/chat/completions": ("POST", self._post_chat),
+            "/v1/models": ("GET", self._get_models),
+            "/health": ("GET", self._get_health),
+            "/ready": ("GET", self._get_ready),
+            "/metrics": ("GET", self._get_metrics),
+        }
+
+    def owns(self, path: str) -> bool:
+        """Whether a path is the gateway's, existing or not."""
+        return path in self._routes or path.startswith("/v1/") or path == "/v1"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        exchange = Exchange(send, self.metrics)
+        try:
+            check_request(scope)
+            await self._find(scope)(exchange, scope, receive)
+        except ClientGoneError:
+            exchange.status = 499
+            self.metrics.cancelled.labels(exchange.name).inc()
+            log.info("client_left", name=exchange.name)
+        except AnsamblError as error:
+            await exchange.fail(error)
+        except Exception:
+            log.exception("request_crashed", path=scope["path"])
+            await exchange.fail(
+                InternalError(text("Something failed inside Ansambl; its log says more: ansambl logs --help."))
+            )
+        finally:
+            if exchange.name != "-":
+                exchange.count()
+
+    def _find(self, scope: Scope) -> Handler:
+        path, method = scope["path"], scope["method"]
+        if path.startswith("/v1/models/"):
+            allowed: str = "GET"
+            handler: Handler = self._get_model
+        elif path in self._routes:
+            allowed, handler = self._routes[path]
+        else:
+            raise route_error(method, path)
+        if method != allowed and not (method == "HEAD" and allowed == "GET"):
+            raise method_error(method, allowed)
+        return handler
+
+    async def _post_chat(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
+        if self.draining:
+            raise UnavailableError(text("Ansambl is stopping; ask again when it is back."), code="stopping")
+        body = await read_body(scope, receive, self._body_limit)
+        self.running += 1
+        self.metrics.running.inc()
+        try:
+            async with cancelled_when_client_leaves(receive):
+                await self._chat.answer(exchange, body, key=_NO_KEY)
+        finally:
+            self.running -= 1
+            self.metrics.running.dec()
+
+    async def _get_models(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
+        await exchange.send_object(200, {"object": "list", "data": self._listed()})
+
+    async def _get_model(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
+        wanted = unquote(scope["path"].removeprefix("/v1/models/"))
+        name = self._resolver.resolve(wanted).name
+        for one in self._listed():
+            if one["id"] == name:
+                await exchange.send_object(200, one)
+                return
+        raise UnknownNameError(text("There is no model '{name}'; GET /v1/models lists the names.", name=wanted))
+
+    def _listed(self) -> list[dict[str, Any]]:
+        listed: list[dict[str, Any]] = self._service.models_list()
+        return listed
+
+    async def _get_health(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
+        await exchange.send_object(200, {"status": "ok"})
+
+    async def _get_ready(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
+        states = {one.model: one.state for one in self._coordinator.statuses()}
+        ready = not self.draining and any(state is InstanceState.READY for state in states.values())
+        await exchange.send_object(
+            200 if ready else 503, {"ready": ready, "instances": {name: state.value for name, state in states.items()}}
+        )
+
+    async def _get_metrics(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
+        await send_bytes(exchange.send, 200, self.metrics.page(), [_METRICS_TYPE])

@@ -1,0 +1,63 @@
+"""Handing a stream of server-sent events through without ever passing on half an event."""
+
+from __future__ import annotations
+
+_END = b"\n\n"
+_HELD_LIMIT = 2**20
+_KEPT_TAIL = 4096
+_KEPT_ALL = 8 * 2**20
+
+
+class EventRelay:
+    """Passes an engine's bytes on event by event.
+
+    Chunks nearly always end with an event, and are then passed on as they are; the beginning of an event is held back
+    until its end arrives (or it grows beyond 1 MiB). So when the engine dies in the middle of one, the client gets an
+    error event and not a broken line in front of it. Some servers end lines with CR LF; such a stream is not held.
+    """
+
+    def __init__(self, *, keep_all: bool = False) -> None:
+        self._held = b""
+        self._kept: list[bytes] = []
+        self._size = 0
+        self._keep_all = keep_all
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take what arrived, return what may be passed on now (perhaps nothing)."""
+        if self._held:
+            chunk = self._held + chunk
+            self._held = b""
+        if not chunk.endswith((_END, b"\r\n")) and len(chunk) <= _HELD_LIMIT:
+            cut = chunk.rfind(_END) + len(_END)
+            if cut < len(_END):
+                self._held = chunk
+                return b""
+            self._held = chunk[cut:]
+            chunk = chunk[:cut]
+        self._keep(chunk)
+        return chunk
+
+    def finish(self) -> bytes:
+        """The engine has ended its stream properly: what was still held back."""
+        rest, self._held = self._held, b""
+        self._keep(rest)
+        return rest
+
+    def _keep(self, chunk: bytes) -> None:
+        if self._keep_all and self._size > _KEPT_ALL:
+            return
+        self._kept.append(chunk)
+        self._size += len(chunk)
+        if not self._keep_all and self._size > 2 * _KEPT_TAIL:
+            tail = b"".join(self._kept)[-_KEPT_TAIL:]
+            self._kept, self._size = [tail], len(tail)
+
+    @property
+    def complete(self) -> bool:
+        """Whether `kept` is the whole stream so far."""
+        return self._keep_all and self._size <= _KEPT_ALL
+
+    @property
+    def kept(self) -> bytes:
+        """All that was passed on, or its tail when not all is kept: the usage stands there."""
+        return b"".join(self._kept)

@@ -1,0 +1,62 @@
+"""One streamed call to an engine, as the deltas of its answer: what ensembles are made of."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from ansambl.dialects import openai_chat
+from ansambl.dialects.openai_chat import ChatRequest, Delta
+from ansambl.domain.errors import EngineError
+from ansambl.domain.text import text
+from ansambl.runtime.coordinator import Coordinator
+
+_PATH = "/chat/completions"
+
+
+async def ask_engine(coordinator: Coordinator, model: str, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+    """Ask the instance of `model` and yield what each event of its answer adds. Closing it cancels the engine's work.
+
+    Raises:
+        EngineError: the engine refused, failed, or broke off.
+        UnavailableError: there is no place, or the engine cannot be made ready.
+    """
+    async with coordinator.lease(model) as lease:
+        if lease.endpoint.name is not None:
+            request = request.changed({"model": lease.endpoint.name})
+        async with coordinator.open(lease, _PATH, request.encode()) as answer:
+            if answer.status >= 400:
+                raise _refusal(answer.status, await answer.body())
+            if not answer.streams:
+                yield _whole(await answer.body())
+                return
+            rest = b""
+            while (chunk := await answer.chunk()) is not None:
+                *lines, rest = (rest + chunk).split(b"\n")
+                for data in openai_chat.stream_data(lines):
+                    delta = openai_chat.read_event(data)
+                    if delta is None:
+                        continue
+                    if delta.error is not None:
+                        raise EngineError(text("The engine broke off: {reason}", reason=_reason(delta.error)))
+                    yield delta
+
+
+def _whole(body: bytes) -> Delta:
+    answer = openai_chat.read_answer(body)
+    if answer.error is not None:
+        raise EngineError(text("The engine broke off: {reason}", reason=_reason(answer.error)))
+    return Delta(
+        content=answer.content, reasoning=answer.reasoning, tool_calls=tuple(answer.tool_calls),
+        finish_reason=answer.finish_reason, usage=answer.usage,
+    )  # fmt: skip
+
+
+def _refusal(status: int, body: bytes) -> EngineError:
+    found = openai_chat.engine_error_object(status, body)["error"]
+    error = EngineError(text("The engine refused: {reason}", reason=found["message"]), code=found["code"])
+    error.status, error.type = status, found["type"]
+    return error
+
+
+def _reason(error: dict[str, object]) -> str:
+    return str(error.get("message") or error)
