@@ -1,0 +1,1 @@
+"""The admin API under ``/admin/api``: what commands and the console read and change."""

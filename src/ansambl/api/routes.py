@@ -1,0 +1,105 @@
+"""The admin API's routes."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from typing import Annotated, Any, Protocol
+
+from fastapi import Depends, FastAPI, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from ansambl import __version__
+from ansambl.api.schemas import LogDocument, StateDocument, StoppingDocument
+from ansambl.dialects import openai_chat
+from ansambl.domain.errors import AnsamblError
+from ansambl.domain.text import text
+from ansambl.foundation.locales import language_of_header, speak, translator
+
+PREFIX = "/admin/api"
+_MAX_LINES = 5000
+
+
+class Controls(Protocol):
+    """What the running product lets the admin API see and do."""
+
+    def state(self, translate: Callable[[str], str]) -> StateDocument:
+        """What is running now, its sentences translated."""
+        ...
+
+    def log_tail(self, model: str, lines: int) -> list[str]:
+        """The newest lines of an engine's log.
+
+        Raises:
+            UnknownNameError: no instance serves `model`.
+        """
+        ...
+
+    def explain(self, body: bytes) -> dict[str, Any]:
+        """What a chat completion request would be turned into, and why.
+
+        Raises:
+            RequestError: it is not one.
+        """
+        ...
+
+    def request_stop(self) -> None:
+        """Begin to stop, as SIGTERM does."""
+        ...
+
+
+class TokenError(AnsamblError):
+    """The admin token is missing or wrong."""
+
+    status = 401
+    type = "authentication_error"
+    code = "invalid_token"
+
+
+def _language(request: Request) -> Callable[[str], str]:
+    asked = request.headers.get("accept-language")
+    return translator(language_of_header(asked)) if asked else speak
+
+
+def make_admin_api(controls: Controls, token: str) -> FastAPI:
+    """Build the admin API. Reading the state needs no token on loopback; logs and changes need the run's `token`."""
+    app = FastAPI(
+        title="Ansambl admin API",
+        version=__version__,
+        openapi_url=f"{PREFIX}/openapi.json",
+        # Both pages load scripts from another host.
+        docs_url=None,
+        redoc_url=None,
+    )
+
+    async def need_token(request: Request) -> None:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
+        if not hmac.compare_digest(given, token.encode()):
+            raise TokenError(text("This needs the admin token, which stands in state.json in the data folder."))
+
+    @app.exception_handler(AnsamblError)
+    async def on_error(request: Request, error: AnsamblError) -> Response:
+        return JSONResponse(openai_chat.error_object(error, error.message.render(_language(request))), error.status)
+
+    @app.get(f"{PREFIX}/state")
+    async def get_state(request: Request) -> StateDocument:
+        """What is running now."""
+        return controls.state(_language(request))
+
+    @app.get(f"{PREFIX}/instances/{{model:path}}/logs", dependencies=[Depends(need_token)])
+    async def get_logs(model: str, lines: Annotated[int, Query(ge=1, le=_MAX_LINES)] = 200) -> LogDocument:
+        """The newest lines of an engine's log."""
+        return LogDocument(lines=controls.log_tail(model, lines))
+
+    @app.post(f"{PREFIX}/explain", dependencies=[Depends(need_token)])
+    async def post_explain(request: Request) -> dict[str, Any]:
+        """What a chat completion request would be turned into, and why. Nothing is sent to an engine."""
+        return controls.explain(await request.body())
+
+    @app.post(f"{PREFIX}/stop", status_code=202, dependencies=[Depends(need_token)])
+    async def post_stop() -> StoppingDocument:
+        """Stop Ansambl and its engines, as `ansambl down` does."""
+        controls.request_stop()
+        return StoppingDocument()
+
+    return app

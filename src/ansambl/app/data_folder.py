@@ -1,0 +1,168 @@
+"""The data folder: one running Ansambl for each, findable by commands, with a database that is never lost."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+import sqlite3
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ansambl import __version__
+from ansambl.domain.errors import DataFolderError
+from ansambl.domain.text import text
+from ansambl.foundation import processes
+from ansambl.foundation.paths import DataPaths, write_atomically
+from ansambl.foundation.sqlite import Database, NewerDatabaseError, load_migrations
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class AlreadyRunningError(DataFolderError):
+    """Another Ansambl uses this data folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningState:
+    """What the state file says: how commands reach the running Ansambl. `started` is the process's start time."""
+
+    pid: int
+    started: float
+    host: str
+    port: int
+    token: str = field(repr=False)
+    version: str = __version__
+
+    @property
+    def address(self) -> str:
+        """The base address, without a final slash."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+def read_state(paths: DataPaths) -> RunningState | None:
+    """The state of the Ansambl that runs on this data folder; None when none does."""
+    try:
+        found = json.loads(paths.state.read_text(encoding="utf-8"))
+        state = RunningState(
+            int(found["pid"]), float(found["started"]), str(found["host"]), int(found["port"]), str(found["token"]),
+            str(found["version"]),
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return state if processes.is_same_process(state.pid, state.started) else None
+
+
+def write_state(paths: DataPaths, host: str, port: int, token: str) -> RunningState:
+    """Say how this process is reached; only the user may read it."""
+    pid = os.getpid()
+    state = RunningState(pid, processes.start_time(pid) or 0.0, host, port, token)
+    write_atomically(paths.state, json.dumps(asdict(state)).encode())
+    return state
+
+
+def new_token() -> str:
+    """A fresh admin token."""
+    return secrets.token_urlsafe(32)
+
+
+def prepare_folder(paths: DataPaths) -> None:
+    """Make the data folder.
+
+    Raises:
+        DataFolderError: it cannot be made or written.
+    """
+    try:
+        paths.create()
+    except OSError as error:
+        raise DataFolderError(
+            text(
+                "The data folder {folder} cannot be used ({reason}). Give yourself write permission, or name another "
+                "folder in the variable ANSAMBL_DATA.",
+                folder=paths.root,
+                reason=error.strerror or error,
+            )
+        ) from error
+
+
+class DataLock:
+    """Held by the one process that may use the data folder. The kernel frees it when the process ends, however."""
+
+    def __init__(self, paths: DataPaths) -> None:
+        self._paths = paths
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        """Take the lock.
+
+        Raises:
+            AlreadyRunningError: another process holds it.
+        """
+        self._descriptor = os.open(self._paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._descriptor)
+            if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
+                raise
+            raise self._already_running() from None
+        return self
+
+    def _already_running(self) -> AlreadyRunningError:
+        state = read_state(self._paths)
+        if state is None:
+            return AlreadyRunningError(
+                text(
+                    "Another ansambl command is using the data folder {folder}. Wait until it has ended, or name "
+                    "another folder in the variable ANSAMBL_DATA.",
+                    folder=self._paths.root,
+                )
+            )
+        return AlreadyRunningError(
+            text(
+                "Ansambl already runs on this data folder, at {address} (process {pid}). Use it, stop it with "
+                "'ansambl down', or name another folder in the variable ANSAMBL_DATA.",
+                address=state.address,
+                pid=state.pid,
+            )
+        )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._descriptor)
+
+
+def open_database(paths: DataPaths) -> Database:
+    """Open the database, bringing it to the newest schema.
+
+    Raises:
+        DataFolderError: it was written by a newer Ansambl, or it is damaged.
+    """
+    try:
+        return Database(paths.database, load_migrations(MIGRATIONS), backups=paths.backups)
+    except NewerDatabaseError as error:
+        raise DataFolderError(
+            text(
+                "The data folder {folder} was written by a newer Ansambl (schema {found}, this version knows {known}). "
+                "Update Ansambl, or name another folder in the variable ANSAMBL_DATA.",
+                folder=paths.root,
+                found=error.found,
+                known=error.known,
+            )
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise DataFolderError(
+            text(
+                "The database {file} cannot be read ({reason}). Put back a copy from {backups}, or move it away to "
+                "start with an empty one.",
+                file=paths.database,
+                reason=error,
+                backups=paths.backups,
+            )
+        ) from error

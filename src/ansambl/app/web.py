@@ -1,0 +1,82 @@
+"""Joins the faces into one ASGI application, and runs it under uvicorn with our own signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+
+import uvicorn
+
+from ansambl.domain.errors import AnsamblError
+from ansambl.gateway.asgi import Receive, Scope, Send, route_error
+from ansambl.gateway.exchange import Exchange
+from ansambl.gateway.guard import check_request
+from ansambl.gateway.routes import Gateway
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Application:
+    """Sends each request to its face. The gateway's paths are looked up first: they are the request path."""
+
+    def __init__(self, gateway: Gateway, admin_api: App, console: App) -> None:
+        self._gateway = gateway
+        self._admin_api = admin_api
+        self._console = console
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        path: str = scope["path"]
+        if self._gateway.owns(path):
+            await self._gateway(scope, receive, send)
+            return
+        try:
+            check_request(scope)
+            if path.startswith("/admin/api/"):
+                await self._admin_api(scope, receive, send)
+            elif path == "/" or path.startswith("/console/"):
+                await self._console(scope, receive, send)
+            else:
+                raise route_error(scope["method"], path)
+        except AnsamblError as error:
+            await Exchange(send, self._gateway.metrics).fail(error)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: stopping means draining and ending engines first, which it cannot know."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class WebServer:
+    """Serves an application on a socket that already listens."""
+
+    def __init__(self, application: App, listener: socket.socket) -> None:
+        config = uvicorn.Config(
+            application, loop="none", http="httptools", ws="none", lifespan="off", interface="asgi3",
+            log_config=None, access_log=False, server_header=False, proxy_headers=False,
+            timeout_keep_alive=75, timeout_graceful_shutdown=1,
+        )  # fmt: skip
+        self._server = _Server(config)
+        self._listener = listener
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to answer."""
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._listener]))
+        while not self._server.started and not self._task.done():  # noqa: ASYNC110 - uvicorn has a flag and no event
+            await asyncio.sleep(0.005)
+        if self._task.done():
+            await self._task
+
+    async def stop(self) -> None:
+        """Close the listener and the connections; answers still running get one second."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task

@@ -1,0 +1,71 @@
+"""An instance that cannot be made yet, because its model file is missing or its engine is: the rest goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ansambl.domain.errors import AnsamblError
+from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
+from ansambl.domain.text import Text
+from ansambl.runtime.instance import Instance
+
+
+class DeferredInstance:
+    """Makes the real instance when it is first needed, and tries again at each request while that fails.
+
+    So a missing file is one failed instance with a reason, not a product that does not start; and a file that is put
+    in its place later is found without a restart.
+    """
+
+    def __init__(self, model: str, engine: str, parallel: int, make: Callable[[], Instance]) -> None:
+        self.model = model
+        self._engine = engine
+        self._parallel = parallel
+        self._make = make
+        self._real: Instance | None = None
+        self._message: Text | None = None
+
+    def prepare(self) -> Instance:
+        """Return the real instance.
+
+        Raises:
+            AnsamblError: it cannot be made; the message says why.
+        """
+        if self._real is None:
+            try:
+                self._real = self._make()
+            except AnsamblError as error:
+                self._message = error.message
+                raise
+            self._message = None
+        return self._real
+
+    async def ensure_ready(self) -> Endpoint:
+        """As `Instance.ensure_ready`, after making the instance."""
+        return await self.prepare().ensure_ready()
+
+    def suspect(self) -> None:
+        """As `Instance.suspect`."""
+        if self._real is not None:
+            self._real.suspect()
+
+    async def stop(self) -> None:
+        """As `Instance.stop`."""
+        if self._real is not None:
+            await self._real.stop()
+
+    def status(self) -> InstanceStatus:
+        """The real instance's snapshot, or why there is none."""
+        if self._real is not None:
+            return self._real.status()
+        return InstanceStatus(
+            model=self.model,
+            engine=self._engine,
+            state=InstanceState.FAILED if self._message else InstanceState.STOPPED,
+            parallel=self._parallel,
+            message=self._message,
+        )
+
+    def log_tail(self, lines: int = 200) -> list[str]:
+        """The real instance's log; empty while there is none."""
+        return self._real.log_tail(lines) if self._real is not None else []
