@@ -90,7 +90,7 @@ Words = Annotated[tuple[str, ...], Field(strict=False)]
 class Table(BaseModel):
     """A table of the file: unknown keys are refused, and types are what TOML says they are."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True, allow_inf_nan=False)
 
 
 class GatewaySettings(Table):
@@ -114,7 +114,9 @@ class GatewaySettings(Table):
 class ModelSettings(Table):
     """A model: `checkpoint` runs it here, `address` attaches to where it runs, `command` starts it your own way."""
 
-    checkpoint: str | None = setting(None, 'Path of a model file, or "embedded" for the small model of the package.')
+    checkpoint: str | None = setting(
+        None, 'Path of a model file, or "embedded" for the small model of the package.', min_length=1
+    )
     address: str | None = setting(
         None,
         "Where something that speaks OpenAI's API answers already. Nothing is started for it.",
@@ -136,7 +138,7 @@ class ModelSettings(Table):
         None,
         "How many requests are worked on at once.",
         unit="requests",
-        shown_default="the engine's",
+        shown_default="1",
         ge=1,
         le=256,
     )

@@ -1,0 +1,263 @@
+"""Finding, reading and checking the configuration, with where each value came from."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ansambl.app.settings import ENGINES_IN_CONTEXT, Settings
+from ansambl.app.settings_lines import KeyPath, key_lines, line_of, written_path
+from ansambl.app.settings_problems import problem_of
+from ansambl.domain.errors import ConfigurationError
+from ansambl.domain.text import Text, text
+from ansambl.foundation.locales import supported
+from ansambl.foundation.paths import DATA_VARIABLE, DataPaths, default_configuration_file, default_data_folder
+
+FILE_NAME = "ansambl.toml"
+LANGUAGE_VARIABLE = "ANSAMBL_LANG"
+DEFAULT, COMMAND_LINE = "default", "command line"
+_LARGEST_FILE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """The effective settings.
+
+    `file` is the configuration file, None when there is none. `origins` maps each key (as written in TOML) to
+    ``"default"``, ``"FILE:LINE"``, ``"command line"`` or ``"environment NAME"``; `tables` maps tables likewise.
+    """
+
+    settings: Settings
+    file: Path | None
+    origins: Mapping[str, str]
+    tables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def paths(self) -> DataPaths:
+        """The data folder."""
+        return DataPaths(Path(self.settings.data.folder))
+
+    def problem(self, path: KeyPath, message: Text) -> ConfigurationError:
+        """An error about one key that shows only when the parts are joined, with the key's place."""
+        for length in range(len(path), 0, -1):
+            key = written_path(path[:length])
+            origin = self.origins.get(key, self.tables.get(key, DEFAULT))
+            if origin != DEFAULT:
+                return ConfigurationError(
+                    text("{place}: {key}: {problem}", place=origin, key=written_path(path), problem=message)
+                )
+        return ConfigurationError(text("{key}: {problem}", key=written_path(path), problem=message))
+
+
+def find_file(chosen: Path | None) -> Path | None:
+    """The configuration file: the chosen one, else ``./ansambl.toml``, else the user's own; None when there is none.
+
+    Raises:
+        ConfigurationError: the chosen file does not exist.
+    """
+    if chosen is not None:
+        if not chosen.exists():
+            raise ConfigurationError(
+                text("the configuration file {path} does not exist; give another with --config, or none", path=chosen)
+            )
+        return chosen
+    for candidate in (Path(FILE_NAME), default_configuration_file()):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def shown_path(file: Path) -> str:
+    """The file as a person would name it from the current folder."""
+    try:
+        return str(file.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(file)
+
+
+def read_file(file: Path) -> tuple[dict[str, Any], str]:
+    """Return the parsed file and its text.
+
+    Raises:
+        ConfigurationError: it cannot be read, or it is not TOML; with the line.
+    """
+    shown = shown_path(file)
+    try:
+        raw = file.read_bytes() if file.stat().st_size <= _LARGEST_FILE else None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigurationError(
+            text("{file} cannot be read ({reason}); give another file with --config", file=shown, reason=reason)
+        ) from None
+    if raw is None:
+        raise ConfigurationError(
+            text("{file} is over 1 MB, which no configuration is; give another file with --config", file=shown)
+        )
+    try:
+        source = raw.decode("utf-8-sig").replace("\r\n", "\n")
+        return tomllib.loads(source), source
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ConfigurationError(
+            text("{file} line {line}: not UTF-8 text; save the file as UTF-8", file=shown, line=line)
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(_broken(shown, source, str(error))) from None
+
+
+def _broken(shown: str, source: str, message: str) -> Text:
+    lines = source.splitlines()
+    match = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
+    number = int(match[1]) if match and match[1] else max(1, len(lines))
+    reason = message[: match.start()] if match else message
+    quoted = lines[number - 1].strip()[:60] if number <= len(lines) else ""
+    return text(
+        "{file} line {line}: not valid TOML ({reason}): {quoted}", file=shown, line=number, reason=reason, quoted=quoted
+    )
+
+
+def known_engines() -> tuple[str, ...]:
+    """The names of the engines that exist, without loading them."""
+    from ansambl.engines.registry import ENGINES
+
+    return tuple(ENGINES)
+
+
+def load_settings(
+    chosen: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    engines: Iterable[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> LoadedSettings:
+    """Read the configuration and join it with the environment and the command line.
+
+    Args:
+        chosen: the file that ``--config`` names; None looks in the usual places.
+        overrides: dotted key to value from the command line, for example ``{"gateway.port": 9000}``; None is unset.
+        engines: the names of the engines that exist, the registry's when left out.
+        environment: variables, the process's own when left out.
+
+    Raises:
+        ConfigurationError: one line that names the file, the line, the key, what is wrong and what to do.
+    """
+    file = find_file(chosen)
+    data, source = read_file(file) if file else ({}, "")
+    lines = key_lines(source)
+    places = _add_overrides(data, overrides or {}, os.environ if environment is None else environment)
+    known = known_engines() if engines is None else tuple(engines)
+    try:
+        settings = Settings.model_validate(data, context={ENGINES_IN_CONTEXT: known})
+    except ValidationError as error:
+        raise ConfigurationError(_first_problem(error, data, file, lines, places)) from None
+    settings = _with_absolute_paths(settings, file)
+    origins: dict[str, str] = {}
+    for path in _leaves(settings.model_dump()):
+        if path in places:
+            origins[written_path(path)] = places[path]
+        elif file is not None and path in lines:
+            origins[written_path(path)] = f"{shown_path(file)}:{lines[path]}"
+        else:
+            origins[written_path(path)] = DEFAULT
+    tables = {written_path(path): f"{shown_path(file)}:{line}" for path, line in lines.items()} if file else {}
+    return LoadedSettings(settings, file, origins, tables)
+
+
+def load_data_paths(chosen: Path | None = None) -> DataPaths:
+    """The data folder alone, quickly and even when the rest of the configuration is wrong.
+
+    Raises:
+        ConfigurationError: the file cannot be read or is not TOML.
+    """
+    if not os.environ.get(DATA_VARIABLE):
+        file = find_file(chosen)
+        table = read_file(file)[0].get("data") if file else None
+        folder = table.get("folder") if isinstance(table, dict) else None
+        if file is not None and isinstance(folder, str) and folder:
+            return DataPaths(_absolute(folder, file))
+    return DataPaths(default_data_folder())
+
+
+def _add_overrides(
+    data: dict[str, Any], overrides: Mapping[str, Any], environment: Mapping[str, str]
+) -> dict[KeyPath, str]:
+    """Write what stands above the file into `data`; return where each such key came from."""
+    layers: list[tuple[KeyPath, Any, str]] = []
+    folder = environment.get(DATA_VARIABLE)
+    if folder:
+        absolute = str(Path(folder).expanduser().absolute())
+        layers.append((("data", "folder"), absolute, f"environment {DATA_VARIABLE}"))
+    language = supported(environment.get(LANGUAGE_VARIABLE, ""))
+    if language:
+        layers.append((("gateway", "language"), language, f"environment {LANGUAGE_VARIABLE}"))
+    layers.extend((tuple(key.split(".")), value, COMMAND_LINE) for key, value in overrides.items() if value is not None)
+    places: dict[KeyPath, str] = {}
+    for path, value, place in layers:
+        table: Any = data
+        for part in path[:-1]:
+            table = table.setdefault(part, {}) if isinstance(table, dict) else None
+        if isinstance(table, dict):
+            table[path[-1]] = copy.deepcopy(value)
+            places[path] = place
+    return places
+
+
+def _first_problem(
+    error: ValidationError,
+    data: Mapping[str, Any],
+    file: Path | None,
+    lines: Mapping[KeyPath, int],
+    places: Mapping[KeyPath, str],
+) -> Text:
+    found = []
+    for one in error.errors(include_url=False):
+        path, problem = problem_of(one, data)
+        line = None if path in places else line_of(path, lines)
+        if line is not None and file is not None:
+            problem = text("{file} line {line}: {problem}", file=shown_path(file), line=line, problem=problem)
+        elif path in places:
+            problem = text("{place}: {problem}", place=places[path], problem=problem)
+        found.append((line or 0, problem))
+    found.sort(key=lambda one: one[0])
+    first = found[0][1]
+    return text("{first} (and {count} more)", first=first, count=len(found) - 1) if len(found) > 1 else first
+
+
+def _with_absolute_paths(settings: Settings, file: Path | None) -> Settings:
+    """Paths in a file are relative to the file, so that it means the same wherever a command is run."""
+    base = file or Path(FILE_NAME)
+    folder = str(_absolute(settings.data.folder, base))
+    models = {
+        name: model.model_copy(update={"checkpoint": _checkpoint(model.checkpoint, base)})
+        for name, model in settings.models.items()
+    }
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"folder": folder}), "models": models})
+
+
+def _checkpoint(reference: str | None, base: Path) -> str | None:
+    if reference is None:
+        return None
+    path = _absolute(reference, base)
+    return str(path) if reference.startswith(("./", "../", "~")) or path.is_file() else reference
+
+
+def _absolute(path: str, file: Path) -> Path:
+    return Path(os.path.normpath(file.absolute().parent / Path(path).expanduser()))
+
+
+def _leaves(value: Mapping[str, Any], path: KeyPath = ()) -> list[KeyPath]:
+    found: list[KeyPath] = []
+    for name, inner in value.items():
+        if isinstance(inner, dict) and inner:
+            found.extend(_leaves(inner, (*path, name)))
+        else:
+            found.append((*path, name))
+    return found
