@@ -74,7 +74,7 @@ class LaunchSpec:
     engine: str
     argv: tuple[str, ...]
     port: int
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     secret_environment: frozenset[str] = frozenset()
     host: str = "127.0.0.1"
     base_path: str = "/v1"
