@@ -49,8 +49,9 @@ class EngineAdapter(Protocol):
         ...
 
     def explain_exit(self, code: int | None, tail: Sequence[str]) -> ExitExplanation:
-        """Say why the engine ended. `code` is negative for a signal, None when it was not our child; `tail` is oldest
-        first.
+        """Say why the engine ended.
+
+        `code` is negative for a signal, None when it was not our child; `tail` is oldest first.
         """
         ...
 

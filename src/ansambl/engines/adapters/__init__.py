@@ -1,0 +1,1 @@
+"""One file per engine; none knows another. ``engines/registry.py`` names them."""

@@ -1,0 +1,144 @@
+"""The user's own command line as an engine: anything that serves OpenAI's API on a port that it is told."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+
+from ansambl.domain.engine import (
+    EngineMetrics,
+    EngineTraits,
+    ExitExplanation,
+    Installed,
+    LaunchSpec,
+    LogFacts,
+    NotUsable,
+    ProbeSpec,
+)
+from ansambl.domain.errors import UsageError
+from ansambl.domain.hardware import Machine
+from ansambl.domain.plan import Placement
+from ansambl.domain.text import text
+from ansambl.domain.units import Seconds
+from ansambl.engines.shared import exits, metrics
+from ansambl.engines.shared.digest import launch_digest
+from ansambl.foundation.registry import nearest_names
+
+KEY_VARIABLE = "ANSAMBL_ENGINE_KEY"
+"""Environment variable that always carries the instance's API key."""
+
+_GAP = re.compile(r"\{([a-z_]+)\}")
+_TITLE = "the command"
+
+
+class CustomCommand:
+    """The adapter.
+
+    The key is always in the environment as ``ANSAMBL_ENGINE_KEY`` and always sent with requests: a server that asks
+    for no key ignores it, and one that was told it (``environment = { LLAMA_API_KEY = "{key}" }``) is protected by it.
+    """
+
+    traits = EngineTraits(
+        name="command",
+        title="own command",
+        formats=frozenset(),
+        devices=frozenset({"cpu", "cuda", "rocm", "metal", "vulkan"}),
+        dialects=frozenset({"openai_chat"}),
+        verified=True,
+    )
+    # Not /health: many servers have none. While one loads its model it refuses connections or answers another status.
+    probe = ProbeSpec(path="/v1/models", status=200, patience=Seconds(900.0))
+
+    def detect(self, machine: Machine | None = None) -> Installed | NotUsable:  # noqa: ARG002 - known when it starts
+        """Always usable; whether the program exists shows when it starts."""
+        return Installed(version="-")
+
+    def launch_spec(self, placement: Placement, *, port: int, secret: str) -> LaunchSpec:
+        """The user's words, split as a shell would, with their gaps filled; no shell is involved."""
+        options = placement.options
+        gaps = {
+            "port": str(port), "host": "127.0.0.1", "model": placement.model,
+            "context": str(placement.context), "parallel": str(placement.parallel),
+        }  # fmt: skip
+        if placement.checkpoint is not None:
+            gaps["checkpoint"] = placement.checkpoint.path
+        try:
+            words = [*shlex.split(options.command or ""), *options.arguments]
+        except ValueError as failure:
+            raise UsageError(
+                text("models.{model}.command cannot be read ({reason}); check its quotes", model=placement.model,
+                     reason=str(failure))
+            ) from failure  # fmt: skip
+        if not words:
+            raise UsageError(
+                text("models.{model} has no command; write for example command = 'llama-server --port {port} "
+                     "-m {checkpoint}'", model=placement.model, port="{port}", checkpoint="{checkpoint}")
+            )  # fmt: skip
+        if not any("{port}" in value for value in (*words, *options.environment.values())):
+            raise UsageError(
+                text("models.{model}.command does not say {port}: Ansambl chooses a free port and must tell it",
+                     model=placement.model, port="{port}")
+            )  # fmt: skip
+        secrets = frozenset(name for name, value in options.environment.items() if "{key}" in value)
+        plain = {name: value for name, value in options.environment.items() if name not in secrets}
+        without_port = {**gaps, "port": "PORT"}
+        fill = _Filler(placement.model)
+        digest = launch_digest(
+            [fill(word, without_port) for word in words],
+            {name: fill(value, without_port) for name, value in plain.items()},
+            placement.checkpoint.identity if placement.checkpoint else "",
+        )
+        environment = {name: fill(value, {**gaps, "key": secret}) for name, value in options.environment.items()}
+        name = options.settings.get("name")
+        return LaunchSpec(
+            engine=self.traits.name, argv=tuple(fill(word, gaps) for word in words), port=port,
+            environment={**environment, KEY_VARIABLE: secret}, secret_environment=secrets | {KEY_VARIABLE},
+            upstream_name=name if isinstance(name, str) else placement.model, digest=digest,
+        )  # fmt: skip
+
+    def read_metrics(self, text: str) -> EngineMetrics:
+        """Read the metrics page where the program has one that we know."""
+        return metrics.read_metrics(text)
+
+    def read_log(self, line: str) -> LogFacts | None:
+        """What a llama-server says of its memory; nothing for other programs."""
+        return exits.read_llama_log(line)
+
+    def explain_exit(self, code: int | None, tail: Sequence[str]) -> ExitExplanation:
+        """What every process can die of."""
+        return exits.explain_exit(code, tail, _TITLE)
+
+
+class _Filler:
+    """Fills the gaps of a word of the model named `model`; other braces (JSON, say) stay as they are."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+
+    def __call__(self, word: str, gaps: Mapping[str, str]) -> str:
+        def replace(match: re.Match[str]) -> str:
+            name = match[1]
+            if name in gaps:
+                return gaps[name]
+            raise self._unknown(name, gaps)
+
+        return _GAP.sub(replace, word)
+
+    def _unknown(self, name: str, gaps: Mapping[str, str]) -> UsageError:
+        if name == "key":
+            return UsageError(
+                text("models.{model}: {gap} on a command line would show the key to every user of this machine; pass "
+                     "it as environment = {example}", model=self._model, gap="{key}",
+                     example='{ LLAMA_API_KEY = "{key}" }')
+            )  # fmt: skip
+        if name == "checkpoint":
+            return UsageError(
+                text("models.{model}.command asks for {gap}, but the model has no checkpoint; add one",
+                     gap="{checkpoint}", model=self._model)
+            )  # fmt: skip
+        near = nearest_names(name, gaps, 1)
+        return UsageError(
+            text("models.{model}.command: {gap} is unknown; the nearest one is {nearest}", model=self._model,
+                 gap="{" + name + "}", nearest="{" + (near[0] if near else "port") + "}")
+        )  # fmt: skip

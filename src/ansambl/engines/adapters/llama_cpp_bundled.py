@@ -1,0 +1,144 @@
+"""llama.cpp out of the ``xllamacpp`` wheel, in a child process: the engine that every installation has."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import sys
+from collections.abc import Sequence
+
+from ansambl.domain.engine import (
+    EngineMetrics,
+    EngineTraits,
+    ExitExplanation,
+    ExitReason,
+    Installed,
+    LaunchSpec,
+    LogFacts,
+    NotUsable,
+    ProbeSpec,
+)
+from ansambl.domain.errors import NotSupportedError, UsageError
+from ansambl.domain.hardware import Machine
+from ansambl.domain.plan import Placement
+from ansambl.domain.text import text
+from ansambl.domain.units import MIB, Seconds
+from ansambl.engines.shared import exits, metrics
+from ansambl.engines.shared.digest import launch_digest
+from ansambl.engines.shared.llama_flags import read_flags
+from ansambl.engines.shared.llama_server import (
+    EXIT_MODEL,
+    EXIT_NO_WHEEL,
+    EXIT_PARAMETERS,
+    EXIT_PORT,
+    KEY_VARIABLE,
+    Parameters,
+)
+
+_WHEEL = "xllamacpp"
+_MODULE = "ansambl.engines.shared.llama_server"
+_TITLE = "llama.cpp"
+# Without it OpenMP's threads spin while they wait, and on a busy machine generation becomes 30 times slower.
+_ENVIRONMENT = {"OMP_WAIT_POLICY": "passive"}
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version(_WHEEL)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
+
+
+class LlamaCppBundled:
+    """The adapter. The wheel of the package index runs on the CPU (and on Metal on a Mac)."""
+
+    traits = EngineTraits(
+        name="llama.cpp-bundled",
+        title=_TITLE,
+        formats=frozenset({"gguf"}),
+        devices=frozenset({"cpu", "metal"}),
+        dialects=frozenset({"openai_chat", "openai_responses", "anthropic_messages"}),
+        divides_context=True,
+        reports_cached_tokens=True,
+        verified=True,
+    )
+    # It listens at once and answers 503 until the model is loaded, which takes minutes for a big one on a slow disk.
+    probe = ProbeSpec(path="/health", status=200, patience=Seconds(600.0))
+
+    def detect(self, machine: Machine | None = None) -> Installed | NotUsable:
+        """Usable where the wheel is installed and the processor has what it was compiled for."""
+        if importlib.util.find_spec(_WHEEL) is None:
+            return NotUsable(
+                text("the xllamacpp package is not installed"),
+                text("install it (pip install xllamacpp), or give a model an address or a command"),
+            )
+        cpu = machine.cpu if machine else None
+        if cpu and cpu.architecture in ("x86_64", "AMD64") and cpu.flags and "avx2" not in cpu.flags:
+            return NotUsable(
+                text("this processor has no AVX2, which the xllamacpp package was compiled for"),
+                text("build llama.cpp on this machine and give the model a command"),
+            )
+        return Installed(version=_version())
+
+    def launch_spec(self, placement: Placement, *, port: int, secret: str) -> LaunchSpec:
+        """Our own module as a child process, its parameters as JSON in one argument."""
+        checkpoint = placement.checkpoint
+        if checkpoint is None:
+            raise UsageError(text("models.{model} has no checkpoint for llama.cpp to run", model=placement.model))
+        if checkpoint.format not in self.traits.formats:
+            raise NotSupportedError(
+                text("llama.cpp runs GGUF files, not {format}; give models.{model}.checkpoint a GGUF file",
+                     format=checkpoint.format, model=placement.model)
+            )  # fmt: skip
+        if placement.context < 1 or placement.parallel < 1:
+            raise UsageError(text("models.{model}: context and parallel must be at least 1", model=placement.model))
+        if checkpoint.context is not None and placement.context > checkpoint.context:
+            raise NotSupportedError(
+                text("models.{model}.context is {context}, but the model was trained for {trained} tokens; lower it",
+                     model=placement.model, context=placement.context, trained=checkpoint.context)
+            )  # fmt: skip
+        parameters = Parameters(
+            checkpoint=checkpoint.path, model=placement.model, host="127.0.0.1", port=0, context=placement.context,
+            parallel=placement.parallel, threads=placement.threads, prompt_cache_mib=placement.prompt_cache // MIB,
+            options=read_flags(placement.options.arguments, placement.model),
+        )  # fmt: skip
+        # Nothing of the folder that Ansambl was started in may stand before the standard library (-P).
+        program = (sys.executable, "-P", "-m", _MODULE)
+        environment = {**_ENVIRONMENT, **placement.options.environment}
+        digest = launch_digest((*program, json.dumps(parameters)), environment, f"{_version()} {checkpoint.identity}")
+        parameters["port"] = port
+        return LaunchSpec(
+            engine=self.traits.name, argv=(*program, json.dumps(parameters)), port=port,
+            environment={**environment, KEY_VARIABLE: secret}, secret_environment=frozenset({KEY_VARIABLE}),
+            upstream_name=placement.model, digest=digest,
+        )  # fmt: skip
+
+    def read_metrics(self, text: str) -> EngineMetrics:
+        """Read llama.cpp's metrics page."""
+        return metrics.read_metrics(text)
+
+    def read_log(self, line: str) -> LogFacts | None:
+        """Memory by part while the model loads, and the context of a slot."""
+        return exits.read_llama_log(line)
+
+    def explain_exit(self, code: int | None, tail: Sequence[str]) -> ExitExplanation:
+        """Our child's own exit codes first, then what every process can die of."""
+        if code == EXIT_PORT:
+            return exits.explain(ExitReason.PORT_TAKEN, _TITLE, exits.last_words(tail))
+        if code == EXIT_NO_WHEEL:
+            return exits.explain(ExitReason.MISSING_PROGRAM, _TITLE, _own_words(tail))
+        if code == EXIT_PARAMETERS:
+            return exits.explain(ExitReason.BAD_FLAG, _TITLE, _own_words(tail))
+        found = exits.explain_exit(code, tail, _TITLE)
+        if code == EXIT_MODEL and found.reason is ExitReason.UNKNOWN:
+            return ExitExplanation(
+                ExitReason.UNSUPPORTED_MODEL,
+                text("llama.cpp cannot load the checkpoint; its last words: {words}",
+                     words=exits.last_words(tail) or "-"), restart_helps=False)  # fmt: skip
+        return found
+
+
+def _own_words(tail: Sequence[str]) -> str:
+    marker = "ansambl: error: "
+    return next((line.partition(marker)[2] for line in reversed(tail) if marker in line), exits.last_words(tail))

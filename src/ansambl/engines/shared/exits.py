@@ -1,0 +1,157 @@
+"""Why an engine's process ended, from its exit code and its last words; what llama.cpp says is known here too."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Mapping, Sequence
+
+from ansambl.domain.engine import ExitExplanation, ExitReason, LogFacts
+from ansambl.domain.text import Text, text
+from ansambl.domain.units import MIB, Bytes
+
+_MAX_QUOTE = 240
+
+# First match in this order wins; each was provoked on the real engine where tests/data/engines has a file for it.
+_WORDS: tuple[tuple[ExitReason, re.Pattern[str]], ...] = tuple(
+    (reason, re.compile("|".join(patterns), re.IGNORECASE))
+    for reason, patterns in (
+        (ExitReason.PORT_TAKEN, (
+            r"couldn't bind HTTP server socket", r"address already in use", r"port \d+ is taken",
+        )),
+        (ExitReason.CHECKPOINT_MISSING, (
+            r"failed to open GGUF file.*No such file", r"no such file or directory.*(?:gguf|safetensors)",
+        )),
+        (ExitReason.UNSUPPORTED_MODEL, (
+            r"unknown model architecture", r"unknown pre-tokenizer", r"unsupported model architecture",
+            r"architectures? .* (?:is|are) not supported", r"wrong number of tensors",
+            r"unknown (?:quantization|ggml) type", r"invalid ggml type",
+        )),
+        (ExitReason.CHECKPOINT_DAMAGED, (
+            r"not within the file bounds", r"corrupted or incomplete", r"invalid magic", r"has invalid data",
+            r"failed to read (?:magic|header|key-value|tensor)", r"unexpectedly reached end of file",
+            r"header too small", r"SafetensorError", r"gguf_init_from",
+        )),
+        (ExitReason.OUT_OF_MEMORY, (
+            r"out of memory", r"outofmemory", r"cudaMalloc failed", r"cannot allocate memory", r"std::bad_alloc",
+            r"failed to (?:allocate|create context|initialize the context)", r"ErrorOutOfDeviceMemory",
+        )),
+        (ExitReason.MISSING_DRIVER, (
+            r"CUDA driver version is insufficient", r"no CUDA-capable device", r"libcuda\.so", r"libcudart",
+            r"libamdhip64", r"no kernel image is available",
+        )),
+        (ExitReason.BAD_FLAG, (
+            r"error: (?:invalid|unknown) argument", r"unrecognized arguments", r"no such option", r"bad parameters",
+        )),
+    )
+)  # fmt: skip
+_TROUBLE = re.compile(r"\b(?:error|failed|fatal|exception|abort|cannot|couldn't)\b| E ", re.IGNORECASE)
+_TIME_AND_LEVEL = re.compile(r"^[\d.]+ [EWID] (?:\S+ +\S+: )?")
+
+_BUFFER = re.compile(
+    r"(?P<what>model|KV|RS|compute|output)\s+buffer size\s*=\s*(?P<mib>\d+(?:\.\d+)?) MiB"
+)  # fmt: skip
+_PARTS = {"model": "weights", "KV": "kv_cache", "RS": "kv_cache", "compute": "compute", "output": "overhead"}
+_CONTEXT = re.compile(r"n_ctx_slot = (?P<context>\d+)")
+
+
+def last_words(tail: Sequence[str]) -> str:
+    """The line among the newest that most likely says what went wrong, without its time stamp; "" for none."""
+    lines = [line.strip() for line in tail if line.strip()]
+    for line in reversed(lines):
+        if _TROUBLE.search(line) and not line.startswith("ansambl: error"):
+            return _TIME_AND_LEVEL.sub("", line)[:_MAX_QUOTE]
+    return _TIME_AND_LEVEL.sub("", lines[-1])[:_MAX_QUOTE] if lines else ""
+
+
+def _reason_of_words(tail: Sequence[str]) -> tuple[ExitReason, str] | None:
+    lines = list(tail)[-200:]
+    for reason, pattern in _WORDS:
+        for line in reversed(lines):
+            if pattern.search(line):
+                return reason, _TIME_AND_LEVEL.sub("", line.strip())[:_MAX_QUOTE]
+    return None
+
+
+def _say(reason: ExitReason, engine: str, words: str) -> Text:
+    messages: Mapping[ExitReason, Text] = {
+        ExitReason.PORT_TAKEN: text("{engine} could not listen: its port is taken by another program", engine=engine),
+        ExitReason.UNSUPPORTED_MODEL: text(
+            "{engine} does not support this model ({words}); use a newer engine or another checkpoint",
+            engine=engine, words=words),
+        ExitReason.CHECKPOINT_DAMAGED: text(
+            "the checkpoint is damaged or incomplete ({words}); fetch it again", words=words),
+        ExitReason.CHECKPOINT_MISSING: text(
+            "{engine} cannot find the checkpoint ({words}); give the right path or fetch it again",
+            engine=engine, words=words),
+        ExitReason.OUT_OF_MEMORY: text(
+            "{engine} ran out of memory ({words}); lower context or parallel, or choose a smaller checkpoint",
+            engine=engine, words=words),
+        ExitReason.MISSING_DRIVER: text(
+            "{engine} cannot use the GPU ({words}); install or update the GPU's driver", engine=engine, words=words),
+        ExitReason.BAD_FLAG: text(
+            "{engine} does not accept its arguments ({words}); correct `arguments` or `command` of this model",
+            engine=engine, words=words),
+        ExitReason.MISSING_PROGRAM: text(
+            "{engine} is not installed ({words}); install it or choose another engine", engine=engine, words=words),
+    }  # fmt: skip
+    return messages[reason]
+
+
+_HOPELESS = frozenset({
+    ExitReason.UNSUPPORTED_MODEL, ExitReason.CHECKPOINT_DAMAGED, ExitReason.CHECKPOINT_MISSING,
+    ExitReason.MISSING_DRIVER, ExitReason.BAD_FLAG, ExitReason.MISSING_PROGRAM, ExitReason.WRONG_CPU,
+})  # fmt: skip
+"""Reasons that the same start would meet again."""
+
+
+def explain(reason: ExitReason, engine: str, words: str) -> ExitExplanation:
+    """The explanation for a reason that is known otherwise (a special exit code, a program that does not exist)."""
+    return ExitExplanation(reason, _say(reason, engine, words), restart_helps=reason not in _HOPELESS)
+
+
+def explain_exit(code: int | None, tail: Sequence[str], engine: str) -> ExitExplanation:
+    """Why a process of the engine titled `engine` ended. `code` is negative for a signal, None when unknown."""
+    if code in (-signal.SIGILL, 128 + signal.SIGILL):
+        return ExitExplanation(
+            ExitReason.WRONG_CPU,
+            text("{engine} was built for another processor (illegal instruction); install a build for this one",
+                 engine=engine), restart_helps=False)  # fmt: skip
+    if code in (0, -signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM):
+        return ExitExplanation(ExitReason.STOPPED, text("{engine} was stopped", engine=engine))
+    known = _reason_of_words(tail)
+    if known:
+        return explain(known[0], engine, known[1])
+    return _explain_by_code(code, engine, last_words(tail) or "-")
+
+
+def _explain_by_code(code: int | None, engine: str, words: str) -> ExitExplanation:
+    if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return ExitExplanation(
+            ExitReason.KILLED,
+            text("{engine} was killed from outside (signal 9), often by the kernel when memory runs out; see the "
+                 "system's log (dmesg), or lower context", engine=engine))  # fmt: skip
+    if code is None:
+        return ExitExplanation(
+            ExitReason.UNKNOWN, text("{engine} ended; its last words: {words}", engine=engine, words=words)
+        )
+    if code < 0 or code in (128 + signal.SIGABRT, 128 + signal.SIGSEGV):
+        number = -code if code < 0 else code - 128
+        name = signal.Signals(number).name if number in {one.value for one in signal.Signals} else str(number)
+        return ExitExplanation(
+            ExitReason.CRASHED,
+            text("{engine} crashed ({signal}); its last words: {words}", engine=engine, signal=name, words=words),
+        )
+    return ExitExplanation(
+        ExitReason.UNKNOWN,
+        text("{engine} ended with status {code}; its last words: {words}", engine=engine, code=code, words=words),
+    )
+
+
+def read_llama_log(line: str) -> LogFacts | None:
+    """Memory by part and the context of a slot, from one line of llama.cpp's log."""
+    buffer = _BUFFER.search(line)
+    if buffer:
+        return LogFacts(memory={_PARTS[buffer["what"]]: Bytes(round(float(buffer["mib"]) * MIB))})
+    context = _CONTEXT.search(line)
+    return LogFacts(context=int(context["context"])) if context else None
