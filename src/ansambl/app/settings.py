@@ -33,6 +33,9 @@ EMBEDDED = "embedded"
 AUTO = "auto"
 """The engine that the checkpoint's format asks for."""
 
+ATTACHED_ENGINE, COMMAND_ENGINE = "openai-compatible", "command"
+"""The engines of a model with an address, and of one with a command line of its own."""
+
 ENGINES_IN_CONTEXT = "engines"
 """The key of the validation context that holds the names of the engines that exist."""
 
@@ -122,7 +125,9 @@ class ModelSettings(Table):
         "Where something that speaks OpenAI's API answers already. Nothing is started for it.",
         unit="URL",
     )
-    name: str | None = setting(None, "The model's name at `address`; the table's own name when left out.")
+    name: str | None = setting(
+        None, "The model's name at `address`, or for what `command` starts; the table's own name when left out."
+    )
     key: str | None = setting(None, "API key for `address`; better is `key_env`.", repr=False)
     key_env: str | None = setting(None, "The environment variable that holds the API key for `address`.")
     command: str | None = setting(
@@ -187,8 +192,7 @@ class ModelSettings(Table):
         if self.address is None and self.checkpoint is None and self.command is None:
             raise SettingError(text("says neither 'checkpoint' nor 'address' nor 'command'; set one of them"))
         if self.address is not None:
-            foreign = ("checkpoint", "command", "arguments", "environment", "threads")
-            for key in foreign:
+            for key in ("checkpoint", "command", "arguments", "environment", "threads"):
                 if getattr(self, key):
                     raise SettingError(
                         text(
@@ -197,16 +201,22 @@ class ModelSettings(Table):
                         ),
                         key,
                     )
-            if self.engine != AUTO:
-                raise SettingError(
-                    text("stands beside 'address', where whatever runs there is the engine; remove 'engine'"), "engine"
-                )
         else:
-            for key in ("name", "key", "key_env"):
+            for key in ("key", "key_env"):
                 if getattr(self, key) is not None:
                     raise SettingError(text("only goes with 'address'; remove it, or set 'address'"), key)
+        if self.name is not None and self.checkpoint is not None and self.command is None:
+            raise SettingError(text("only goes with 'address' or 'command'; remove it"), "name")
         if self.key is not None and self.key_env is not None:
             raise SettingError(text("stands beside 'key'; keep one of them"), "key_env")
+        own = ATTACHED_ENGINE if self.address is not None else COMMAND_ENGINE if self.command is not None else None
+        if (own is not None and self.engine not in (AUTO, own)) or (
+            own is None and self.engine in (ATTACHED_ENGINE, COMMAND_ENGINE)
+        ):
+            raise SettingError(
+                text("'{engine}' does not go with this model's other keys; leave 'engine' out", engine=self.engine),
+                "engine",
+            )
         return self
 
 
@@ -222,6 +232,14 @@ class RoleSettings(Table):
     temperature: float | None = setting(None, "Sampling temperature where the client sets none.", ge=0, le=2)
     top_p: float | None = setting(None, "Nucleus sampling where the client sets none.", gt=0, le=1)
     max_tokens: int | None = setting(None, "The longest answer where the client sets none.", unit="tokens", ge=1)
+    top_k: int | None = setting(None, "Sample among this many tokens, where the client does not say.", ge=0)
+    min_p: float | None = setting(None, "The least probability, as a share of the best token's.", ge=0, le=1)
+    frequency_penalty: float | None = setting(None, "Penalty for tokens by how often they occurred.", ge=-2, le=2)
+    presence_penalty: float | None = setting(None, "Penalty for tokens that occurred at all.", ge=-2, le=2)
+    repeat_penalty: float | None = setting(None, "llama.cpp's penalty for repeated tokens.", gt=0)
+    seed: int | None = setting(None, "Makes sampling repeatable where the engine can.")
+    stop: Words | None = setting(None, "Texts at which the answer ends.")
+    reasoning_effort: str | None = setting(None, "How long a thinking model thinks. Part of the prompt's head.")
     layout: Literal["shared-prefix", "classic"] | None = setting(
         None,
         "Where the instruction stands: in the newest user message, so that all roles share what comes before it, "
@@ -316,7 +334,7 @@ class Settings(Table):
         if known is None or not isinstance(value, dict):
             return value
         for name, table in value.items():
-            if name in known:
+            if name in known and name != AUTO:
                 continue
             nested = (
                 [f"{name}.{key}" for key, one in table.items() if isinstance(one, dict)]
@@ -328,14 +346,10 @@ class Settings(Table):
             raise SettingError(unknown_engine(name, known), name)
         return value
 
-    def engine(self, name: str) -> EngineSettings:
-        """The settings of one engine, defaults when its table is left out."""
-        return self.engines.get(name) or EngineSettings()
-
 
 def unknown_engine(name: str, known: tuple[str, ...]) -> Text:
     """Say that there is no engine of that name, and which there are."""
     nearest = nearest_names(name, known, 1)
     if nearest:
         return text("unknown engine '{name}'; did you mean \"{nearest}\"?", name=name, nearest=nearest[0])
-    return text("unknown engine '{name}'; there are: {known}", name=name, known=", ".join((AUTO, *known)))
+    return text("unknown engine '{name}'; there are: {known}", name=name, known=", ".join(known))

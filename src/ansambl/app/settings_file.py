@@ -125,10 +125,10 @@ def _broken(shown: str, source: str, message: str) -> Text:
 
 
 def known_engines() -> tuple[str, ...]:
-    """The names of the engines that exist, without loading them."""
-    from ansambl.engines.registry import ENGINES
+    """Every name of an engine that a configuration may write, without loading one."""
+    from ansambl.engines.registry import engine_names
 
-    return tuple(ENGINES)
+    return engine_names()
 
 
 def load_settings(

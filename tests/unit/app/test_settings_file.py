@@ -11,7 +11,7 @@ from ansambl.app.settings_file import LoadedSettings, find_file, load_data_paths
 from ansambl.domain.errors import ConfigurationError
 from ansambl.domain.text import text
 
-ENGINES = ("llama.cpp-bundled", "openai-compatible")
+ENGINES = ("auto", "llama.cpp-bundled", "openai-compatible", "command")
 Load = Callable[..., LoadedSettings]
 
 
@@ -114,7 +114,9 @@ def test_origins(load: Load) -> None:
             "[roles.coder.sampling]\ntemperatur=1",
             (
                 "ansambl.toml line 1: unknown key 'roles.coder.sampling'; known here: model, instruction, description, "
-                "temperature, top_p, max_tokens, layout, aliases"
+                "temperature, top_p, max_tokens, top_k, min_p, frequency_penalty, presence_penalty, repeat_penalty, "
+                "seed, stop, "
+                "reasoning_effort, layout, aliases"
             ),
         ),
         ('[gateway]\nport = "80"', 'ansambl.toml line 2: gateway.port must be a whole number, not "80"'),

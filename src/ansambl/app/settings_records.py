@@ -1,0 +1,118 @@
+"""From settings to the records that the other parts take."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ansambl.app.settings import ATTACHED_ENGINE, AUTO, COMMAND_ENGINE, EngineSettings, ModelSettings, Settings
+from ansambl.app.settings_file import LoadedSettings
+from ansambl.domain.engine import EngineOptions
+from ansambl.domain.model import Checkpoint
+from ansambl.domain.plan import Attachment, Placement
+from ansambl.domain.role import ModelName
+from ansambl.domain.text import text
+from ansambl.engines.registry import ALIASES
+
+DEFAULT_CONTEXT = 8192
+"""Tokens for each request when nothing is configured: enough for a long conversation, small enough for any machine."""
+
+
+def attachments(loaded: LoadedSettings, environment: Mapping[str, str] | None = None) -> tuple[Attachment, ...]:
+    """The models that run at an address.
+
+    Raises:
+        ConfigurationError: ``key_env`` names a variable that is not set.
+    """
+    variables = os.environ if environment is None else environment
+    found = []
+    for name, model in loaded.settings.models.items():
+        if model.address is None:
+            continue
+        key = model.key
+        if model.key_env is not None:
+            key = variables.get(model.key_env)
+            if not key:
+                raise loaded.problem(
+                    ("models", name, "key_env"),
+                    text("the environment variable {variable} is not set; set it to the key", variable=model.key_env),
+                )
+        found.append(Attachment(name, model.address, model.name or name, key, model.parallel))
+    return tuple(found)
+
+
+def engine_name(model: ModelSettings) -> str:
+    """The registered name of the engine that a model asks for."""
+    if model.address is not None:
+        return ATTACHED_ENGINE
+    if model.command is not None:
+        return COMMAND_ENGINE
+    return ALIASES.get(model.engine, model.engine)
+
+
+def engine_settings(settings: Settings, engine: str) -> EngineSettings:
+    """The table of one engine, under its registered name or an alias; defaults when there is none."""
+    names = (engine, *(alias for alias, name in ALIASES.items() if name == engine and alias != AUTO))
+    return next((settings.engines[name] for name in names if name in settings.engines), EngineSettings())
+
+
+def placement(loaded: LoadedSettings, name: str, checkpoint: Checkpoint | None) -> Placement:
+    """How the model `name`, which has no address, is to be run; `checkpoint` is what its reference was resolved to.
+
+    Raises:
+        ConfigurationError: the context is longer than the model's; with the line.
+    """
+    model = loaded.settings.models[name]
+    engine = engine_name(model)
+    common = engine_settings(loaded.settings, engine)
+    trained = checkpoint.context if checkpoint is not None else None
+    if model.context is not None and trained is not None and model.context > trained:
+        raise loaded.problem(
+            ("models", name, "context"),
+            text(
+                "{context} is longer than the {trained} tokens that the model was trained for; lower it",
+                context=model.context,
+                trained=trained,
+            ),
+        )
+    options = EngineOptions(
+        arguments=model.arguments,
+        environment=model.environment,
+        command=model.command,
+        settings={"name": model.name} if model.name is not None else {},
+    )
+    return Placement(
+        model=name,
+        engine=engine,
+        checkpoint=checkpoint,
+        context=model.context or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT),
+        parallel=model.parallel or 1,
+        options=options,
+        threads=model.threads or common.threads,
+        prompt_cache=common.prompt_cache,
+    )
+
+
+def model_names(settings: Settings) -> tuple[ModelName, ...]:
+    """The configured models as clients may name them."""
+    return tuple(
+        ModelName(name, model.aliases, model.description, model.output_limit, model.context)
+        for name, model in settings.models.items()
+    )
+
+
+def role_fields(settings: Settings) -> dict[str, dict[str, Any]]:
+    """For each configured role the keys that were set, named as in `ansambl.domain.role.Role`."""
+    return {name: _renamed(role.model_dump(exclude_none=True)) for name, role in settings.roles.items()}
+
+
+def ensemble_fields(settings: Settings) -> dict[str, dict[str, Any]]:
+    """For each configured ensemble the keys that were set, named as in `ansambl.domain.role.Ensemble`."""
+    return {name: one.model_dump(exclude_none=True) for name, one in settings.ensembles.items()}
+
+
+def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
+    if "max_tokens" in fields:
+        fields["output_limit"] = fields.pop("max_tokens")
+    return fields
