@@ -1,0 +1,1 @@
+"""How several roles answer one request: one module per pattern."""

@@ -1,0 +1,67 @@
+"""From the name that a client asked for to a role, an ensemble or a plain model. Pure."""
+
+from __future__ import annotations
+
+import difflib
+
+from ansambl.domain.errors import UnknownNameError
+from ansambl.domain.text import text
+from ansambl.roles.records import EnsembleTarget, ModelTarget, RoleCatalog, RoleTarget, Target, folded
+
+__all__ = ["EnsembleTarget", "ModelTarget", "Resolver", "RoleTarget", "Target"]
+
+
+class Resolver:
+    """Looks names up in a catalog: the exact name first, then an alias, then either without regard to letter case."""
+
+    def __init__(self, catalog: RoleCatalog) -> None:
+        self._catalog = catalog
+        self._exact: dict[str, Target] = {}
+        aliases: dict[str, Target] = {}
+        for target, own, others in _targets(catalog):
+            self._exact[own] = target
+            aliases.update(dict.fromkeys(others, target))
+        for alias, target in aliases.items():
+            self._exact.setdefault(alias, target)
+        self._folded = {folded(name): target for name, target in self._exact.items()}
+        self._written = {folded(name): name for name in self._exact}
+
+    def resolve(self, name: str) -> Target:
+        """What `name` means.
+
+        Raises:
+            UnknownNameError: no role, ensemble or model has this name; the message holds the nearest ones.
+        """
+        target = self._exact.get(name) or self._folded.get(folded(name))
+        if target is not None:
+            return target
+        close = difflib.get_close_matches(folded(name), self._written, n=3, cutoff=0.5)
+        shown = name if len(name) <= _SHOWN else name[:_SHOWN] + "…"
+        if close:
+            raise UnknownNameError(
+                text(
+                    "There is no role or model named '{name}'; nearest: {nearest}; GET /v1/models lists all.",
+                    name=shown,
+                    nearest=", ".join(self._written[one] for one in close),
+                ),
+                param="model",
+            )
+        raise UnknownNameError(
+            text("There is no role or model named '{name}'; GET /v1/models lists all names.", name=shown),
+            param="model",
+        )
+
+
+_SHOWN = 100
+
+
+def _targets(catalog: RoleCatalog) -> list[tuple[Target, str, tuple[str, ...]]]:
+    found: list[tuple[Target, str, tuple[str, ...]]] = [
+        (RoleTarget(role), role.name, role.aliases) for role in catalog.roles.values()
+    ]
+    for ensemble in catalog.ensembles.values():
+        roles = tuple(catalog.roles[name] for name in ensemble.roles)
+        conductor = catalog.roles[ensemble.conductor] if ensemble.conductor else roles[0]
+        found.append((EnsembleTarget(ensemble, roles, conductor), ensemble.name, ensemble.aliases))
+    found.extend((ModelTarget(model), model.name, model.aliases) for model in catalog.models.values())
+    return found

@@ -1,0 +1,280 @@
+"""Roles in use: a client's request in, the request for the engine out, and the notes of earlier turns kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from ansambl.dialects.openai_chat import Answer, ChatRequest, Message
+from ansambl.domain.errors import UnavailableError
+from ansambl.domain.role import Ensemble, Layout, ModelName, Role
+from ansambl.domain.text import Text, text
+from ansambl.foundation.clock import RealClock
+from ansambl.roles import prompt_layout
+from ansambl.roles.prompt_layout import Explanation
+from ansambl.roles.records import EnsembleTarget, ModelTarget, RoleCatalog, Target
+from ansambl.roles.turns import Note, Recalled, TurnMemory
+
+_HEAD_FIELDS = (*prompt_layout.HEAD_FIELDS, "tool_choice")
+_LIMITS = ("max_tokens", "max_completion_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that is ready for `model`. Call `remember` with what the model said, also when the client left early.
+
+    `explanation` says how the prompt was laid out; None for a plain model, whose messages are passed on untouched.
+    """
+
+    model: str
+    request: ChatRequest
+    remember: Callable[[Answer], None]
+    explanation: Explanation | None = None
+    recalled: Recalled | None = None
+
+
+class RoleService:
+    """Writes requests for roles and models of one catalog, and remembers notes in `turns`.
+
+    `common_instruction` comes first in every role's prompt; there is none by default. `created` is what
+    ``GET /v1/models`` says of every entry, in seconds since the epoch; now when left out.
+    """
+
+    def __init__(
+        self,
+        catalog: RoleCatalog,
+        turns: TurnMemory,
+        *,
+        common_instruction: str | None = None,
+        created: int | None = None,
+    ) -> None:
+        self.catalog = catalog
+        self._turns = turns
+        self._common = common_instruction or None
+        self._created = int(RealClock().now()) if created is None else created
+
+    def model_of(self, role: Role) -> ModelName:
+        """The model that a role runs on: its own, else the catalog's default.
+
+        Raises:
+            UnavailableError: there is no model at all.
+        """
+        name = role.model or self.catalog.default_model
+        if name is None:
+            raise UnavailableError(
+                text(
+                    "The role '{role}' has no model to run on; add a table [models.…] to ansambl.toml.", role=role.name
+                )
+            )
+        return self.catalog.models[name]
+
+    def prepare(self, request: ChatRequest, role: Role, *, key: str) -> Prepared:
+        """Write the role's request. `key` is the id of the API key that asks; notes are kept apart by it.
+
+        The role's sampling and limit fill only what the client left open.
+
+        Raises:
+            RequestError: the messages are not messages.
+            UnavailableError: there is no model for the role.
+        """
+        model = self.model_of(role)
+        messages = request.messages()
+        changes: dict[str, Any] = {
+            name: value for name, value in role.sampling.items() if request.value(name) is None and value is not None
+        }
+        changes.update(_limit(request, role.output_limit or model.output_limit))
+        fields = {name: request.value(name) for name in _HEAD_FIELDS if name in request.fields}
+        fields.update({name: value for name, value in changes.items() if name in _HEAD_FIELDS})
+        recalled = self._turns.recall(key, self._head(fields), messages)
+        explanation = prompt_layout.explain(
+            messages, role, remembered=recalled.texts, common_instruction=self._common, fields=fields
+        )
+        prepared = request.changed({**changes, "model": model.name, "messages": explanation.messages})
+        return Prepared(
+            model.name, prepared, self._rememberer(recalled, messages, role, explanation), explanation, recalled
+        )
+
+    def prepare_plain(self, request: ChatRequest, model: ModelName) -> Prepared:
+        """Write a plain model's request: the client's own, with the model's limit where the client set none."""
+        return Prepared(
+            model.name, request.changed({**_limit(request, model.output_limit), "model": model.name}), _forget
+        )
+
+    def models_list(self) -> list[dict[str, Any]]:
+        """The objects of ``GET /v1/models``: roles, ensembles, models.
+
+        ``info.meta`` is what Open WebUI reads: ``builtin_tools`` false keeps its own tools, some 26 kB, out of every
+        prompt, ``usage`` true makes it ask for the usage of a stream.
+        """
+        listed: list[tuple[str, Iterable[Role | Ensemble | ModelName]]] = [
+            ("role", self.catalog.roles.values()),
+            ("ensemble", self.catalog.ensembles.values()),
+            ("model", self.catalog.models.values()),
+        ]
+        return [
+            {
+                "id": one.name,
+                "object": "model",
+                "created": self._created,
+                "owned_by": "ansambl",
+                "name": one.name,
+                "description": one.description,
+                "kind": kind,
+                "aliases": list(one.aliases),
+                "info": {
+                    "meta": {
+                        "description": one.description,
+                        "capabilities": {"builtin_tools": False, "usage": True, "vision": False},
+                    }
+                },
+            }
+            for kind, things in listed
+            for one in things
+        ]
+
+    def explain(
+        self,
+        request: ChatRequest,
+        target: Target,
+        *,
+        key: str,
+        translate: Callable[[str], str] | None = None,
+    ) -> dict[str, Any]:
+        """What `prepare` would send and why, ready for JSON; `translate` chooses the language of the reasons.
+
+        Raises:
+            RequestError: the messages are not messages.
+            UnavailableError: there is no model for the role.
+        """
+        if isinstance(target, EnsembleTarget):
+            return {
+                "ensemble": target.name,
+                "pattern": target.ensemble.pattern,
+                "conductor": target.conductor.name,
+                "roles": [self._explain_role(request, role, key, translate) for role in target.roles],
+                "reasons": _render(
+                    [
+                        text("The roles answer one after another on the prefix that they share."),
+                        text("The conductor '{role}' then merges their answers.", role=target.conductor.name),
+                    ],
+                    translate,
+                ),
+            }
+        if isinstance(target, ModelTarget):
+            plain = self.prepare_plain(request, target.model)
+            return {
+                "role": None,
+                "model": plain.model,
+                "layout": None,
+                "messages": request.messages(),
+                "reasons": _render([text("A plain model gets the client's messages as they are.")], translate),
+            }
+        return self._explain_role(request, target.role, key, translate)
+
+    def _explain_role(
+        self, request: ChatRequest, role: Role, key: str, translate: Callable[[str], str] | None
+    ) -> dict[str, Any]:
+        prepared = self.prepare(request, role, key=key)
+        found, recalled = prepared.explanation, prepared.recalled
+        if found is None or recalled is None:
+            raise AssertionError(role.name)
+        return {
+            "role": role.name,
+            "model": prepared.model,
+            "layout": found.layout.value,
+            "messages": found.messages,
+            "note": found.note,
+            "note_message": found.note_index,
+            "shared_messages": found.shared_messages,
+            "head_material": found.head,
+            "prefix_group": found.prefix_group,
+            "remembered": self._remembered(request.messages(), found, recalled),
+            "fields": _fields(prepared.request),
+            "reasons": _render(_reasons(role, found), translate),
+        }
+
+    @staticmethod
+    def _remembered(messages: Sequence[Message], found: Explanation, recalled: Recalled) -> list[dict[str, Any]]:
+        # A common instruction can stand before the client's messages.
+        moved = len(found.messages) - len(messages) if recalled.notes else 0
+        turn, listed = 0, []
+        for index, message in enumerate(messages):
+            if message.get("role") == "user":
+                turn += 1
+                if index + moved in found.remembered:
+                    note = recalled.notes[index]
+                    listed.append({"message": index + moved, "turn": turn, "role": note.role, "note": note.text})
+        return listed
+
+    def _head(self, fields: Mapping[str, Any]) -> str:
+        return prompt_layout.prefix_group({**prompt_layout.head_material(fields), "": self._common})
+
+    def _rememberer(
+        self, recalled: Recalled, messages: Sequence[Message], role: Role, explanation: Explanation
+    ) -> Callable[[Answer], None]:
+        note = explanation.note
+        if note is None or role.layout is Layout.CLASSIC or prompt_layout.newest_user(messages) is None:
+            return _forget
+
+        def remember(answer: Answer) -> None:
+            self._turns.remember(recalled, answer, Note(role.name, note))
+
+        return remember
+
+
+def _forget(answer: Answer) -> None:
+    """Nothing stood in the prompt that the client will not send back."""
+
+
+def _limit(request: ChatRequest, limit: int | None) -> dict[str, Any]:
+    if limit is None or any(request.value(name) is not None for name in _LIMITS):
+        return {}
+    return {"max_tokens": limit}
+
+
+def _fields(request: ChatRequest) -> dict[str, Any]:
+    left_out = {"messages", *prompt_layout.HEAD_FIELDS}
+    return {name: msgspec.json.decode(raw) for name, raw in request.fields.items() if name not in left_out}
+
+
+def _reasons(role: Role, found: Explanation) -> list[Text]:
+    reasons = []
+    if found.layout is Layout.CLASSIC:
+        reasons.append(
+            text("The layout is classic: the instruction comes first, so nothing is shared with other roles.")
+        )
+    elif found.note is None:
+        reasons.append(text("The role has no instruction, so it adds no note."))
+    else:
+        reasons.append(
+            text(
+                "The role's note stands in message {number}; the {count} messages before it are the same for all roles "
+                "of the prefix group.",
+                number=(found.note_index or 0) + 1,
+                count=found.shared_messages,
+            )
+        )
+    if found.remembered:
+        reasons.append(
+            text(
+                "The notes of {count} earlier turns stand again where they stood, so the prompt goes on unchanged.",
+                count=len(found.remembered),
+            )
+        )
+    if found.head:
+        reasons.append(
+            text(
+                "{fields} stand at the head of the prompt: only requests with the same values share their prefix.",
+                fields=", ".join(sorted(found.head)),
+            )
+        )
+    if role.model is None:
+        reasons.append(text("The role names no model, so it runs on the resident one."))
+    return reasons
+
+
+def _render(reasons: Sequence[Text], translate: Callable[[str], str] | None) -> list[str]:
+    return [one.render(translate) for one in reasons]

@@ -1,0 +1,195 @@
+"""Which note stood at which turn: the API is stateless, so what a client cannot send back is remembered here.
+
+A note that stood in the newest message must stand there again when that message is history, or the prompt changes in
+the middle and everything after it is prefilled again. A turn is known by a hash over the API key, the head material
+and all messages up to and including its answer, so a note returns only into the very conversation that it came from.
+What is not known is left out; that costs one turn of prefill and nothing else.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ansambl.dialects.openai_chat import Answer, Message
+from ansambl.foundation.clock import Clock, RealClock
+from ansambl.foundation.logging import get_logger
+from ansambl.foundation.sqlite import Database
+from ansambl.roles import canonical
+
+_log = get_logger(__name__)
+
+CAPACITY = 20_000
+"""Turns that are kept in memory."""
+
+ROWS = 200_000
+"""Turns that are kept on disk, some 20 MB; the oldest go first."""
+
+_PRUNE_EVERY = 500
+_ASKED_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """The text that made an answer a role's own, and the role's name."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What is known of a request's history.
+
+    `notes` maps the index of a user message to the note that stood there, `end` is the chain after all messages:
+    what `TurnMemory.remember` needs to know the answer by.
+    """
+
+    end: bytes
+    notes: dict[int, Note] = field(default_factory=dict)
+
+    @property
+    def texts(self) -> dict[int, str]:
+        """The notes' texts by message, as `prompt_layout.compose` takes them."""
+        return {index: note.text for index, note in self.notes.items()}
+
+
+class TurnMemory:
+    """Remembers notes in memory and, when it has a database, beyond a restart.
+
+    Reading asks memory first. SQLite is asked (once a request, for all that is missing) only when it holds turns that
+    memory does not; writing to it never waits. One event loop may use an object of this class, no other thread.
+    """
+
+    def __init__(
+        self,
+        database: Database | None = None,
+        *,
+        clock: Clock | None = None,
+        capacity: int = CAPACITY,
+        rows: int = ROWS,
+    ) -> None:
+        self._database = database
+        self._clock = clock or RealClock()
+        self._capacity = capacity
+        self._rows = rows
+        self._turns: OrderedDict[bytes, Note] = OrderedDict()
+        self._disk_holds_more = False
+        self._written = 0
+        self._load()
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+    def recall(self, key: str, head: str, messages: Sequence[Message]) -> Recalled:
+        """Find the notes that stood in the history of a request.
+
+        `key` is the id of the API key, `head` stands for everything outside the messages that changes the prompt's
+        head. Of several answers to one user message (a tool loop) the latest known one decides.
+        """
+        wanted: list[tuple[bytes, int]] = []
+        end = canonical.start(key, head)
+        last_user: int | None = None
+        for index, message in enumerate(messages):
+            end = canonical.extend(end, message)
+            role = message.get("role")
+            if role == "user":
+                last_user = index
+            elif role == "assistant" and last_user is not None:
+                wanted.append((end, last_user))
+        known = self._find([digest for digest, _ in wanted])
+        notes = {index: known[digest] for digest, index in wanted if digest in known}
+        return Recalled(end, notes)
+
+    def remember(self, recalled: Recalled, answer: Answer, note: Note) -> None:
+        """Keep that `note` produced `answer` after the messages of `recalled`.
+
+        Nothing is kept of an answer that is empty or that an error broke off. A client that stopped the answer may
+        send back what it has seen so far, so such an answer is kept.
+        """
+        message = canonical.as_message(answer)
+        if message is None or answer.error is not None:
+            return
+        digest = canonical.extend(recalled.end, message)
+        self._keep(digest, note)
+        self._save(digest, note)
+
+    def _find(self, digests: list[bytes]) -> dict[bytes, Note]:
+        found: dict[bytes, Note] = {}
+        missing = []
+        for digest in digests:
+            note = self._turns.get(digest)
+            if note is None:
+                missing.append(digest)
+            else:
+                self._turns.move_to_end(digest)
+                found[digest] = note
+        if missing and self._disk_holds_more and self._database is not None:
+            asked = missing[-_ASKED_AT_ONCE:]
+            marks = ",".join("?" * len(asked))
+            for digest, note in self._rows_of(self._database, f"WHERE digest IN ({marks})", asked):
+                found[digest] = note
+                self._keep(digest, note)
+        return found
+
+    def _keep(self, digest: bytes, note: Note) -> None:
+        self._turns[digest] = note
+        self._turns.move_to_end(digest)
+        if len(self._turns) > self._capacity:
+            self._turns.popitem(last=False)
+            self._disk_holds_more = True
+
+    def _load(self) -> None:
+        if self._database is None:
+            return
+        newest = self._rows_of(self._database, "ORDER BY written DESC LIMIT ?", (self._capacity + 1,))
+        self._disk_holds_more = len(newest) > self._capacity
+        # One object per note: a handful of notes stand behind thousands of turns.
+        shared: dict[Note, Note] = {}
+        for digest, note in reversed(newest[: self._capacity]):
+            self._turns[digest] = shared.setdefault(note, note)
+
+    @staticmethod
+    def _rows_of(database: Database, condition: str, values: Sequence[object]) -> list[tuple[bytes, Note]]:
+        query = (
+            "SELECT digest, role, role_notes.note AS text FROM role_turns"  # noqa: S608 - `condition` is ours, values are bound
+            f" JOIN role_notes ON role_notes.id = role_turns.note {condition}"
+        )
+        return [(row["digest"], Note(row["role"], row["text"])) for row in database.read(query, values)]
+
+    def _save(self, digest: bytes, note: Note) -> None:
+        if self._database is None:
+            return
+        written = self._clock.now()
+        self._written += 1
+        prune = self._written % _PRUNE_EVERY == 1
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT INTO role_notes (role, note) VALUES (?, ?) ON CONFLICT DO NOTHING", (note.role, note.text)
+            )
+            connection.execute(
+                "INSERT INTO role_turns (digest, note, written)"
+                " SELECT ?, id, ? FROM role_notes WHERE role = ? AND note = ?"
+                " ON CONFLICT (digest) DO UPDATE SET note = excluded.note, written = excluded.written",
+                (digest, written, note.role, note.text),
+            )
+            if prune:
+                _prune(connection, self._rows)
+
+        try:
+            self._database.submit(work)
+        except RuntimeError:
+            # The database closes before the last stream has ended; memory is enough until then.
+            _log.info("role_turn_not_saved")
+
+
+def _prune(connection: sqlite3.Connection, rows: int) -> None:
+    connection.execute(
+        "DELETE FROM role_turns WHERE digest IN"
+        " (SELECT digest FROM role_turns ORDER BY written DESC, digest LIMIT -1 OFFSET ?)",
+        (rows,),
+    )
+    connection.execute("DELETE FROM role_notes WHERE id NOT IN (SELECT note FROM role_turns)")
