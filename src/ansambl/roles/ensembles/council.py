@@ -202,12 +202,13 @@ class _Council:
         if self._errors:
             first = self._errors[0]
             # What the client can mend, or ask again later, keeps its status; the rest is the engine's failure.
-            if isinstance(first, (RequestError, UnavailableError)):
+            if first.status < 500 or isinstance(first, UnavailableError):
                 return first
             failed = EngineError(
                 text(
                     "No role of '{ensemble}' could answer: {reason}", ensemble=self._ensemble.name, reason=first.message
-                )
+                ),
+                code=first.code,
             )
             failed.__cause__ = first
             return failed
