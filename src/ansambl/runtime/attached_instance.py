@@ -1,0 +1,156 @@
+"""An instance that somebody else runs: Ansambl starts nothing and stops nothing, it only looks whether it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import httpx
+
+from ansambl.domain.errors import UnavailableError
+from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
+from ansambl.domain.plan import Attachment
+from ansambl.domain.text import Text, text
+from ansambl.foundation.clock import Clock, RealClock
+from ansambl.runtime.events import EventLog
+
+CHECK_EVERY = 15.0
+"""Seconds between two looks at a server that is in use."""
+IN_USE = 60.0
+"""Seconds after the last request for which it counts as in use."""
+_PATIENCE = 5.0
+
+
+class AttachedInstance:
+    """A model at an address that speaks OpenAI.
+
+    A request is let through without asking first; only a server that was found unreachable is asked again before.
+    """
+
+    def __init__(self, attachment: Attachment, *, events: EventLog, clock: Clock | None = None) -> None:
+        self.model = attachment.model
+        self._attachment = attachment
+        self._events = events
+        self._clock = clock or RealClock()
+        self._endpoint = Endpoint(
+            base_url=attachment.address.rstrip("/"), key=attachment.key, name=attachment.name,
+            slots=attachment.parallel,
+        )  # fmt: skip
+        self._trouble: Text | None = None
+        self._note: Text | None = None
+        self._known = False
+        self._used = float("-inf")
+        self._check: asyncio.Task[None] | None = None
+        self._look: asyncio.Task[None] | None = None
+        self._suspected = asyncio.Event()
+
+    async def ensure_ready(self) -> Endpoint:
+        """Return the address.
+
+        Raises:
+            UnavailableError: it does not answer, or refuses the key; the message says so.
+        """
+        self._used = self._clock.monotonic()
+        if self._trouble is not None or self._suspected.is_set():
+            await self._checked()
+        if self._trouble is not None:
+            raise UnavailableError(
+                text("'{model}' is not available: {reason}", model=self.model, reason=self._trouble),
+                code="engine_unreachable",
+            )
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(self._look_after(), name=f"attached {self.model}")
+        return self._endpoint
+
+    def suspect(self) -> None:
+        """Tell that a request just failed at the connection: the next one waits for a check."""
+        self._suspected.set()
+
+    async def stop(self) -> None:
+        """Stop looking; the server itself is not ours."""
+        for task in (self._look, self._check):
+            if task is not None and not task.done():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        self._look = self._check = None
+
+    def status(self) -> InstanceStatus:
+        """A snapshot for people; STARTING until it was first looked at."""
+        ready = InstanceState.READY if self._known else InstanceState.STARTING
+        return InstanceStatus(
+            model=self.model,
+            engine="openai-compatible",
+            state=InstanceState.UNREACHABLE if self._trouble else ready,
+            address=self._attachment.address,
+            attached=True,
+            parallel=self._attachment.parallel,
+            message=self._trouble or self._note,
+            server=self._attachment.server,
+        )
+
+    def log_tail(self, lines: int = 200) -> list[str]:  # noqa: ARG002 - the log is not ours
+        """Empty: the log is not ours."""
+        return []
+
+    async def _look_after(self) -> None:
+        while self._clock.monotonic() - self._used < IN_USE:
+            await self._checked()
+            pause = asyncio.ensure_future(self._clock.sleep(CHECK_EVERY))
+            suspected = asyncio.ensure_future(self._suspected.wait())
+            try:
+                await asyncio.wait([pause, suspected], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                pause.cancel()
+                suspected.cancel()
+
+    async def _checked(self) -> None:
+        """Look once; callers at the same time share one look."""
+        if self._check is None or self._check.done():
+            self._check = asyncio.create_task(self._ask())
+        await asyncio.shield(self._check)
+
+    async def _ask(self) -> None:
+        self._suspected.clear()
+        headers = {"Authorization": f"Bearer {self._attachment.key}"} if self._attachment.key else {}
+        trouble: Text | None = None
+        try:
+            # No proxy: the request path uses none either.
+            async with httpx.AsyncClient(timeout=_PATIENCE, trust_env=False) as client:
+                answer = await client.get(f"{self._endpoint.base_url}/models", headers=headers)
+            trouble = self._judge(answer)
+        except (httpx.HTTPError, httpx.InvalidURL) as failure:
+            reason = str(failure) or type(failure).__name__
+            trouble = text("{address} does not answer ({reason}); start the server there, or correct the address",
+                           address=self._attachment.address, reason=reason)  # fmt: skip
+        before, self._trouble = self._trouble, trouble
+        if trouble is not None and (before is None or before.template != trouble.template):
+            self._events.add(self.model, "unreachable", trouble)
+        elif trouble is None and before is not None:
+            self._events.add(self.model, "reachable", text("{address} answers again", address=self._attachment.address))
+        self._known = True
+
+    def _judge(self, answer: httpx.Response) -> Text | None:
+        address, model = self._attachment.address, self.model
+        if answer.status_code in (401, 403):
+            if self._attachment.key:
+                return text("{address} refuses the key; correct models.{model}.key", address=address, model=model)
+            return text("{address} asks for a key; set models.{model}.key", address=address, model=model)
+        if answer.status_code >= 500:
+            return text("{address} answers with status {status}; look at the server there", address=address,
+                        status=answer.status_code)  # fmt: skip
+        self._note = None
+        names = _listed(answer)
+        if names and self._attachment.name not in names:
+            self._note = text(
+                "{address} does not list a model '{name}'; it lists {names}", address=address,
+                name=self._attachment.name, names=", ".join(sorted(names)[:5]),
+            )  # fmt: skip
+        return None
+
+
+def _listed(answer: httpx.Response) -> set[str]:
+    try:
+        return {str(one["id"]) for one in answer.json()["data"]} if answer.status_code == 200 else set()
+    except (ValueError, KeyError, TypeError):
+        return set()

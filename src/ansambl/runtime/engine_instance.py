@@ -1,0 +1,384 @@
+"""An instance whose engine we run: one task owns it, from the first start to the last stop."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansambl.domain.engine import ExitExplanation, ExitReason, LaunchSpec
+from ansambl.domain.errors import AnsamblError, UnavailableError
+from ansambl.domain.instance import Endpoint, InstanceHandle, InstanceState, InstanceStatus
+from ansambl.domain.plan import Placement
+from ansambl.domain.text import Text, text
+from ansambl.domain.units import Bytes
+from ansambl.engines.adapter import EngineAdapter
+from ansambl.foundation.clock import Clock, RealClock
+from ansambl.foundation.logging import get_logger
+from ansambl.runtime import readiness
+from ansambl.runtime.events import EventLog
+from ansambl.runtime.launcher import EngineProcess, Launcher, LaunchFailedError
+from ansambl.runtime.log_buffer import LogBuffer
+from ansambl.runtime.restarts import RestartPolicy
+from ansambl.runtime.store import RuntimeStore
+
+_LOOK_EVERY = 2.0
+"""Seconds between two looks at the log and the memory of a ready engine."""
+_CHECK_PATIENCE = 20.0
+"""Seconds that a suspected engine, still alive, has to answer its probe before it is ended."""
+_CHECK_PAUSE = 0.1
+
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One process of the engine, from its start to its end."""
+
+    process: EngineProcess
+    endpoint: Endpoint
+    port: int
+    secret: str
+    adopted: bool
+    began: float
+    ready_at: float | None = None
+
+
+class EngineInstance:
+    """Runs `placement` with the engine of `adapter`.
+
+    The engine starts at the first `ensure_ready`, is restarted with growing pauses when it dies, and is given up after
+    five quick failures in a row, or at once when a restart cannot help. Make it anywhere; use it on one event loop.
+
+    Args:
+        placement: what runs.
+        adapter: its engine.
+        launcher: where it runs.
+        store: where its handle is kept; None keeps none.
+        events: where it tells what happened.
+        log_folder: where its engine's log lies.
+        clock: time.
+        adopted: an engine process of an earlier Ansambl that `recovery.recover` found usable.
+        port: the port to listen on; a free one by default.
+    """
+
+    def __init__(
+        self, placement: Placement, adapter: EngineAdapter, *, launcher: Launcher, store: RuntimeStore | None,
+        events: EventLog, log_folder: Path, clock: Clock | None = None, adopted: InstanceHandle | None = None,
+        port: int | None = None,
+    ) -> None:  # fmt: skip
+        self.model = placement.model
+        self._placement = placement
+        self._adapter = adapter
+        self._launcher = launcher
+        self._store = store
+        self._events = events
+        self._clock = clock or RealClock()
+        self._adopted = adopted
+        self._port = port
+        self._log = LogBuffer(log_folder / f"engine-{re.sub(r'[^0-9A-Za-z._-]', '_', self.model)}.log")
+        self._policy = RestartPolicy()
+        self._task: asyncio.Task[None] | None = None
+        self._ready: asyncio.Future[Endpoint] | None = None
+        self._stopping = asyncio.Event()
+        self._suspected = asyncio.Event()
+        self._state = InstanceState.STOPPED
+        self._message: Text | None = None
+        self._run: _Run | None = None
+        self._restarts = 0
+        self._load_seconds: float | None = None
+        self._memory: Bytes | None = None
+        self._context: int | None = None
+
+    # What others ask for.
+
+    async def ensure_ready(self) -> Endpoint:
+        """Return where it answers, after starting or restarting its engine when that is needed.
+
+        Raises:
+            UnavailableError: it cannot be made ready now; the message says why and what to do.
+        """
+        run, ready = self._run, self._ready
+        if ready is not None and ready.done() and run is not None and run.process.alive():
+            return ready.result()
+        while self._task is not None and self._stopping.is_set():
+            await asyncio.wait([self._task])
+        if self._task is None:
+            wait = self._policy.wait_left(self._clock.monotonic())
+            if wait > 0 and self._message is not None:
+                raise self._unavailable(self._message, retry_after=max(1, round(wait)))
+            self._begin()
+        elif self._ready is not None and self._ready.done():
+            # The process just ended and its owner has not been told yet.
+            self.suspect()
+        assert self._ready is not None  # noqa: S101 - for the type checker: _begin and suspect make one
+        # Shielded: a caller that goes away must not cancel the start that others wait for.
+        return await asyncio.shield(self._ready)
+
+    def suspect(self) -> None:
+        """Tell that a request to it just failed at the connection: nobody gets its endpoint before it was checked."""
+        if self._task is None or self._stopping.is_set():
+            return
+        if self._ready is not None and self._ready.done():
+            self._ready = self._new_future()
+        self._suspected.set()
+
+    async def stop(self) -> None:
+        """End the engine; return when nothing of it is left. A later `ensure_ready` starts it again."""
+        if self._task is None and self._adopted is not None:
+            # Adopted and never used: its owner takes it over only to end it.
+            self._begin()
+        task = self._task
+        if task is None:
+            return
+        self._stopping.set()
+        await asyncio.wait([task])
+
+    def status(self) -> InstanceStatus:
+        """A snapshot for people."""
+        run, adopted = self._run, self._adopted
+        port = run.port if run else adopted.port if adopted else None
+        waits = run is None and adopted is not None
+        return InstanceStatus(
+            model=self.model,
+            engine=self._adapter.traits.name,
+            state=InstanceState.READY if waits else self._state,
+            address=f"http://127.0.0.1:{port}/v1" if port else None,
+            pid=run.process.identity.pid if run else adopted.process.pid if adopted else None,
+            adopted=run.adopted if run else waits,
+            context=self._context or self._placement.context,
+            parallel=self._placement.parallel,
+            restarts=self._restarts,
+            started=run.process.identity.started if run else adopted.process.started if adopted else None,
+            load_seconds=self._load_seconds,
+            memory=self._memory,
+            message=self._message,
+        )
+
+    def log_tail(self, lines: int = 200) -> list[str]:
+        """The newest lines of the engine's log, oldest first."""
+        return self._log.tail(lines)
+
+    # What its own task does.
+
+    def _begin(self) -> None:
+        self._stopping.clear()
+        self._suspected.clear()
+        self._ready = self._new_future()
+        self._set(InstanceState.STARTING, None)
+        self._task = asyncio.create_task(self._own(), name=f"instance {self.model}")
+
+    def _new_future(self) -> asyncio.Future[Endpoint]:
+        future: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
+        # Nobody may be waiting when it fails; that is no mistake of the program.
+        future.add_done_callback(lambda one: one.cancelled() or one.exception())
+        return future
+
+    def _set(self, state: InstanceState, message: Text | None) -> None:
+        self._state, self._message = state, message
+
+    def _unavailable(self, message: Text, retry_after: int = 5) -> UnavailableError:
+        return UnavailableError(
+            text("'{model}' is not available: {reason}", model=self.model, reason=message), retry_after=retry_after
+        )
+
+    async def _own(self) -> None:
+        try:
+            await self._live()
+            self._set(InstanceState.STOPPED, None)
+        except AnsamblError as failure:
+            self._give_up(failure.message)
+        except Exception as failure:  # noqa: BLE001 - the last place where anything can still be told to the callers
+            _log.exception("instance_failed", model=self.model)
+            self._give_up(text("an unexpected error: {reason}", reason=f"{type(failure).__name__}: {failure}"))
+        finally:
+            self._task = None
+            why: Text = self._message or text("it was stopped")
+            if self._ready is not None and not self._ready.done():
+                wait = self._policy.wait_left(self._clock.monotonic())
+                self._ready.set_exception(self._unavailable(why, retry_after=max(1, round(wait))))
+            self._ready = None
+
+    def _give_up(self, message: Text) -> None:
+        self._policy.give_up(self._clock.monotonic())
+        self._set(InstanceState.FAILED, message)
+        self._events.add(self.model, "failed", message)
+
+    async def _live(self) -> None:
+        """Run the engine until a stop is asked for; raises when it is given up."""
+        while not self._stopping.is_set():
+            explanation, ready_seconds = await self._one_run()
+            if explanation is None:
+                return
+            pause = self._policy.after_end(explanation, ready_seconds)
+            if pause is None:
+                raise UnavailableError(explanation.message)
+            self._restarts += 1
+            self._set(InstanceState.RESTARTING, explanation.message)
+            await self._first(self._clock.sleep(pause), self._stopping.wait())
+
+    async def _one_run(self) -> tuple[ExitExplanation | None, float]:
+        """One process from start to end: why it ended (None: we were asked to stop it), and seconds it was ready."""
+        self._log.begin_run()
+        try:
+            run = await self._open()
+        except LaunchFailedError as failure:
+            self._events.add(self.model, "exited", failure.explanation.message)
+            return failure.explanation, 0.0
+        self._run = run
+        ended = asyncio.create_task(run.process.wait())
+        explanation: ExitExplanation | None = None
+        try:
+            explanation = await self._until_ready(run, ended)
+            if explanation is None and not self._stopping.is_set():
+                explanation = await self._watch(run, ended)
+        finally:
+            if self._ready is None or self._ready.done():
+                self._ready = self._new_future()
+            await self._close(run, ended)
+        if self._stopping.is_set():
+            self._events.add(self.model, "stopped", text("{engine} was stopped", engine=self._adapter.traits.title))
+            return None, 0.0
+        if explanation is None:
+            explanation = self._adapter.explain_exit(ended.result(), self._log.run_tail())
+        self._events.add(self.model, "exited", explanation.message)
+        ready_seconds = 0.0 if run.ready_at is None else self._clock.monotonic() - run.ready_at
+        return explanation, ready_seconds
+
+    async def _open(self) -> _Run:
+        handle, self._adopted = self._adopted, None
+        if handle is not None:
+            process = self._launcher.adopt(handle.process)
+            if process is not None:
+                spec = self._spec(handle.port, handle.secret)
+                self._events.add(self.model, "adopted", text("{engine} still runs since earlier (process {pid})",
+                                 engine=self._adapter.traits.title, pid=handle.process.pid))  # fmt: skip
+                return self._make_run(spec, handle.secret, process, adopted=True)
+        secret = secrets.token_urlsafe(32)
+        spec = self._spec(self._port or self._launcher.choose_port(), secret)
+        process = await self._launcher.start(spec, self._log.path)
+        run = self._make_run(spec, secret, process, adopted=False)
+        if self._store is not None:
+            try:
+                await self._store.save_handle(InstanceHandle(
+                    model=self.model, engine=spec.engine, process=process.identity, port=spec.port, secret=secret,
+                    digest=spec.digest, log_path=str(self._log.path),
+                ))  # fmt: skip
+            except BaseException:
+                # Without a handle no later Ansambl could find it.
+                await process.stop()
+                await process.wait()
+                raise
+        self._events.add(self.model, "started", text("{engine} started (process {pid})",
+                         engine=self._adapter.traits.title, pid=process.identity.pid))  # fmt: skip
+        return run
+
+    def _spec(self, port: int, secret: str) -> LaunchSpec:
+        return self._adapter.launch_spec(self._placement, port=port, secret=secret)
+
+    def _make_run(self, spec: LaunchSpec, secret: str, process: EngineProcess, *, adopted: bool) -> _Run:
+        endpoint = Endpoint(
+            base_url=f"http://{spec.host}:{spec.port}{spec.base_path}", key=secret, name=spec.upstream_name,
+            slots=self._placement.parallel,
+        )  # fmt: skip
+        return _Run(process, endpoint, spec.port, secret, adopted, self._clock.monotonic())
+
+    async def _close(self, run: _Run, ended: asyncio.Task[int | None]) -> None:
+        """Leave nothing of a run: process group, handle, zombie."""
+        self._read_log()
+        if not ended.done():
+            self._set(InstanceState.STOPPING if self._stopping.is_set() else self._state, self._message)
+            # While it loads it has nothing to lose, and some engines cannot be interrupted then.
+            await run.process.stop(patience=10.0 if run.ready_at is not None else 2.0)
+        await asyncio.wait([ended])
+        self._run, self._memory = None, None
+        if self._store is not None:
+            await self._store.remove_handle(self.model)
+
+    async def _until_ready(self, run: _Run, ended: asyncio.Task[int | None]) -> ExitExplanation | None:
+        """Wait until the engine is ready, ended, or to be stopped; an explanation when its patience is over."""
+        probe = self._adapter.probe
+        ready = asyncio.create_task(readiness.wait_until_ready(probe, run.port, key=run.secret, clock=self._clock))
+        try:
+            await self._first(asyncio.shield(ready), asyncio.shield(ended), self._stopping.wait())
+            if ended.done() or self._stopping.is_set():
+                return None
+            if not ready.result():
+                return ExitExplanation(
+                    ExitReason.UNKNOWN,
+                    text("{engine} was not ready after {seconds} s and was ended; see its log",
+                         engine=self._adapter.traits.title, seconds=round(probe.patience)))  # fmt: skip
+        finally:
+            await _cancel(ready)
+        run.ready_at = self._clock.monotonic()
+        self._read_log()
+        self._memory = await asyncio.to_thread(run.process.memory)
+        if not run.adopted:
+            self._load_seconds = run.ready_at - run.began
+            self._events.add(self.model, "ready", text("{engine} is ready after {seconds} s",
+                             engine=self._adapter.traits.title, seconds=round(self._load_seconds, 1)))  # fmt: skip
+        self._set(InstanceState.READY, None)
+        self._suspected.clear()
+        self._answer(run)
+        return None
+
+    def _answer(self, run: _Run) -> None:
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(run.endpoint)
+
+    async def _watch(self, run: _Run, ended: asyncio.Task[int | None]) -> ExitExplanation | None:
+        """Stay until the engine ended or is to be stopped; an explanation when it hangs."""
+        while not ended.done() and not self._stopping.is_set():
+            await self._first(
+                asyncio.shield(ended), self._stopping.wait(), self._suspected.wait(), self._clock.sleep(_LOOK_EVERY)
+            )
+            if self._suspected.is_set() and not ended.done():
+                self._suspected.clear()
+                if not await self._answers(run, ended):
+                    if ended.done() or self._stopping.is_set():
+                        return None
+                    return ExitExplanation(
+                        ExitReason.CRASHED,
+                        text("{engine} still ran but did not answer any more, and was ended",
+                             engine=self._adapter.traits.title))  # fmt: skip
+                self._answer(run)
+            self._read_log()
+            self._memory = await asyncio.to_thread(run.process.memory)
+        return None
+
+    async def _answers(self, run: _Run, ended: asyncio.Task[int | None]) -> bool:
+        """Whether a suspected engine answers its probe. A dying one closes its connections before its process ends."""
+        probe, end = self._adapter.probe, self._clock.monotonic() + _CHECK_PATIENCE
+        while self._clock.monotonic() < end:
+            if await readiness.ask(run.port, probe.path, key=run.secret) == probe.status and run.process.alive():
+                return True
+            await self._first(asyncio.shield(ended), self._stopping.wait(), self._clock.sleep(_CHECK_PAUSE))
+            if ended.done() or self._stopping.is_set():
+                return False
+        return False
+
+    def _read_log(self) -> None:
+        for line in self._log.refresh():
+            facts = self._adapter.read_log(line)
+            if facts is not None and facts.context:
+                self._context = facts.context
+
+    @staticmethod
+    async def _first(*waits: Awaitable[object]) -> None:
+        """Return when the first of `waits` is over; the others are cancelled."""
+        tasks = [asyncio.ensure_future(one) for one in waits]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                await _cancel(task)
+
+
+async def _cancel(task: asyncio.Future[object] | asyncio.Task[bool]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()

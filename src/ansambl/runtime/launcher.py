@@ -1,0 +1,165 @@
+"""Start, adopt and end engine processes on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from ansambl.domain.engine import ExitExplanation, ExitReason, LaunchSpec
+from ansambl.domain.instance import ProcessIdentity
+from ansambl.domain.text import text
+from ansambl.domain.units import Bytes
+from ansambl.foundation import processes
+
+_PATIENCE = 10.0
+# Ours and the user's secrets are none of an engine's business; what it needs is in the spec's own environment.
+_SECRET = re.compile(r"^ANSAMBL_|(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
+
+
+class LaunchFailedError(Exception):
+    """The process could not be started at all; `explanation` says why in words."""
+
+    def __init__(self, explanation: ExitExplanation) -> None:
+        super().__init__(explanation.message.render())
+        self.explanation = explanation
+
+
+class EngineProcess(Protocol):
+    """One engine process, started by us or adopted."""
+
+    identity: ProcessIdentity
+
+    def alive(self) -> bool:
+        """Whether it still runs; quick enough for every request."""
+        ...
+
+    async def wait(self) -> int | None:
+        """Wait for its end; the exit code, negative for a signal, None when it was not our child."""
+        ...
+
+    async def stop(self, patience: float = _PATIENCE) -> None:
+        """End it and all that it started; for good after `patience` seconds."""
+        ...
+
+    def memory(self) -> Bytes | None:
+        """What it and its children hold in RAM."""
+        ...
+
+
+class Launcher(Protocol):
+    """Where engines run: this machine here, another one in a cluster."""
+
+    def choose_port(self) -> int:
+        """A port that is free now."""
+        ...
+
+    async def start(self, spec: LaunchSpec, log: Path) -> EngineProcess:
+        """Start what `spec` says, its output appended to `log`.
+
+        Raises:
+            LaunchFailedError: the port is taken, or the program does not exist or cannot be executed.
+        """
+        ...
+
+    def adopt(self, identity: ProcessIdentity) -> EngineProcess | None:
+        """The process that was started by an earlier Ansambl, when it still runs."""
+        ...
+
+
+class LocalProcess:
+    """A process of this machine; `child` when it is ours."""
+
+    def __init__(self, identity: ProcessIdentity, child: subprocess.Popen[bytes] | None = None) -> None:
+        self.identity = identity
+        self._child = child
+
+    def alive(self) -> bool:
+        """Whether it still runs. A child that ended is reaped by this."""
+        if self._child is not None:
+            return self._child.poll() is None
+        return processes.is_same_process(self.identity.pid, self.identity.started)
+
+    async def wait(self) -> int | None:
+        """Wait for its end, end what is left of its group, and reap it when it is our child."""
+        if self._child is None or self._child.poll() is None:
+            await processes.wait_for_end(self.identity.pid, self.identity.started)
+            # What it started must not outlive it. While it is not reaped, its number belongs to its group alone.
+            processes.signal_group(self.identity.pid, signal.SIGKILL)
+        if self._child is None:
+            return None
+        # It is a zombie by now: this does not wait.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._child.wait(timeout=1)
+        return None
+
+    async def stop(self, patience: float = _PATIENCE) -> None:
+        """End its process group."""
+        await processes.end_group(self.identity.pid, self.identity.started, patience=patience)
+
+    def memory(self) -> Bytes | None:
+        """Resident bytes of the process and its children."""
+        size = processes.resident_bytes(self.identity.pid)
+        return None if size is None else Bytes(size)
+
+
+def clean_environment(own: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:
+    """The environment of an engine: `own` without what looks like a secret by its name, and what the spec adds."""
+    return {**{name: value for name, value in own.items() if not _SECRET.search(name)}, **added}
+
+
+class LocalLauncher:
+    """Runs engines as processes of this machine, each in a session of its own, so that it outlives us."""
+
+    def choose_port(self) -> int:
+        """A TCP port that is free on the loopback interface."""
+        return processes.free_port()
+
+    async def start(self, spec: LaunchSpec, log: Path) -> EngineProcess:
+        """Start a process.
+
+        Raises:
+            LaunchFailedError: the port is taken, or the program does not exist or cannot be executed.
+        """
+        _check_port(spec)
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            child = processes.spawn(spec.argv, clean_environment(os.environ, spec.environment), log)
+        except OSError as failure:
+            raise LaunchFailedError(
+                ExitExplanation(
+                    ExitReason.MISSING_PROGRAM,
+                    text("{program} cannot be started ({reason}); install it, or correct the path",
+                         program=spec.argv[0], reason=failure.strerror or str(failure)), restart_helps=False)
+            ) from failure  # fmt: skip
+        # One that ended already keeps its number until it is reaped, so its start time does not matter.
+        started = processes.start_time(child.pid)
+        return LocalProcess(ProcessIdentity(child.pid, 0.0 if started is None else started), child)
+
+    def adopt(self, identity: ProcessIdentity) -> EngineProcess | None:
+        """The process of an earlier Ansambl; None when it is gone or its number belongs to another one now."""
+        process = LocalProcess(identity)
+        return process if process.alive() else None
+
+
+def _check_port(spec: LaunchSpec) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in spec.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((spec.host, spec.port))
+        except OSError:
+            owner = processes.port_owner(spec.port)
+        else:
+            return
+    if owner:
+        message = text("port {port} is taken by {name} (process {pid}); end it or choose another port", port=spec.port,
+                       name=owner[1], pid=owner[0])  # fmt: skip
+    else:
+        message = text("port {port} is taken by another program; end it or choose another port", port=spec.port)
+    raise LaunchFailedError(ExitExplanation(ExitReason.PORT_TAKEN, message))

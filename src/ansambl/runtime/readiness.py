@@ -1,0 +1,45 @@
+"""Ask an engine on this machine whether it is ready: one small HTTP request, no client library."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from ansambl.domain.engine import ProbeSpec
+from ansambl.foundation.clock import Clock
+
+_MAX_STATUS_LINE = 4096
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+
+
+async def ask(
+    port: int, path: str, *, key: str | None = None, host: str = "127.0.0.1", patience: float = 5.0
+) -> int | None:
+    """The status that GET `path` answers; None when nobody answers in HTTP within `patience` seconds."""
+    with contextlib.suppress(OSError, ValueError, TimeoutError, asyncio.IncompleteReadError):
+        async with asyncio.timeout(patience):
+            reader, writer = await asyncio.open_connection(host, port, limit=_MAX_STATUS_LINE)
+            try:
+                authorization = f"Authorization: Bearer {key}\r\n" if key else ""
+                writer.write(
+                    f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n{authorization}"
+                    "Accept: */*\r\nConnection: close\r\n\r\n".encode("latin-1")
+                )
+                await writer.drain()
+                protocol, status, *_ = (await reader.readuntil(b"\n")).split(None, 2)
+                return int(status) if protocol.startswith(b"HTTP/") else None
+            finally:
+                writer.close()
+    return None
+
+
+async def wait_until_ready(probe: ProbeSpec, port: int, *, key: str, clock: Clock, host: str = "127.0.0.1") -> bool:
+    """Return True as soon as the engine answers as `probe` says, False when its patience is over."""
+    end = clock.monotonic() + probe.patience
+    pause = FIRST_PAUSE
+    while clock.monotonic() < end:
+        if await ask(port, probe.path, key=key, host=host) == probe.status:
+            return True
+        await clock.sleep(pause)
+        pause = min(LONGEST_PAUSE, pause * 1.3)
+    return False
