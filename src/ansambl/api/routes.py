@@ -35,7 +35,7 @@ class Controls(Protocol):
         """
         ...
 
-    def explain(self, body: bytes) -> dict[str, Any]:
+    def explain(self, body: bytes, translate: Callable[[str], str]) -> dict[str, Any]:
         """What a chat completion request would be turned into, and why.
 
         Raises:
@@ -94,7 +94,7 @@ def make_admin_api(controls: Controls, token: str) -> FastAPI:
     @app.post(f"{PREFIX}/explain", dependencies=[Depends(need_token)])
     async def post_explain(request: Request) -> dict[str, Any]:
         """What a chat completion request would be turned into, and why. Nothing is sent to an engine."""
-        return controls.explain(await request.body())
+        return controls.explain(await request.body(), _language(request))
 
     @app.post(f"{PREFIX}/stop", status_code=202, dependencies=[Depends(need_token)])
     async def post_stop() -> StoppingDocument:

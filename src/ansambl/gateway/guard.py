@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import urlsplit
+import re
 
 from ansambl.domain.errors import AnsamblError, UsageError
 from ansambl.domain.text import text
 from ansambl.gateway.asgi import Scope, header
 
+# Only plain authorities: no user part, nothing behind the port. What a lenient parser makes of the rest is an attack.
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]*)?")
+_ORIGIN = re.compile(rf"[A-Za-z][A-Za-z0-9+.-]*://{_AUTHORITY.pattern}")
 _LOCAL_NAMES = frozenset({"localhost", "ip6-localhost"})
 
 
@@ -47,11 +50,9 @@ def check_binding(host: str) -> None:
         )
 
 
-def _host_of(value: bytes) -> str:
-    name = value.decode("latin-1").strip()
-    if name.startswith("["):
-        return name.partition("]")[0] + "]"
-    return name.rpartition(":")[0] if ":" in name else name
+def _is_local(value: bytes, shape: re.Pattern[str]) -> bool:
+    found = shape.fullmatch(value.decode("latin-1").strip())
+    return found is not None and is_loopback(found[1])
 
 
 def check_request(scope: Scope) -> None:
@@ -63,7 +64,7 @@ def check_request(scope: Scope) -> None:
         NotAllowedError: it does.
     """
     host = header(scope, b"host")
-    if host is not None and not is_loopback(_host_of(host)):
+    if host is not None and not _is_local(host, _AUTHORITY):
         raise NotAllowedError(
             text(
                 "The Host '{host}' is not this machine's own address; open http://127.0.0.1 instead.",
@@ -71,10 +72,7 @@ def check_request(scope: Scope) -> None:
             )
         )
     origin = header(scope, b"origin")
-    if origin is None:
-        return
-    name = urlsplit(origin.decode("latin-1")).hostname
-    if name is None or not is_loopback(name):
+    if origin is not None and not _is_local(origin, _ORIGIN):
         raise NotAllowedError(
             text("Web pages of {origin} may not use this address.", origin=origin.decode("latin-1")[:100])
         )

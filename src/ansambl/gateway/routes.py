@@ -31,7 +31,7 @@ from ansambl.runtime.coordinator import Coordinator
 
 log = get_logger(__name__)
 
-_NO_KEY = "local"
+LOCAL_KEY = "local"
 """The id under which requests without a key are remembered: there are no keys yet, all callers are the owner."""
 
 _METRICS_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
@@ -110,7 +110,7 @@ class Gateway:
         self.metrics.running.inc()
         try:
             async with cancelled_when_client_leaves(receive):
-                await self._chat.answer(exchange, body, key=_NO_KEY)
+                await self._chat.answer(exchange, body, key=LOCAL_KEY)
         finally:
             self.running -= 1
             self.metrics.running.dec()

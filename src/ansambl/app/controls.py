@@ -1,0 +1,90 @@
+"""What the admin API sees of the running product and does to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from ansambl import __version__
+from ansambl.api.schemas import (
+    EnsembleDocument,
+    EventDocument,
+    InstanceDocument,
+    RequestsDocument,
+    RoleDocument,
+    StateDocument,
+)
+from ansambl.app.data_folder import RunningState
+from ansambl.app.wiring import Product
+from ansambl.dialects import openai_chat
+from ansambl.domain.instance import InstanceStatus
+from ansambl.gateway.routes import LOCAL_KEY
+
+_EVENTS_SHOWN = 30
+
+
+class ProductControls:
+    """Implements `ansambl.api.routes.Controls` on a product. `stop` is called when a stop is asked for."""
+
+    def __init__(self, product: Product, running: RunningState, stop: Callable[[], None]) -> None:
+        self._product = product
+        self._running = running
+        self._stop = stop
+
+    def state(self, translate: Callable[[str], str]) -> StateDocument:
+        """What is running now."""
+        product, running = self._product, self._running
+        catalog, metrics = product.catalog, product.gateway.metrics
+        return StateDocument(
+            version=__version__,
+            pid=running.pid,
+            started=running.started,
+            address=running.address,
+            default_model=catalog.default_model or "",
+            instances=[_instance(one, translate) for one in product.coordinator.statuses()],
+            roles=[
+                RoleDocument(
+                    name=role.name, description=role.description, instruction=role.instruction,
+                    model=role.model or catalog.default_model or "", layout=role.layout.value,
+                    aliases=list(role.aliases), origin=role.origin, sampling=dict(role.sampling),
+                    output_limit=role.output_limit,
+                )
+                for role in catalog.roles.values()
+            ],
+            ensembles=[
+                EnsembleDocument(
+                    name=one.name, description=one.description, pattern=one.pattern, roles=list(one.roles),
+                    conductor=one.conductor or one.roles[0], aliases=list(one.aliases), origin=one.origin,
+                )
+                for one in catalog.ensembles.values()
+            ],
+            events=[
+                EventDocument(time=one.time, model=one.model, kind=one.kind, message=one.message.render(translate))
+                for one in product.events.recent(_EVENTS_SHOWN)
+            ],
+            requests=RequestsDocument(
+                answered=metrics.answered, failed=metrics.failed, running=product.gateway.running
+            ),
+        )  # fmt: skip
+
+    def log_tail(self, model: str, lines: int) -> list[str]:
+        """The newest lines of an engine's log."""
+        return self._product.coordinator.instance(model).log_tail(lines)
+
+    def explain(self, body: bytes, translate: Callable[[str], str]) -> dict[str, Any]:
+        """What a chat completion request would be turned into."""
+        request = openai_chat.parse_request(body)
+        target = self._product.resolver.resolve(request.model)
+        return self._product.service.explain(request, target, key=LOCAL_KEY, translate=translate)
+
+    def request_stop(self) -> None:
+        """Begin to stop."""
+        self._stop()
+
+
+def _instance(status: InstanceStatus, translate: Callable[[str], str]) -> InstanceDocument:
+    fields = asdict(status)
+    fields["state"] = status.state.value
+    fields["message"] = status.message.render(translate) if status.message else None
+    return InstanceDocument(**fields)

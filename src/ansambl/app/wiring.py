@@ -1,0 +1,172 @@
+"""Joins the parts: from settings and a data folder to the objects that answer requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from ansambl.app.settings import EMBEDDED
+from ansambl.app.settings_file import LoadedSettings
+from ansambl.app.settings_records import (
+    attachments,
+    engine_name,
+    ensemble_fields,
+    model_names,
+    placement,
+    role_fields,
+)
+from ansambl.domain.errors import AnsamblError
+from ansambl.domain.plan import Attachment, Placement
+from ansambl.domain.role import ModelName
+from ansambl.engines.registry import get_engine
+from ansambl.foundation.clock import Clock, RealClock
+from ansambl.foundation.locales import speak
+from ansambl.foundation.paths import DataPaths
+from ansambl.foundation.sqlite import Database
+from ansambl.gateway.routes import Gateway
+from ansambl.model_catalog.checkpoints import open_checkpoint
+from ansambl.model_catalog.embedded import load_embedded
+from ansambl.roles.catalog import build_catalog
+from ansambl.roles.records import RoleCatalog
+from ansambl.roles.resolver import Resolver
+from ansambl.roles.service import RoleService
+from ansambl.roles.turns import TurnMemory
+from ansambl.runtime.attached_instance import AttachedInstance
+from ansambl.runtime.coordinator import Coordinator
+from ansambl.runtime.deferred_instance import DeferredInstance
+from ansambl.runtime.engine_instance import EngineInstance
+from ansambl.runtime.events import EventLog
+from ansambl.runtime.instance import Instance
+from ansambl.runtime.launcher import LocalLauncher
+from ansambl.runtime.recovery import Adopted, recover
+from ansambl.runtime.store import RuntimeStore
+from ansambl.runtime.upstream import Upstream
+
+
+@dataclass(slots=True)
+class Product:
+    """The running parts, joined."""
+
+    catalog: RoleCatalog
+    resolver: Resolver
+    service: RoleService
+    coordinator: Coordinator
+    gateway: Gateway
+    events: EventLog
+    store: RuntimeStore
+    database: Database
+    attached: tuple[Attachment, ...] = field(default=())
+
+
+def catalog_of(loaded: LoadedSettings, offered: Attachment | None = None) -> RoleCatalog:
+    """The roles, ensembles and models that clients can ask for.
+
+    `offered` is a server that was found running; it stands in for the embedded model.
+
+    Raises:
+        ConfigurationError: a double name, or a reference to something that is not there.
+    """
+    models = list(model_names(loaded.settings))
+    if offered is not None:
+        models = [ModelName(offered.model, description=offered.server or "", origin="found")]
+    return build_catalog(
+        role_fields(loaded.settings),
+        ensemble_fields(loaded.settings),
+        [_with_embedded_facts(loaded, one) for one in models],
+        language=speak.language,
+    )
+
+
+def _with_embedded_facts(loaded: LoadedSettings, model: ModelName) -> ModelName:
+    configured = loaded.settings.models.get(model.name)
+    if configured is None or configured.checkpoint != EMBEDDED:
+        return model
+    facts = load_embedded()
+    return replace(
+        model,
+        description=model.description or facts.title,
+        output_limit=model.output_limit or facts.output_limit,
+        context=model.context or facts.context,
+    )
+
+
+def needs_embedded(loaded: LoadedSettings) -> bool:
+    """Whether a configured model runs on the embedded checkpoint."""
+    return any(one.checkpoint == EMBEDDED for one in loaded.settings.models.values())
+
+
+async def build(
+    loaded: LoadedSettings, paths: DataPaths, database: Database, *, offered: Attachment | None = None
+) -> Product:
+    """Join everything. Engines that outlived an earlier Ansambl are adopted or ended here; none is started yet.
+
+    Raises:
+        ConfigurationError: the configuration contradicts itself.
+    """
+    clock = RealClock()
+    catalog = catalog_of(loaded, offered)
+    store = RuntimeStore(database)
+    events = EventLog(store, clock)
+    launcher = LocalLauncher()
+    attached = (offered,) if offered is not None else attachments(loaded)
+    maker = _InstanceMaker(loaded, paths, launcher, store, events, clock)
+    run_here = () if offered is not None else maker.models()
+    maker.adopted = await recover(store, maker.digests(run_here), launcher=launcher, events=events)
+    instances: list[Instance] = [AttachedInstance(one, events=events, clock=clock) for one in attached]
+    for name in run_here:
+        deferred = maker.deferred(name)
+        if name in maker.adopted:
+            # Made at once, so that its engine is ended at the stop also when nobody asked for it.
+            deferred.prepare()
+        instances.append(deferred)
+    order = {name: position for position, name in enumerate(catalog.models)}
+    instances.sort(key=lambda one: order[one.model])
+    coordinator = Coordinator(instances, Upstream(), clock)
+    turns = TurnMemory(database, clock=clock)
+    service = RoleService(catalog, turns, common_instruction=loaded.settings.prompt.common_instruction)
+    resolver = Resolver(catalog)
+    gateway = Gateway(resolver, service, coordinator, body_limit=loaded.settings.gateway.max_body)
+    return Product(catalog, resolver, service, coordinator, gateway, events, store, database, attached)
+
+
+@dataclass(slots=True)
+class _InstanceMaker:
+    """Makes the instances that run here, each when its checkpoint can be opened."""
+
+    loaded: LoadedSettings
+    paths: DataPaths
+    launcher: LocalLauncher
+    store: RuntimeStore
+    events: EventLog
+    clock: Clock
+    adopted: Mapping[str, Adopted] = field(default_factory=dict)
+
+    def models(self) -> tuple[str, ...]:
+        return tuple(name for name, one in self.loaded.settings.models.items() if one.address is None)
+
+    def digests(self, models: tuple[str, ...]) -> dict[str, str]:
+        """What a running engine must have been started from to be adopted; a model that cannot run now is left out."""
+        found = {}
+        for name in models:
+            try:
+                placed = self._placement(name)
+                found[name] = get_engine(placed.engine).launch_spec(placed, port=0, secret="").digest
+            except AnsamblError:
+                continue
+        return found
+
+    def deferred(self, name: str) -> DeferredInstance:
+        configured = self.loaded.settings.models[name]
+        return DeferredInstance(name, engine_name(configured), configured.parallel or 1, lambda: self._make(name))
+
+    def _placement(self, name: str) -> Placement:
+        reference = self.loaded.settings.models[name].checkpoint
+        checkpoint = open_checkpoint(reference, self.paths.models) if reference else None
+        return placement(self.loaded, name, checkpoint)
+
+    def _make(self, name: str) -> EngineInstance:
+        placed = self._placement(name)
+        return EngineInstance(
+            placed, get_engine(placed.engine), launcher=self.launcher, store=self.store, events=self.events,
+            log_folder=self.paths.logs, clock=self.clock, adopted=self.adopted.get(name),
+        )  # fmt: skip
