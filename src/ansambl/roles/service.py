@@ -249,12 +249,12 @@ def _reasons(role: Role, found: Explanation) -> list[Text]:
     elif found.note is None:
         reasons.append(text("The role has no instruction, so it adds no note."))
     else:
+        number = (found.note_index or 0) + 1
         reasons.append(
             text(
-                "The role's note stands in message {number}; the {count} messages before it are the same for all roles "
-                "of the prefix group.",
-                number=(found.note_index or 0) + 1,
-                count=found.shared_messages,
+                "The role's note stands in message {number}; what comes before it is the same for all roles of the "
+                "prefix group.",
+                number=number,
             )
         )
     if found.remembered:
