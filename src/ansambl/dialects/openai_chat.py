@@ -6,7 +6,6 @@ survive and a long conversation is not built as objects unless a role has to pla
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +20,9 @@ Message = dict[str, Any]
 
 DONE_EVENT = b"data: [DONE]\n\n"
 """What ends a stream."""
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises: broken JSON or a number out of range, broken UTF-8, thousands of brackets in each other."""
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encoder = msgspec.json.Encoder()
@@ -60,9 +62,22 @@ class ChatRequest:
         return isinstance(options, dict) and options.get("include_usage") is True
 
     def value(self, name: str) -> Any:
-        """Decode one field; None when it is absent."""
+        """Decode one field; None when it is absent.
+
+        Raises:
+            RequestError: its bytes are no value (fields are decoded only when they are asked for).
+        """
         raw = self.fields.get(name)
-        return None if raw is None else msgspec.json.decode(raw)
+        if raw is None:
+            return None
+        try:
+            return msgspec.json.decode(raw)
+        except _UNREADABLE as error:
+            raise RequestError(
+                text("The field '{name}' cannot be read: {reason}.", name=name, reason=_reason(error)),
+                param=name,
+                code="invalid_json",
+            ) from error
 
     def messages(self) -> list[Message]:
         """Decode the messages.
@@ -110,10 +125,23 @@ def parse_request(body: bytes) -> ChatRequest:
     """
     try:
         return ChatRequest(_decode_fields(body))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise RequestError(
-            text("The body is not a JSON object: {reason}.", reason=str(error).rstrip(".")), code="invalid_json"
+            text("The body is not a JSON object: {reason}.", reason=_reason(error)), code="invalid_json"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).rstrip(".")
+
+
+def _decode_object(body: bytes) -> dict[str, Any] | None:
+    """What an engine wrote, as an object; None when it is none. Engines are not trusted to write JSON."""
+    try:
+        found = msgspec.json.decode(body)
+    except _UNREADABLE:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 @dataclass(slots=True)
@@ -150,11 +178,11 @@ def read_usage(found: Any) -> Usage | None:
         return None
     details = found.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    return Usage(
-        int(found.get("prompt_tokens") or 0),
-        int(found.get("completion_tokens") or 0),
-        cached if isinstance(cached, int) else None,
-    )
+    return Usage(_count(found.get("prompt_tokens")) or 0, _count(found.get("completion_tokens")) or 0, _count(cached))
+
+
+def _count(found: Any) -> int | None:
+    return found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else None
 
 
 @dataclass(slots=True)
@@ -183,11 +211,8 @@ class Delta:
 
 def read_answer(body: bytes) -> Answer:
     """Read a whole (not streamed) answer; what is not an answer gives an empty one."""
-    try:
-        found = msgspec.json.decode(body)
-    except msgspec.DecodeError:
-        return Answer()
-    if not isinstance(found, dict):
+    found = _decode_object(body)
+    if found is None:
         return Answer()
     answer = Answer(usage=read_usage(found.get("usage")), error=_error_of(found))
     choices = found.get("choices")
@@ -197,17 +222,14 @@ def read_answer(body: bytes) -> Answer:
         answer.content = _string(message.get("content"))
         answer.reasoning = _reasoning(message)
         answer.tool_calls = _objects(message.get("tool_calls"))
-    answer.finish_reason = choice.get("finish_reason")
+    answer.finish_reason = _string(choice.get("finish_reason")) or None
     return answer
 
 
 def read_event(data: bytes) -> Delta | None:
     """Read the data of one stream event; None for ``[DONE]`` and for what is not ours to understand."""
-    try:
-        found = msgspec.json.decode(data)
-    except msgspec.DecodeError:
-        return None
-    if not isinstance(found, dict):
+    found = _decode_object(data)
+    if found is None:
         return None
     choices = found.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
@@ -217,7 +239,7 @@ def read_event(data: bytes) -> Delta | None:
         content=_string(delta.get("content")),
         reasoning=_reasoning(delta),
         tool_calls=tuple(_objects(delta.get("tool_calls"))),
-        finish_reason=choice.get("finish_reason"),
+        finish_reason=_string(choice.get("finish_reason")) or None,
         usage=read_usage(found.get("usage")),
         error=_error_of(found),
     )
@@ -343,15 +365,12 @@ def engine_error_object(status: int, body: bytes) -> dict[str, Any]:
     An engine that was given more than its context is said with OpenAI's code, which clients look for
     (llama.cpp writes ``exceed_context_size_error``, vLLM only the sentence).
     """
-    try:
-        found = json.loads(body)
-    except ValueError:
-        found = None
-    error = found.get("error") if isinstance(found, dict) else None
+    found = _decode_object(body) or {}
+    error = found.get("error")
     if isinstance(error, str):
         error = {"message": error}
     if not isinstance(error, dict):
-        message = found.get("message") if isinstance(found, dict) else None
+        message = found.get("message")
         if not isinstance(message, str):
             message = body[:500].decode("utf-8", "replace").strip() or f"The engine answered {status}."
         error = {"message": message}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import NewType
 
@@ -30,11 +31,18 @@ def _parse(value: str | float, factors: dict[str, float] | dict[str, int], examp
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if value < 0:
             raise UsageError(text("{value} is negative; write for example {example}", value=value, example=example))
-        return value
+        return _finite(value, value, example)
     match = _AMOUNT.fullmatch(value) if isinstance(value, str) else None
     if not match or match[2].lower() not in factors:
         raise UsageError(text("'{value}' is not an amount; write for example {example}", value=value, example=example))
-    return float(match[1]) * factors[match[2].lower()]
+    return _finite(float(match[1]) * factors[match[2].lower()], value, example)
+
+
+def _finite(number: float, value: str | float, example: str) -> float:
+    # TOML has nan and inf, and a long row of digits is inf too.
+    if not math.isfinite(number):
+        raise UsageError(text("'{value}' is not an amount; write for example {example}", value=value, example=example))
+    return number
 
 
 def parse_bytes(value: str | float) -> Bytes:

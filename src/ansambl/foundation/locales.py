@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gettext
 import os
+import re
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,8 @@ LANGUAGES = ("en", "ru")
 """The languages that messages exist in; English is the source."""
 
 _FOLDER = Path(__file__).resolve().parent.parent / "locales"
+# RFC 9110, 12.5.4: a weight of 0 means "not this one".
+_RANGE = re.compile(r"(?P<tag>[a-z0-9-]+)(?:\s*;\s*q=(?P<quality>[01](?:\.[0-9]{0,3})?))?")
 _VARIABLES = ("ANSAMBL_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
 
 
@@ -42,13 +45,10 @@ def language_of_header(accept_language: str | None) -> str:
     """The best language for a browser's ``Accept-Language`` header."""
     wanted: list[tuple[float, str]] = []
     for part in (accept_language or "").split(","):
-        tag, _, quality = part.strip().partition(";q=")
-        language = supported(tag)
-        if language:
-            try:
-                wanted.append((-float(quality or 1), language))
-            except ValueError:
-                continue
+        found = _RANGE.fullmatch(part.strip().lower())
+        language = supported(found["tag"]) if found else None
+        if found and language and (quality := float(found["quality"] or 1)) > 0:
+            wanted.append((-quality, language))
     return min(wanted, key=lambda one: one[0])[1] if wanted else "en"
 
 

@@ -7,11 +7,15 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+from ansambl.foundation.logging import get_logger
+
+log = get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -102,10 +106,12 @@ class Database:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 result = work(self._connection)
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                # After some failures (a full disk) SQLite has rolled back by itself.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
             return result
 
     def read(self, query: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
@@ -118,8 +124,13 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._executor, self.transaction, work)
 
     def submit(self, work: Callable[[sqlite3.Connection], object]) -> None:
-        """Write later, in order, without waiting; `close` waits for what was submitted."""
-        self._executor.submit(self.transaction, work)
+        """Write later, in order, without waiting; `close` waits for what was submitted. A failure is logged."""
+        self._executor.submit(self.transaction, work).add_done_callback(self._log_failure)
+
+    def _log_failure(self, done: Future[object]) -> None:
+        error = done.exception()
+        if error is not None:
+            log.error("submitted_write_failed", database=self.path.name, reason=str(error))
 
     def close(self) -> None:
         """Finish what was submitted and close the file."""
