@@ -79,9 +79,8 @@ def wait_until_answers(pid: int, port: int, path: str, log: Path, limit: float) 
                 return
         process = _started[pid]
         if process.poll() is not None or time.monotonic() > end:
-            why = (
-                f"ended with {process.returncode}" if process.poll() is not None else f"was not ready in {limit:.0f} s"
-            )
+            ended = process.poll()
+            why = f"was not ready in {limit:.0f} s" if ended is None else f"ended with {ended}"
             words = " ".join(log.read_text(errors="replace").split()[-60:])
             raise BenchmarkError(f"{log.stem} {why}; its last words: {words}")
         time.sleep(0.05)

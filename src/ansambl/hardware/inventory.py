@@ -21,7 +21,7 @@ from ansambl.hardware.probes.nvidia import read_nvidia_gpus
 
 T = TypeVar("T")
 
-SYSFS, PROCFS = Path("/sys"), Path("/proc")
+SYSFS, PROCFS, SHARE = Path("/sys"), Path("/proc"), Path("/usr/share")
 
 
 def detect(
@@ -30,19 +30,20 @@ def detect(
     folders: Sequence[Path] = (),
     sysfs: Path = SYSFS,
     procfs: Path = PROCFS,
+    share: Path = SHARE,
     nvml: Any = None,
 ) -> Machine:
     """Look at this machine. Never raises: what cannot be read is None, and `Machine.notes` say why.
 
-    `name` is the host's name when left out. `folders` are those whose disks matter (models, data). `sysfs` and `procfs`
-    may point at a recording of another Linux machine; `nvml` stands for NVIDIA's library in tests.
+    `name` is the host's name when left out. `folders` are those whose disks matter (models, data). `sysfs`, `procfs`
+    and `share` may point at a recording of another Linux machine; `nvml` stands for NVIDIA's library in tests.
     """
     notes: list[Text] = []
     unknown = Cpu(None, platform.machine(), None, 1, 1, None)
     cpu = _safely(text("processor"), lambda: read_cpu(sysfs, procfs), unknown, notes)
     memory = _safely(text("memory"), lambda: read_memory(sysfs, procfs), Memory(Bytes(0), Bytes(0)), notes)
     nvidia = _safely(text("NVIDIA GPUs"), lambda: read_nvidia_gpus(sysfs, nvml), list[Gpu](), notes)
-    others = _safely(text("GPUs of other vendors"), lambda: read_sysfs_gpus(sysfs), list[Gpu](), notes)
+    others = _safely(text("GPUs of other vendors"), lambda: read_sysfs_gpus(sysfs, share), list[Gpu](), notes)
     disks = _safely(text("disks"), lambda: read_disks(folders, sysfs, procfs), list[Disk](), notes)
     return Machine(
         name=name or platform.node() or "this machine",

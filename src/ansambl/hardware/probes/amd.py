@@ -7,7 +7,7 @@ exists when the driver's compute part is loaded.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ansambl.domain.hardware import Gpu
@@ -52,8 +52,23 @@ def parse_kfd_node(content: str | None) -> KfdNode | None:
     return KfdNode(address, parse_target(whole_number(values.get("gfx_target_version"))))
 
 
-def read_sysfs_gpus(sysfs: Path) -> tuple[list[Gpu], list[Text]]:
-    """Read AMD GPUs, and name those of other vendors; NVIDIA's are left to NVML."""
+def parse_names(content: str | None) -> dict[tuple[int | None, int | None], str]:
+    """Product names by PCI device and revision from libdrm's ``amdgpu.ids`` (``744C, C8, AMD Radeon RX 7900 XTX``)."""
+    names: dict[tuple[int | None, int | None], str] = {}
+    for line in (content or "").splitlines():
+        fields = [field.strip() for field in line.split(",", 2)]
+        if len(fields) == 3 and fields[2]:
+            device, revision = whole_number(fields[0], 16), whole_number(fields[1], 16)
+            if device is not None and revision is not None:
+                names[device, revision] = fields[2]
+    return names
+
+
+def read_sysfs_gpus(sysfs: Path, share: Path) -> tuple[list[Gpu], list[Text]]:
+    """Read AMD GPUs, and name those of other vendors; NVIDIA's are left to NVML.
+
+    Cards for offices and games carry no name of their own; libdrm's list under `share` (``/usr/share``) knows them.
+    """
     targets = {}
     for folder in entries(sysfs / "class" / "kfd" / "kfd" / "topology" / "nodes"):
         node = parse_kfd_node(read_text(folder / "properties"))
@@ -62,6 +77,7 @@ def read_sysfs_gpus(sysfs: Path) -> tuple[list[Gpu], list[Text]]:
     gpus: list[Gpu] = []
     notes: list[Text] = []
     seen: set[str] = set()
+    names = parse_names(read_text(share / "libdrm" / "amdgpu.ids"))
     driver = (read_text(sysfs / "module" / "amdgpu" / "version") or "").strip() or None
     for card in entries(sysfs / "class" / "drm"):
         vendor = whole_number(read_text(card / "device" / "vendor"), 16)
@@ -74,7 +90,8 @@ def read_sysfs_gpus(sysfs: Path) -> tuple[list[Gpu], list[Text]]:
         name = "amd" if vendor == AMD else _VENDORS.get(vendor, f"pci:{vendor:04x}")
         index = sum(gpu.vendor == name for gpu in gpus)
         if vendor == AMD:
-            gpu, found = _amd(card.name, card / "device", index, address, targets, driver)
+            gpu, found = _amd(card.name, card / "device", index, address, targets)
+            gpu = replace(gpu, name=gpu.name or names.get(_product(card / "device")), driver=driver)
             notes += found
         else:
             gpu = Gpu(index=index, vendor=name, name=None, memory_total=None, identifier=address)
@@ -87,8 +104,12 @@ def read_sysfs_gpus(sysfs: Path) -> tuple[list[Gpu], list[Text]]:
     return gpus, notes
 
 
+def _product(device: Path) -> tuple[int | None, int | None]:
+    return whole_number(read_text(device / "device"), 16), whole_number(read_text(device / "revision"), 16)
+
+
 def _amd(
-    card: str, device: Path, index: int, address: str | None, targets: dict[str, str | None], driver: str | None
+    card: str, device: Path, index: int, address: str | None, targets: dict[str, str | None]
 ) -> tuple[Gpu, list[Text]]:
     total, used = (_memory(device / f"mem_info_vram_{one}") for one in ("total", "used"))
     target = targets.get(address) if address else None
@@ -114,7 +135,6 @@ def _amd(
         memory_total=total,
         memory_used=used,
         capability=target,
-        driver=driver,
         identifier=address,
         integrated=integrated,
         memory_shared=shared,

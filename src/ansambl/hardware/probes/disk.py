@@ -98,7 +98,7 @@ def read_disks(folders: Sequence[Path], sysfs: Path, procfs: Path) -> tuple[list
                 place = place.parent
             usage = shutil.disk_usage(place)
         except (OSError, ValueError, RuntimeError) as error:
-            notes.append(text("the disk of {folder} could not be read: {error}", folder=folder, error=error))
+            notes.append(text("the disk of {folder} could not be read: {error}", folder=folder, error=str(error)))
             continue
         mount = mount_of(str(place), mounts)
         disks.append(

@@ -33,7 +33,7 @@ def read_memory(sysfs: Path, procfs: Path) -> tuple[Memory, list[Text]]:
             memory = psutil.virtual_memory()
             found = memory.total, memory.available
         except (psutil.Error, OSError, RuntimeError, ValueError) as error:
-            notes.append(text("the size of the RAM could not be read: {error}", error=error))
+            notes.append(text("the size of the RAM could not be read: {error}", error=str(error)))
             found = 0, 0
     total, available = found
     limit = memory_limit(sysfs, procfs)

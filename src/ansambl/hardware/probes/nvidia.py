@@ -49,7 +49,7 @@ def _missing(sysfs: Path, error: Exception) -> list[Text]:
         text(
             "an NVIDIA GPU is in this machine, but its driver does not answer ({error}): install NVIDIA's driver, "
             "then try nvidia-smi",
-            error=error,
+            error=str(error),
         )
     ]
 
@@ -58,7 +58,7 @@ def _read_one(library: Any, index: int, driver: str | None) -> tuple[Gpu | None,
     try:
         handle = library.nvmlDeviceGetHandleByIndex(index)
     except library.NVMLError as error:
-        return None, [text("NVIDIA GPU {index} does not answer: {error}", index=index, error=error)]
+        return None, [text("NVIDIA GPU {index} does not answer: {error}", index=index, error=str(error))]
     name = _word(_ask(library, "nvmlDeviceGetName", handle))
     integrated = bool(name and _INTEGRATED.search(name))
     notes: list[Text] = []
@@ -70,7 +70,7 @@ def _read_one(library: Any, index: int, driver: str | None) -> tuple[Gpu | None,
             total, used = Bytes(int(memory.total)), Bytes(int(memory.used))
     except (library.NVMLError, ValueError, TypeError, AttributeError) as error:
         if not integrated:
-            notes.append(text("the memory of NVIDIA GPU {index} is unknown: {error}", index=index, error=error))
+            notes.append(text("the memory of NVIDIA GPU {index} is unknown: {error}", index=index, error=str(error)))
     if integrated and total is None:
         notes.append(text("{name} works in the machine's RAM; NVML tells no memory of its own", name=name))
     capability = _ask(library, "nvmlDeviceGetCudaComputeCapability", handle)
