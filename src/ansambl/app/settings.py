@@ -100,7 +100,7 @@ class GatewaySettings(Table):
     """The address where Ansambl answers."""
 
     host: str = setting("127.0.0.1", "The address to listen on. Other than loopback is refused while no key exists.")
-    port: int = setting(8484, "The TCP port to listen on.", ge=1, le=65535)
+    port: int = setting(8484, "The TCP port to listen on; 0 takes a free one.", ge=0, le=65535)
     max_body: Size = setting(
         Bytes(32 * MIB), "The largest request body that is read; a larger one is answered with status 413.",
         unit='bytes, or text such as "32MiB"', ge=KIB, le=GIB,

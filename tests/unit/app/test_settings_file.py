@@ -121,7 +121,7 @@ def test_origins(load: Load) -> None:
         ),
         ('[gateway]\nport = "80"', 'ansambl.toml line 2: gateway.port must be a whole number, not "80"'),
         ("[gateway]\nport = 70000", "ansambl.toml line 2: gateway.port is 70000; the most is 65535"),
-        ("[gateway]\nport = 0", "ansambl.toml line 2: gateway.port is 0; the least is 1"),
+        ("[gateway]\nport = -1", "ansambl.toml line 2: gateway.port is -1; the least is 0"),
         (
             '[gateway]\nmax_body = "3 zz"',
             "ansambl.toml line 2: gateway.max_body: '3 zz' is not an amount; write for example \"2GiB\"",
@@ -214,8 +214,8 @@ def test_a_file_that_is_not_utf8_names_the_line(load: Load) -> None:
 
 
 def test_a_mistake_on_the_command_line_names_it(load: Load) -> None:
-    words = mistake(load, "", overrides={"gateway.port": 0})
-    assert words == "command line: gateway.port is 0; the least is 1"
+    words = mistake(load, "", overrides={"gateway.port": -1})
+    assert words == "command line: gateway.port is -1; the least is 0"
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_fine(load: Load) -> None:

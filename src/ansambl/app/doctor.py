@@ -1,0 +1,231 @@
+"""Checks everything that Ansambl needs on this machine, and says what to do about what is wrong."""
+
+from __future__ import annotations
+
+import locale
+import os
+import platform
+import shutil
+import socket
+import sqlite3
+import sys
+from contextlib import closing
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ansambl.app.data_folder import MIGRATIONS, read_state
+from ansambl.app.settings import EMBEDDED
+from ansambl.app.settings_file import LoadedSettings, load_data_paths, load_settings, shown_path
+from ansambl.app.settings_records import attachments, engine_name
+from ansambl.domain.engine import NotUsable
+from ansambl.domain.errors import AnsamblError
+from ansambl.domain.hardware import Machine
+from ansambl.domain.text import Text, text
+from ansambl.domain.units import GIB, MIB, format_bytes
+from ansambl.engines.registry import get_engine
+from ansambl.foundation import processes
+from ansambl.foundation.paths import DataPaths, default_data_folder
+from ansambl.foundation.sqlite import load_migrations
+from ansambl.hardware import inventory
+from ansambl.model_catalog.checkpoints import open_checkpoint
+
+_LEAST_FREE_DISK = 500 * MIB
+_LEAST_FREE_RAM = GIB // 2
+_OLDEST_PYTHON = (3, 11)
+
+
+class Level(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was checked. `name` is stable for scripts; `fix` says what to do when it is not well."""
+
+    name: str
+    level: Level
+    message: Text
+    fix: Text | None = None
+
+
+def examine(chosen: Path | None = None) -> list[Check]:
+    """Check this machine, the data folder and the configuration. Changes nothing and never raises for what is wrong."""
+    checks = [_python()]
+    loaded: LoadedSettings | None = None
+    try:
+        paths = load_data_paths(chosen)
+        loaded = load_settings(chosen)
+        attachments(loaded)
+    except AnsamblError as error:
+        checks.append(Check("configuration", Level.PROBLEM, error.message, text("mend the file and run this again")))
+        # A file that cannot even be parsed cannot name the data folder.
+        paths = loaded.paths if loaded is not None else DataPaths(default_data_folder())
+    else:
+        checks.append(_configuration(loaded))
+    checks += [_folder(paths), _disk(paths), _database(paths), _running(paths), *_leftovers(paths)]
+    machine = inventory.detect(folders=[paths.root])
+    checks.append(_memory(machine))
+    if loaded is not None:
+        checks += _models(loaded, paths, machine)
+        checks.append(_port(loaded, paths))
+    checks.append(_language())
+    return checks
+
+
+def _python() -> Check:
+    version = platform.python_version()
+    if sys.version_info[:2] < _OLDEST_PYTHON:
+        return Check("python", Level.PROBLEM, text("Python {version} is too old", version=version),
+                     text("install Python 3.11 or newer"))  # fmt: skip
+    return Check("python", Level.OK, text("Python {version}", version=version))
+
+
+def _configuration(loaded: LoadedSettings) -> Check:
+    if loaded.file is None:
+        return Check("configuration", Level.OK, text("No configuration file; everything has a default"))
+    return Check("configuration", Level.OK, text("The configuration {file} is valid", file=shown_path(loaded.file)))
+
+
+def _folder(paths: DataPaths) -> Check:
+    existing = next(one for one in (paths.root, *paths.root.parents) if one.exists())
+    fix = text("give yourself write permission, or name another folder in ANSAMBL_DATA")
+    if not existing.is_dir():
+        return Check("data_folder", Level.PROBLEM, text("{path} is not a folder", path=existing), fix)
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return Check("data_folder", Level.PROBLEM, text("The data folder {folder} cannot be written",
+                                                        folder=paths.root), fix)  # fmt: skip
+    return Check("data_folder", Level.OK, text("The data folder {folder} can be written", folder=paths.root))
+
+
+def _disk(paths: DataPaths) -> Check:
+    existing = next(one for one in (paths.root, *paths.root.parents) if one.exists())
+    free = shutil.disk_usage(existing).free
+    message = text("{size} free on the data folder's disk", size=format_bytes(free))
+    if free < _LEAST_FREE_DISK:
+        return Check("disk", Level.WARNING, message, text("free some space; models need it"))
+    return Check("disk", Level.OK, message)
+
+
+def _database(paths: DataPaths) -> Check:
+    if not paths.database.exists():
+        return Check("database", Level.OK, text("No database yet; the first start makes it"))
+    try:
+        with closing(sqlite3.connect(f"{paths.database.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            schema = int(database.execute("PRAGMA user_version").fetchone()[0])
+            state = str(database.execute("PRAGMA quick_check").fetchone()[0])
+    except sqlite3.Error as error:
+        state, schema = str(error), 0
+    if state != "ok":
+        return Check("database", Level.PROBLEM, text("The database is damaged ({reason})", reason=state),
+                     text("put back a copy from {folder}, or move {file} away", folder=paths.backups,
+                          file=paths.database))  # fmt: skip
+    newest = len(load_migrations(MIGRATIONS))
+    if schema > newest:
+        return Check("database", Level.PROBLEM, text("The database was written by a newer Ansambl"),
+                     text("update Ansambl, or name another folder in ANSAMBL_DATA"))  # fmt: skip
+    return Check("database", Level.OK, text("The database is whole (schema {schema})", schema=schema))
+
+
+def _running(paths: DataPaths) -> Check:
+    state = read_state(paths)
+    if state is None:
+        return Check("running", Level.OK, text("Ansambl is not running"))
+    return Check("running", Level.OK, text("Ansambl runs at {address} (process {pid})", address=state.address,
+                                           pid=state.pid))  # fmt: skip
+
+
+def _leftovers(paths: DataPaths) -> list[Check]:
+    """Engines that a crashed Ansambl left running, as its state file without its process tells."""
+    if read_state(paths) is not None or not paths.state.exists():
+        return []
+    return [
+        Check("leftovers", Level.WARNING, text("Ansambl ended without stopping; engines of it may still run"),
+              text("the next start adopts or ends them; to end them now: ansambl down"))
+    ]  # fmt: skip
+
+
+def _memory(machine: Machine) -> Check:
+    memory = machine.memory
+    message = text("{available} of {total} RAM available", available=format_bytes(memory.available),
+                   total=format_bytes(memory.usable))  # fmt: skip
+    if memory.available < _LEAST_FREE_RAM:
+        return Check("memory", Level.WARNING, message, text("close other programs; a model needs at least 0.5 GiB"))
+    return Check("memory", Level.OK, message)
+
+
+def _models(loaded: LoadedSettings, paths: DataPaths, machine: Machine) -> list[Check]:
+    checks = []
+    for name, model in loaded.settings.models.items():
+        if model.address is not None:
+            checks.append(_address(name, model.address))
+            continue
+        checks.append(_engine(name, engine_name(model), machine))
+        if model.checkpoint is not None:
+            checks.append(_checkpoint(name, model.checkpoint, paths))
+    return checks
+
+
+def _engine(name: str, engine: str, machine: Machine) -> Check:
+    usable = get_engine(engine).detect(machine)
+    if isinstance(usable, NotUsable):
+        message = text("The engine of '{name}' cannot be used: {reason}", name=name, reason=usable.reason)
+        return Check(f"engine:{name}", Level.PROBLEM, message, usable.how_to_fix)
+    version = usable.version
+    message = text("The engine of '{name}' is usable: {engine} {version}", name=name, engine=engine, version=version)
+    return Check(f"engine:{name}", Level.OK, message)
+
+
+def _checkpoint(name: str, reference: str, paths: DataPaths) -> Check:
+    try:
+        found = open_checkpoint(reference, paths.models)
+    except AnsamblError as error:
+        if reference == EMBEDDED:
+            fix = text("'ansambl up' fetches it by itself")
+            return Check(f"model:{name}", Level.WARNING, error.message, fix)
+        return Check(f"model:{name}", Level.PROBLEM, error.message)
+    message = text("The model '{name}' is here and whole ({size})", name=name, size=format_bytes(found.size))
+    return Check(f"model:{name}", Level.OK, message)
+
+
+def _address(name: str, address: str) -> Check:
+    parts = urlsplit(address)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=3).close()
+    except OSError as error:
+        return Check(f"model:{name}", Level.WARNING,
+                     text("Nothing answers for '{name}' at {address} ({reason})", name=name, address=address,
+                          reason=error.strerror or error), text("start it there, or correct the address"))  # fmt: skip
+    return Check(f"model:{name}", Level.OK, text("Something answers for '{name}' at {address}", name=name,
+                                                 address=address))  # fmt: skip
+
+
+def _port(loaded: LoadedSettings, paths: DataPaths) -> Check:
+    host, port = loaded.settings.gateway.host, loaded.settings.gateway.port
+    state = read_state(paths)
+    if state is not None and state.port == port:
+        return Check("port", Level.OK, text("Port {port} is ours", port=port))
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            owner = processes.port_owner(port)
+            who = text("{program}, process {pid}", program=owner[1], pid=owner[0]) if owner else error.strerror
+            return Check("port", Level.PROBLEM, text("{host} port {port} cannot be used ({reason})", host=host,
+                         port=port, reason=who), text("stop what uses it, or choose another with --port"))  # fmt: skip
+    return Check("port", Level.OK, text("Port {port} is free", port=port))
+
+
+def _language() -> Check:
+    encoding = locale.getpreferredencoding(False)
+    if encoding.casefold().replace("-", "") != "utf8":
+        return Check("locale", Level.WARNING, text("The terminal's encoding is {encoding}", encoding=encoding),
+                     text("set LANG to a UTF-8 locale, for example C.UTF-8"))  # fmt: skip
+    return Check("locale", Level.OK, text("The terminal's encoding is UTF-8"))

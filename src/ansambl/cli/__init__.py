@@ -1,0 +1,1 @@
+"""The command line. Commands talk to the running Ansambl, or work on the data folder when there is none."""

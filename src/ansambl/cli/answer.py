@@ -1,0 +1,88 @@
+"""Printing an answer while it comes: thinking dim, the answer plain, then what it cost."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ansambl.cli.output import console, note
+from ansambl.dialects.openai_chat import Delta, Usage
+from ansambl.domain.units import format_seconds
+from ansambl.foundation.locales import speak
+
+
+@dataclass(slots=True)
+class Answered:
+    """A whole answer with its times in seconds from the request; `first_token` is None when nothing came."""
+
+    content: str = ""
+    reasoning: str = ""
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    first_token: float | None = None
+    seconds: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """The keys of ``ask --json``."""
+        return {
+            "text": self.content,
+            "reasoning": self.reasoning,
+            "finish_reason": self.finish_reason,
+            "usage": self.usage.as_json() if self.usage else None,
+            "first_token_seconds": self.first_token,
+            "seconds": self.seconds,
+        }
+
+
+def print_answer(deltas: Iterator[Delta], *, quiet: bool = False) -> Answered:
+    """Gather an answer, printing it as it comes unless `quiet`."""
+    answer, start = Answered(), time.monotonic()
+    out, thinking = console(), console(error=True)
+    in_reasoning = False
+    for delta in deltas:
+        if answer.first_token is None and (delta.content or delta.reasoning):
+            answer.first_token = time.monotonic() - start
+        if delta.reasoning and not quiet:
+            thinking.print(delta.reasoning, style="dim", end="")
+            in_reasoning = True
+        if delta.content and not quiet:
+            if in_reasoning:
+                thinking.print()
+                in_reasoning = False
+            out.print(delta.content, end="")
+            sys.stdout.flush()
+        answer.content += delta.content
+        answer.reasoning += delta.reasoning
+        answer.finish_reason = delta.finish_reason or answer.finish_reason
+        answer.usage = delta.usage or answer.usage
+    answer.seconds = time.monotonic() - start
+    if not quiet:
+        out.print()
+        note(cost_line(answer))
+    return answer
+
+
+def cost_line(answer: Answered) -> str:
+    """What the answer cost, in one line."""
+    parts = []
+    if answer.usage is not None:
+        parts.append(speak("{count} tokens").format(count=answer.usage.completion_tokens))
+        cached = answer.usage.cached_tokens
+        prompt = answer.usage.prompt_tokens
+        if cached is None:
+            parts.append(speak("prompt {prompt}").format(prompt=prompt))
+        else:
+            parts.append(
+                speak("prompt {prompt}: {cached} cached, {prefilled} prefilled").format(
+                    prompt=prompt, cached=cached, prefilled=max(0, prompt - cached)
+                )
+            )
+    if answer.first_token is not None:
+        parts.append(speak("first token after {time}").format(time=format_seconds(answer.first_token)))
+    parts.append(speak("{time} in all").format(time=format_seconds(answer.seconds)))
+    if answer.finish_reason == "length":
+        parts.append(speak("cut off at the output limit"))
+    return " · ".join(parts)

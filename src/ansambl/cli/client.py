@@ -1,0 +1,153 @@
+"""Talking to the running Ansambl: found by its state file, proven by its process, allowed by its token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from ansambl.app.data_folder import RunningState, read_state
+from ansambl.app.settings_file import load_data_paths
+from ansambl.dialects.openai_chat import Delta, read_event, stream_data
+from ansambl.domain.errors import AnsamblError
+from ansambl.domain.text import text
+from ansambl.foundation.locales import speak
+from ansambl.foundation.paths import DataPaths
+
+_API = "/admin/api"
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to reach what listens everywhere
+_PATIENCE = 10.0
+
+
+class NotRunningError(AnsamblError):
+    """No Ansambl runs on the data folder."""
+
+
+class AnsweredError(AnsamblError):
+    """Ansambl answered with an error; `status` is the HTTP status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(text("{message}", message=message))
+        self.status = status
+        self.exit_code = 2 if 400 <= status < 500 else 3 if status == 501 else 1
+
+
+def running_state(paths: DataPaths) -> RunningState:
+    """How the running Ansambl is reached.
+
+    Raises:
+        NotRunningError: none runs on this data folder.
+    """
+    state = read_state(paths)
+    if state is None:
+        raise NotRunningError(text("Ansambl is not running; start it with: ansambl up"))
+    return state
+
+
+class Client:
+    """Calls of the running Ansambl. Blocks; use it as a context manager."""
+
+    def __init__(self, state: RunningState) -> None:
+        self.state = state
+        host = _ANYWHERE.get(state.host, state.host)
+        self.address = f"http://[{host}]:{state.port}" if ":" in host else f"http://{host}:{state.port}"
+        self._http = httpx.Client(
+            base_url=self.address,
+            headers={"authorization": f"Bearer {state.token}", "accept-language": speak.language},
+            timeout=httpx.Timeout(_PATIENCE),
+            # A proxy of the environment must not stand between two processes of one machine.
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def state_document(self) -> dict[str, Any]:
+        """What is running now."""
+        return self._call("GET", f"{_API}/state")
+
+    def stop(self) -> None:
+        """Ask Ansambl to stop; returns at once."""
+        self._call("POST", f"{_API}/stop")
+
+    def log_lines(self, model: str, lines: int) -> list[str]:
+        """The newest lines of an engine's log, oldest first."""
+        found = self._call("GET", f"{_API}/instances/{quote(model, safe='')}/logs?lines={lines}")
+        return [str(one) for one in found.get("lines", [])]
+
+    def explain(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """What a chat completion request would be turned into, and why."""
+        return self._call("POST", f"{_API}/explain", request)
+
+    def stream_chat(self, request: Mapping[str, Any]) -> Iterator[Delta]:
+        """Ask for a chat completion and yield what comes, until the stream ends.
+
+        Raises:
+            AnsweredError: the request was refused, or the answer failed on the way.
+            AnsamblError: the connection failed.
+        """
+        body = {**request, "stream": True, "stream_options": {"include_usage": True}}
+        try:
+            # Loading a model and long prompts take minutes before the first byte.
+            with self._http.stream(
+                "POST", "/v1/chat/completions", json=body, timeout=httpx.Timeout(_PATIENCE, read=None)
+            ) as answer:
+                if answer.status_code >= 400:
+                    answer.read()
+                    raise _answered(answer)
+                for data in stream_data(line.encode() for line in answer.iter_lines()):
+                    delta = read_event(data)
+                    if delta is not None and delta.error is not None:
+                        raise AnsweredError(str(delta.error.get("message", delta.error)), 502)
+                    if delta is not None:
+                        yield delta
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        try:
+            answer = self._http.request(method, path, json=body)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        if answer.status_code >= 400:
+            raise _answered(answer)
+        found = answer.json()
+        return found if isinstance(found, dict) else {}
+
+    def _unreachable(self, error: httpx.HTTPError) -> AnsamblError:
+        return AnsamblError(
+            text(
+                "Ansambl at {address} (process {pid}) does not answer ({reason}); see: ansambl logs",
+                address=self.address,
+                pid=self.state.pid,
+                reason=str(error) or type(error).__name__,
+            )
+        )
+
+
+def _answered(answer: httpx.Response) -> AnsweredError:
+    try:
+        found = json.loads(answer.content)["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        found = f"HTTP {answer.status_code}"
+    return AnsweredError(str(found), answer.status_code)
+
+
+def connect(config: Path | None = None) -> Client:
+    """A client for the Ansambl that runs on the data folder which the configuration names.
+
+    Raises:
+        NotRunningError: there is none.
+        ConfigurationError: the configuration file cannot be read.
+    """
+    return Client(running_state(load_data_paths(config)))

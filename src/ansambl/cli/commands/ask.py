@@ -1,0 +1,74 @@
+"""``ansambl ask``: one question to a role, an ensemble or a model."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from ansambl.cli.options import Config, Json
+from ansambl.foundation.locales import speak
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("ask", help=speak("Ask a role, an ensemble or a model once."))(ask)
+
+
+def ask(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=speak("A role, an ensemble or a model."))],
+    words: Annotated[str, typer.Argument(metavar="TEXT", help=speak('The question; "-" reads standard input.'))],
+    config: Config = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help=speak("Show what would be sent to the engine and why; ask nothing."))
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Ask once."""
+    from ansambl.cli.answer import print_answer
+    from ansambl.cli.client import connect
+    from ansambl.cli.output import print_json
+    from ansambl.domain.errors import UsageError
+    from ansambl.domain.text import text
+
+    question = sys.stdin.read() if words == "-" else words
+    if not question.strip():
+        raise UsageError(text('the question is empty; write it after the name: ansambl ask coder "…"'))
+    request = {"model": name, "messages": [{"role": "user", "content": question}]}
+    with connect(config) as client:
+        if explain:
+            found = client.explain(request)
+            if as_json:
+                print_json(found)
+            else:
+                print_explanation(found)
+            return
+        answer = print_answer(client.stream_chat(request), quiet=as_json)
+    if as_json:
+        print_json({"name": name, **answer.as_json()})
+
+
+def print_explanation(found: dict[str, Any]) -> None:
+    """Print what a request would be turned into."""
+    from ansambl.cli.output import console, print_pairs
+
+    pairs = [
+        (speak("Answers"), str(found.get("target") or "")),
+        (speak("Role"), str(found.get("role") or "")),
+        (speak("Model"), str(found.get("model") or "")),
+        (speak("Layout"), str(found.get("layout") or "")),
+        (speak("Note"), str(found.get("note") or "")),
+    ]
+    print_pairs([(name, value) for name, value in pairs if value])
+    out = console()
+    shared = int(found.get("shared_messages") or 0)
+    for index, message in enumerate(found.get("messages") or []):
+        mark = speak("shared between roles") if index < shared else speak("this role's own")
+        out.print(f"\n{message.get('role')} ({mark})", style="bold")
+        out.print(str(message.get("content")))
+    reasons = [str(one) for one in found.get("reasons") or []]
+    if reasons:
+        out.print(f"\n{speak('Why')}", style="bold")
+        for reason in reasons:
+            out.print(f"- {reason}")

@@ -1,0 +1,66 @@
+"""Reading the log files of the data folder: they can be read whether Ansambl runs or not."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+from ansambl.domain.errors import UnknownNameError
+from ansambl.domain.text import text
+from ansambl.foundation.paths import DataPaths
+
+_PREFIX = "engine-"
+_POLL = 0.3
+
+
+def find_log(paths: DataPaths, instance: str | None) -> Path:
+    """The log of an instance's engine, or Ansambl's own.
+
+    Raises:
+        UnknownNameError: there is no such log; names those that exist.
+    """
+    name = "ansambl" if instance is None else _PREFIX + re.sub(r"[^0-9A-Za-z._-]", "_", instance)
+    file = paths.logs / f"{name}.log"
+    if file.is_file():
+        return file
+    known = sorted(one.stem.removeprefix(_PREFIX) for one in paths.logs.glob(f"{_PREFIX}*.log"))
+    if instance is None or not known:
+        raise UnknownNameError(
+            text("there is no log in {folder} yet; start Ansambl with: ansambl up", folder=paths.logs)
+        )
+    raise UnknownNameError(
+        text(
+            "no engine of '{name}' has written a log; there are logs of: {known}", name=instance, known=", ".join(known)
+        )
+    )
+
+
+def newest_lines(file: Path, count: int) -> list[str]:
+    """The newest lines, oldest first."""
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        return [line.rstrip("\n") for line in deque(lines, maxlen=count)]
+
+
+def follow_file(file: Path) -> Iterator[str]:
+    """Lines as they are added, for ever; a file that was replaced or emptied is read from its start."""
+    position, inode, rest = file.stat().st_size, file.stat().st_ino, ""
+    while True:
+        try:
+            stat = file.stat()
+            if stat.st_ino != inode or stat.st_size < position:
+                position, inode, rest = 0, stat.st_ino, ""
+            if stat.st_size > position:
+                with file.open("rb") as source:
+                    source.seek(position)
+                    added = source.read()
+                position += len(added)
+                *whole, rest = (rest + added.decode("utf-8", "replace")).split("\n")
+                yield from whole
+                continue
+        except FileNotFoundError:
+            # Between the two steps of a rotation there is no file.
+            pass
+        time.sleep(_POLL)

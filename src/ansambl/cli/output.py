@@ -1,0 +1,88 @@
+"""What commands print: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ansambl.foundation.locales import speak
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+JSON_HELP = "Print one JSON document and nothing else."
+"""The help of every ``--json`` (translated where it is used)."""
+
+
+def console(*, error: bool = False) -> Console:
+    """A console on standard output (or error) that prints text as it is: brackets in it are not styles."""
+    from rich.console import Console
+
+    return Console(stderr=error, markup=False, highlight=False, soft_wrap=True, emoji=False)
+
+
+def print_json(document: Any) -> None:
+    """Print `document` as the one JSON document of a command."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def say(words: str) -> None:
+    """Print a line of the result."""
+    console().print(words)
+
+
+def note(words: str) -> None:
+    """Tell something that is not the result: it goes to standard error."""
+    console(error=True).print(words, style="dim")
+
+
+def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table with a title; nothing when it has no rows."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2))
+    for header in headers:
+        table.add_column(Text(header, style="dim"), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    if table.row_count:
+        out = console()
+        out.print()
+        out.print(table)
+
+
+def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Print names with their values, aligned."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        table.add_row(Text(name), Text(value))
+    if table.row_count:
+        console().print(table)
+
+
+def local_time(seconds: float) -> str:
+    """A moment for people: the time alone when it was today."""
+    moment, today = time.localtime(seconds), time.localtime()
+    same_day = (moment.tm_year, moment.tm_yday) == (today.tm_year, today.tm_yday)
+    return time.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S", moment)
+
+
+def ask_yes(question: str, *, yes: bool) -> bool:
+    """Ask before something large or final. `yes` (from ``--yes``) answers; without a terminal the answer is no."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        note(speak("Not asked, because there is no terminal; add --yes."))
+        return False
+    console(error=True).print(f"{question} {speak('[y/N]')} ", end="")
+    return sys.stdin.readline().strip().casefold() in {"y", "yes", "д", "да"}
