@@ -84,8 +84,10 @@ def measure(targets: Sequence[Target], *, requests: int, rounds: int, sequential
 
 
 def added(target: Target, direct: Target, share: float) -> Spread:
-    """Milliseconds that a target adds to the direct way, at a percentile of both."""
-    return spread([(percentile(target.latency, share) - percentile(direct.latency, share)) * 1e3])
+    """A percentile of the milliseconds by which a target is slower than the direct way asked just before it."""
+    return spread(
+        [percentile([(one - two) * 1e3 for one, two in zip(target.latency, direct.latency, strict=True)], share)]
+    )
 
 
 def rows(direct: Target, nginx: Target | None, ours: Sequence[Target]) -> list[Row]:
