@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import sqlite3
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +30,11 @@ class AlreadyRunningError(DataFolderError):
 
 @dataclass(frozen=True, slots=True)
 class RunningState:
-    """What the state file says: how commands reach the running Ansambl. `started` is the process's start time."""
+    """What the state file says: how commands reach the running Ansambl.
+
+    `started` is in seconds since the epoch; `mark` is the process's `processes.start_time`, which tells it from a
+    later one with the same id.
+    """
 
     pid: int
     started: float
@@ -37,6 +42,7 @@ class RunningState:
     port: int
     token: str = field(repr=False)
     version: str = __version__
+    mark: float = 0.0
 
     @property
     def address(self) -> str:
@@ -51,17 +57,17 @@ def read_state(paths: DataPaths) -> RunningState | None:
         found = json.loads(paths.state.read_text(encoding="utf-8"))
         state = RunningState(
             int(found["pid"]), float(found["started"]), str(found["host"]), int(found["port"]), str(found["token"]),
-            str(found["version"]),
+            str(found["version"]), float(found["mark"]),
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
-    return state if processes.is_same_process(state.pid, state.started) else None
+    return state if processes.is_same_process(state.pid, state.mark) else None
 
 
 def write_state(paths: DataPaths, host: str, port: int, token: str) -> RunningState:
     """Say how this process is reached; only the user may read it."""
     pid = os.getpid()
-    state = RunningState(pid, processes.start_time(pid) or 0.0, host, port, token)
+    state = RunningState(pid, time.time(), host, port, token, mark=processes.start_time(pid) or 0.0)
     write_atomically(paths.state, json.dumps(asdict(state)).encode())
     return state
 
@@ -80,14 +86,18 @@ def prepare_folder(paths: DataPaths) -> None:
     try:
         paths.create()
     except OSError as error:
-        raise DataFolderError(
-            text(
-                "The data folder {folder} cannot be used ({reason}). Give yourself write permission, or name another "
-                "folder in the variable ANSAMBL_DATA.",
-                folder=paths.root,
-                reason=error.strerror or error,
-            )
-        ) from error
+        raise _not_usable(paths, error) from error
+
+
+def _not_usable(paths: DataPaths, error: OSError) -> DataFolderError:
+    return DataFolderError(
+        text(
+            "The data folder {folder} cannot be used ({reason}). Give yourself write permission, or name another "
+            "folder in the variable ANSAMBL_DATA.",
+            folder=paths.root,
+            reason=error.strerror or error,
+        )
+    )
 
 
 class DataLock:
@@ -102,14 +112,18 @@ class DataLock:
 
         Raises:
             AlreadyRunningError: another process holds it.
+            DataFolderError: the lock file cannot be opened or locked.
         """
-        self._descriptor = os.open(self._paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._descriptor = os.open(self._paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _not_usable(self._paths, error) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._descriptor)
             if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
-                raise
+                raise _not_usable(self._paths, error) from error
             raise self._already_running() from None
         return self
 

@@ -67,13 +67,18 @@ class VirtualClock:
         await future
 
     async def advance(self, seconds: float) -> None:
-        """Let `seconds` pass, waking each sleeper at its moment and letting it run."""
+        """Let `seconds` pass, waking each sleeper at its moment and letting it run; what can run before that does."""
+        await self._settle()
         end = self._now + seconds
         while self._sleepers and self._sleepers[0][0] <= end:
             self._now, _, future = heapq.heappop(self._sleepers)
             if not future.done():
                 future.set_result(None)
-            for _ in range(10):
-                await asyncio.sleep(0)
+            await self._settle()
         self._now = end
-        await asyncio.sleep(0)
+        await self._settle()
+
+    @staticmethod
+    async def _settle() -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)

@@ -8,21 +8,52 @@ import os
 import signal
 import socket
 import subprocess
+import zlib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import psutil
 
 START_TOLERANCE = 0.05
-"""psutil rounds a start time to clock ticks of 10 ms; a process id cannot come round again within this time."""
+"""Start times are rounded to clock ticks of 10 ms; a process id cannot come round again within this time."""
+
+_LONGEST_UPTIME = 2.0**20
+"""Seconds, twelve days: what lies further apart is of another boot, or so old that we rather leave it alone."""
+
+_HAS_PROC = Path("/proc/self/stat").exists()
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@cache
+def _boot_number() -> float:
+    """A number for this boot of the machine, so that a start time of an earlier boot is never taken for one of now."""
+    try:
+        return float(zlib.crc32(_BOOT_ID.read_bytes()) % 2**20) * _LONGEST_UPTIME
+    except OSError:
+        return 0.0
 
 
 def start_time(pid: int) -> float | None:
-    """When process `pid` started, in seconds since the epoch; None when there is none, or only a zombie is left."""
+    """When process `pid` started, in seconds; None when there is none, or only a zombie is left.
+
+    Only for telling processes apart with `is_same_process`: on Linux the seconds count from a point of their own for
+    every boot (proc_pid_stat(5), field 22), because the epoch's seconds of a running process change whenever the
+    machine's clock is set. Elsewhere they count from the epoch.
+    """
+    if _HAS_PROC:
+        try:
+            # The program's name stands in brackets and may hold anything; the fields behind it are plain.
+            fields = Path(f"/proc/{pid:d}/stat").read_bytes().rpartition(b")")[2].split()
+        except OSError:
+            return None
+        if fields[0] in {b"Z", b"X"}:
+            return None
+        return _boot_number() + int(fields[19]) / os.sysconf("SC_CLK_TCK")
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.Error:
+    except (psutil.Error, ValueError, OverflowError):
         return None
 
 
@@ -79,14 +110,38 @@ async def wait_for_end(pid: int, started: float, *, poll: float = 0.2) -> None:
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:
-    """Send a signal to the whole process group that `pid` leads; silent when it is gone."""
+    """Send a signal to the whole process group that `pid` leads; silent when it is gone.
+
+    Raises:
+        ValueError: no process that we start can have this number; 0 would mean our own group.
+    """
+    if pid <= 1:
+        message = f"{pid} leads no group of ours"
+        raise ValueError(message)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
 
 
+def _left_behind(pid: int, started: float) -> bool:
+    """Whether the group of a leader that has ended lives on, and is its own: of its session, and not older than it."""
+    for one in psutil.pids():
+        with contextlib.suppress(OSError):
+            if os.getpgid(one) == pid and os.getsid(one) == pid:
+                since = start_time(one)
+                # None is the leader itself, not reaped yet. Another boot counts from a point far away.
+                if since is not None:
+                    return -START_TOLERANCE <= since - started < _LONGEST_UPTIME
+    return False
+
+
 async def end_group(pid: int, started: float, *, patience: float = 10.0) -> None:
-    """End a process that we started (it leads its own group): politely first, for good after `patience` seconds."""
+    """End a process that we started (it leads its own group): politely first, for good after `patience` seconds.
+
+    When the leader has ended already, what it left behind in its session is ended at once.
+    """
     if not is_same_process(pid, started):
+        if start_time(pid) is None and _left_behind(pid, started):
+            signal_group(pid, signal.SIGKILL)
         return
     signal_group(pid, signal.SIGTERM)
     with contextlib.suppress(TimeoutError):

@@ -1,0 +1,195 @@
+"""Processes: real ones, told apart, waited for and ended with all that they started."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ansambl.foundation import processes
+
+SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
+# Starts a sleeping child, writes its number, then does what the second argument says.
+PARENT = (
+    "import subprocess, sys, time, pathlib\n"
+    "child = subprocess.Popen([sys.executable, '-c', 'import signal, time; signal.signal(signal.SIGTERM, "
+    "signal.SIG_IGN); print(1, flush=True); time.sleep(60)'], stdout=subprocess.PIPE)\n"
+    "child.stdout.readline()\n"
+    "target = pathlib.Path(sys.argv[1]); part = target.with_suffix('.part')\n"
+    "part.write_text(str(child.pid)); part.rename(target)\n"
+    "sys.exit(3) if sys.argv[2] == 'die' else time.sleep(60)\n"
+)
+
+
+def descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def until(condition, limit=10.0):
+    end = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < end, "the condition did not come true in time"
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def start(tmp_path):
+    started = []
+
+    def begin(argv):
+        child = processes.spawn(argv, os.environ, tmp_path / "log")
+        started.append(child)
+        return child
+
+    yield begin
+    for child in started:
+        processes.signal_group(child.pid, signal.SIGKILL)
+        child.wait(10)
+
+
+def test_a_program_gets_its_own_session_and_a_private_log(start, tmp_path):
+    child = start([sys.executable, "-c", "import sys; print('out'); print('err', file=sys.stderr)"])
+    assert child.wait(10) == 0
+    log = tmp_path / "log"
+    assert set(log.read_text().split()) == {"out", "err"}
+    assert log.stat().st_mode & 0o777 == 0o600
+    sleeper = start(SLEEPER)
+    assert os.getsid(sleeper.pid) == os.getpgid(sleeper.pid) == sleeper.pid != os.getsid(0)
+
+
+def test_a_program_that_does_not_exist_is_an_error_and_leaks_no_descriptor(tmp_path):
+    before = descriptors()
+    with pytest.raises(OSError, match="no-such-program"):
+        processes.spawn(["/no-such-program"], {}, tmp_path / "log")
+    assert descriptors() == before
+
+
+def test_a_process_is_known_again_until_it_ends(start):
+    child = start(SLEEPER)
+    mark = processes.start_time(child.pid)
+    assert mark is not None
+    assert processes.is_same_process(child.pid, mark)
+    assert not processes.is_same_process(child.pid, mark + 1)
+    assert not processes.is_same_process(os.getpid(), mark)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert processes.start_time(child.pid) is None, "a zombie does not run"
+    child.wait(10)
+    assert processes.start_time(child.pid) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel itself keeps the time of day")
+def test_setting_the_clock_does_not_change_who_a_process_is(start, monkeypatch):
+    child = start(SLEEPER)
+    mark = processes.start_time(child.pid)
+    monkeypatch.setattr(psutil, "boot_time", lambda: 12345.0)
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: 12345.0)
+    assert processes.is_same_process(child.pid, mark)
+
+
+def test_start_times_count_forward(start):
+    assert processes.start_time(os.getpid()) <= processes.start_time(start(SLEEPER).pid)
+
+
+@pytest.mark.parametrize("pid", [-1, 0, 2**22 + 1, 10**30])
+def test_numbers_of_no_process(pid):
+    assert processes.start_time(pid) is None
+    assert not processes.is_same_process(pid, 0.0)
+    assert processes.resident_bytes(2**22 + 1) is None
+
+
+async def test_waiting_for_a_child_and_for_a_foreign_process(start, tmp_path):
+    child = start(SLEEPER)
+    waiter = asyncio.create_task(processes.wait_for_end(child.pid, processes.start_time(child.pid)))
+    start([sys.executable, "-c", PARENT, str(tmp_path / "pid"), "stay"])
+    await until((tmp_path / "pid").exists)
+    foreign = int((tmp_path / "pid").read_text())
+    other = asyncio.create_task(processes.wait_for_end(foreign, processes.start_time(foreign)))
+    await asyncio.sleep(0)
+    assert not waiter.done()
+    child.kill()
+    os.kill(foreign, signal.SIGKILL)
+    await asyncio.wait_for(asyncio.gather(waiter, other), 5)
+
+
+async def test_waiting_without_pidfd(start, monkeypatch):
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    child = start(SLEEPER)
+    waiter = asyncio.create_task(processes.wait_for_end(child.pid, processes.start_time(child.pid), poll=0.01))
+    child.kill()
+    await asyncio.wait_for(waiter, 5)
+
+
+async def test_waiting_for_what_is_gone_or_somebody_else_returns_at_once(start):
+    child = start(SLEEPER)
+    await asyncio.wait_for(processes.wait_for_end(child.pid, 1.0), 2)
+    await asyncio.wait_for(processes.wait_for_end(2**22 + 1, 1.0), 2)
+    assert child.poll() is None
+
+
+async def test_a_cancelled_wait_leaves_no_descriptor(start):
+    child = start(SLEEPER)
+    before = descriptors()
+    waiter = asyncio.create_task(processes.wait_for_end(child.pid, processes.start_time(child.pid)))
+    await asyncio.sleep(0)
+    waiter.cancel()
+    await asyncio.gather(waiter, return_exceptions=True)
+    assert descriptors() == before
+
+
+@pytest.mark.parametrize("then", ["stay", "die"])
+async def test_ending_a_group_ends_grandchildren_that_refuse(start, tmp_path, then):
+    child = start([sys.executable, "-c", PARENT, str(tmp_path / "pid"), then])
+    mark = processes.start_time(child.pid)
+    await until((tmp_path / "pid").exists)
+    grandchild = int((tmp_path / "pid").read_text())
+    alive = processes.start_time(grandchild)
+    if then == "die":
+        await until(lambda: processes.start_time(child.pid) is None)
+    assert processes.is_same_process(grandchild, alive)
+    await processes.end_group(child.pid, mark, patience=2)
+    await until(lambda: not processes.is_same_process(grandchild, alive))
+    child.wait(10)
+
+
+async def test_ending_somebody_else_does_nothing(start):
+    child = start(SLEEPER)
+    await processes.end_group(child.pid, 1.0)
+    await processes.end_group(2**22 + 1, 1.0)
+    assert child.poll() is None
+
+
+@pytest.mark.parametrize("pid", [-5, 0, 1])
+def test_groups_that_are_never_ours_are_refused(pid):
+    with pytest.raises(ValueError, match="no group of ours"):
+        processes.signal_group(pid, signal.SIGTERM)
+
+
+def test_a_free_port_can_be_taken_and_then_has_an_owner():
+    port = processes.free_port()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        assert processes.port_owner(port) == (os.getpid(), psutil.Process().name())
+    assert processes.port_owner(port) is None
+
+
+def test_memory_counts_the_children(start):
+    assert processes.resident_bytes(start(SLEEPER).pid) > 1_000_000
+    mine = subprocess.Popen(SLEEPER)
+    try:
+        assert processes.resident_bytes(os.getpid()) > psutil.Process().memory_info().rss
+    finally:
+        mine.kill()
+        mine.wait(10)
+
+
+def test_a_log_in_a_missing_folder_is_an_error():
+    with pytest.raises(OSError, match="nowhere"):
+        processes.spawn(SLEEPER, {}, Path("/nowhere/log"))
