@@ -10,6 +10,8 @@ from contextlib import aclosing
 
 from ansambl.dialects import openai_chat
 from ansambl.dialects.openai_chat import Answer, ChatRequest, Delta
+from ansambl.domain.errors import EngineError
+from ansambl.domain.text import text
 from ansambl.gateway.asgi import JSON_TYPE, STREAM_TYPE, Headers
 from ansambl.gateway.exchange import Exchange
 from ansambl.gateway.streaming import EventRelay
@@ -22,6 +24,7 @@ from ansambl.runtime.coordinator import Coordinator, Lease
 from ansambl.runtime.upstream import UpstreamAnswer
 
 _PATH = "/chat/completions"
+_SHOWN = 100
 _NO_CACHE: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 Remember = Callable[[Answer], None]
 
@@ -74,6 +77,14 @@ class ChatHandler:
 
     async def _relay_whole(self, exchange: Exchange, answer: UpstreamAnswer, remember: Remember | None) -> None:
         body = await answer.body()
+        if not body.lstrip().startswith(b"{"):
+            raise EngineError(
+                text(
+                    "The engine's answer is not a chat completion but: {start}",
+                    start=body[:_SHOWN].decode("utf-8", "replace"),
+                ),
+                code="engine_garbage",
+            )
         exchange.started, exchange.status = True, answer.status
         content_type = (b"content-type", answer.content_type.encode("latin-1")) if answer.content_type else JSON_TYPE
         length = (b"content-length", b"%d" % len(body))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import unquote
 
 from ansambl.domain.errors import AnsamblError, UnavailableError, UnknownNameError
 from ansambl.domain.instance import InstanceState
@@ -103,9 +102,10 @@ class Gateway:
         return handler
 
     async def _post_chat(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
-        if self.draining:
-            raise UnavailableError(text("Ansambl is stopping; ask again when it is back."), code="stopping")
+        self._refuse_when_draining()
         body = await read_body(scope, receive, self._body_limit)
+        # Again, because reading takes as long as the client likes, and only running answers are waited for.
+        self._refuse_when_draining()
         self.running += 1
         self.metrics.running.inc()
         try:
@@ -115,11 +115,15 @@ class Gateway:
             self.running -= 1
             self.metrics.running.dec()
 
+    def _refuse_when_draining(self) -> None:
+        if self.draining:
+            raise UnavailableError(text("Ansambl is stopping; ask again when it is back."), code="stopping")
+
     async def _get_models(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
         await exchange.send_object(200, {"object": "list", "data": self._listed()})
 
     async def _get_model(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
-        wanted = unquote(scope["path"].removeprefix("/v1/models/"))
+        wanted = scope["path"].removeprefix("/v1/models/")
         name = self._resolver.resolve(wanted).name
         for one in self._listed():
             if one["id"] == name:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-_END = b"\n\n"
+_END, _END_CRLF = b"\n\n", b"\r\n\r\n"
+_ENDS = (_END, _END_CRLF)
 _HELD_LIMIT = 2**20
 _KEPT_TAIL = 4096
 _KEPT_ALL = 8 * 2**20
@@ -13,7 +14,7 @@ class EventRelay:
 
     Chunks nearly always end with an event, and are then passed on as they are; the beginning of an event is held back
     until its end arrives (or it grows beyond 1 MiB). So when the engine dies in the middle of one, the client gets an
-    error event and not a broken line in front of it. Some servers end lines with CR LF; such a stream is not held.
+    error event and not a broken line in front of it. Lines may end with LF or with CR LF.
     """
 
     def __init__(self, *, keep_all: bool = False) -> None:
@@ -27,13 +28,12 @@ class EventRelay:
         if self._held:
             chunk = self._held + chunk
             self._held = b""
-        if not chunk.endswith((_END, b"\r\n")) and len(chunk) <= _HELD_LIMIT:
-            cut = chunk.rfind(_END) + len(_END)
-            if cut < len(_END):
-                self._held = chunk
-                return b""
+        if not chunk.endswith(_ENDS) and len(chunk) <= _HELD_LIMIT:
+            cut = max(chunk.rfind(end) + len(end) if end in chunk else 0 for end in _ENDS)
             self._held = chunk[cut:]
             chunk = chunk[:cut]
+            if not chunk:
+                return b""
         self._keep(chunk)
         return chunk
 
