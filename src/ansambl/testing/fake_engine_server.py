@@ -1,0 +1,465 @@
+"""A fake engine as a real process: OpenAI chat with an engine's timing, a prefix cache, and faults on request.
+
+Run as ``python -m ansambl.testing.fake_engine_server --port N [--script NAME[:VALUE],…]``. Scripts:
+
+* ``slow-start:SECONDS``: answers 503 until then, as an engine does that loads its model
+* ``crash-at-start``: ends with status 1 and a line saying so
+* ``out-of-memory``: prints what an engine prints then, and ends with status 1
+* ``crash-mid-stream:TOKENS``: dies of a segmentation fault after that many tokens of an answer
+* ``garbage``: streams what is no event stream, and answers with what is no JSON
+* ``hang``: accepts chat requests and never answers; ``hang-everything``: health and models too
+* ``error-500``: refuses chat requests with a server error
+* ``needs-key:KEY``: asks for that bearer token (by default for ``ANSAMBL_ENGINE_KEY`` of the environment, if set)
+* ``tokens:N``: every answer has N tokens, instead of an echo of the last user message
+
+``GET /_requests`` tells every chat request that came: headers without secrets, the body as text, how it ended
+(``running``, ``finished``, ``cancelled``, ``failed``) and how many tokens were sent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import resource
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+_TOKEN = re.compile(r"\s*\S{1,6}|\s+")
+_MAX_HEAD, _MAX_BODY = 65_536, 64_000_000
+_SECRET_HEADERS = frozenset({"authorization", "x-api-key", "cookie"})
+_OUT_OF_MEMORY = (
+    "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 81920.00 MiB on device 0: cudaMalloc failed: out of memory"
+)
+
+ANSWER_PREFIX = "You said: "
+"""How an answer begins; the last user message follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """How the fake behaves: rates in tokens per second, `script` by name with the value after the colon."""
+
+    model: str = "fake"
+    context: int = 8192
+    slots: int = 1
+    decode_rate: float = 500.0
+    prefill_rate: float = 20_000.0
+    script: Mapping[str, str] = field(default_factory=dict)
+
+    def number(self, name: str) -> float | None:
+        """The value of a script as a number; None when the script is not on."""
+        return float(self.script[name]) if name in self.script else None
+
+
+@dataclass(slots=True)
+class Recorded:
+    """A chat request as it came, and what became of it."""
+
+    path: str
+    headers: dict[str, str]
+    body: str
+    state: str = "running"
+    tokens_sent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class _Reader(asyncio.StreamReader):
+    """Tells when the client went away, also while nothing is read."""
+
+    def __init__(self, *, limit: int, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=limit, loop=loop)
+        self.gone = asyncio.Event()
+
+    def feed_eof(self) -> None:
+        super().feed_eof()
+        self.gone.set()
+
+    def set_exception(self, exc: Exception) -> None:
+        super().set_exception(exc)
+        self.gone.set()
+
+
+class PrefixCache:
+    """What each slot of an engine last worked on; a prompt that begins alike need not be read again."""
+
+    def __init__(self, slots: int) -> None:
+        self._slots: list[list[str]] = [[] for _ in range(slots)]
+        self._free = list(range(slots))
+
+    def take(self, prompt: list[str]) -> tuple[int, int]:
+        """Take the free slot that shares the longest beginning with `prompt`: its number, and the tokens shared."""
+        best = max(self._free, key=lambda slot: _shared(self._slots[slot], prompt))
+        self._free.remove(best)
+        # The last token is always computed: its result is what the first new token is chosen from.
+        return best, max(0, min(_shared(self._slots[best], prompt), len(prompt) - 1))
+
+    def give_back(self, slot: int, content: list[str]) -> None:
+        """Free a slot, which now holds `content`."""
+        self._slots[slot] = content
+        # Least recently used first, as engines choose among slots that share nothing.
+        self._free.append(slot)
+
+
+def _shared(one: list[str], other: list[str]) -> int:
+    count = 0
+    for first, second in zip(one, other, strict=False):
+        if first != second:
+            break
+        count += 1
+    return count
+
+
+def tokenize(text: str) -> list[str]:
+    """Split text as a tokenizer would, roughly: pieces of at most six letters."""
+    return _TOKEN.findall(text)
+
+
+def render(messages: list[dict[str, Any]]) -> str:
+    """Messages as one prompt, in the ChatML template that many models use."""
+    return "".join(f"<|im_start|>{one.get('role')}\n{_content(one)}<|im_end|>\n" for one in messages) + (
+        "<|im_start|>assistant\n"
+    )
+
+
+def _content(message: dict[str, Any]) -> str:
+    content = message.get("content") or ""
+    if isinstance(content, list):
+        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return str(content)
+
+
+class FakeEngine:
+    """The server. Everything lives on one event loop."""
+
+    def __init__(self, behaviour: Behaviour, key: str | None) -> None:
+        self._behaviour = behaviour
+        self._key = key
+        self._cache = PrefixCache(behaviour.slots)
+        self._places = asyncio.Semaphore(behaviour.slots)
+        self._began = time.monotonic()
+        self._requests: list[Recorded] = []
+        self._counters = {"prompt": 0, "cached": 0, "output": 0, "running": 0, "waiting": 0}
+
+    def protocol(self) -> asyncio.StreamReaderProtocol:
+        """What speaks on a new connection."""
+        reader = _Reader(limit=_MAX_HEAD, loop=asyncio.get_running_loop())
+        return asyncio.StreamReaderProtocol(reader, lambda _, writer: self._serve(reader, writer))
+
+    async def _serve(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+            while (request := await _read(reader)) is not None:
+                await self._answer(request, reader, writer)
+                await writer.drain()
+        writer.close()
+
+    async def _answer(self, request: _Request, reader: _Reader, writer: asyncio.StreamWriter) -> None:
+        if "hang-everything" in self._behaviour.script and request.path != "/_requests":
+            await reader.gone.wait()
+            raise ConnectionResetError
+        if request.path == "/_requests":
+            _send(writer, 200, [dataclasses.asdict(one) for one in self._requests])
+        elif time.monotonic() - self._began < (self._behaviour.number("slow-start") or 0.0):
+            _send(writer, 503, _error("Loading model", "unavailable_error"))
+        elif request.path == "/health":
+            _send(writer, 200, {"status": "ok"})
+        elif self._key and request.headers.get("authorization") != f"Bearer {self._key}":
+            _send(writer, 401, _error("Invalid API Key", "authentication_error"))
+        elif request.path == "/v1/models":
+            _send(writer, 200, {"object": "list", "data": [self._model()]})
+        elif request.path == "/metrics":
+            _send(writer, 200, self._metrics())
+        elif request.path == "/v1/chat/completions" and request.method == "POST":
+            await self._chat(request, reader, writer)
+        else:
+            _send(writer, 404, _error("File Not Found", "not_found_error"))
+
+    def _model(self) -> dict[str, Any]:
+        return {"id": self._behaviour.model, "object": "model", "owned_by": "fake",
+                "meta": {"n_ctx_train": self._behaviour.context}}  # fmt: skip
+
+    def _metrics(self) -> str:
+        names = {"prompt": "prompt_tokens_total", "cached": "prompt_tokens_cached_total",
+                 "output": "tokens_predicted_total", "running": "requests_processing",
+                 "waiting": "requests_deferred"}  # fmt: skip
+        return "".join(f"llamacpp:{name} {self._counters[key]}\n" for key, name in names.items())
+
+    async def _chat(self, request: _Request, reader: _Reader, writer: asyncio.StreamWriter) -> None:
+        headers = {name: value for name, value in request.headers.items() if name not in _SECRET_HEADERS}
+        record = Recorded(request.path, headers, request.body.decode("utf-8", "replace"))
+        self._requests.append(record)
+        script = self._behaviour.script
+        if "hang" in script:
+            await reader.gone.wait()
+            record.state = "cancelled"
+            raise ConnectionResetError
+        if "error-500" in script:
+            record.state = "failed"
+            return _send(writer, 500, _error("the fake was told to fail", "server_error"))
+        try:
+            body = json.loads(request.body)
+            prompt = tokenize(render(body["messages"]))
+            answer = self._words(body)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            record.state = "failed"
+            return _send(writer, 400, _error("cannot read the request", "invalid_request_error"))
+        if len(prompt) >= self._behaviour.context:
+            record.state = "failed"
+            return _send(writer, 400, {"error": {
+                "code": 400, "type": "exceed_context_size_error", "n_prompt_tokens": len(prompt),
+                "n_ctx": self._behaviour.context,
+                "message": "the request exceeds the available context size, try increasing it",
+            }})  # fmt: skip
+        if "garbage" in script:
+            record.state = "failed"
+            return _send_garbage(writer, stream=bool(body.get("stream")))
+        gone = asyncio.ensure_future(reader.gone.wait())
+        work = asyncio.ensure_future(self._generate(body, prompt, answer, record, writer))
+        try:
+            await asyncio.wait([gone, work], return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise ConnectionResetError
+            work.result()
+            record.state = "finished"
+        except ConnectionError:
+            record.state = "cancelled"
+            raise
+        finally:
+            for task in (gone, work):
+                task.cancel()
+            await asyncio.wait([gone, work])
+        return None
+
+    def _words(self, body: dict[str, Any]) -> list[str]:
+        count = self._behaviour.number("tokens")
+        if count is not None:
+            return [f" word{index}" for index in range(int(count))]
+        said = next((_content(one) for one in reversed(body["messages"]) if one.get("role") == "user"), "")
+        return tokenize(ANSWER_PREFIX + said)
+
+    async def _generate(
+        self, body: dict[str, Any], prompt: list[str], answer: list[str], record: Recorded, writer: asyncio.StreamWriter
+    ) -> None:
+        self._counters["waiting"] += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self._counters["waiting"] -= 1
+        slot, cached = self._cache.take(prompt)
+        self._counters["running"] += 1
+        done: list[str] = []
+        try:
+            await asyncio.sleep((len(prompt) - cached) / self._behaviour.prefill_rate)
+            self._counters["prompt"] += len(prompt) - cached
+            self._counters["cached"] += cached
+            limit = body.get("max_completion_tokens") or body.get("max_tokens") or len(answer)
+            room = self._behaviour.context - len(prompt)
+            pieces = answer[: min(int(limit), room)]
+            reply = _Reply(body, self._behaviour.model, len(prompt), cached, cut=len(pieces) < len(answer))
+            await reply.write(writer, self._decode(pieces, done, record))
+        finally:
+            self._counters["running"] -= 1
+            self._counters["output"] += len(done)
+            self._cache.give_back(slot, [*prompt, *done])
+            self._places.release()
+
+    async def _decode(self, pieces: list[str], done: list[str], record: Recorded) -> AsyncIterator[str]:
+        crash_after = self._behaviour.number("crash-mid-stream")
+        for piece in pieces:
+            await asyncio.sleep(1 / self._behaviour.decode_rate)
+            done.append(piece)
+            yield piece
+            # Counted after the consumer has written it.
+            record.tokens_sent += 1
+            if crash_after is not None and record.tokens_sent >= crash_after:
+                resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+                os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class _Reply:
+    """One answer in OpenAI's format, streamed or whole."""
+
+    def __init__(self, body: dict[str, Any], model: str, prompt: int, cached: int, *, cut: bool) -> None:
+        self._stream = body.get("stream") is True
+        self._with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+        self._head = {"id": f"chatcmpl-fake-{time.time_ns()}", "created": int(time.time()), "model": model}
+        self._prompt, self._cached = prompt, cached
+        self._reason = "length" if cut else "stop"
+
+    async def write(self, writer: asyncio.StreamWriter, pieces: AsyncIterator[str]) -> None:
+        """Write the answer as its `pieces` come."""
+        if not self._stream:
+            words = [piece async for piece in pieces]
+            message = {"role": "assistant", "content": "".join(words)}
+            choice = {"index": 0, "message": message, "finish_reason": self._reason}
+            _send(writer, 200, {**self._head, "object": "chat.completion", "choices": [choice],
+                                "usage": self._usage(len(words))})  # fmt: skip
+            return
+        _head(writer, 200, "text/event-stream", "Transfer-Encoding: chunked")
+        self._event(writer, {"role": "assistant", "content": None})
+        count = 0
+        async for piece in pieces:
+            self._event(writer, {"content": piece})
+            await writer.drain()
+            count += 1
+        self._event(writer, {}, self._reason)
+        if self._with_usage:
+            _chunk(writer, _data({**self._head, "object": "chat.completion.chunk", "choices": [],
+                                  "usage": self._usage(count)}))  # fmt: skip
+        _chunk(writer, b"data: [DONE]\n\n")
+        writer.write(b"0\r\n\r\n")
+
+    def _event(self, writer: asyncio.StreamWriter, delta: dict[str, Any], reason: str | None = None) -> None:
+        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        _chunk(writer, _data({**self._head, "object": "chat.completion.chunk", "choices": [choice]}))
+
+    def _usage(self, output: int) -> dict[str, Any]:
+        return {"prompt_tokens": self._prompt, "completion_tokens": output, "total_tokens": self._prompt + output,
+                "prompt_tokens_details": {"cached_tokens": self._cached}}  # fmt: skip
+
+
+async def _read(reader: asyncio.StreamReader) -> _Request | None:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as end:
+        if not end.partial:
+            return None
+        raise
+    first, *lines = head.decode("latin-1").split("\r\n")
+    method, path, _ = first.split(" ", 2)
+    headers = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if colon:
+            headers[name.strip().lower()] = value.strip()
+    length = int(headers.get("content-length", "0"))
+    if "transfer-encoding" in headers or not 0 <= length <= _MAX_BODY:
+        raise ValueError(length)
+    return _Request(method, path.partition("?")[0], headers, await reader.readexactly(length))
+
+
+def _head(writer: asyncio.StreamWriter, status: int, kind: str, length: str) -> None:
+    phrase = HTTPStatus(status).phrase
+    writer.write(f"HTTP/1.1 {status} {phrase}\r\nContent-Type: {kind}\r\n{length}\r\n\r\n".encode("latin-1"))
+
+
+def _send(writer: asyncio.StreamWriter, status: int, content: Any) -> None:
+    plain = isinstance(content, str)
+    body = content.encode() if plain else json.dumps(content).encode()
+    _head(writer, status, "text/plain" if plain else "application/json", f"Content-Length: {len(body)}")
+    writer.write(body)
+
+
+def _send_garbage(writer: asyncio.StreamWriter, *, stream: bool) -> None:
+    if stream:
+        _head(writer, 200, "text/event-stream", "Transfer-Encoding: chunked")
+        _chunk(writer, b'data: {"choices": [{"delta": \n\n')
+        _chunk(writer, b"\xff\xfe\x00 nothing that anybody can read\n\n")
+        writer.write(b"0\r\n\r\n")
+        return
+    body = b'{"choices": [{"message": '
+    _head(writer, 200, "application/json", f"Content-Length: {len(body)}")
+    writer.write(body)
+
+
+def _chunk(writer: asyncio.StreamWriter, content: bytes) -> None:
+    writer.write(b"%x\r\n%b\r\n" % (len(content), content))
+
+
+def _data(content: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(content).encode() + b"\n\n"
+
+
+def _error(message: str, kind: str) -> dict[str, Any]:
+    return {"error": {"message": message, "type": kind}}
+
+
+def parse_script(words: str) -> dict[str, str]:
+    """``"slow-start:2,hang"`` as a mapping; a script without a value maps to "".
+
+    Raises:
+        ValueError: a script is unknown, or lacks its value.
+    """
+    needs_value = {"slow-start", "crash-mid-stream", "needs-key", "tokens"}
+    known = needs_value | {"crash-at-start", "out-of-memory", "garbage", "hang", "hang-everything", "error-500"}
+    script = {}
+    for word in filter(None, words.split(",")):
+        name, _, value = word.partition(":")
+        if name not in known or (name in needs_value) != bool(value):
+            message = f"unknown script, or a value is missing or too many: {word}"
+            raise ValueError(message)
+        script[name] = value
+    return script
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - standard output is an engine's log
+
+
+async def _main(host: str, port: int, behaviour: Behaviour, key: str | None) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    engine = FakeEngine(behaviour, key)
+    try:
+        server = await loop.create_server(engine.protocol, host, port)
+    except OSError as failure:
+        _say(f"error: couldn't bind HTTP server socket, hostname: {host}, port: {port}: {failure.strerror}")
+        return 1
+    _say(f"fake engine listens on http://{host}:{server.sockets[0].getsockname()[1]}")
+    await stop.wait()
+    server.close()
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Read the command line and serve until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="fake_engine_server", description="A fake engine for tests.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--script", default="", help="faults, comma-separated: NAME or NAME:VALUE")
+    usual = Behaviour()
+    parser.add_argument("--model", default=usual.model)
+    parser.add_argument("--context", type=int, default=usual.context)
+    parser.add_argument("--slots", type=int, default=usual.slots)
+    parser.add_argument("--tokens-per-second", type=float, default=usual.decode_rate)
+    parser.add_argument("--prefill-per-second", type=float, default=usual.prefill_rate)
+    given = parser.parse_args(arguments)
+    try:
+        script = parse_script(given.script)
+    except ValueError as failure:
+        parser.error(str(failure))
+    if "crash-at-start" in script:
+        _say("fatal: the fake was told to crash at its start")
+        return 1
+    if "out-of-memory" in script:
+        _say(_OUT_OF_MEMORY)
+        _say("error: failed to load model")
+        return 1
+    behaviour = Behaviour(
+        model=given.model, context=given.context, slots=given.slots, decode_rate=given.tokens_per_second,
+        prefill_rate=given.prefill_per_second, script=script,
+    )  # fmt: skip
+    key = script.get("needs-key") or os.environ.get("ANSAMBL_ENGINE_KEY") or None
+    return asyncio.run(_main(given.host, given.port, behaviour, key))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
