@@ -12,6 +12,7 @@ from ansambl.dialects import openai_chat
 from ansambl.dialects.openai_chat import Answer, ChatRequest, Delta
 from ansambl.domain.errors import EngineError
 from ansambl.domain.text import text
+from ansambl.foundation.locales import speak
 from ansambl.gateway.asgi import JSON_TYPE, STREAM_TYPE, Headers
 from ansambl.gateway.exchange import Exchange
 from ansambl.gateway.streaming import EventRelay
@@ -159,9 +160,11 @@ class _EnsembleWriter:
         elif isinstance(event, Content):
             self._answer.content += event.text
             await self._delta({"content": event.text})
-        elif isinstance(event, Progress):
-            self._answer.reasoning += event.text
-            await self._delta({"reasoning_content": event.text})
+        else:
+            # A role that failed or no longer fitted is said where its words would have stood.
+            words = event.text if isinstance(event, Progress) else f"\n\n{event.message.render(speak)}\n"
+            self._answer.reasoning += words
+            await self._delta({"reasoning_content": words})
 
     async def _delta(self, delta: dict[str, str]) -> None:
         if not self._stream:

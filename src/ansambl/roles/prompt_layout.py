@@ -70,7 +70,7 @@ def note_text(role: Role) -> str | None:
     instruction = role.instruction.strip()
     if not instruction:
         return None
-    return f"[Role: {role.name}]\nAnswer the message above in this role. {instruction}\n[/Role]"
+    return f"[Role: {role.name}]\n{instruction}\n[/Role]"
 
 
 def newest_user(messages: Sequence[Message]) -> int | None:

@@ -27,7 +27,7 @@ def test_four_roles_and_a_council_are_shipped() -> None:
     assert catalog.default_model == "big"
     assert catalog.roles["brief"].output_limit
     for role in catalog.roles.values():
-        assert 20 < len(role.instruction.split()) < 70, role.name
+        assert 10 < len(role.instruction.split()) < 40, role.name
         assert role.origin == "shipped"
 
 

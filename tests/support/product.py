@@ -1,0 +1,108 @@
+"""The product as its users start it: ``ansambl up`` as a process of its own, on a data folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+
+@dataclass
+class Started:
+    """A running ``ansambl up``."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    data: Path
+    log: Path
+    client: httpx.Client = field(repr=False)
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def state(self) -> dict[str, Any]:
+        return self.client.get("/admin/api/state").json()
+
+    def instance(self, model: str = "embedded") -> dict[str, Any]:
+        return next(one for one in self.state()["instances"] if one["model"] == model)
+
+    def chat(self, model: str, *messages: dict[str, Any] | str, **fields: Any) -> httpx.Response:
+        listed = [{"role": "user", "content": one} if isinstance(one, str) else one for one in messages]
+        body = {"model": model, "messages": listed, "max_tokens": 16, "temperature": 0, **fields}
+        return self.client.post("/v1/chat/completions", json=body)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return run_command(*arguments, data=self.data)
+
+    def stop(self, number: int = signal.SIGINT, limit: float = 40.0) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(limit)
+
+
+def environment(data: Path, **more: str) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ANSAMBL_")}
+    return {**clean, "ANSAMBL_DATA": str(data), "ANSAMBL_LANG": "en", "COLUMNS": "200", **more}
+
+
+def run_command(*arguments: str, data: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "ansambl", *arguments],
+        env=environment(data, **more), capture_output=True, text=True, timeout=120, check=False,
+        stdin=subprocess.DEVNULL, cwd=data.parent,
+    )  # fmt: skip
+
+
+def wait_for(condition: Callable[[], Any], what: str, limit: float = 30.0) -> Any:
+    """Wait until `condition` returns something true, and return that."""
+    end = time.monotonic() + limit
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > end:
+            pytest.fail(f"waited {limit:.0f} s in vain: {what}")
+        time.sleep(0.05)
+
+
+def family(pid: int) -> set[int]:
+    """A process and all its descendants."""
+    try:
+        process = psutil.Process(pid)
+        return {pid, *(one.pid for one in process.children(recursive=True))}
+    except psutil.Error:
+        return set()
+
+
+def alive(pids: set[int]) -> set[int]:
+    """Those of `pids` that still run."""
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                found.add(pid)
+    return found
+
+
+def stream_events(lines: Iterator[str]) -> list[Any]:
+    """The events of a stream, decoded; ``[DONE]`` as that word."""
+    events = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
+    return [one if one == "[DONE]" else json.loads(one) for one in events]
