@@ -1,0 +1,118 @@
+// The side panel: what the machine is doing, asked for every two seconds.
+import { byId, el } from "./dom.js";
+import { clock, has, language, number, onLanguage, say, size } from "./words.js";
+
+const PERIOD = 2000;
+const PATIENCE = 5000;
+const EVENTS = 30;
+const BUSY = new Set(["starting", "restarting", "stopping"]);
+
+export class Machine {
+  constructor(picker) {
+    this.picker = picker;
+    this.state = null;
+    this.reachable = true;
+    this.drawn = new Map();
+    this.listeners = [];
+    this.timer = null;
+    onLanguage(() => { this.drawn.clear(); this.draw(); this.poll(); });
+    document.addEventListener("visibilitychange", () => { if (!document.hidden) this.poll(); });
+  }
+
+  onChange(listener) { this.listeners.push(listener); }
+
+  /** Whether roles answer on the embedded model, the demonstration. */
+  get isEmbedded() { return this.state?.default_model === "embedded"; }
+
+  /** Ask for the state now, and from then on while the page is seen. */
+  async poll() {
+    clearTimeout(this.timer);
+    this.asking?.abort();
+    const asking = new AbortController();
+    this.asking = asking;
+    const limit = setTimeout(() => asking.abort(), PATIENCE);
+    const before = this.reachable;
+    let found = null;
+    try {
+      const answer = await fetch("/admin/api/state", { headers: { "accept-language": language() }, signal: asking.signal });
+      if (answer.ok) found = await answer.json();
+    } catch { /* found stays null, which says it */ }
+    clearTimeout(limit);
+    if (this.asking !== asking) return;
+    this.reachable = Array.isArray(found?.instances);
+    if (this.reachable) this.state = found;
+    this.draw();
+    for (const listener of this.listeners) listener({ returned: this.reachable && !before });
+    if (!document.hidden) this.timer = setTimeout(() => this.poll(), PERIOD);
+  }
+
+  draw() {
+    byId("gone").textContent = this.reachable ? "" : say("gone");
+    byId("state").classList.toggle("stale", !this.reachable);
+    byId("overall").className = `dot ${this.reachable ? overall(this.state) : "failed"}`;
+    if (!this.state) return;
+    const { instances, roles = [], ensembles = [], events = [], requests = {} } = this.state;
+    byId("embedded").hidden = !this.isEmbedded;
+    this.#section("instances", instances, () => instances.map(instanceCard), "instances_none");
+    this.#section("roles", [roles, ensembles, this.picker.targets], () => [this.#roles(roles, ensembles)]);
+    const newest = events.slice(-EVENTS).reverse();
+    this.#section("events", newest, () => (newest.length ? [el("ol", { className: "events" }, ...newest.map(eventLine))] : []), "events_none");
+    byId("requests").textContent = say("requests_text", {
+      answered: number(requests.answered ?? 0), failed: number(requests.failed ?? 0), running: number(requests.running ?? 0),
+    });
+    byId("product").textContent = say("version", this.state);
+  }
+
+  /** Draw a section only when its data changed, so that selections and focus in it stay. */
+  #section(id, data, make, empty) {
+    const key = JSON.stringify(data);
+    if (this.drawn.get(id) === key) return;
+    this.drawn.set(id, key);
+    const made = make();
+    byId(id).replaceChildren(...(made.length || !empty ? made : [el("p", { className: "dim" }, say(empty))]));
+  }
+
+  #roles(roles, ensembles) {
+    const line = (one, kind, text) => el("li", { title: one.description ?? "" },
+      this.picker.badge(one.name, kind), el("span", { className: "who" }, this.picker.label(one.name)), el("span", { className: "dim" }, text));
+    return el("ul", { className: "roles" },
+      ...roles.map((one) => line(one, "role", one.model)),
+      ...ensembles.map((one) => line(one, "ensemble", say("ensemble_of", {
+        pattern: one.pattern, roles: (one.roles ?? []).map((role) => this.picker.label(role)).join(", "),
+      }))));
+  }
+}
+
+/** The one state that sums up all instances, for the mark beside the panel's button. */
+function overall(state) {
+  const states = (state?.instances ?? []).map((one) => one.state);
+  if (states.some((one) => one === "failed" || one === "unreachable")) return "failed";
+  if (states.some((one) => BUSY.has(one))) return "busy";
+  return states.includes("ready") ? "ready" : "stopped";
+}
+
+function instanceCard(one) {
+  const kind = one.state === "ready" ? "ready" : BUSY.has(one.state) ? "busy" : one.state === "stopped" ? "stopped" : "failed";
+  const word = has(`state_${one.state}`) ? say(`state_${one.state}`) : one.state;
+  const facts = [
+    ["engine", one.server ? `${one.engine} · ${one.server}` : one.engine],
+    ["memory", one.memory ? size(one.memory) : null],
+    ["context", one.context ? say("context_text", { count: number(one.context) }) : null],
+    ["parallel", one.parallel ? number(one.parallel) : null],
+    ["load", say("load_text", { running: number(one.running ?? 0), waiting: number(one.waiting ?? 0) })],
+    ["restarts", one.attached ? null : number(one.restarts ?? 0)],
+    ["since", one.started ? clock(one.started) : null],
+  ].filter(([, value]) => value);
+  const origin = one.attached ? say("attached") : one.adopted ? say("adopted") : null;
+  return el("article", { className: "instance" },
+    el("h4", {}, el("span", { className: "model" }, one.model),
+      el("span", { className: `pill ${kind}` }, el("span", { className: `dot ${kind}`, attrs: { "aria-hidden": "true" } }), word)),
+    origin && el("p", { className: "dim" }, origin),
+    one.message && el("p", { className: "message" }, one.message),
+    el("dl", {}, ...facts.flatMap(([key, value]) => [el("dt", {}, say(key)), el("dd", {}, value)])));
+}
+
+function eventLine(one) {
+  const when = new Date(one.time * 1000).toISOString();
+  return el("li", {}, el("time", { dateTime: when }, clock(one.time)), el("span", {}, el("b", {}, one.model), " ", one.message));
+}

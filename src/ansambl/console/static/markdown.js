@@ -1,0 +1,328 @@
+// Markdown to elements, safely: text enters the page only as text, addresses only when they are http or https.
+import { byId, el } from "./dom.js";
+import { say } from "./words.js";
+
+const DEPTH = 8;
+const FENCE = /^ {0,3}(`{3,}|~{3,})(.*)$/;
+const ITEM = /^( *)([-*+]|\d{1,9}[.)])(?: +|$)/;
+const HEADING = /^ {0,3}(#{1,6})(?:[ \t]|$)/;
+const QUOTE = /^ {0,3}> ?/;
+const DIVIDER = /^\|? *:?-+:? *(?:\| *:?-+:? *)*\|?$/;
+
+/** Renders a text that grows: the blocks that did not change keep their elements (and the reader's selection). */
+export class Markdown {
+  constructor(target) {
+    this.target = target;
+    this.sources = [];
+  }
+
+  update(text) {
+    const blocks = split(text.replaceAll("\r\n", "\n").split("\n"));
+    let same = 0;
+    while (same < blocks.length && blocks[same].source === this.sources[same]) same += 1;
+    while (this.target.childNodes.length > same) this.target.lastChild.remove();
+    for (const block of blocks.slice(same)) this.target.append(render(block, 0));
+    this.sources = blocks.map((one) => one.source);
+  }
+}
+
+// --- blocks ---------------------------------------------------------------------------------------------------------
+
+function split(lines) {
+  const blocks = [];
+  let at = 0;
+  while (at < lines.length) {
+    if (!lines[at].trim()) { at += 1; continue; }
+    const begin = at;
+    const block = fence(lines, at) ?? heading(lines, at) ?? rule(lines, at) ?? quote(lines, at) ?? list(lines, at)
+      ?? table(lines, at) ?? paragraph(lines, at);
+    at = block.end;
+    block.source = `${block.kind}\n${lines.slice(begin, at).join("\n")}`;
+    blocks.push(block);
+  }
+  return blocks;
+}
+
+function fence(lines, at) {
+  const opened = FENCE.exec(lines[at]);
+  if (!opened) return null;
+  const [, mark, info] = opened;
+  if (info.includes("`")) return null;
+  const body = [];
+  let end = at + 1;
+  for (; end < lines.length; end += 1) {
+    const line = lines[end].trim();
+    if (line.length >= mark.length && line === mark[0].repeat(line.length)) { end += 1; break; }
+    body.push(lines[end]);
+  }
+  return { kind: "code", name: info.trim().split(/\s/)[0], text: body.join("\n"), end };
+}
+
+function heading(lines, at) {
+  const found = HEADING.exec(lines[at]);
+  if (!found) return null;
+  const text = lines[at].slice(found[0].length).trim();
+  let bare = text.length;
+  while (bare > 0 && text[bare - 1] === "#") bare -= 1;
+  const closed = bare === 0 || text[bare - 1] === " ";
+  return { kind: "heading", level: found[1].length, text: closed ? text.slice(0, bare).trim() : text, end: at + 1 };
+}
+
+function isRule(line) {
+  const marks = line.replaceAll(" ", "");
+  return marks.length >= 3 && "-*_".includes(marks[0]) && leading(line) < 4 && marks === marks[0].repeat(marks.length);
+}
+
+const rule = (lines, at) => (isRule(lines[at]) ? { kind: "rule", end: at + 1 } : null);
+
+function quote(lines, at) {
+  if (!QUOTE.test(lines[at])) return null;
+  const inner = [];
+  let end = at;
+  for (; end < lines.length && QUOTE.test(lines[end]); end += 1) inner.push(lines[end].replace(QUOTE, ""));
+  return { kind: "quote", lines: inner, end };
+}
+
+function list(lines, at) {
+  const first = ITEM.exec(lines[at]);
+  if (!first) return null;
+  const ordered = /\d/.test(first[2]);
+  const indent = first[1].length;
+  const items = [];
+  let content = 0;
+  let end = at;
+  for (; end < lines.length; end += 1) {
+    const line = lines[end];
+    const found = isRule(line) ? null : ITEM.exec(line);
+    if (found && found[1].length <= indent + 1 && (items.length === 0 || found[1].length < content)) {
+      if (found[1].length < indent || /\d/.test(found[2]) !== ordered) break;
+      content = found[0].length || 2;
+      items.push([line.slice(found[0].length)]);
+    } else if (!line.trim()) {
+      if (!continues(lines, end, indent, content)) break;
+      items.at(-1).push("");
+    } else if (leading(line) >= Math.min(content, indent + 2)) {
+      items.at(-1).push(line.slice(Math.min(content, leading(line))));
+    } else if (starts(lines, end) || !lines[end - 1].trim()) {
+      break;
+    } else {
+      items.at(-1).push(line.trim());
+    }
+  }
+  return { kind: "list", ordered, start: Number.parseInt(first[2], 10), items, end };
+}
+
+const leading = (line) => line.length - line.trimStart().length;
+
+/** Whether the list goes on after an empty line. */
+function continues(lines, at, indent, content) {
+  const next = lines.slice(at, at + 3).find((line) => line.trim());
+  if (next === undefined) return false;
+  const item = ITEM.exec(next);
+  return (item !== null && item[1].length >= indent && item[1].length <= indent + 1) || leading(next) >= Math.min(content, indent + 2);
+}
+
+function table(lines, at) {
+  if (!lines[at].includes("|") || at + 1 >= lines.length || !lines[at + 1].includes("-") || !DIVIDER.test(lines[at + 1].trim())) return null;
+  const head = cells(lines[at]);
+  const divider = cells(lines[at + 1]);
+  if (head.length !== divider.length) return null;
+  const sides = divider.map((one) => (one.endsWith(":") ? (one.startsWith(":") ? "middle" : "right") : ""));
+  const rows = [];
+  let end = at + 2;
+  for (; end < lines.length && lines[end].includes("|"); end += 1) rows.push(cells(lines[end]));
+  return { kind: "table", head, sides, rows, end };
+}
+
+function cells(line) {
+  let text = line.trim();
+  if (text.startsWith("|")) text = text.slice(1);
+  if (text.endsWith("|") && !text.endsWith("\\|")) text = text.slice(0, -1);
+  return text.split(/(?<!\\)\|/).map((one) => one.trim().replaceAll("\\|", "|"));
+}
+
+const starts = (lines, at) =>
+  FENCE.test(lines[at]) || HEADING.test(lines[at]) || isRule(lines[at]) || QUOTE.test(lines[at])
+  || /^(?:[-*+]|1[.)]) /.test(lines[at].trimStart()) || table(lines, at) !== null;
+
+function paragraph(lines, at) {
+  let end = at + 1;
+  while (end < lines.length && lines[end].trim() && !starts(lines, end)) end += 1;
+  return { kind: "paragraph", text: lines.slice(at, end).map((one) => one.trimStart()).join("\n"), end };
+}
+
+function render(block, depth) {
+  switch (block.kind) {
+    case "code": return code(block);
+    // The page has its own first levels; a model's headings begin below them.
+    case "heading": return el(`h${Math.min(block.level + 2, 6)}`, {}, ...inline(block.text));
+    case "rule": return el("hr");
+    case "quote": return el("blockquote", {}, ...nested(block.lines, depth));
+    case "list": return listElement(block, depth);
+    case "table": return tableElement(block);
+    default: return el("p", {}, ...inline(block.text));
+  }
+}
+
+function nested(lines, depth) {
+  if (depth >= DEPTH) return [el("p", {}, lines.join("\n"))];
+  return split(lines).map((one) => render(one, depth + 1));
+}
+
+function listElement(block, depth) {
+  const items = block.items.map((lines) => {
+    const parts = nested(lines, depth);
+    // A tight item is its text, not a paragraph.
+    if (parts[0]?.tagName === "P" && !lines.includes("")) parts.splice(0, 1, ...parts[0].childNodes);
+    return el("li", {}, ...parts);
+  });
+  return block.ordered ? el("ol", { start: block.start }, ...items) : el("ul", {}, ...items);
+}
+
+function tableElement(block) {
+  const cell = (tag, text, column) => el(tag, { className: block.sides[column] ?? "" }, ...inline(text));
+  const rows = block.rows.map((row) => el("tr", {}, ...block.head.map((_, column) => cell("td", row[column] ?? "", column))));
+  const head = el("tr", {}, ...block.head.map((text, column) => cell("th", text, column)));
+  return el("div", { className: "wide", tabIndex: 0 }, el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows)));
+}
+
+function code(block) {
+  const button = el("button", { type: "button", className: "quiet copy" }, say("copy"));
+  button.addEventListener("click", async () => {
+    const done = await navigator.clipboard?.writeText(block.text).then(() => true, () => false);
+    button.textContent = say(done ? "copied" : "copy_failed");
+    byId("spoken").textContent = button.textContent;
+    setTimeout(() => { button.textContent = say("copy"); }, 1600);
+  });
+  return el("div", { className: "code" },
+    el("div", { className: "bar" }, el("span", {}, block.name), button),
+    el("pre", { tabIndex: 0 }, el("code", {}, block.text)));
+}
+
+// --- inside a block -------------------------------------------------------------------------------------------------
+
+const MARKS = [["**", "strong"], ["__", "strong"], ["~~", "del"], ["*", "em"], ["_", "em"]];
+const ADDRESS = /https?:\/\/[^\s<>"'`]+/y;
+
+function inline(text, depth = 0) {
+  const nodes = [];
+  const unclosed = new Set();
+  let plain = "";
+  let at = 0;
+  const put = (node, next) => {
+    if (plain) nodes.push(document.createTextNode(plain));
+    plain = "";
+    nodes.push(node);
+    at = next;
+  };
+  while (at < text.length) {
+    const found = depth < DEPTH ? special(text, at, unclosed, depth) : null;
+    if (found?.node) put(found.node, found.end);
+    else if (found) { plain += found.text; at = found.end; }
+    else { plain += text[at]; at += 1; }
+  }
+  if (plain) nodes.push(document.createTextNode(plain));
+  return nodes;
+}
+
+/** What begins at `at`: an element, a run of plain text, or null for one plain letter. `unclosed` holds the marks whose
+ *  end was looked for in vain, so that a text full of them stays linear. */
+function special(text, at, unclosed, depth) {
+  const letter = text[at];
+  switch (letter) {
+    case "\\": return /[!-/:-@[-`{-~]/.test(text[at + 1] ?? "") ? { text: text[at + 1], end: at + 2 } : null;
+    case "`": return codeSpan(text, at, unclosed);
+    case "\n": return { node: el("br"), end: at + 1 };
+    case "!": return text[at + 1] === "[" ? link(text, at + 1, unclosed, depth) : null;
+    case "[": return link(text, at, unclosed, depth);
+    case "h": case "<": return address(text, at);
+    case "*": case "_": case "~": return emphasis(text, at, unclosed, depth);
+    default: return null;
+  }
+}
+
+function codeSpan(text, at, unclosed) {
+  let end = at;
+  while (text[end] === "`") end += 1;
+  const mark = text.slice(at, end);
+  if (unclosed.has(mark)) return { text: mark, end };
+  let close = text.indexOf(mark, end);
+  while (close >= 0 && (text[close + mark.length] === "`" || text[close - 1] === "`")) {
+    while (text[close] === "`") close += 1;
+    close = text.indexOf(mark, close);
+  }
+  if (close < 0) { unclosed.add(mark); return { text: mark, end }; }
+  const inner = text.slice(end, close);
+  const trimmed = inner.length > 2 && inner.startsWith(" ") && inner.endsWith(" ") ? inner.slice(1, -1) : inner;
+  return { node: el("code", {}, trimmed.replaceAll("\n", " ")), end: close + mark.length };
+}
+
+function emphasis(text, at, unclosed, depth) {
+  for (const [mark, tag] of MARKS) {
+    if (!text.startsWith(mark, at) || unclosed.has(mark)) continue;
+    const begin = at + mark.length;
+    if (!/\S/.test(text[begin] ?? "") || (mark[0] === "_" && /[\p{L}\p{N}]/u.test(text[at - 1] ?? ""))) continue;
+    const close = closing(text, begin, mark);
+    if (close < 0) { unclosed.add(mark); continue; }
+    return { node: el(tag, {}, ...inline(text.slice(begin, close), depth + 1)), end: close + mark.length };
+  }
+  let end = at + 1;
+  while (text[end] === text[at]) end += 1;
+  return { text: text.slice(at, end), end };
+}
+
+function closing(text, begin, mark) {
+  for (let at = text.indexOf(mark, begin + 1); at >= 0; at = text.indexOf(mark, at + 1)) {
+    if (text[at - 1] === "\\" || /\s/.test(text[at - 1])) continue;
+    if (mark.length === 1 && (text[at + 1] === mark || text[at - 1] === mark)) {
+      while (text[at + 1] === mark) at += 1;
+      continue;
+    }
+    if (mark[0] === "_" && /[\p{L}\p{N}]/u.test(text[at + mark.length] ?? "")) continue;
+    return at;
+  }
+  return -1;
+}
+
+function link(text, at, unclosed, depth) {
+  if (unclosed.has("](")) return null;
+  const middle = text.indexOf("](", at);
+  const end = middle < 0 ? -1 : text.indexOf(")", middle);
+  if (end < 0) { unclosed.add("]("); return null; }
+  const label = text.slice(at + 1, middle);
+  if (label.includes("\n\n") || (label.includes("[") && !label.includes("]"))) return null;
+  // An address may hold one pair of parentheses, as Wikipedia's do.
+  const target = text.slice(middle + 2, end);
+  const whole = target.includes("(") && text[end + 1] === ")" ? end + 1 : end;
+  const href = safeAddress(text.slice(middle + 2, whole).trim().split(/\s/)[0].replace(/^<|>$/g, ""));
+  if (!href) return null;
+  return { node: anchor(href, label ? inline(label, depth + 1) : [href]), end: whole + 1 };
+}
+
+function address(text, at) {
+  const bracket = text[at] === "<";
+  ADDRESS.lastIndex = bracket ? at + 1 : at;
+  if (!bracket && /[\p{L}\p{N}]/u.test(text[at - 1] ?? "")) return null;
+  let found = ADDRESS.exec(text)?.[0];
+  if (!found) return null;
+  if (bracket) {
+    if (text[at + 1 + found.length] !== ">") return null;
+  } else {
+    while (/[.,;:!?)\]*_]/.test(found.at(-1)) && !(found.endsWith(")") && found.includes("("))) found = found.slice(0, -1);
+  }
+  const href = safeAddress(found);
+  return href && { node: anchor(href, [found]), end: at + found.length + (bracket ? 2 : 0) };
+}
+
+const anchor = (href, children) =>
+  el("a", { href, target: "_blank", rel: "noopener noreferrer nofollow", referrerPolicy: "no-referrer" }, ...children);
+
+/** The address when it is absolute and http or https, else null: nothing else may be clicked. */
+function safeAddress(written) {
+  try {
+    const parsed = new URL(written);
+    return parsed.protocol === "http:" || parsed.protocol === "https:" ? parsed.href : null;
+  } catch {
+    return null;
+  }
+}
