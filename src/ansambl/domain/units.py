@@ -65,17 +65,20 @@ def parse_seconds(value: str | float) -> Seconds:
 
 def format_bytes(size: int) -> str:
     """Write a size for people, in binary units: ``1536 -> "1.5 KiB"``."""
-    for factor, unit in ((TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
-        if abs(size) >= factor:
+    if abs(size) < KIB:
+        return f"{size} B"
+    for factor, unit in ((KIB, "KiB"), (MIB, "MiB"), (GIB, "GiB")):
+        # Rounded first, so that a byte less than 1 GiB is not "1024.0 MiB".
+        if abs(round(size / factor, 1)) < KIB:
             return f"{size / factor:.1f} {unit}"
-    return f"{size} B"
+    return f"{size / TIB:.1f} TiB"
 
 
 def format_seconds(seconds: float) -> str:
     """Write a time for people: ``0.25 -> "250 ms"``, ``5400 -> "1 h 30 min"``."""
-    if seconds < 1:
+    if round(seconds * 1000) < 1000:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
