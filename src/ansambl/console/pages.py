@@ -59,12 +59,14 @@ class _Console:
     async def get_page(self, request: Request) -> Response:
         """The page, in the language that the address or else the browser asks for."""
         language = _language(request)
+        words = _words(language)
         page = self._templates.get_template("chat.html").render(
             language=language,
             languages=LANGUAGES,
             static=f"/console/static/{self._assets.digest}",
             version=self._version,
-            words=_words(language),
+            words=words,
+            say=words["strings"].__getitem__,
         )
         return Response(
             page,

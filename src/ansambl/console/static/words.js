@@ -31,7 +31,7 @@ export function size(bytes) {
 export function clock(epoch) {
   const when = new Date(epoch * 1000);
   const today = new Date().toDateString() === when.toDateString();
-  const parts = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
+  const parts = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
   return new Intl.DateTimeFormat(words.language, today ? parts : { day: "numeric", month: "short", ...parts }).format(when);
 }
 
