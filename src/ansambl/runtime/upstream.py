@@ -41,7 +41,8 @@ class UpstreamAnswer:
 
     def __init__(self, client: Client, url: str, headers: Mapping[str, str], body: bytes | None) -> None:
         builder = client.get(url) if body is None else client.post(url).body_bytes(body)
-        self._request = builder.headers(dict(headers)).build_streamed()
+        # pyreqwest reads 64 KiB ahead before it hands out the headers: a stream of tokens would come all at its end.
+        self._request = builder.headers(dict(headers)).streamed_read_buffer_limit(0).build_streamed()
         self._response: Response | None = None
         self.status = 0
         self.content_type = ""
