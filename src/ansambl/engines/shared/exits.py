@@ -11,6 +11,8 @@ from ansambl.domain.text import Text, text
 from ansambl.domain.units import MIB, Bytes
 
 _MAX_QUOTE = 240
+_NOT_FOUND = 127
+"""What a shell ends with when there is no such program."""
 
 # First match in this order wins; each was provoked on the real engine where tests/data/engines has a file for it.
 _WORDS: tuple[tuple[ExitReason, re.Pattern[str]], ...] = tuple(
@@ -32,16 +34,18 @@ _WORDS: tuple[tuple[ExitReason, re.Pattern[str]], ...] = tuple(
             r"failed to read (?:magic|header|key-value|tensor)", r"unexpectedly reached end of file",
             r"header too small", r"SafetensorError", r"gguf_init_from",
         )),
+        (ExitReason.BAD_FLAG, (
+            r"error: (?:invalid|unknown) argument", r"unrecognized arguments", r"no such option", r"bad parameters",
+            r"requires flash_attn to be enabled",
+        )),
         (ExitReason.OUT_OF_MEMORY, (
-            r"out of memory", r"outofmemory", r"cudaMalloc failed", r"cannot allocate memory", r"std::bad_alloc",
+            r"out of memory", r"outofmemory", r"cudaMalloc failed", r"insufficient memory",
+            r"cannot allocate memory", r"std::bad_alloc",
             r"failed to (?:allocate|create context|initialize the context)", r"ErrorOutOfDeviceMemory",
         )),
         (ExitReason.MISSING_DRIVER, (
             r"CUDA driver version is insufficient", r"no CUDA-capable device", r"libcuda\.so", r"libcudart",
             r"libamdhip64", r"no kernel image is available",
-        )),
-        (ExitReason.BAD_FLAG, (
-            r"error: (?:invalid|unknown) argument", r"unrecognized arguments", r"no such option", r"bad parameters",
         )),
     )
 )  # fmt: skip
@@ -55,21 +59,29 @@ _PARTS = {"model": "weights", "KV": "kv_cache", "RS": "kv_cache", "compute": "co
 _CONTEXT = re.compile(r"n_ctx_slot = (?P<context>\d+)")
 
 
-def last_words(tail: Sequence[str]) -> str:
-    """The line among the newest that most likely says what went wrong, without its time stamp; "" for none."""
-    lines = [line.strip() for line in tail if line.strip()]
-    for line in reversed(lines):
+def trouble(tail: Sequence[str]) -> str:
+    """The newest line that speaks of trouble, without its time stamp; "" when there is none."""
+    for line in reversed(tail):
         if _TROUBLE.search(line) and not line.startswith("ansambl: error"):
-            return _TIME_AND_LEVEL.sub("", line)[:_MAX_QUOTE]
-    return _TIME_AND_LEVEL.sub("", lines[-1])[:_MAX_QUOTE] if lines else ""
+            return _bare(line)
+    return ""
+
+
+def last_words(tail: Sequence[str]) -> str:
+    """The line that most likely says what went wrong: one that speaks of trouble, else simply the last; "" for none."""
+    return trouble(tail) or next((_bare(line) for line in reversed(tail) if line.strip()), "")
+
+
+def _bare(line: str) -> str:
+    return _TIME_AND_LEVEL.sub("", line.strip())[:_MAX_QUOTE]
 
 
 def _reason_of_words(tail: Sequence[str]) -> tuple[ExitReason, str] | None:
     lines = list(tail)[-200:]
     for reason, pattern in _WORDS:
-        for line in reversed(lines):
+        for line in lines:
             if pattern.search(line):
-                return reason, _TIME_AND_LEVEL.sub("", line.strip())[:_MAX_QUOTE]
+                return reason, _bare(line)
     return None
 
 
@@ -122,10 +134,13 @@ def explain_exit(code: int | None, tail: Sequence[str], engine: str) -> ExitExpl
     known = _reason_of_words(tail)
     if known:
         return explain(known[0], engine, known[1])
-    return _explain_by_code(code, engine, last_words(tail) or "-")
+    if code == _NOT_FOUND:
+        return explain(ExitReason.MISSING_PROGRAM, engine, last_words(tail))
+    return _explain_by_code(code, engine, tail)
 
 
-def _explain_by_code(code: int | None, engine: str, words: str) -> ExitExplanation:
+def _explain_by_code(code: int | None, engine: str, tail: Sequence[str]) -> ExitExplanation:
+    words = last_words(tail) or "-"
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return ExitExplanation(
             ExitReason.KILLED,
@@ -138,9 +153,12 @@ def _explain_by_code(code: int | None, engine: str, words: str) -> ExitExplanati
     if code < 0 or code in (128 + signal.SIGABRT, 128 + signal.SIGSEGV):
         number = -code if code < 0 else code - 128
         name = signal.Signals(number).name if number in {one.value for one in signal.Signals} else str(number)
+        complaint = trouble(tail)
+        if not complaint:
+            return ExitExplanation(ExitReason.CRASHED, text("{engine} crashed ({signal})", engine=engine, signal=name))
         return ExitExplanation(
             ExitReason.CRASHED,
-            text("{engine} crashed ({signal}); its last words: {words}", engine=engine, signal=name, words=words),
+            text("{engine} crashed ({signal}); its last words: {words}", engine=engine, signal=name, words=complaint),
         )
     return ExitExplanation(
         ExitReason.UNKNOWN,
