@@ -125,19 +125,23 @@ class Coordinator:
             ConnectionLostError: it failed again, or in the middle of the answer.
             UnavailableError: the engine cannot be made ready again.
         """
+        instance = self.instance(lease.model)
         answer = self._upstream.post(lease.endpoint, path, body)
         try:
             await answer.__aenter__()
         except ConnectionLostError:
-            instance = self.instance(lease.model)
             instance.suspect()
             lease.endpoint = await instance.ensure_ready()
             answer = self._upstream.post(lease.endpoint, path, body)
-            await answer.__aenter__()
+            try:
+                await answer.__aenter__()
+            except ConnectionLostError:
+                instance.suspect()
+                raise
         try:
             yield answer
         except ConnectionLostError:
-            self.instance(lease.model).suspect()
+            instance.suspect()
             raise
         finally:
             await answer.__aexit__(None, None, None)
