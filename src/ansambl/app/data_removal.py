@@ -56,6 +56,7 @@ def plan_removal(paths: DataPaths) -> list[Removal]:
     """What of the data folder is ours and would be removed; nothing is touched.
 
     Raises:
+        AlreadyRunningError: Ansambl runs on this folder.
         DataFolderError: the folder does not exist, or does not look like ours.
     """
     root = paths.root
@@ -66,6 +67,8 @@ def plan_removal(paths: DataPaths) -> list[Removal]:
         raise DataFolderError(
             text("{folder} does not look like a data folder of Ansambl; remove it by hand if you are sure", folder=root)
         )
+    with DataLock(paths):
+        pass
     return [Removal(one, _size(one)) for one in _ours(paths) if one.exists() or one.is_symlink()]
 
 

@@ -109,9 +109,6 @@ class GatewaySettings(Table):
         Seconds(20.0), "How long running answers may take to finish after Ansambl was told to stop.",
         unit='seconds, or text such as "20s"', ge=0, le=600,
     )  # fmt: skip
-    language: Literal["auto", "en", "ru"] = setting(
-        AUTO, 'The language of messages; "auto" follows the locale. `--lang` and `ANSAMBL_LANG` come first.'
-    )
 
 
 class ModelSettings(Table):

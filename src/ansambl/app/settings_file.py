@@ -18,11 +18,9 @@ from ansambl.app.settings_lines import KeyPath, key_lines, line_of, written_path
 from ansambl.app.settings_problems import problem_of
 from ansambl.domain.errors import ConfigurationError
 from ansambl.domain.text import Text, text
-from ansambl.foundation.locales import supported
 from ansambl.foundation.paths import DATA_VARIABLE, DataPaths, default_configuration_file, default_data_folder
 
 FILE_NAME = "ansambl.toml"
-LANGUAGE_VARIABLE = "ANSAMBL_LANG"
 DEFAULT, COMMAND_LINE = "default", "command line"
 _LARGEST_FILE = 1_000_000
 
@@ -195,9 +193,6 @@ def _add_overrides(
     if folder:
         absolute = str(Path(folder).expanduser().absolute())
         layers.append((("data", "folder"), absolute, f"environment {DATA_VARIABLE}"))
-    language = supported(environment.get(LANGUAGE_VARIABLE, ""))
-    if language:
-        layers.append((("gateway", "language"), language, f"environment {LANGUAGE_VARIABLE}"))
     layers.extend((tuple(key.split(".")), value, COMMAND_LINE) for key, value in overrides.items() if value is not None)
     places: dict[KeyPath, str] = {}
     for path, value, place in layers:

@@ -83,7 +83,7 @@ def test_origins(load: Load) -> None:
     loaded = load(
         '[gateway]\nport = 9000\nhost = "127.0.0.2"\n[engines."llama.cpp-bundled"]\nthreads = 3\n',
         overrides={"gateway.port": 9001, "gateway.host": None},
-        environment={"ANSAMBL_DATA": "/somewhere", "ANSAMBL_LANG": "ru_RU.UTF-8"},
+        environment={"ANSAMBL_DATA": "/somewhere"},
     )
     assert loaded.settings.gateway.port == 9001
     assert loaded.origins["gateway.port"] == "command line"
@@ -92,8 +92,6 @@ def test_origins(load: Load) -> None:
     assert loaded.origins['engines."llama.cpp-bundled".prompt_cache'] == "default"
     assert loaded.origins["data.folder"] == "environment ANSAMBL_DATA"
     assert loaded.paths.root == Path("/somewhere")
-    assert loaded.origins["gateway.language"] == "environment ANSAMBL_LANG"
-    assert loaded.settings.gateway.language == "ru"
 
 
 @pytest.mark.parametrize(

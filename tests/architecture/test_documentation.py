@@ -1,0 +1,64 @@
+"""Every command, setting and engine is documented, and the pages say what the code says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ansambl.app.settings import Settings
+from ansambl.app.settings_problems import table_type
+from ansambl.cli.main import command_names
+from ansambl.engines.registry import ENGINES
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = ROOT / "docs" / "reference"
+_LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def test_the_reference_pages_are_current() -> None:
+    done = subprocess.run(
+        [sys.executable, "tools/generate_reference.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_setting_has_a_meaning_and_stands_on_the_page() -> None:
+    page = (REFERENCE / "configuration.md").read_text(encoding="utf-8")
+    for name, field in Settings.model_fields.items():
+        table = table_type(field.annotation)
+        assert table is not None
+        assert table.__doc__, name
+        assert f"## `[{name}" in page
+        for key, inner in table.model_fields.items():
+            assert inner.description, f"{name}.{key} has no description"
+            assert f"| `{key}` |" in page
+
+
+@pytest.mark.parametrize("name", command_names())
+def test_every_command_stands_on_the_page(name: str) -> None:
+    page = (REFERENCE / "commands.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## `ansambl {name}\b", page, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", list(ENGINES))
+def test_every_engine_has_a_page(name: str) -> None:
+    page = REFERENCE / "engines" / f"{name}.md"
+    assert page.is_file(), f"write {page.relative_to(ROOT)}"
+    words = page.read_text(encoding="utf-8")
+    assert words.startswith("# ")
+    assert len(words) > 300
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    links = [(page, link) for page in pages for link in _LINK.findall(page.read_text(encoding="utf-8"))]
+    inner = [(page, link) for page, link in links if "://" not in link and not link.startswith("mailto:")]
+    assert [f"{page.relative_to(ROOT)}: {link}" for page, link in inner if not (page.parent / link).exists()] == []
