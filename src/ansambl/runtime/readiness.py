@@ -16,7 +16,7 @@ async def ask(
     port: int, path: str, *, key: str | None = None, host: str = "127.0.0.1", patience: float = 5.0
 ) -> int | None:
     """The status that GET `path` answers; None when nobody answers in HTTP within `patience` seconds."""
-    with contextlib.suppress(OSError, ValueError, TimeoutError, asyncio.IncompleteReadError):
+    with contextlib.suppress(OSError, ValueError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         async with asyncio.timeout(patience):
             reader, writer = await asyncio.open_connection(host, port, limit=_MAX_STATUS_LINE)
             try:
