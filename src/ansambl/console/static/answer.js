@@ -40,7 +40,6 @@ export class TurnView {
     this.article.setAttribute("aria-busy", String(answer.running));
     this.#thinking(answer);
     this.rendered.update(answer.content);
-    this.body.classList.toggle("writing", answer.running && answer.content !== "");
     this.waiting.hidden = !answer.running || answer.content !== "" || answer.reasoning !== "";
     this.waiting.textContent = say("waiting");
     this.error.hidden = !answer.error;

@@ -52,7 +52,7 @@ export class Machine {
     byId("overall").className = `dot ${this.reachable ? overall(this.state) : "failed"}`;
     if (!this.state) return;
     const { instances, roles = [], ensembles = [], events = [], requests = {} } = this.state;
-    byId("embedded").hidden = !this.isEmbedded;
+    for (const one of document.querySelectorAll(".embedded")) one.hidden = !this.isEmbedded;
     this.#section("instances", instances, () => instances.map(instanceCard), "instances_none");
     this.#section("roles", [roles, ensembles, this.picker.targets], () => [this.#roles(roles, ensembles)]);
     const newest = events.slice(-EVENTS).reverse();

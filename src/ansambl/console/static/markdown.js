@@ -201,25 +201,34 @@ function code(block) {
 
 // --- inside a block -------------------------------------------------------------------------------------------------
 
-const MARKS = [["**", "strong"], ["__", "strong"], ["~~", "del"], ["*", "em"], ["_", "em"]];
+const WORD = /[\p{L}\p{N}]/u;
+const CODE = /(`+)(?!`)([^]*?[^`])\1(?!`)/y;
+// One level of brackets in the label and of parentheses in the address, both bounded so that no text makes it slow.
+const LINK = /\[([^[\]]{0,999}(?:\[[^[\]]{0,999}\][^[\]]{0,999})?)\]\( *<?([^\s<>()]{0,2000}(?:\([^\s()]{0,999}\))?[^\s<>()]{0,999})>?(?: +"[^"]{0,999}")? *\)/y;
 const ADDRESS = /https?:\/\/[^\s<>"'`]+/y;
+const MARKS = [
+  ["**", "strong", /\*\*([^]*?[^\s\\])\*\*/y],
+  ["__", "strong", /__([^]*?[^\s\\])__(?![\p{L}\p{N}])/uy],
+  ["~~", "del", /~~([^]*?[^\s\\])~~/y],
+  ["*", "em", /\*([^]*?[^\s\\*])\*(?!\*)/y],
+  ["_", "em", /_([^]*?[^\s\\_])_(?![\p{L}\p{N}_])/uy],
+];
 
 function inline(text, depth = 0) {
   const nodes = [];
   const unclosed = new Set();
   let plain = "";
   let at = 0;
-  const put = (node, next) => {
-    if (plain) nodes.push(document.createTextNode(plain));
-    plain = "";
-    nodes.push(node);
-    at = next;
-  };
   while (at < text.length) {
-    const found = depth < DEPTH ? special(text, at, unclosed, depth) : null;
-    if (found?.node) put(found.node, found.end);
-    else if (found) { plain += found.text; at = found.end; }
-    else { plain += text[at]; at += 1; }
+    const found = (depth < DEPTH && special(text, at, unclosed, depth)) || { text: text[at], end: at + 1 };
+    if (found.node) {
+      if (plain) nodes.push(document.createTextNode(plain));
+      plain = "";
+      nodes.push(found.node);
+    } else {
+      plain += found.text;
+    }
+    at = found.end;
   }
   if (plain) nodes.push(document.createTextNode(plain));
   return nodes;
@@ -228,101 +237,66 @@ function inline(text, depth = 0) {
 /** What begins at `at`: an element, a run of plain text, or null for one plain letter. `unclosed` holds the marks whose
  *  end was looked for in vain, so that a text full of them stays linear. */
 function special(text, at, unclosed, depth) {
-  const letter = text[at];
-  switch (letter) {
+  switch (text[at]) {
     case "\\": return /[!-/:-@[-`{-~]/.test(text[at + 1] ?? "") ? { text: text[at + 1], end: at + 2 } : null;
     case "`": return codeSpan(text, at, unclosed);
     case "\n": return { node: el("br"), end: at + 1 };
-    case "!": return text[at + 1] === "[" ? link(text, at + 1, unclosed, depth) : null;
-    case "[": return link(text, at, unclosed, depth);
+    // An image would be a request to another host: it becomes a link.
+    case "!": return text[at + 1] === "[" ? link(text, at + 1, depth) : null;
+    case "[": return link(text, at, depth);
     case "h": case "<": return address(text, at);
     case "*": case "_": case "~": return emphasis(text, at, unclosed, depth);
     default: return null;
   }
 }
 
+/** What `pattern` matches exactly at `at`. */
+function match(pattern, text, at) {
+  pattern.lastIndex = at;
+  return pattern.exec(text);
+}
+
 function codeSpan(text, at, unclosed) {
-  let end = at;
-  while (text[end] === "`") end += 1;
-  const mark = text.slice(at, end);
-  if (unclosed.has(mark)) return { text: mark, end };
-  let close = text.indexOf(mark, end);
-  while (close >= 0 && (text[close + mark.length] === "`" || text[close - 1] === "`")) {
-    while (text[close] === "`") close += 1;
-    close = text.indexOf(mark, close);
-  }
-  if (close < 0) { unclosed.add(mark); return { text: mark, end }; }
-  const inner = text.slice(end, close);
-  const trimmed = inner.length > 2 && inner.startsWith(" ") && inner.endsWith(" ") ? inner.slice(1, -1) : inner;
-  return { node: el("code", {}, trimmed.replaceAll("\n", " ")), end: close + mark.length };
+  const [mark] = match(/`+/y, text, at);
+  const found = unclosed.has(mark) ? null : match(CODE, text, at);
+  if (!found) { unclosed.add(mark); return { text: mark, end: at + mark.length }; }
+  const inner = found[2].replaceAll("\n", " ");
+  return { node: el("code", {}, /^ .*\S.* $/.test(inner) ? inner.slice(1, -1) : inner), end: at + found[0].length };
 }
 
 function emphasis(text, at, unclosed, depth) {
-  for (const [mark, tag] of MARKS) {
-    if (!text.startsWith(mark, at) || unclosed.has(mark)) continue;
-    const begin = at + mark.length;
-    if (!/\S/.test(text[begin] ?? "") || (mark[0] === "_" && /[\p{L}\p{N}]/u.test(text[at - 1] ?? ""))) continue;
-    const close = closing(text, begin, mark);
-    if (close < 0) { unclosed.add(mark); continue; }
-    return { node: el(tag, {}, ...inline(text.slice(begin, close), depth + 1)), end: close + mark.length };
+  for (const [mark, tag, pattern] of MARKS) {
+    const next = text[at + mark.length] ?? " ";
+    const inWord = mark[0] === "_" && WORD.test(text[at - 1] ?? "");
+    if (!text.startsWith(mark, at) || unclosed.has(mark) || inWord || /\s/.test(next) || next === mark) continue;
+    const found = match(pattern, text, at);
+    if (found) return { node: el(tag, {}, ...inline(found[1], depth + 1)), end: at + found[0].length };
+    unclosed.add(mark);
   }
-  let end = at + 1;
-  while (text[end] === text[at]) end += 1;
-  return { text: text.slice(at, end), end };
+  const [run] = match(/[*_~]+/y, text, at);
+  return { text: run, end: at + run.length };
 }
 
-function closing(text, begin, mark) {
-  for (let at = text.indexOf(mark, begin + 1); at >= 0; at = text.indexOf(mark, at + 1)) {
-    if (text[at - 1] === "\\" || /\s/.test(text[at - 1])) continue;
-    if (mark.length === 1 && (text[at + 1] === mark || text[at - 1] === mark)) {
-      while (text[at + 1] === mark) at += 1;
-      continue;
-    }
-    if (mark[0] === "_" && /[\p{L}\p{N}]/u.test(text[at + mark.length] ?? "")) continue;
-    return at;
-  }
-  return -1;
-}
-
-function link(text, at, unclosed, depth) {
-  if (unclosed.has("](")) return null;
-  const middle = text.indexOf("](", at);
-  const end = middle < 0 ? -1 : text.indexOf(")", middle);
-  if (end < 0) { unclosed.add("]("); return null; }
-  const label = text.slice(at + 1, middle);
-  if (label.includes("\n\n") || (label.includes("[") && !label.includes("]"))) return null;
-  // An address may hold one pair of parentheses, as Wikipedia's do.
-  const target = text.slice(middle + 2, end);
-  const whole = target.includes("(") && text[end + 1] === ")" ? end + 1 : end;
-  const href = safeAddress(text.slice(middle + 2, whole).trim().split(/\s/)[0].replace(/^<|>$/g, ""));
+function link(text, at, depth) {
+  const found = match(LINK, text, at);
+  const href = found && safeAddress(found[2]);
   if (!href) return null;
-  return { node: anchor(href, label ? inline(label, depth + 1) : [href]), end: whole + 1 };
+  return { node: anchor(href, found[1] ? inline(found[1], depth + 1) : [href]), end: at + found[0].length };
 }
 
 function address(text, at) {
-  const bracket = text[at] === "<";
-  ADDRESS.lastIndex = bracket ? at + 1 : at;
-  if (!bracket && /[\p{L}\p{N}]/u.test(text[at - 1] ?? "")) return null;
-  let found = ADDRESS.exec(text)?.[0];
-  if (!found) return null;
-  if (bracket) {
-    if (text[at + 1 + found.length] !== ">") return null;
-  } else {
-    while (/[.,;:!?)\]*_]/.test(found.at(-1)) && !(found.endsWith(")") && found.includes("("))) found = found.slice(0, -1);
-  }
+  const bracket = text[at] === "<" ? 1 : 0;
+  let found = WORD.test(text[at - 1] ?? "") && !bracket ? null : match(ADDRESS, text, at + bracket)?.[0];
+  if (!found || (bracket && text[at + 1 + found.length] !== ">")) return null;
+  while (/[.,;:!?)\]*_]$/.test(found) && !(found.endsWith(")") && found.includes("("))) found = found.slice(0, -1);
   const href = safeAddress(found);
-  return href && { node: anchor(href, [found]), end: at + found.length + (bracket ? 2 : 0) };
+  return href && { node: anchor(href, [found]), end: at + found.length + 2 * bracket };
 }
 
-const anchor = (href, children) =>
-  el("a", { href, target: "_blank", rel: "noopener noreferrer nofollow", referrerPolicy: "no-referrer" }, ...children);
+const anchor = (href, children) => el("a", { href, target: "_blank", rel: "noopener noreferrer" }, ...children);
 
 /** The address when it is absolute and http or https, else null: nothing else may be clicked. */
 function safeAddress(written) {
-  try {
-    const parsed = new URL(written);
-    return parsed.protocol === "http:" || parsed.protocol === "https:" ? parsed.href : null;
-  } catch {
-    return null;
-  }
+  const parsed = URL.parse(written);
+  return parsed && /^https?:$/.test(parsed.protocol) ? parsed.href : null;
 }
