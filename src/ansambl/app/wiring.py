@@ -87,6 +87,7 @@ def _with_embedded_facts(loaded: LoadedSettings, model: ModelName) -> ModelName:
         description=model.description or facts.title,
         output_limit=model.output_limit or facts.output_limit,
         context=model.context or facts.context,
+        sampling=facts.sampling,
     )
 
 

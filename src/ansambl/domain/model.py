@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from ansambl.domain.units import Bytes
 
@@ -45,3 +47,4 @@ class EmbeddedModel:
     context: int
     languages: tuple[str, ...]
     output_limit: int
+    sampling: Mapping[str, Any] = field(default_factory=dict)

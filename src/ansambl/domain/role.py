@@ -58,11 +58,15 @@ class Ensemble:
 
 @dataclass(frozen=True, slots=True)
 class ModelName:
-    """A model as clients may name it. `output_limit` applies where neither client nor role sets one."""
+    """A model as clients may name it.
+
+    `output_limit` applies where neither client nor role sets one, and so does each field of `sampling`.
+    """
 
     name: str
     aliases: tuple[str, ...] = ()
     description: str = ""
     output_limit: int | None = None
     context: int | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
     origin: str = "configuration"

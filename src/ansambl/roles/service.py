@@ -82,9 +82,7 @@ class RoleService:
         """
         model = self.model_of(role)
         messages = request.messages()
-        changes: dict[str, Any] = {
-            name: value for name, value in role.sampling.items() if request.value(name) is None and value is not None
-        }
+        changes = _sampling(request, {**model.sampling, **role.sampling})
         changes.update(_limit(request, role.output_limit or model.output_limit))
         fields = {name: request.value(name) for name in _HEAD_FIELDS if name in request.fields}
         fields.update({name: value for name, value in changes.items() if name in _HEAD_FIELDS})
@@ -98,10 +96,9 @@ class RoleService:
         )
 
     def prepare_plain(self, request: ChatRequest, model: ModelName) -> Prepared:
-        """Write a plain model's request: the client's own, with the model's limit where the client set none."""
-        return Prepared(
-            model.name, request.changed({**_limit(request, model.output_limit), "model": model.name}), _forget
-        )
+        """Write a plain model's request: the client's own, with the model's limit and sampling where it set none."""
+        changes = {**_sampling(request, model.sampling), **_limit(request, model.output_limit), "model": model.name}
+        return Prepared(model.name, request.changed(changes), _forget)
 
     def models_list(self) -> list[dict[str, Any]]:
         """The objects of ``GET /v1/models``: roles, ensembles, models.
@@ -227,6 +224,10 @@ class RoleService:
 
 def _forget(answer: Answer) -> None:
     """Nothing stood in the prompt that the client will not send back."""
+
+
+def _sampling(request: ChatRequest, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in wanted.items() if request.value(name) is None and value is not None}
 
 
 def _limit(request: ChatRequest, limit: int | None) -> dict[str, Any]:
