@@ -13,15 +13,17 @@ from ansambl.foundation.locales import speak
 if TYPE_CHECKING:
     from rich.console import Console
 
-JSON_HELP = "Print one JSON document and nothing else."
-"""The help of every ``--json`` (translated where it is used)."""
+_PIPE_WIDTH = 200
 
 
 def console(*, error: bool = False) -> Console:
     """A console on standard output (or error) that prints text as it is: brackets in it are not styles."""
     from rich.console import Console
 
-    return Console(stderr=error, markup=False, highlight=False, soft_wrap=True, emoji=False)
+    stream = sys.stderr if error else sys.stdout
+    # Whoever reads a pipe wants whole lines, not lines of 80 letters.
+    width = None if stream.isatty() else _PIPE_WIDTH
+    return Console(file=stream, width=width, markup=False, highlight=False, soft_wrap=True, emoji=False)
 
 
 def print_json(document: Any) -> None:

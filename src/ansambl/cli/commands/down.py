@@ -47,7 +47,7 @@ def down(config: Config = None) -> None:
         client.stop()
 
     async def wait() -> None:
-        await asyncio.wait_for(processes.wait_for_end(state.pid, state.started), _LIMIT)
+        await asyncio.wait_for(processes.wait_for_end(state.pid, state.mark), _LIMIT)
 
     try:
         asyncio.run(wait())

@@ -52,7 +52,7 @@ def print_state(state: dict[str, Any]) -> None:
     )
     print_table(
         speak("Instances"),
-        (speak("Model"), speak("State"), speak("Engine"), speak("Memory"), speak("Context"), speak("Requests"), ""),
+        (speak("Model"), speak("State"), speak("Engine"), speak("Memory"), speak("Context"), ""),
         [_instance(one) for one in state["instances"]],
     )
     print_table(
@@ -94,6 +94,8 @@ def _instance(one: dict[str, Any]) -> tuple[str, ...]:
     notes = [speak("attached to {address}").format(address=one["address"])] if one["attached"] else []
     if one["pid"]:
         notes.append(speak("process {pid}").format(pid=one["pid"]))
+    if one["running"] or one["waiting"]:
+        notes.append(speak("{running} running, {waiting} waiting").format_map(one))
     if one["adopted"]:
         notes.append(speak("adopted"))
     if one["restarts"]:
@@ -107,6 +109,5 @@ def _instance(one: dict[str, Any]) -> tuple[str, ...]:
         one["server"] or one["engine"],
         format_bytes(one["memory"]) if one["memory"] else "",
         f"{context}×{one['parallel'] or 1}" if context else "",
-        speak("{running} running, {waiting} waiting").format(running=one["running"], waiting=one["waiting"]),
         ", ".join(notes),
     )

@@ -1,0 +1,110 @@
+"""What `ansambl doctor` finds wrong, and what it says to do."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from ansambl.app.data_folder import DataLock, open_database, prepare_folder, write_state
+from ansambl.app.doctor import Check, Level, examine
+from ansambl.foundation.paths import DataPaths
+
+
+@pytest.fixture
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataPaths:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
+    monkeypatch.setenv("ANSAMBL_DATA", str(tmp_path / "data"))
+    return DataPaths(tmp_path / "data")
+
+
+def found(name: str) -> Check:
+    return next(one for one in examine() if one.name == name)
+
+
+def test_a_fresh_machine_has_no_problem_but_no_model_yet(paths: DataPaths) -> None:
+    checks = {one.name: one for one in examine()}
+    assert checks["model:embedded"].level is Level.WARNING
+    assert checks["engine:embedded"].level is Level.OK
+    assert checks["database"].level is Level.OK
+    assert not paths.root.exists()
+
+
+def test_a_wrong_configuration_is_said_with_its_line(paths: DataPaths) -> None:
+    Path("ansambl.toml").write_text("[gateway]\nprot = 1\n")
+    check = found("configuration")
+    assert check.level is Level.PROBLEM
+    assert "ansambl.toml line 2" in str(check.message)
+    assert found("data_folder").level is Level.OK
+
+
+def test_a_file_that_is_not_toml_does_not_end_the_check(paths: DataPaths) -> None:
+    Path("ansambl.toml").write_text("[gateway\n")
+    assert found("configuration").level is Level.PROBLEM
+    assert found("memory")
+
+
+def test_a_port_of_another_program(paths: DataPaths) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        Path("ansambl.toml").write_text(f"[gateway]\nport = {other.getsockname()[1]}\n")
+        check = found("port")
+    assert check.level is Level.PROBLEM
+    assert str(check.fix) == "stop what uses it, or choose another with --port"
+
+
+def test_our_own_port_is_fine(paths: DataPaths) -> None:
+    prepare_folder(paths)
+    with socket.socket() as ours:
+        ours.bind(("127.0.0.1", 0))
+        ours.listen()
+        port = ours.getsockname()[1]
+        Path("ansambl.toml").write_text(f"[gateway]\nport = {port}\n")
+        write_state(paths, "127.0.0.1", port, "x")
+        assert found("port").level is Level.OK
+        assert str(os.getpid()) in str(found("running").message)
+
+
+def test_a_crash_is_noticed(paths: DataPaths) -> None:
+    prepare_folder(paths)
+    paths.state.write_text(
+        '{"pid": 1, "started": 1.0, "host": "127.0.0.1", "port": 1, "token": "", "version": "", "mark": 1.0}'
+    )
+    check = found("leftovers")
+    assert check.level is Level.WARNING
+    assert "ansambl down" in str(check.fix)
+
+
+def test_a_damaged_and_a_newer_database(paths: DataPaths) -> None:
+    prepare_folder(paths)
+    with DataLock(paths):
+        database = open_database(paths)
+        database.transaction(lambda connection: connection.execute("PRAGMA user_version = 999"))
+        database.close()
+    assert "newer" in str(found("database").message)
+    paths.database.write_bytes(b"not a database at all" * 100)
+    assert found("database").level is Level.PROBLEM
+
+
+def test_a_data_folder_below_a_file(tmp_path: Path, paths: DataPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ANSAMBL_DATA", str(tmp_path / "file" / "data"))
+    assert found("data_folder").level is Level.PROBLEM
+
+
+def test_a_missing_file_and_an_address_without_anybody(paths: DataPaths) -> None:
+    Path("ansambl.toml").write_text(
+        '[models.a]\ncheckpoint = "none.gguf"\n[models.b]\naddress = "http://127.0.0.1:9/v1"\n'
+    )
+    assert found("model:a").level is Level.PROBLEM
+    assert found("model:b").level is Level.WARNING
+
+
+def test_a_key_that_is_not_set(paths: DataPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    Path("ansambl.toml").write_text('[models.b]\naddress = "http://127.0.0.1:9/v1"\nkey_env = "NO_SUCH_KEY"\n')
+    assert "NO_SUCH_KEY is not set" in str(found("configuration").message)
