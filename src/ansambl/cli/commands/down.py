@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 
 import typer
 
@@ -23,7 +26,7 @@ def down(config: Config = None) -> None:
     from ansambl.app.lifecycle import end_leftovers
     from ansambl.app.settings_file import load_data_paths
     from ansambl.cli.client import Client
-    from ansambl.cli.output import say
+    from ansambl.cli.output import note, say
     from ansambl.domain.errors import AnsamblError
     from ansambl.domain.text import text
     from ansambl.foundation import logging, processes
@@ -43,8 +46,14 @@ def down(config: Config = None) -> None:
         else:
             say(speak("Ansambl is not running."))
         return
-    with Client(state) as client:
-        client.stop()
+    try:
+        with Client(state) as client:
+            client.stop()
+    except AnsamblError as error:
+        # It hangs, or its port is out of reach from here: the signal asks for the same.
+        note(error.message.render(speak))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(state.pid, signal.SIGTERM)
 
     async def wait() -> None:
         await asyncio.wait_for(processes.wait_for_end(state.pid, state.mark), _LIMIT)
