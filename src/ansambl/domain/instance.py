@@ -47,7 +47,8 @@ class Endpoint:
 class InstanceHandle:
     """What a restarted Ansambl needs to adopt an engine that is still running. Stored; `version` guards its shape.
 
-    `secret` is the engine's API key of that run: a process that answers to it is really ours.
+    `secret` is the engine's API key of that run: a process that answers to it is really ours. `since` is when it was
+    started, in seconds since the epoch, for people.
     """
 
     VERSION = 1
@@ -59,6 +60,7 @@ class InstanceHandle:
     secret: str = field(repr=False)
     digest: str
     log_path: str
+    since: float | None = None
     version: int = VERSION
 
 
