@@ -10,7 +10,7 @@ DEV := $(VENV)/.dev-installed
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test check lint format types contracts docs docs-check locales lock bench setup browser clean help
+.PHONY: up test check lint format types contracts docs docs-check recording locales lock bench setup browser clean help
 
 help: ## What each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ docs: $(DEV) ## Write the reference pages anew from the code
 
 docs-check: $(DEV)
 	$(BIN)/python tools/generate_reference.py --check
+
+recording: $(RUNTIME) ## Record the terminal of the README anew, from a real run
+	$(BIN)/python tools/record_terminal.py
 
 locales: $(DEV) ## Collect sentences for translation and compile the catalogs
 	$(BIN)/python tools/locales.py
