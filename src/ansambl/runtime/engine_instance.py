@@ -44,6 +44,7 @@ class _Run:
     secret: str
     adopted: bool
     began: float
+    since: float | None
     ready_at: float | None = None
 
 
@@ -128,14 +129,20 @@ class EngineInstance:
 
     async def stop(self) -> None:
         """End the engine; return when nothing of it is left. A later `ensure_ready` starts it again."""
-        if self._task is None and self._adopted is not None:
-            # Adopted and never used: its owner takes it over only to end it.
-            self._begin()
         task = self._task
-        if task is None:
+        if task is not None:
+            self._stopping.set()
+            await asyncio.wait([task])
+        handle, self._adopted = self._adopted, None
+        if handle is None:
             return
-        self._stopping.set()
-        await asyncio.wait([task])
+        # It was to be adopted and was never used.
+        process = self._launcher.adopt(handle.process)
+        if process is not None:
+            await process.stop()
+            await process.wait()
+        if self._store is not None:
+            await self._store.remove_handle(self.model)
 
     def status(self) -> InstanceStatus:
         """A snapshot for people."""
@@ -152,7 +159,7 @@ class EngineInstance:
             context=self._context or self._placement.context,
             parallel=self._placement.parallel,
             restarts=self._restarts,
-            started=run.process.identity.started if run else adopted.process.started if adopted else None,
+            started=run.since if run else adopted.since if adopted else None,
             load_seconds=self._load_seconds,
             memory=self._memory,
             message=self._message,
@@ -256,16 +263,16 @@ class EngineInstance:
                 spec = self._spec(handle.port, handle.secret)
                 self._events.add(self.model, "adopted", text("{engine} still runs since earlier (process {pid})",
                                  engine=self._adapter.traits.title, pid=handle.process.pid))  # fmt: skip
-                return self._make_run(spec, handle.secret, process, adopted=True)
+                return self._make_run(spec, handle.secret, process, since=handle.since, adopted=True)
         secret = secrets.token_urlsafe(32)
         spec = self._spec(self._port or self._launcher.choose_port(), secret)
         process = await self._launcher.start(spec, self._log.path)
-        run = self._make_run(spec, secret, process, adopted=False)
+        run = self._make_run(spec, secret, process, since=self._clock.now(), adopted=False)
         if self._store is not None:
             try:
                 await self._store.save_handle(InstanceHandle(
                     model=self.model, engine=spec.engine, process=process.identity, port=spec.port, secret=secret,
-                    digest=spec.digest, log_path=str(self._log.path),
+                    digest=spec.digest, log_path=str(self._log.path), since=run.since,
                 ))  # fmt: skip
             except BaseException:
                 # Without a handle no later Ansambl could find it.
@@ -279,20 +286,22 @@ class EngineInstance:
     def _spec(self, port: int, secret: str) -> LaunchSpec:
         return self._adapter.launch_spec(self._placement, port=port, secret=secret)
 
-    def _make_run(self, spec: LaunchSpec, secret: str, process: EngineProcess, *, adopted: bool) -> _Run:
+    def _make_run(
+        self, spec: LaunchSpec, secret: str, process: EngineProcess, *, since: float | None, adopted: bool
+    ) -> _Run:
         endpoint = Endpoint(
             base_url=f"http://{spec.host}:{spec.port}{spec.base_path}", key=secret, name=spec.upstream_name,
             slots=self._placement.parallel,
         )  # fmt: skip
-        return _Run(process, endpoint, spec.port, secret, adopted, self._clock.monotonic())
+        return _Run(process, endpoint, spec.port, secret, adopted, self._clock.monotonic(), since)
 
     async def _close(self, run: _Run, ended: asyncio.Task[int | None]) -> None:
         """Leave nothing of a run: process group, handle, zombie."""
         self._read_log()
         if not ended.done():
             self._set(InstanceState.STOPPING if self._stopping.is_set() else self._state, self._message)
-            # While it loads it has nothing to lose, and some engines cannot be interrupted then.
-            await run.process.stop(patience=10.0 if run.ready_at is not None else 2.0)
+            # While it loads, or hangs, it has nothing to lose, and may not hear a polite signal.
+            await run.process.stop(patience=10.0 if self._stopping.is_set() and run.ready_at is not None else 2.0)
         await asyncio.wait([ended])
         self._run, self._memory = None, None
         if self._store is not None:
