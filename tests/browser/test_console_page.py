@@ -75,10 +75,13 @@ def test_the_embedded_model_is_called_a_demonstration(open_page, fake, screensho
     fake.state["default_model"] = "embedded"
     page = open_page(fake.address, language="ru").page
     expect(page.locator("#welcome .embedded")).to_be_visible()
-    expect(page.locator("#state .embedded")).to_be_visible()
+    expect(page.locator("#state .embedded")).to_be_hidden()
     screenshot(page, "welcome-embedded-light-ru")
     # It knows English only, so the first questions are English in every language of the page.
     expect(page.locator("#examples")).to_contain_text("finds duplicate files")
+    send(page, "first")
+    expect(page.locator("#welcome .embedded")).to_be_hidden()
+    expect(page.locator("#state .embedded")).to_be_visible()
 
 
 def test_the_panel_notices_that_ansambl_is_gone_and_back(open_page, served, screenshot):

@@ -19,7 +19,7 @@ export class TurnView {
     this.note = el("p", { className: "dim", hidden: true });
     this.problem = el("span");
     this.retry = el("button", { type: "button", className: "retry", on: { click: onRetry } });
-    this.error = el("div", { className: "error", hidden: true, attrs: { role: "alert" } }, this.problem, this.retry);
+    this.error = el("div", { className: "error", hidden: true, role: "alert" }, this.problem, this.retry);
     this.figures = el("div", { className: "figures", hidden: true });
     this.article = el("article", { className: "answer" },
       this.name, this.details, this.body, this.waiting, this.error, this.note, this.figures);
@@ -37,7 +37,7 @@ export class TurnView {
     this.question.firstChild.textContent = say("you");
     this.name.replaceChildren(this.picker.badge(answer.name, answer.kind), el("span", {}, label));
     if (answer.instance && answer.instance !== answer.name) this.name.append(el("small", {}, answer.instance));
-    this.article.setAttribute("aria-busy", String(answer.running));
+    this.article.ariaBusy = String(answer.running);
     this.#thinking(answer);
     this.rendered.update(answer.content);
     this.waiting.hidden = !answer.running || answer.content !== "" || answer.reasoning !== "";
@@ -104,5 +104,5 @@ function bar(cached, prompt) {
   const filled = el("span");
   filled.style.width = `${prompt ? Math.min(100, (100 * cached) / prompt) : 0}%`;
   const label = say("share", { cached: number(cached), prompt: number(prompt) });
-  return el("span", { className: "share", title: label, attrs: { role: "img", "aria-label": label } }, filled);
+  return el("span", { className: "share", title: label, role: "img", ariaLabel: label }, filled);
 }

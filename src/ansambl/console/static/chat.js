@@ -19,7 +19,6 @@ export class Chat {
     this.scroll = byId("scroll");
     this.#listen();
     this.#drawAll();
-    this.refresh();
   }
 
   #listen() {
@@ -38,7 +37,7 @@ export class Chat {
     }, { passive: true });
     window.addEventListener("pagehide", () => this.conversation.save());
     this.picker.onChange(() => this.refresh());
-    onLanguage(() => { this.#drawExamples(); this.redraw(); });
+    onLanguage(() => this.known());
   }
 
   /** Whether a message can be sent now. */
@@ -55,18 +54,15 @@ export class Chat {
     byId("welcome").hidden = this.conversation.turns.length > 0;
   }
 
-  redraw() {
-    for (const view of this.views) view.update();
-  }
-
   stop() { this.running?.abort(); }
 
   #submit() {
     if (!this.ready) return;
     this.#notice("");
-    this.conversation.turns.push({ question: this.box.value.trim(), answer: emptyAnswer(this.picker.current) });
+    const turn = { question: this.box.value.trim(), answer: emptyAnswer(this.picker.current) };
+    this.conversation.turns.push(turn);
     this.box.value = "";
-    this.#drawNewest();
+    this.#add(turn);
     this.follows = true;
     this.#answer(this.conversation.turns.length - 1);
   }
@@ -129,8 +125,7 @@ export class Chat {
     if (this.follows) this.scroll.scrollTop = this.scroll.scrollHeight;
   }
 
-  #drawNewest() {
-    const turn = this.conversation.turns.at(-1);
+  #add(turn) {
     const view = new TurnView(turn, this.picker, () => this.#retry(turn));
     this.views.push(view);
     byId("log").append(view.element);
@@ -139,10 +134,8 @@ export class Chat {
   #drawAll() {
     this.views = [];
     byId("log").replaceChildren();
-    const { turns } = this.conversation;
-    this.views = turns.map((turn) => new TurnView(turn, this.picker, () => this.#retry(turn)));
-    byId("log").append(...this.views.map((one) => one.element));
-    this.#drawExamples();
+    for (const turn of this.conversation.turns) this.#add(turn);
+    this.refresh();
     this.#followNewest();
   }
 
@@ -163,10 +156,10 @@ export class Chat {
     }));
   }
 
-  /** The roles or the machine became known or changed. */
+  /** The roles, the machine or the language changed. */
   known() {
     this.#drawExamples();
-    this.redraw();
+    for (const view of this.views) view.update();
     this.refresh();
   }
 
@@ -174,14 +167,12 @@ export class Chat {
     this.stop();
     const before = this.conversation.clear();
     this.#drawAll();
-    this.refresh();
     const undo = el("button", { type: "button", className: "quiet", on: {
       click: () => {
         if (this.conversation.turns.length) return;
         this.conversation.restore(before);
         this.#notice("");
         this.#drawAll();
-        this.refresh();
         this.box.focus();
       },
     } }, say("undo"));

@@ -4,8 +4,7 @@ import { forTab, keep, kept } from "./dom.js";
 const KEY = "ansambl.conversation";
 const VERSION = 1;
 
-/** `turns` is a list of `{question, answer}`; an answer is
- *  `{name, kind, content, reasoning, usage, instance, first, seconds, finish, stopped, error, running}`, times in seconds. */
+/** `turns` is a list of `{question, answer}`; the answer is what `emptyAnswer` makes, times in seconds. */
 export class Conversation {
   constructor() {
     this.turns = load();

@@ -1,15 +1,12 @@
 // Elements without markup: everything that comes from a model, a user or the network passes through here as text.
 
-/** An element with properties, attributes (`attrs`), listeners (`on`) and children; strings become text. */
+/** An element with properties, listeners (`on`) and children; strings become text. */
 export function el(tag, options = {}, ...children) {
   const made = document.createElement(tag);
-  const { attrs = {}, on = {}, ...properties } = options;
+  const { on = {}, ...properties } = options;
   Object.assign(made, properties);
-  for (const [name, value] of Object.entries(attrs)) {
-    if (value !== null && value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
-  }
   for (const [name, listener] of Object.entries(on)) made.addEventListener(name, listener);
-  made.append(...children.filter((one) => one !== null && one !== undefined && one !== ""));
+  made.append(...children.filter((one) => one ?? false));
   return made;
 }
 

@@ -83,16 +83,19 @@ export class Machine {
   }
 }
 
-/** The one state that sums up all instances, for the mark beside the panel's button. */
+/** The kinds of states, the gravest first. */
+const KINDS = ["failed", "busy", "ready", "stopped"];
+
+const kindOf = ({ state }) => (BUSY.has(state) ? "busy" : KINDS.includes(state) ? state : "failed");
+
+/** The one kind that sums up all instances, for the mark beside the panel's button. */
 function overall(state) {
-  const states = (state?.instances ?? []).map((one) => one.state);
-  if (states.some((one) => one === "failed" || one === "unreachable")) return "failed";
-  if (states.some((one) => BUSY.has(one))) return "busy";
-  return states.includes("ready") ? "ready" : "stopped";
+  const kinds = (state?.instances ?? []).map(kindOf);
+  return KINDS.find((one) => kinds.includes(one)) ?? "stopped";
 }
 
 function instanceCard(one) {
-  const kind = one.state === "ready" ? "ready" : BUSY.has(one.state) ? "busy" : one.state === "stopped" ? "stopped" : "failed";
+  const kind = kindOf(one);
   const word = has(`state_${one.state}`) ? say(`state_${one.state}`) : one.state;
   const facts = [
     ["engine", one.server ? `${one.engine} · ${one.server}` : one.engine],
@@ -106,7 +109,7 @@ function instanceCard(one) {
   const origin = one.attached ? say("attached") : one.adopted ? say("adopted") : null;
   return el("article", { className: "instance" },
     el("h4", {}, el("span", { className: "model" }, one.model),
-      el("span", { className: `pill ${kind}` }, el("span", { className: `dot ${kind}`, attrs: { "aria-hidden": "true" } }), word)),
+      el("span", { className: `pill ${kind}` }, el("span", { className: `dot ${kind}`, ariaHidden: "true" }), word)),
     origin && el("p", { className: "dim" }, origin),
     one.message && el("p", { className: "message" }, one.message),
     el("dl", {}, ...facts.flatMap(([key, value]) => [el("dt", {}, say(key)), el("dd", {}, value)])));

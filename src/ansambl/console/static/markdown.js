@@ -26,7 +26,7 @@ export class Markdown {
   }
 }
 
-// --- blocks ---------------------------------------------------------------------------------------------------------
+// --- blocks ---
 
 function split(lines) {
   const blocks = [];
@@ -116,10 +116,9 @@ const leading = (line) => line.length - line.trimStart().length;
 
 /** Whether the list goes on after an empty line. */
 function continues(lines, at, indent, content) {
-  const next = lines.slice(at, at + 3).find((line) => line.trim());
-  if (next === undefined) return false;
-  const item = ITEM.exec(next);
-  return (item !== null && item[1].length >= indent && item[1].length <= indent + 1) || leading(next) >= Math.min(content, indent + 2);
+  const next = lines.slice(at, at + 3).find((line) => line.trim()) ?? "";
+  const deep = leading(next);
+  return (ITEM.test(next) && deep >= indent && deep <= indent + 1) || (next && deep >= Math.min(content, indent + 2));
 }
 
 function table(lines, at) {
@@ -199,7 +198,7 @@ function code(block) {
     el("pre", { tabIndex: 0 }, el("code", {}, block.text)));
 }
 
-// --- inside a block -------------------------------------------------------------------------------------------------
+// --- inside a block ---
 
 const WORD = /[\p{L}\p{N}]/u;
 const CODE = /(`+)(?!`)([^]*?[^`])\1(?!`)/y;
@@ -234,8 +233,8 @@ function inline(text, depth = 0) {
   return nodes;
 }
 
-/** What begins at `at`: an element, a run of plain text, or null for one plain letter. `unclosed` holds the marks whose
- *  end was looked for in vain, so that a text full of them stays linear. */
+/** What begins at `at`: an element, a run of text, or null for one letter. `unclosed` holds marks whose end was looked
+ *  for in vain, so that a text full of them stays linear. */
 function special(text, at, unclosed, depth) {
   switch (text[at]) {
     case "\\": return /[!-/:-@[-`{-~]/.test(text[at + 1] ?? "") ? { text: text[at + 1], end: at + 2 } : null;

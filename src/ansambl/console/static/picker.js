@@ -21,7 +21,7 @@ export class Picker {
   /** Read GET /v1/models; false when it cannot be read. */
   async load() {
     try {
-      const answer = await fetch("/v1/models", { headers: { "accept-language": language() } });
+      const answer = await fetch("/v1/models");
       const found = (await answer.json()).data;
       if (!answer.ok || !Array.isArray(found)) return false;
       const targets = found.filter((one) => typeof one?.id === "string");
@@ -58,7 +58,7 @@ export class Picker {
     const known = this.find(id)?.kind ?? kind;
     const place = this.targets.filter((one) => one.kind === "role").findIndex((one) => one.id === id);
     const colour = known === "role" ? ` voice-${(Math.max(place, 0) % COLOURS) + 1}` : "";
-    return el("span", { className: `badge ${["role", "ensemble"].includes(known) ? known : "model"}${colour}`, attrs: { "aria-hidden": "true" } });
+    return el("span", { className: `badge ${known}${colour}`, ariaHidden: "true" });
   }
 
   draw() {

@@ -20,7 +20,7 @@ export async function ask({ model, messages, signal, on }) {
     if (choice?.finish_reason) result.finish = choice.finish_reason;
   };
   if (!(response.headers.get("content-type") ?? "").startsWith("text/event-stream")) {
-    take(await whole(response));
+    take(parse(await response.text(), response.status));
     return result;
   }
   let done = false;
@@ -54,10 +54,6 @@ async function send(body, signal) {
   const found = await response.json().catch(() => null);
   const message = found?.error?.message;
   throw new AnswerError(typeof message === "string" && message ? message : say("bad_answer", { status: response.status }));
-}
-
-async function whole(response) {
-  return parse(await response.text(), response.status);
 }
 
 function parse(data, status) {
