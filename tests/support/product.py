@@ -67,7 +67,7 @@ def run_command(*arguments: str, data: Path, **more: str) -> subprocess.Complete
     return subprocess.run(
         [sys.executable, "-m", "ansambl", *arguments],
         env=environment(data, **more), capture_output=True, text=True, timeout=120, check=False,
-        stdin=subprocess.DEVNULL, cwd=data.parent,
+        stdin=subprocess.DEVNULL, cwd=next(one for one in data.parents if one.is_dir()),
     )  # fmt: skip
 
 

@@ -144,7 +144,7 @@ class ModelSettings(Table):
         ge=1,
         le=256,
     )
-    pinned: bool = setting(False, "Keep the model in memory. It is read but has no effect before models are swapped.")
+    pinned: bool = setting(False, "Start the model with Ansambl, not at its first request.")
     ttl: Duration | None = setting(
         None, "Idle time before the model may be unloaded. It is read but has no effect before models are swapped.",
         unit='seconds, or text such as "30m"', ge=1,
