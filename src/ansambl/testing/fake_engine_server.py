@@ -31,11 +31,11 @@ import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any
 
+from ansambl.testing.fake_http import MAX_HEAD, Reader, Request, read_request, send, send_chunk, send_head
+
 _TOKEN = re.compile(r"\s*\S{1,6}|\s+")
-_MAX_HEAD, _MAX_BODY = 65_536, 64_000_000
 _SECRET_HEADERS = frozenset({"authorization", "x-api-key", "cookie"})
 _OUT_OF_MEMORY = (
     "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 81920.00 MiB on device 0: cudaMalloc failed: out of memory"
@@ -70,30 +70,6 @@ class Recorded:
     body: str
     state: str = "running"
     tokens_sent: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-
-class _Reader(asyncio.StreamReader):
-    """Tells when the client went away, also while nothing is read."""
-
-    def __init__(self, *, limit: int, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(limit=limit, loop=loop)
-        self.gone = asyncio.Event()
-
-    def feed_eof(self) -> None:
-        super().feed_eof()
-        self.gone.set()
-
-    def set_exception(self, exc: Exception) -> None:
-        super().set_exception(exc)
-        self.gone.set()
 
 
 class PrefixCache:
@@ -159,36 +135,36 @@ class FakeEngine:
 
     def protocol(self) -> asyncio.StreamReaderProtocol:
         """What speaks on a new connection."""
-        reader = _Reader(limit=_MAX_HEAD, loop=asyncio.get_running_loop())
+        reader = Reader(limit=MAX_HEAD, loop=asyncio.get_running_loop())
         return asyncio.StreamReaderProtocol(reader, lambda _, writer: self._serve(reader, writer))
 
-    async def _serve(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: Reader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
-            while (request := await _read(reader)) is not None:
+            while (request := await read_request(reader)) is not None:
                 await self._answer(request, reader, writer)
                 await writer.drain()
         writer.close()
 
-    async def _answer(self, request: _Request, reader: _Reader, writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, request: Request, reader: Reader, writer: asyncio.StreamWriter) -> None:
         if "hang-everything" in self._behaviour.script and request.path != "/_requests":
             await reader.gone.wait()
             raise ConnectionResetError
         if request.path == "/_requests":
-            _send(writer, 200, [dataclasses.asdict(one) for one in self._requests])
+            send(writer, 200, [dataclasses.asdict(one) for one in self._requests])
         elif time.monotonic() - self._began < (self._behaviour.number("slow-start") or 0.0):
-            _send(writer, 503, _error("Loading model", "unavailable_error"))
+            send(writer, 503, _error("Loading model", "unavailable_error"))
         elif request.path == "/health":
-            _send(writer, 200, {"status": "ok"})
+            send(writer, 200, {"status": "ok"})
         elif self._key and request.headers.get("authorization") != f"Bearer {self._key}":
-            _send(writer, 401, _error("Invalid API Key", "authentication_error"))
+            send(writer, 401, _error("Invalid API Key", "authentication_error"))
         elif request.path == "/v1/models":
-            _send(writer, 200, {"object": "list", "data": [self._model()]})
+            send(writer, 200, {"object": "list", "data": [self._model()]})
         elif request.path == "/metrics":
-            _send(writer, 200, self._metrics())
+            send(writer, 200, self._metrics())
         elif request.path == "/v1/chat/completions" and request.method == "POST":
             await self._chat(request, reader, writer)
         else:
-            _send(writer, 404, _error("File Not Found", "not_found_error"))
+            send(writer, 404, _error("File Not Found", "not_found_error"))
 
     def _model(self) -> dict[str, Any]:
         return {"id": self._behaviour.model, "object": "model", "owned_by": "fake",
@@ -200,7 +176,7 @@ class FakeEngine:
                  "waiting": "requests_deferred"}  # fmt: skip
         return "".join(f"llamacpp:{name} {self._counters[key]}\n" for key, name in names.items())
 
-    async def _chat(self, request: _Request, reader: _Reader, writer: asyncio.StreamWriter) -> None:
+    async def _chat(self, request: Request, reader: Reader, writer: asyncio.StreamWriter) -> None:
         headers = {name: value for name, value in request.headers.items() if name not in _SECRET_HEADERS}
         record = Recorded(request.path, headers, request.body.decode("utf-8", "replace"))
         self._requests.append(record)
@@ -211,17 +187,17 @@ class FakeEngine:
             raise ConnectionResetError
         if "error-500" in script:
             record.state = "failed"
-            return _send(writer, 500, _error("the fake was told to fail", "server_error"))
+            return send(writer, 500, _error("the fake was told to fail", "server_error"))
         try:
             body = json.loads(request.body)
             prompt = tokenize(render(body["messages"]))
             answer = self._words(body)
         except (ValueError, KeyError, TypeError, AttributeError):
             record.state = "failed"
-            return _send(writer, 400, _error("cannot read the request", "invalid_request_error"))
+            return send(writer, 400, _error("cannot read the request", "invalid_request_error"))
         if len(prompt) >= self._behaviour.context:
             record.state = "failed"
-            return _send(writer, 400, {"error": {
+            return send(writer, 400, {"error": {
                 "code": 400, "type": "exceed_context_size_error", "n_prompt_tokens": len(prompt),
                 "n_ctx": self._behaviour.context,
                 "message": "the request exceeds the available context size, try increasing it",
@@ -308,10 +284,10 @@ class _Reply:
             words = [piece async for piece in pieces]
             message = {"role": "assistant", "content": "".join(words)}
             choice = {"index": 0, "message": message, "finish_reason": self._reason}
-            _send(writer, 200, {**self._head, "object": "chat.completion", "choices": [choice],
+            send(writer, 200, {**self._head, "object": "chat.completion", "choices": [choice],
                                 "usage": self._usage(len(words))})  # fmt: skip
             return
-        _head(writer, 200, "text/event-stream", "Transfer-Encoding: chunked")
+        send_head(writer, 200, "text/event-stream", "Transfer-Encoding: chunked")
         self._event(writer, {"role": "assistant", "content": None})
         count = 0
         async for piece in pieces:
@@ -320,66 +296,30 @@ class _Reply:
             count += 1
         self._event(writer, {}, self._reason)
         if self._with_usage:
-            _chunk(writer, _data({**self._head, "object": "chat.completion.chunk", "choices": [],
+            send_chunk(writer, _data({**self._head, "object": "chat.completion.chunk", "choices": [],
                                   "usage": self._usage(count)}))  # fmt: skip
-        _chunk(writer, b"data: [DONE]\n\n")
-        writer.write(b"0\r\n\r\n")
+        send_chunk(writer, b"data: [DONE]\n\n")
+        send_chunk(writer, b"")
 
     def _event(self, writer: asyncio.StreamWriter, delta: dict[str, Any], reason: str | None = None) -> None:
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
-        _chunk(writer, _data({**self._head, "object": "chat.completion.chunk", "choices": [choice]}))
+        send_chunk(writer, _data({**self._head, "object": "chat.completion.chunk", "choices": [choice]}))
 
     def _usage(self, output: int) -> dict[str, Any]:
         return {"prompt_tokens": self._prompt, "completion_tokens": output, "total_tokens": self._prompt + output,
                 "prompt_tokens_details": {"cached_tokens": self._cached}}  # fmt: skip
 
 
-async def _read(reader: asyncio.StreamReader) -> _Request | None:
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.IncompleteReadError as end:
-        if not end.partial:
-            return None
-        raise
-    first, *lines = head.decode("latin-1").split("\r\n")
-    method, path, _ = first.split(" ", 2)
-    headers = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if colon:
-            headers[name.strip().lower()] = value.strip()
-    length = int(headers.get("content-length", "0"))
-    if "transfer-encoding" in headers or not 0 <= length <= _MAX_BODY:
-        raise ValueError(length)
-    return _Request(method, path.partition("?")[0], headers, await reader.readexactly(length))
-
-
-def _head(writer: asyncio.StreamWriter, status: int, kind: str, length: str) -> None:
-    phrase = HTTPStatus(status).phrase
-    writer.write(f"HTTP/1.1 {status} {phrase}\r\nContent-Type: {kind}\r\n{length}\r\n\r\n".encode("latin-1"))
-
-
-def _send(writer: asyncio.StreamWriter, status: int, content: Any) -> None:
-    plain = isinstance(content, str)
-    body = content.encode() if plain else json.dumps(content).encode()
-    _head(writer, status, "text/plain" if plain else "application/json", f"Content-Length: {len(body)}")
-    writer.write(body)
-
-
 def _send_garbage(writer: asyncio.StreamWriter, *, stream: bool) -> None:
     if stream:
-        _head(writer, 200, "text/event-stream", "Transfer-Encoding: chunked")
-        _chunk(writer, b'data: {"choices": [{"delta": \n\n')
-        _chunk(writer, b"\xff\xfe\x00 nothing that anybody can read\n\n")
-        writer.write(b"0\r\n\r\n")
+        send_head(writer, 200, "text/event-stream", "Transfer-Encoding: chunked")
+        send_chunk(writer, b'data: {"choices": [{"delta": \n\n')
+        send_chunk(writer, b"\xff\xfe\x00 nothing that anybody can read\n\n")
+        send_chunk(writer, b"")
         return
     body = b'{"choices": [{"message": '
-    _head(writer, 200, "application/json", f"Content-Length: {len(body)}")
+    send_head(writer, 200, "application/json", f"Content-Length: {len(body)}")
     writer.write(body)
-
-
-def _chunk(writer: asyncio.StreamWriter, content: bytes) -> None:
-    writer.write(b"%x\r\n%b\r\n" % (len(content), content))
 
 
 def _data(content: dict[str, Any]) -> bytes:
