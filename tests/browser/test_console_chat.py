@@ -202,3 +202,66 @@ def fits(page: Page) -> bool:
 
 
 NASTY_NAME = '<img src=x onerror="window.hacked=1"><b>role</b>'
+
+
+HOSTILE = {
+    "stars": "*a **b " * 4000,
+    "underscores": "_" * 20_000,
+    "brackets": "[" * 20_000,
+    "links": "[a](" * 8000,
+    "nested links": "[[a](b" * 5000,
+    "backticks": "` `` ``` " * 3000,
+    "quotes": ">" * 20_000,
+    "lists": "\n".join("  " * depth + "- x" for depth in range(400)),
+    "rules": "-" * 20_000 + "x",
+    "pipes": "|" * 20_000 + "\n" + "|-" * 10_000,
+    "divider": "a|b\n" + "- " * 10_000,
+    "hashes": "# " + "# " * 10_000 + "x",
+    "spaces": "x" + " " * 20_000 + "x",
+    "addresses": "https://" * 4000,
+    "tildes": "~~x" * 8000,
+    "open fence": "```python\n" + "x\n" * 5000,
+    "nothing": "\0\ud800\u202e\r\n\r",
+}
+
+
+RENDERED = {
+    "a *b* **c** ***d*** `e`": "<p>a <em>b</em> <strong>c</strong> <strong><em>d</em></strong> <code>e</code></p>",
+    "snake_case_name and 2 * 3 * 4": "<p>snake_case_name and 2 * 3 * 4</p>",
+    "*a **b** c* and _d_": "<p><em>a <strong>b</strong> c</em> and <em>d</em></p>",
+    r"\*not\* `a\*b` ``c`d``": r"<p>*not* <code>a\*b</code> <code>c`d</code></p>",
+    "**not closed": "<p>**not closed</p>",
+    "# Title #\n\ntext": "<h3>Title</h3><p>text</p>",
+    "- a\n  - b\n- c": "<ul><li>a<ul><li>b</li></ul></li><li>c</li></ul>",
+    "3. a\n\n   more\n4. b": '<ol start="3"><li><p>a</p><p>more</p></li><li>b</li></ol>',
+    "text:\n- a\n\n> q": "<p>text:</p><ul><li>a</li></ul><blockquote><p>q</p></blockquote>",
+    "one\ntwo\n\n---": "<p>one<br>two</p><hr>",
+    "In\n1986. A year": "<p>In<br>1986. A year</p>",
+    "&amp; <b>": "<p>&amp;amp; &lt;b&gt;</p>",
+}
+
+
+def render(page: Page, text: str) -> str:
+    """The markup that the console's own module makes of a text."""
+    address = page.locator('script[type="module"]').evaluate("(one) => new URL('markdown.js', one.src).href")
+    return page.evaluate(
+        """async ([address, text]) => {
+          const { Markdown } = await import(address);
+          const made = document.createElement("div");
+          new Markdown(made).update(text);
+          return made.innerHTML;
+        }""",
+        [address, text],
+    )
+
+
+def test_markdown_is_rendered_as_its_writers_mean_it(open_page, fake):
+    page = open_page(fake.address).page
+    assert {text: render(page, text) for text in RENDERED} == RENDERED
+
+
+@pytest.mark.timeout(60)
+def test_hostile_markdown_does_not_stall_the_page(open_page, fake):
+    # Quadratic work would take minutes here; all take milliseconds.
+    page = open_page(fake.address).page
+    assert [name for name, text in HOSTILE.items() if not render(page, text)] == []
