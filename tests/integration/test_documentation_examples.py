@@ -1,0 +1,116 @@
+"""The examples of the README and the docs run: settings are read, commands and programs run against the product."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from product import environment
+
+from ansambl.app.settings_file import load_settings
+from ansambl.app.wiring import catalog_of
+
+ROOT = Path(__file__).resolve().parents[2]
+_FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_NOT_RUN = {
+    "up": "the product runs already",
+    "uninstall": "would remove the data folder that the other examples use",
+}
+
+
+@dataclass(frozen=True)
+class Example:
+    """One fenced block of a page."""
+
+    page: str
+    number: int
+    language: str
+    content: str
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.number}"
+
+
+def examples() -> Iterator[Example]:
+    for path in (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))):
+        content = path.read_text(encoding="utf-8")
+        for match in _FENCE.finditer(content):
+            line = content[: match.start()].count("\n") + 1
+            yield Example(str(path.relative_to(ROOT)), line, match[1], match[2])
+
+
+ALL = tuple(examples())
+
+
+def of(*languages: str) -> list[Example]:
+    return [one for one in ALL if one.language in languages]
+
+
+def test_every_language_of_an_example_is_known():
+    """A block in a language that no test here runs would be an example that nobody checks."""
+    known = {"sh", "console", "toml", "python", "text", "json"}
+    assert {str(one) for one in ALL if one.language not in known} == set()
+
+
+@pytest.mark.parametrize("example", of("toml"), ids=str)
+def test_a_configuration_is_valid(example, tmp_path):
+    file = tmp_path / "ansambl.toml"
+    file.write_text(example.content, encoding="utf-8")
+    assert catalog_of(load_settings(file)).models
+
+
+@pytest.mark.parametrize("example", of("sh"), ids=str)
+def test_a_shell_block_is_well_formed_and_its_make_targets_exist(example):
+    assert subprocess.run(["sh", "-n"], input=example.content, text=True, check=False).returncode == 0
+    for line in example.content.splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["make"]:
+            _check_target(words[1])
+
+
+def _check_target(target: str) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE), f"make {target}"
+
+
+@pytest.mark.engine
+def test_commands_of_the_pages_run(start):
+    product = start()
+    last: list[list[str]] = []
+    for example in of("console"):
+        for line in example.content.splitlines():
+            if not line.startswith("$ "):
+                continue
+            words = shlex.split(line[2:], comments=True)
+            if words[0] == "make":
+                _check_target(words[1])
+            elif words[0] == "ansambl" and words[1] == "down":
+                last.append(words)
+            elif words[0] == "ansambl" and not set(words) & set(_NOT_RUN):
+                ended = product.command(*words[1:])
+                assert ended.returncode == 0, f"{example}: {line}: {ended.stderr}"
+                assert ended.stdout.strip() or "chat" in words, f"{example}: {line} printed nothing"
+            else:
+                assert set(words) & set(_NOT_RUN), f"{example}: nobody checks {line}"
+    assert last
+    assert product.command("down").returncode == 0
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("example", of("python"), ids=str)
+def test_a_program_of_the_pages_runs(example, start, tmp_path):
+    product = start()
+    program = tmp_path / "example.py"
+    program.write_text(example.content.replace("http://127.0.0.1:8484", product.address), encoding="utf-8")
+    ended = subprocess.run(
+        [sys.executable, str(program)], env=environment(product.data), capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "prompt tokens were in the cache" in ended.stdout
