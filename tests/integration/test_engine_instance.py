@@ -434,3 +434,16 @@ async def test_a_port_that_is_taken_after_the_check_ends_the_child_clearly(embed
             check=False,
         )
     assert adapter.explain_exit(ended.returncode, ended.stdout.decode().splitlines()).reason is ExitReason.PORT_TAKEN
+
+
+async def test_an_engine_whose_handle_cannot_be_stored_does_not_stay(make, store, events, monkeypatch):
+    async def failing(_handle):
+        message = "disk full"
+        raise OSError(message)
+
+    monkeypatch.setattr(store, "save_handle", failing)
+    instance = make(fake())
+    with pytest.raises(UnavailableError, match="disk full"):
+        await instance.ensure_ready()
+    assert kinds(events) == ["failed"]
+    assert not psutil.Process().children()

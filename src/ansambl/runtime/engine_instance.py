@@ -212,7 +212,7 @@ class EngineInstance:
     def _give_up(self, message: Text) -> None:
         self._policy.give_up(self._clock.monotonic())
         self._set(InstanceState.FAILED, message)
-        self._events.add(self.model, "failed", message)
+        self._tell("failed", message)
 
     async def _live(self) -> None:
         """Run the engine until a stop is asked for; raises when it is given up."""
@@ -233,7 +233,7 @@ class EngineInstance:
         try:
             run = await self._open()
         except LaunchFailedError as failure:
-            self._events.add(self.model, "exited", failure.explanation.message)
+            self._tell("exited", failure.explanation.message)
             return failure.explanation, 0.0
         self._run = run
         ended = asyncio.create_task(run.process.wait())
@@ -247,11 +247,11 @@ class EngineInstance:
                 self._ready = self._new_future()
             await self._close(run, ended)
         if self._stopping.is_set():
-            self._events.add(self.model, "stopped", text("{engine} was stopped", engine=self._adapter.traits.title))
+            self._tell("stopped", text("{engine} was stopped", engine=self._adapter.traits.title))
             return None, 0.0
         if explanation is None:
             explanation = self._adapter.explain_exit(ended.result(), self._log.run_tail())
-        self._events.add(self.model, "exited", explanation.message)
+        self._tell("exited", explanation.message)
         ready_seconds = 0.0 if run.ready_at is None else self._clock.monotonic() - run.ready_at
         return explanation, ready_seconds
 
@@ -261,27 +261,34 @@ class EngineInstance:
             process = self._launcher.adopt(handle.process)
             if process is not None:
                 spec = self._spec(handle.port, handle.secret)
-                self._events.add(self.model, "adopted", text("{engine} still runs since earlier (process {pid})",
+                self._tell("adopted", text("{engine} still runs since earlier (process {pid})",
                                  engine=self._adapter.traits.title, pid=handle.process.pid))  # fmt: skip
                 return self._make_run(spec, handle.secret, process, since=handle.since, adopted=True)
         secret = secrets.token_urlsafe(32)
         spec = self._spec(self._port or self._launcher.choose_port(), secret)
         process = await self._launcher.start(spec, self._log.path)
-        run = self._make_run(spec, secret, process, since=self._clock.now(), adopted=False)
-        if self._store is not None:
-            try:
-                await self._store.save_handle(InstanceHandle(
-                    model=self.model, engine=spec.engine, process=process.identity, port=spec.port, secret=secret,
-                    digest=spec.digest, log_path=str(self._log.path), since=run.since,
-                ))  # fmt: skip
-            except BaseException:
-                # Without a handle no later Ansambl could find it.
-                await process.stop()
-                await process.wait()
-                raise
-        self._events.add(self.model, "started", text("{engine} started (process {pid})",
-                         engine=self._adapter.traits.title, pid=process.identity.pid))  # fmt: skip
+        try:
+            run = self._make_run(spec, secret, process, since=self._clock.now(), adopted=False)
+            await self._save(run, spec)
+        except BaseException:
+            # Without a handle no later Ansambl could find it.
+            await process.stop()
+            await process.wait()
+            raise
+        self._tell("started", text("{engine} started (process {pid})", engine=self._adapter.traits.title,
+                   pid=process.identity.pid))  # fmt: skip
         return run
+
+    async def _save(self, run: _Run, spec: LaunchSpec) -> None:
+        if self._store is not None:
+            handle = InstanceHandle(
+                model=self.model, engine=spec.engine, process=run.process.identity, port=spec.port, secret=run.secret,
+                digest=spec.digest, log_path=str(self._log.path), since=run.since,
+            )  # fmt: skip
+            await self._store.save_handle(handle)
+
+    def _tell(self, kind: str, message: Text) -> None:
+        self._events.add(self.model, kind, message)
 
     def _spec(self, port: int, secret: str) -> LaunchSpec:
         return self._adapter.launch_spec(self._placement, port=port, secret=secret)
@@ -327,7 +334,7 @@ class EngineInstance:
         self._memory = await asyncio.to_thread(run.process.memory)
         if not run.adopted:
             self._load_seconds = run.ready_at - run.began
-            self._events.add(self.model, "ready", text("{engine} is ready after {seconds} s",
+            self._tell("ready", text("{engine} is ready after {seconds} s",
                              engine=self._adapter.traits.title, seconds=round(self._load_seconds, 1)))  # fmt: skip
         self._set(InstanceState.READY, None)
         self._suspected.clear()
