@@ -1,26 +1,35 @@
-"""The HTTP client towards engines, on the request path: the one module that knows pyreqwest.
+"""The HTTP client towards engines, on the request path: connections kept open between requests, bytes handed on.
 
-Why this client: on this path it costs 19 µs of CPU a streamed chunk where httpx costs 210 (`docs/decisions`). Bytes are
-handed on as they arrive; nothing is decompressed, followed or parsed.
+Why one of our own: an engine stops generating only when its connection is closed, and that has to happen also while
+it has not answered yet, which is all the time of a prefill and of an answer that is not streamed. pyreqwest 0.15, the
+fastest client that was tried, leaves a cancelled request running until its answer begins; the others cost more CPU
+(``docs/decisions``). Nothing is decompressed, followed or parsed beyond HTTP's own framing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
+import asyncio
+import os
+import ssl
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from types import TracebackType
 from typing import Self
-
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import ConnectError, PyreqwestError
-from pyreqwest.response import Response
+from urllib.parse import urlsplit
 
 from ansambl.domain.errors import EngineError
 from ansambl.domain.instance import Endpoint
 from ansambl.domain.text import text
+from ansambl.runtime.engine_connection import BrokenAnswerError, EngineConnection
 
-_CONNECT_PATIENCE = timedelta(seconds=10)
-_JSON = "application/json"
+_HEAD = (
+    b"POST %b HTTP/1.1\r\nhost: %b\r\n%bcontent-type: application/json\r\naccept: */*\r\n"
+    b"user-agent: ansambl\r\ncontent-length: %d\r\n\r\n"
+)
+_CONNECT_PATIENCE = 10.0
+_IDLE_LIMIT = 4.0
+"""Seconds; engines close idle connections after 5 (llama.cpp, uvicorn), and then a request on one would be lost."""
+_KEPT = 64
 
 
 class ConnectionLostError(EngineError):
@@ -36,33 +45,61 @@ class ConnectionLostError(EngineError):
         self.answered = answered
 
 
-class UpstreamAnswer:
-    """An engine's answer whose body is still arriving. Leaving the context closes the connection at once."""
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    host: str
+    port: int
+    secure: bool
+    authority: bytes
+    path: str
 
-    def __init__(self, client: Client, url: str, headers: Mapping[str, str], body: bytes | None) -> None:
-        builder = client.get(url) if body is None else client.post(url).body_bytes(body)
-        # pyreqwest reads 64 KiB ahead before it hands out the headers: a stream of tokens would come all at its end.
-        self._request = builder.headers(dict(headers)).streamed_read_buffer_limit(0).build_streamed()
-        self._response: Response | None = None
+
+@lru_cache(maxsize=256)
+def _origin_of(base_url: str) -> _Origin:
+    parts = urlsplit(base_url)
+    if not parts.hostname or parts.scheme not in {"http", "https"}:
+        raise ValueError(base_url)
+    secure = parts.scheme == "https"
+    authority = parts.netloc.rpartition("@")[2].encode("idna" if not parts.netloc.isascii() else "ascii")
+    return _Origin(parts.hostname, parts.port or (443 if secure else 80), secure, authority, parts.path)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+class UpstreamAnswer:
+    """An engine's answer whose body is still arriving. Leaving the context closes an unfinished connection at once."""
+
+    def __init__(self, upstream: Upstream, origin: _Origin, request: bytes) -> None:
+        self._upstream = upstream
+        self._origin = origin
+        self._request = request
+        self._connection: EngineConnection | None = None
         self.status = 0
         self.content_type = ""
 
     async def __aenter__(self) -> Self:
+        connection = await self._upstream.take(self._origin)
         try:
-            self._response = await self._request.__aenter__()
-        except ConnectError as error:
-            raise ConnectionLostError(error.message, answered=False) from error
-        except PyreqwestError as error:
-            raise ConnectionLostError(error.message, answered=False) from error
-        self.status = self._response.status
-        self.content_type = self._response.get_header("content-type") or ""
+            await connection.send(self._request)
+        except BrokenAnswerError as error:
+            connection.abort()
+            raise ConnectionLostError(str(error), answered=False) from error
+        except BaseException:
+            connection.abort()
+            raise
+        self._connection = connection
+        self.status, self.content_type = connection.status, connection.content_type
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._response is not None:
-            await self._request.__aexit__(kind, error, trace)
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.release():
+            self._upstream.keep(self._origin, connection)
 
     @property
     def streams(self) -> bool:
@@ -75,13 +112,12 @@ class UpstreamAnswer:
         Raises:
             ConnectionLostError: the engine went away in the middle.
         """
-        if self._response is None:
+        if self._connection is None:
             return None
         try:
-            found = await self._response.body_reader.read_chunk()
-        except PyreqwestError as error:
-            raise ConnectionLostError(error.message, answered=True) from error
-        return None if found is None else bytes(found)
+            return await self._connection.read()
+        except BrokenAnswerError as error:
+            raise ConnectionLostError(str(error), answered=True) from error
 
     async def body(self, limit: int = 64 * 2**20) -> bytes:
         """The whole body.
@@ -101,32 +137,81 @@ class UpstreamAnswer:
 
 
 class Upstream:
-    """A pool of kept-alive connections to engines. One for the process, closed at its end."""
+    """A pool of kept-alive connections to engines. One for the process, closed at its end.
+
+    No proxy is used: an engine's address is on this machine or on one that the owner named; nothing else may see it.
+    """
 
     def __init__(self) -> None:
-        # No proxy: an engine's address is on this machine or on one that the owner named; nothing else may see it.
-        self._client = (
-            ClientBuilder()
-            .no_proxy()
-            .follow_redirects(enable=False)
-            .referer(enable=False)
-            .gzip(enable=False)
-            .brotli(enable=False)
-            .zstd(enable=False)
-            .deflate(enable=False)
-            .connect_timeout(_CONNECT_PATIENCE)
-            .pool_idle_timeout(timedelta(seconds=4))
-            .user_agent("ansambl")
-            .build()
-        )
+        self._idle: dict[tuple[str, int, bool], list[EngineConnection]] = {}
+        self._closed = False
 
     def post(self, endpoint: Endpoint, path: str, body: bytes) -> UpstreamAnswer:
-        """POST a JSON body to ``base_url + path``; enter the result to send it."""
-        headers = {"content-type": _JSON, "accept": "*/*"}
-        if endpoint.key:
-            headers["authorization"] = f"Bearer {endpoint.key}"
-        return UpstreamAnswer(self._client, endpoint.base_url + path, headers, body)
+        """POST a JSON body to ``base_url + path``; enter the result to send it.
+
+        Raises:
+            ConnectionLostError: the address or the key cannot be sent as it is written.
+        """
+        try:
+            origin = _origin_of(endpoint.base_url)
+            key = endpoint.key.encode("ascii") if endpoint.key else b""
+            target = (origin.path + path).encode("ascii")
+        except ValueError as error:
+            raise ConnectionLostError(_unwritable(), answered=False) from error
+        if any(one < 33 or one == 127 for one in key + target):
+            raise ConnectionLostError(_unwritable(), answered=False)
+        authorization = b"authorization: Bearer " + key + b"\r\n" if key else b""
+        head = _HEAD % (target, origin.authority, authorization, len(body))
+        return UpstreamAnswer(self, origin, head + body)
+
+    async def take(self, origin: _Origin) -> EngineConnection:
+        """A connection that no other request uses.
+
+        Raises:
+            ConnectionLostError: the engine cannot be reached.
+        """
+        loop = asyncio.get_running_loop()
+        idle = self._idle.get((origin.host, origin.port, origin.secure), [])
+        while idle:
+            kept = idle.pop()
+            if kept.usable and loop.time() - kept.idle_since < _IDLE_LIMIT:
+                return kept
+            kept.abort()
+        try:
+            async with asyncio.timeout(_CONNECT_PATIENCE):
+                _, connection = await loop.create_connection(
+                    EngineConnection, origin.host, origin.port, ssl=_tls() if origin.secure else None
+                )
+        except TimeoutError as error:
+            reason = f"no connection within {_CONNECT_PATIENCE:.0f} s"
+            raise ConnectionLostError(reason, answered=False) from error
+        except OSError as error:
+            # asyncio writes words of its own where the system has some that people know.
+            known = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+            raise ConnectionLostError(known or str(error), answered=False) from error
+        return connection
+
+    def keep(self, origin: _Origin, connection: EngineConnection) -> None:
+        """Keep a connection for the next request."""
+        idle = self._idle.setdefault((origin.host, origin.port, origin.secure), [])
+        # Those at the front were used longest ago; the newest is taken first.
+        while idle and (not idle[0].usable or len(idle) >= _KEPT):
+            idle.pop(0).abort()
+        if self._closed:
+            connection.abort()
+        else:
+            idle.append(connection)
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._client.close()
+        """Close all idle connections, and those in use when their answers end."""
+        self._closed = True
+        for idle in self._idle.values():
+            for connection in idle:
+                connection.abort()
+            idle.clear()
+        # Sockets are closed in the next turn of the loop.
+        await asyncio.sleep(0)
+
+
+def _unwritable() -> str:
+    return "its address or key holds characters that HTTP cannot carry"
