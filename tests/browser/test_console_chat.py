@@ -107,6 +107,17 @@ def test_stop_ends_the_request_and_keeps_what_was_said(open_page, fake):
     expect(page.locator("article.answer").nth(1)).to_contain_text("coder read 3 messages.")
 
 
+def test_an_answer_that_a_reload_cut_off_stays(open_page, fake):
+    page = open_page(fake.address).page
+    send(page, "slow")
+    expect(page.locator("article.answer")).to_contain_text("word word")
+    page.reload()
+    assert fake.left.wait(10), "the server did not see that the client left"
+    expect(page.locator("article.answer")).to_contain_text("word word")
+    expect(page.locator("article.answer")).to_contain_text("Stopped.")
+    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+
+
 def test_an_error_in_the_middle_is_one_line_with_retry(open_page, fake, screenshot):
     page = open_page(fake.address).page
     send(page, "break")

@@ -35,6 +35,8 @@ export class Chat {
       this.follows = this.scroll.scrollHeight - this.scroll.scrollTop - this.scroll.clientHeight < NEAR;
       byId("newest").hidden = this.follows;
     }, { passive: true });
+    // A browser that leaves the page breaks the connection first, which then is no error.
+    window.addEventListener("beforeunload", () => { this.leaving = true; });
     window.addEventListener("pagehide", () => this.conversation.save());
     this.picker.onChange(() => this.refresh());
     onLanguage(() => this.known());
@@ -81,6 +83,7 @@ export class Chat {
     const view = this.views[index];
     const { answer } = turn;
     this.running = new AbortController();
+    this.leaving = false;
     this.conversation.save();
     this.refresh();
     const label = this.picker.label(answer.name);
@@ -100,7 +103,7 @@ export class Chat {
       Object.assign(answer, found);
       this.#say(say("answered", { name: label }));
     } catch (error) {
-      if (error.name === "AbortError") answer.stopped = true;
+      if (error.name === "AbortError" || this.leaving) answer.stopped = true;
       else answer.error = error instanceof AnswerError ? error.message : say("lost_during");
     }
     answer.seconds = since();

@@ -51,6 +51,7 @@ export class Machine {
     byId("state").classList.toggle("stale", !this.reachable);
     byId("overall").className = `dot ${this.reachable ? overall(this.state) : "failed"}`;
     if (!this.state) return;
+    byId("panel-toggle").title = this.state.instances.map((one) => `${one.model}: ${wordOf(one)}`).join("\n");
     const { instances, roles = [], ensembles = [], events = [], requests = {} } = this.state;
     for (const one of document.querySelectorAll(".embedded")) one.hidden = !this.isEmbedded;
     this.#section("instances", instances, () => instances.map(instanceCard), "instances_none");
@@ -88,6 +89,8 @@ const KINDS = ["failed", "busy", "ready", "stopped"];
 
 const kindOf = ({ state }) => (BUSY.has(state) ? "busy" : KINDS.includes(state) ? state : "failed");
 
+const wordOf = ({ state }) => (has(`state_${state}`) ? say(`state_${state}`) : state);
+
 /** The one kind that sums up all instances, for the mark beside the panel's button. */
 function overall(state) {
   const kinds = (state?.instances ?? []).map(kindOf);
@@ -96,7 +99,6 @@ function overall(state) {
 
 function instanceCard(one) {
   const kind = kindOf(one);
-  const word = has(`state_${one.state}`) ? say(`state_${one.state}`) : one.state;
   const facts = [
     ["engine", one.server ? `${one.engine} · ${one.server}` : one.engine],
     ["memory", one.memory ? size(one.memory) : null],
@@ -109,7 +111,7 @@ function instanceCard(one) {
   const origin = one.attached ? say("attached") : one.adopted ? say("adopted") : null;
   return el("article", { className: "instance" },
     el("h4", {}, el("span", { className: "model" }, one.model),
-      el("span", { className: `pill ${kind}` }, el("span", { className: `dot ${kind}`, ariaHidden: "true" }), word)),
+      el("span", { className: `pill ${kind}` }, el("span", { className: `dot ${kind}`, ariaHidden: "true" }), wordOf(one))),
     origin && el("p", { className: "dim" }, origin),
     one.message && el("p", { className: "message" }, one.message),
     el("dl", {}, ...facts.flatMap(([key, value]) => [el("dt", {}, say(key)), el("dd", {}, value)])));
