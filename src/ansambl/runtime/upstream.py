@@ -1,35 +1,30 @@
-"""The HTTP client towards engines, on the request path: connections kept open between requests, bytes handed on.
+"""The HTTP client towards engines, on the request path: the one module that knows aiohttp.
 
-Why one of our own: an engine stops generating only when its connection is closed, and that has to happen also while
-it has not answered yet, which is all the time of a prefill and of an answer that is not streamed. pyreqwest 0.15, the
-fastest client that was tried, leaves a cancelled request running until its answer begins; the others cost more CPU
-(``docs/decisions``). Nothing is decompressed, followed or parsed beyond HTTP's own framing.
+Why this one: an engine stops generating only when its connection is closed, and aiohttp closes it at once at any
+moment, also during a prefill, when the answer has not begun. ``docs/decisions/0004`` has the figures and the clients that were
+tried. Bytes are handed on as they arrive; nothing is decompressed, followed or parsed.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-import ssl
-from dataclasses import dataclass
-from functools import cache, lru_cache
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
 
 from ansambl.domain.errors import EngineError
 from ansambl.domain.instance import Endpoint
 from ansambl.domain.text import text
-from ansambl.runtime.engine_connection import BrokenAnswerError, EngineConnection
 
-_HEAD = (
-    b"POST %b HTTP/1.1\r\nhost: %b\r\n%bcontent-type: application/json\r\naccept: */*\r\n"
-    b"user-agent: ansambl\r\ncontent-length: %d\r\n\r\n"
-)
 _CONNECT_PATIENCE = 10.0
 _IDLE_LIMIT = 4.0
-"""Seconds; engines close idle connections after 5 (llama.cpp, uvicorn), and then a request on one would be lost."""
-_KEPT = 64
+"""Seconds; engines close idle connections after 5 (llama.cpp, uvicorn), and a request sent in that moment is lost."""
+_SILENCE_LIMIT = 3600.0
+"""Seconds without a byte. A prefill may take many minutes; but aiohttp waits for ever on a stream that is not HTTP."""
+_READ_AHEAD = 2**16
+"""Bytes of an answer that are kept for a slow client; an engine that is ahead of them waits."""
 
 
 class ConnectionLostError(EngineError):
@@ -45,61 +40,30 @@ class ConnectionLostError(EngineError):
         self.answered = answered
 
 
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    host: str
-    port: int
-    secure: bool
-    authority: bytes
-    path: str
-
-
-@lru_cache(maxsize=256)
-def _origin_of(base_url: str) -> _Origin:
-    parts = urlsplit(base_url)
-    if not parts.hostname or parts.scheme not in {"http", "https"}:
-        raise ValueError(base_url)
-    secure = parts.scheme == "https"
-    authority = parts.netloc.rpartition("@")[2].encode("idna" if not parts.netloc.isascii() else "ascii")
-    return _Origin(parts.hostname, parts.port or (443 if secure else 80), secure, authority, parts.path)
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context()
-
-
 class UpstreamAnswer:
     """An engine's answer whose body is still arriving. Leaving the context closes an unfinished connection at once."""
 
-    def __init__(self, upstream: Upstream, origin: _Origin, request: bytes) -> None:
-        self._upstream = upstream
-        self._origin = origin
-        self._request = request
-        self._connection: EngineConnection | None = None
+    def __init__(self, session: aiohttp.ClientSession, url: URL, headers: dict[str, str], body: bytes) -> None:
+        self._request = session.post(url, data=body, headers=headers, allow_redirects=False)
+        self._response: aiohttp.ClientResponse | None = None
         self.status = 0
         self.content_type = ""
 
     async def __aenter__(self) -> Self:
-        connection = await self._upstream.take(self._origin)
         try:
-            await connection.send(self._request)
-        except BrokenAnswerError as error:
-            connection.abort()
-            raise ConnectionLostError(str(error), answered=False) from error
-        except BaseException:
-            connection.abort()
-            raise
-        self._connection = connection
-        self.status, self.content_type = connection.status, connection.content_type
+            self._response = await self._request
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise ConnectionLostError(_reason(error), answered=False) from error
+        self.status = self._response.status
+        self.content_type = self._response.headers.get("content-type", "")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None and connection.release():
-            self._upstream.keep(self._origin, connection)
+        # Closing and not releasing: a connection whose answer was read to its end is in the pool again already.
+        if self._response is not None:
+            self._response.close()
 
     @property
     def streams(self) -> bool:
@@ -112,12 +76,12 @@ class UpstreamAnswer:
         Raises:
             ConnectionLostError: the engine went away in the middle.
         """
-        if self._connection is None:
+        if self._response is None:
             return None
         try:
-            return await self._connection.read()
-        except BrokenAnswerError as error:
-            raise ConnectionLostError(str(error), answered=True) from error
+            return await self._response.content.readany() or None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ConnectionLostError(_reason(error), answered=True) from error
 
     async def body(self, limit: int = 64 * 2**20) -> bytes:
         """The whole body.
@@ -143,75 +107,55 @@ class Upstream:
     """
 
     def __init__(self) -> None:
-        self._idle: dict[tuple[str, int, bool], list[EngineConnection]] = {}
+        self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
     def post(self, endpoint: Endpoint, path: str, body: bytes) -> UpstreamAnswer:
         """POST a JSON body to ``base_url + path``; enter the result to send it.
 
         Raises:
-            ConnectionLostError: the address or the key cannot be sent as it is written.
+            ConnectionLostError: the address or the key cannot be sent as it is written, or this was closed.
         """
+        headers = {"content-type": "application/json", "accept": "*/*", "user-agent": "ansambl"}
+        if endpoint.key:
+            if not endpoint.key.isascii() or not endpoint.key.isprintable() or " " in endpoint.key:
+                raise _unwritable()
+            headers["authorization"] = f"Bearer {endpoint.key}"
         try:
-            origin = _origin_of(endpoint.base_url)
-            key = endpoint.key.encode("ascii") if endpoint.key else b""
-            target = (origin.path + path).encode("ascii")
+            url = URL(endpoint.base_url + path)
         except ValueError as error:
-            raise ConnectionLostError(_unwritable(), answered=False) from error
-        if any(one < 33 or one == 127 for one in key + target):
-            raise ConnectionLostError(_unwritable(), answered=False)
-        authorization = b"authorization: Bearer " + key + b"\r\n" if key else b""
-        head = _HEAD % (target, origin.authority, authorization, len(body))
-        return UpstreamAnswer(self, origin, head + body)
+            raise _unwritable() from error
+        if url.scheme not in {"http", "https"} or not url.host:
+            raise _unwritable()
+        return UpstreamAnswer(self._open_session(), url, headers, body)
 
-    async def take(self, origin: _Origin) -> EngineConnection:
-        """A connection that no other request uses.
-
-        Raises:
-            ConnectionLostError: the engine cannot be reached.
-        """
-        loop = asyncio.get_running_loop()
-        idle = self._idle.get((origin.host, origin.port, origin.secure), [])
-        while idle:
-            kept = idle.pop()
-            if kept.usable and loop.time() - kept.idle_since < _IDLE_LIMIT:
-                return kept
-            kept.abort()
-        try:
-            async with asyncio.timeout(_CONNECT_PATIENCE):
-                _, connection = await loop.create_connection(
-                    EngineConnection, origin.host, origin.port, ssl=_tls() if origin.secure else None
-                )
-        except TimeoutError as error:
-            reason = f"no connection within {_CONNECT_PATIENCE:.0f} s"
-            raise ConnectionLostError(reason, answered=False) from error
-        except OSError as error:
-            # asyncio writes words of its own where the system has some that people know.
-            known = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-            raise ConnectionLostError(known or str(error), answered=False) from error
-        return connection
-
-    def keep(self, origin: _Origin, connection: EngineConnection) -> None:
-        """Keep a connection for the next request."""
-        idle = self._idle.setdefault((origin.host, origin.port, origin.secure), [])
-        # Those at the front were used longest ago; the newest is taken first.
-        while idle and (not idle[0].usable or len(idle) >= _KEPT):
-            idle.pop(0).abort()
+    def _open_session(self) -> aiohttp.ClientSession:
         if self._closed:
-            connection.abort()
-        else:
-            idle.append(connection)
+            raise ConnectionLostError("Ansambl is stopping", answered=False)
+        # Made when it is first used, because it belongs to the event loop that runs then.
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_LIMIT),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_PATIENCE, sock_read=_SILENCE_LIMIT),
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                read_bufsize=_READ_AHEAD,
+                skip_auto_headers=("accept-encoding",),
+            )
+        return self._session
 
     async def close(self) -> None:
-        """Close all idle connections, and those in use when their answers end."""
+        """Close all connections; nothing can be sent any more."""
         self._closed = True
-        for idle in self._idle.values():
-            for connection in idle:
-                connection.abort()
-            idle.clear()
-        # Sockets are closed in the next turn of the loop.
-        await asyncio.sleep(0)
+        if self._session is not None:
+            await self._session.close()
 
 
-def _unwritable() -> str:
-    return "its address or key holds characters that HTTP cannot carry"
+def _unwritable() -> ConnectionLostError:
+    return ConnectionLostError("its address or key holds characters that HTTP cannot carry", answered=False)
+
+
+def _reason(error: Exception) -> str:
+    # asyncio writes words of its own where the system has some that people know.
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if isinstance(number, int) and number > 0 else str(error) or type(error).__name__
