@@ -79,12 +79,18 @@ def local_time(seconds: float) -> str:
     return time.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S", moment)
 
 
-def ask_yes(question: str, *, yes: bool) -> bool:
-    """Ask before something large or final. `yes` (from ``--yes``) answers; without a terminal the answer is no."""
+def ask_yes(question: str, *, yes: bool, default: bool = False) -> bool:
+    """Ask before something large or final.
+
+    `yes` (from ``--yes``) answers; without a terminal the answer is no. `default` is what Enter alone means.
+    """
     if yes:
         return True
     if not sys.stdin.isatty():
         note(speak("Not asked, because there is no terminal; add --yes."))
         return False
-    console(error=True).print(f"{question} {speak('[y/N]')} ", end="")
-    return sys.stdin.readline().strip().casefold() in {"y", "yes", "д", "да"}
+    console(error=True).print(f"{question} {speak('[Y/n]') if default else speak('[y/N]')} ", end="")
+    line = sys.stdin.readline()
+    words = line.strip().casefold()
+    # No line at all is the end of the input, which consents to nothing.
+    return default if line and not words else words in {"y", "yes", "д", "да"}

@@ -18,6 +18,7 @@ from ansambl.app.lifecycle import serve
 from ansambl.app.settings import EMBEDDED
 from ansambl.app.settings_file import load_settings
 from ansambl.app.wiring import Product
+from ansambl.cli.output import ask_yes
 from ansambl.domain.plan import Attachment
 from ansambl.domain.text import Text
 from ansambl.foundation import logging
@@ -37,13 +38,13 @@ class TerminalReporter:
 
     def say(self, message: Text) -> None:
         """One line about what is happening."""
-        self._console.print(message.render(speak), style="dim", markup=False, highlight=False)
+        self._console.print(message.render(speak), style="dim", markup=False, highlight=False, soft_wrap=True)
 
     def warn(self, message: Text) -> None:
         """One line about what went wrong while the rest goes on."""
         self._console.print(
             speak("warning: {message}").format(message=message.render(speak)), style="yellow", markup=False,
-            highlight=False,
+            highlight=False, soft_wrap=True,
         )  # fmt: skip
 
     def fetching(self, done: int, total: int) -> None:
@@ -72,9 +73,8 @@ class TerminalReporter:
             self._line(speak("Roles and council run on it."))
             return True
         if sys.stdin.isatty() and self._console.is_terminal:
-            return typer.confirm(
-                speak("Shall roles and council run on it, instead of the tiny embedded model?"), default=True
-            )
+            question = speak("Shall roles and council run on it, instead of the tiny embedded model?")
+            return ask_yes(question, yes=False, default=True)
         self._line(speak("To run roles and council on it, start with --yes, or put this into ansambl.toml:"))
         self._line(f'\n    [models.main]\n    address = "{found.address}"\n    name = "{found.name}"\n')
         return False
@@ -102,8 +102,8 @@ class TerminalReporter:
             self._line(
                 "\n  "
                 + speak(
-                    "The embedded model is a demonstration: tiny, English only. For real work give Ansambl a GGUF file or "
-                    "the address of a running engine under [models] in ansambl.toml."
+                    "The embedded model is a demonstration: tiny, English only. For real work give Ansambl a GGUF file "
+                    "or the address of a running engine under [models] in ansambl.toml."
                 )
             )
         self._line("\n  " + speak("Ctrl-C stops everything."))
