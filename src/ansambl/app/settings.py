@@ -78,7 +78,9 @@ def _amount(parse: Callable[[Any], float]) -> Callable[[Any], Any]:
 def _check_name(name: str) -> str:
     if not name or len(name) > _LONGEST_NAME or any(one.isspace() or not one.isprintable() for one in name):
         raise SettingError(
-            text("'{name}' cannot be a name; use 1 to {limit} letters without spaces", name=name, limit=_LONGEST_NAME)
+            text(
+                "'{name}' cannot be a name; use 1 to {limit} characters without spaces", name=name, limit=_LONGEST_NAME
+            )
         )
     return name
 

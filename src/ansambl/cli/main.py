@@ -102,6 +102,8 @@ def main(arguments: Sequence[str]) -> int:
         )
     try:
         wanted = next((one for one in rest if not one.startswith("-")), None)
+        if not rest or "--help" in rest:
+            _translate_help()
         result = make_app(wanted)(args=rest or ["--help"], prog_name="ansambl", standalone_mode=False)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -117,6 +119,17 @@ def main(arguments: Sequence[str]) -> int:
             traceback.print_exc()
         return _explain(error)
     return result if isinstance(result, int) else 0
+
+
+def _translate_help() -> None:
+    """Title the parts of help pages in the process's language. Only for help pages, because it loads rich."""
+    from typer import rich_utils
+
+    rich_utils.ARGUMENTS_PANEL_TITLE = speak("Arguments")
+    rich_utils.OPTIONS_PANEL_TITLE = speak("Options")
+    rich_utils.COMMANDS_PANEL_TITLE = speak("Commands")
+    rich_utils.REQUIRED_LONG_STRING = speak("[required]")
+    rich_utils.DEFAULT_STRING = speak("[default: {}]")
 
 
 def _explain(error: Exception) -> int:

@@ -188,7 +188,7 @@ def _unknown(key: str, name: str, known: Iterable[str]) -> ConfigurationError:
     names = list(known)
     close = nearest_names(name, names)
     return ConfigurationError(
-        text("{key}: '{name}' is not known; did you mean {nearest}?", key=key, name=name, nearest=" or ".join(close))
+        text("{key}: '{name}' is not known; did you mean {nearest}?", key=key, name=name, nearest=", ".join(close))
         if close
         else text(
             "{key}: '{name}' is not known; known are: {known}.", key=key, name=name, known=", ".join(names) or "-"

@@ -174,7 +174,7 @@ def test_origins(load: Load) -> None:
         ),
         (
             '[models."a b"]\ncheckpoint = "x"',
-            "ansambl.toml line 1: models.\"a b\": 'a b' cannot be a name; use 1 to 100 letters without spaces",
+            "ansambl.toml line 1: models.\"a b\": 'a b' cannot be a name; use 1 to 100 characters without spaces",
         ),
         ("models = 3", "ansambl.toml line 1: models must be a table such as [models], not 3"),
         ("[[gateway]]\nport = 1", "ansambl.toml line 1: gateway must be a table such as [gateway], not [{'port': 1}]"),
