@@ -19,7 +19,7 @@ from ansambl.app.settings_file import DEFAULT, LoadedSettings
 from ansambl.app.web import Application, WebServer
 from ansambl.app.wiring import Product, build, needs_embedded
 from ansambl.console.pages import make_console
-from ansambl.domain.errors import AnsamblError, CheckpointError
+from ansambl.domain.errors import AnsamblError, CheckpointError, UnavailableError
 from ansambl.domain.plan import Attachment
 from ansambl.domain.text import Text, text
 from ansambl.foundation import processes
@@ -198,6 +198,9 @@ async def _start_instances(loaded: LoadedSettings, reporter: Reporter, product: 
     for name in wanted:
         try:
             await product.coordinator.instance(name).ensure_ready()
+        except UnavailableError as error:
+            # It names the model itself.
+            reporter.warn(error.message)
         except AnsamblError as error:
             reporter.warn(text("The model '{model}' is not ready: {reason}", model=name, reason=error.message))
     reporter.ready(running, product)
