@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from gateway_stage import running as running  # noqa: PLC0414 - a fixture of the gateway's tests
 from product import Started, alive, environment, family, run_command, wait_for
 
 from ansambl.foundation.processes import free_port

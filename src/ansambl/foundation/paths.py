@@ -66,7 +66,13 @@ class DataPaths:
 def default_data_folder() -> Path:
     """The data folder by the platform's convention, or what ``ANSAMBL_DATA`` says."""
     chosen = os.environ.get(DATA_VARIABLE)
-    return Path(chosen).expanduser().absolute() if chosen else platformdirs.user_data_path("ansambl")
+    if not chosen:
+        return platformdirs.user_data_path("ansambl")
+    try:
+        return Path(chosen).expanduser().absolute()
+    except RuntimeError:
+        # "~nobody": no such user, so it is a folder of that name, and making it will say what is wrong.
+        return Path(chosen).absolute()
 
 
 def default_configuration_file() -> Path:

@@ -154,15 +154,20 @@ def headers_of_error(error: AnsamblError) -> Headers:
         return [(b"retry-after", b"%d" % error.retry_after)]
     if isinstance(error, BodyTooLargeError):
         return [(b"connection", b"close")]
+    if isinstance(error, MethodError):
+        return [(b"allow", error.allowed.encode("ascii"))]
     return []
 
 
-def method_error(method: str, allowed: str) -> RequestError:
-    """The error for a method that a route does not have."""
-    error = RequestError(text("{method} is not possible here; use {allowed}.", method=method, allowed=allowed))
-    error.status = 405
-    error.code = "method_not_allowed"
-    return error
+class MethodError(RequestError):
+    """A route does not have this method; `allowed` is the one that it has."""
+
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, method: str, allowed: str) -> None:
+        super().__init__(text("{method} is not possible here; use {allowed}.", method=method, allowed=allowed))
+        self.allowed = allowed
 
 
 def route_error(method: str, path: str) -> RequestError:

@@ -11,11 +11,11 @@ from ansambl.domain.text import text
 from ansambl.foundation.logging import get_logger
 from ansambl.gateway.asgi import (
     ClientGoneError,
+    MethodError,
     Receive,
     Scope,
     Send,
     cancelled_when_client_leaves,
-    method_error,
     read_body,
     route_error,
     send_bytes,
@@ -82,7 +82,7 @@ class Gateway:
         except Exception:
             log.exception("request_crashed", path=scope["path"])
             await exchange.fail(
-                InternalError(text("Something failed inside Ansambl; its log says more: ansambl logs --help."))
+                InternalError(text("Something failed inside Ansambl; its log says more: ansambl logs."))
             )
         finally:
             if exchange.name != "-":
@@ -98,10 +98,12 @@ class Gateway:
         else:
             raise route_error(method, path)
         if method != allowed and not (method == "HEAD" and allowed == "GET"):
-            raise method_error(method, allowed)
+            raise MethodError(method, allowed)
         return handler
 
     async def _post_chat(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
+        # Counted from here on, under this name until it is known what was asked for.
+        exchange.name = "unresolved"
         self._refuse_when_draining()
         body = await read_body(scope, receive, self._body_limit)
         # Again, because reading takes as long as the client likes, and only running answers are waited for.

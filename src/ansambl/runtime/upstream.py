@@ -1,8 +1,8 @@
 """The HTTP client towards engines, on the request path: the one module that knows aiohttp.
 
 Why this one: an engine stops generating only when its connection is closed, and aiohttp closes it at once at any
-moment, also during a prefill, when the answer has not begun. ``docs/decisions/0004`` has the figures and the clients that were
-tried. Bytes are handed on as they arrive; nothing is decompressed, followed or parsed.
+moment, also during a prefill, when the answer has not begun. ``docs/decisions/0004`` has the figures and the clients
+that were tried. Bytes are handed on as they arrive; nothing is decompressed, followed or parsed.
 """
 
 from __future__ import annotations

@@ -149,7 +149,8 @@ async def test_a_cancellation_from_elsewhere_is_not_a_client_that_left():
 def test_headers_of_errors():
     assert asgi.headers_of_error(UnavailableError(text("x"), retry_after=7)) == [(b"retry-after", b"7")]
     assert asgi.headers_of_error(RequestError(text("x"))) == []
-    assert asgi.method_error("PUT", "POST").status == 405
+    assert asgi.MethodError("PUT", "POST").status == 405
+    assert asgi.headers_of_error(asgi.MethodError("PUT", "POST")) == [(b"allow", b"POST")]
     assert asgi.route_error("GET", "/" + "x" * 9999).status == 404
     assert len(str(asgi.route_error("GET", "/" + "x" * 9999))) < 400
     assert RequestError.status == 400, "the class keeps its own status"

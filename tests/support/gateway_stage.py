@@ -1,0 +1,284 @@
+"""A gateway under a real uvicorn, in front of a scripted engine on a real socket; the stage of its tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import openai
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from ansambl.app.lifecycle import bind
+from ansambl.app.web import WebServer
+from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
+from ansambl.domain.role import ModelName
+from ansambl.gateway.routes import Gateway
+from ansambl.roles.catalog import build_catalog
+from ansambl.roles.resolver import Resolver
+from ansambl.roles.service import RoleService
+from ansambl.roles.turns import TurnMemory
+from ansambl.runtime.coordinator import Coordinator
+from ansambl.runtime.upstream import Upstream
+
+LIMIT = 2**20
+USAGE = {
+    "prompt_tokens": 7,
+    "completion_tokens": 2,
+    "total_tokens": 9,
+    "prompt_tokens_details": {"cached_tokens": 4},
+}
+ANSWER = json.dumps(
+    {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "there",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
+        "usage": USAGE,
+    }
+).encode()
+
+
+def event(content):
+    delta = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "there"}
+    return b"data: %b\n\n" % json.dumps({**delta, "choices": [{"index": 0, "delta": {"content": content}}]}).encode()
+
+
+LAST = (
+    b"data: %b\n\ndata: [DONE]\n\n"
+    % json.dumps(
+        {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "there", "choices": [], "usage": USAGE}
+    ).encode()
+)
+
+
+@dataclass
+class Call:
+    """One request as the scripted engine saw it."""
+
+    body: bytes
+    began: float = field(default_factory=time.perf_counter)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    left_at: float = 0.0
+
+
+class ScriptedEngine:
+    """Answers each connection's requests with `script`, and notices when the other side closes."""
+
+    def __init__(self):
+        self.calls = []
+        self.connections = 0
+        self.script = self.answer_whole
+        self._tasks = set()
+
+    async def start(self):
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self):
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _connected(self, reader, writer):
+        self.connections += 1
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader, writer):
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(re.search(rb"(?i)content-length: *(\d+)", head)[1])
+                call = Call(await reader.readexactly(length))
+                self.calls.append(call)
+                # One request at a time is sent, so what is read now is the end of the connection.
+                watch = asyncio.get_running_loop().create_task(self._watch(reader, call))
+                try:
+                    if await self.script(call, writer) is not True:
+                        return
+                finally:
+                    watch.cancel()
+                    await asyncio.gather(watch, return_exceptions=True)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    @staticmethod
+    async def _watch(reader, call):
+        try:
+            if not await reader.read(1):
+                call.left_at = time.perf_counter()
+                call.left.set()
+        except ConnectionError:
+            call.left_at = time.perf_counter()
+            call.left.set()
+
+    async def answer_whole(self, call, writer):
+        if b'"stream":true' in call.body:
+            return await self.stream(event("a"), event("b"), LAST)(call, writer)
+        writer.write(reply(ANSWER))
+        await writer.drain()
+        return True
+
+    @staticmethod
+    def stream(*parts, end=True):
+        async def script(call, writer):
+            writer.write(STREAM_HEAD)
+            for part in parts:
+                writer.write(b"%x\r\n%b\r\n" % (len(part), part))
+                await writer.drain()
+            if end:
+                writer.write(b"0\r\n\r\n")
+                await writer.drain()
+            return end
+
+        return script
+
+    @staticmethod
+    def fixed(content):
+        async def script(call, writer):
+            writer.write(content)
+            await writer.drain()
+
+        return script
+
+
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def reply(body, status=b"200 OK", kind=b"application/json"):
+    return b"HTTP/1.1 %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (status, kind, len(body), body)
+
+
+class Attached:
+    """An instance that somebody else runs."""
+
+    def __init__(self, model, port):
+        self.model, self.port = model, port
+        self.state = InstanceState.READY
+        self.suspected = 0
+
+    async def ensure_ready(self):
+        return Endpoint(f"http://127.0.0.1:{self.port}/v1", name="there")
+
+    def suspect(self):
+        self.suspected += 1
+
+    async def stop(self):
+        return
+
+    def status(self):
+        return InstanceStatus(self.model, "scripted", self.state)
+
+    def log_tail(self, lines=200):
+        return []
+
+
+@dataclass
+class Running:
+    """All parts of one test."""
+
+    engine: ScriptedEngine
+    instance: Attached
+    gateway: Gateway
+    port: int
+
+    def client(self):
+        return openai.AsyncOpenAI(
+            base_url=f"http://127.0.0.1:{self.port}/v1", api_key="any", max_retries=0, timeout=20,
+        )  # fmt: skip
+
+    def metric(self, name, /, **labels):
+        families = text_string_to_metric_families(self.gateway.metrics.page().decode())
+        return sum(
+            one.value
+            for family in families
+            for one in family.samples
+            if one.name == name and labels.items() <= one.labels.items()
+        )
+
+
+@pytest.fixture
+async def running():
+    engine = ScriptedEngine()
+    await engine.start()
+    instance = Attached("big", engine.port)
+    coordinator = Coordinator([instance], Upstream())
+    catalog = build_catalog({}, {}, [ModelName("big", aliases=("large",)), ModelName("50%25")])
+    gateway = Gateway(Resolver(catalog), RoleService(catalog, TurnMemory()), coordinator, body_limit=LIMIT)
+    listener = bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    server = WebServer(gateway, listener)
+    await server.start()
+    yield Running(engine, instance, gateway, port)
+    await server.stop()
+    await coordinator.stop()
+    await engine.stop()
+
+
+def request(model="big", **fields):
+    messages = [{"role": "user", "content": "hello"}]
+    return json.dumps({"model": model, "messages": messages, **fields}, separators=(",", ":")).encode()
+
+
+def post(body, path="/v1/chat/completions", **headers):
+    lines = {"host": "localhost", "content_length": len(body), **headers}
+    head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items() if value is not None)
+    return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
+
+
+@asynccontextmanager
+async def connection(running):
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def raw(running, content):
+    """Send bytes, read one whole answer: status, headers and body (chunks joined; a missing end fails)."""
+    async with connection(running) as (reader, writer):
+        writer.write(content)
+        return await read_answer(reader)
+
+
+async def read_answer(reader):
+    head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).decode("latin-1")
+    status = int(head.split()[1])
+    headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if line)
+    if "content-length" in headers:
+        return status, headers, await reader.readexactly(int(headers["content-length"]))
+    body = b""
+    while True:
+        size = int(await asyncio.wait_for(reader.readline(), 20), 16)
+        chunk = await reader.readexactly(size + 2)
+        if not size:
+            return status, headers, body
+        body += chunk[:-2]
+
+
+def error_of(body):
+    found = json.loads(body)
+    assert set(found) == {"error"}
+    assert {"message", "type", "param", "code"} <= set(found["error"])
+    return found["error"]
+
+
+async def until(condition, what, limit=10.0):
+    end = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < end, f"did not happen in time: {what}"
+        await asyncio.sleep(0.002)
