@@ -2,8 +2,8 @@
 
 One conversation is asked of the four roles in turn. Counted for each change of role: prompt tokens that the engine had
 to prefill (prompt tokens minus cached tokens, as it reports them) and the time to the first streamed token. The same is
-done with ``layout = "classic"`` (instruction first, as other tools do it), each on a freshly started engine, and printed
-as a ratio. Absolute times are those of this machine's CPU; the token counts hold anywhere.
+done with ``layout = "classic"`` (instruction first, as other tools do it), each on a freshly started engine, and
+printed as a ratio. Absolute times are those of this machine's CPU; the token counts hold anywhere.
 
     python benchmarks/role_switch.py [--tokens 1500] [--rounds 2]
 """
