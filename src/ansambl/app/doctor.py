@@ -209,8 +209,9 @@ def _address(name: str, address: str) -> Check:
 def _port(loaded: LoadedSettings, paths: DataPaths) -> Check:
     host, port = loaded.settings.gateway.host, loaded.settings.gateway.port
     state = read_state(paths)
-    if state is not None and state.port == port:
-        return Check("port", Level.OK, text("Port {port} is ours", port=port))
+    if state is not None:
+        # Wherever it was started with --port: it has what it needs.
+        return Check("port", Level.OK, text("Port {port} is ours", port=state.port))
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
