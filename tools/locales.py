@@ -1,6 +1,6 @@
 """Collects every sentence that people read, keeps its translations, and compiles them.
 
-Sentences are the literals in ``text("…")`` and ``speak("…")``. Run it after changing one:
+Sentences are the literals in ``text("…")`` and ``speak("…")``, and what shipped roles are for. Run it after changing one:
 
     python tools/locales.py             collect and compile
     python tools/locales.py --missing   list what has no translation yet
@@ -14,6 +14,7 @@ import ast
 import io
 import string
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from babel.messages.pofile import read_po, write_po
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "ansambl"
 FOLDER = SOURCE / "locales"
+ROLES = SOURCE / "roles" / "data" / "roles.toml"
 LANGUAGES = ("ru",)
 MARKERS = {"text", "speak"}
 
@@ -64,7 +66,16 @@ def collect(folder: Path = SOURCE) -> dict[str, list[str]]:
                     places = found.setdefault(sentence, [])
                     if name not in places:
                         places.append(name)
+    for sentence in shipped_descriptions():
+        found.setdefault(sentence, []).append(ROLES.relative_to(ROOT).as_posix())
     return {sentence: places for sentence, places in found.items() if has_words(sentence)}
+
+
+def shipped_descriptions() -> Iterator[str]:
+    """What the shipped roles and ensembles are for: data, and read by people all the same."""
+    tables = tomllib.loads(ROLES.read_text(encoding="utf-8"))
+    for table in (tables["roles"], tables["ensembles"]):
+        yield from (one["description"] for one in table.values())
 
 
 def has_words(sentence: str) -> bool:

@@ -14,7 +14,7 @@ from ansambl.api.schemas import LogDocument, StateDocument, StoppingDocument
 from ansambl.dialects import openai_chat
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.text import text
-from ansambl.foundation.locales import language_of_header, speak, translator
+from ansambl.foundation.locales import speaker_of_header
 
 PREFIX = "/admin/api"
 _MAX_LINES = 5000
@@ -57,8 +57,7 @@ class TokenError(AnsamblError):
 
 
 def _language(request: Request) -> Callable[[str], str]:
-    asked = request.headers.get("accept-language")
-    return translator(language_of_header(asked)) if asked else speak
+    return speaker_of_header(request.headers.get("accept-language"))
 
 
 def make_admin_api(controls: Controls, token: str) -> FastAPI:

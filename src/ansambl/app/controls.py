@@ -45,7 +45,7 @@ class ProductControls:
             instances=[_instance(one, translate) for one in product.coordinator.statuses()],
             roles=[
                 RoleDocument(
-                    name=role.name, description=role.description, instruction=role.instruction,
+                    name=role.name, description=translate(role.description), instruction=role.instruction,
                     model=role.model or catalog.default_model or "", layout=role.layout.value,
                     aliases=list(role.aliases), origin=role.origin, sampling=dict(role.sampling),
                     output_limit=role.output_limit,
@@ -54,7 +54,7 @@ class ProductControls:
             ],
             ensembles=[
                 EnsembleDocument(
-                    name=one.name, description=one.description, pattern=one.pattern, roles=list(one.roles),
+                    name=one.name, description=translate(one.description), pattern=one.pattern, roles=list(one.roles),
                     conductor=one.conductor or one.roles[0], aliases=list(one.aliases), origin=one.origin,
                 )
                 for one in catalog.ensembles.values()

@@ -43,7 +43,7 @@ class Application:
             else:
                 raise route_error(scope["method"], path)
         except AnsamblError as error:
-            await Exchange(send, self._gateway.metrics).fail(error)
+            await Exchange(scope, send, self._gateway.metrics).fail(error)
 
 
 class _Server(uvicorn.Server):

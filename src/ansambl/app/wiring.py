@@ -20,7 +20,6 @@ from ansambl.domain.plan import Attachment, Placement
 from ansambl.domain.role import ModelName
 from ansambl.engines.registry import get_engine
 from ansambl.foundation.clock import Clock, RealClock
-from ansambl.foundation.locales import speak
 from ansambl.foundation.paths import DataPaths
 from ansambl.foundation.sqlite import Database
 from ansambl.gateway.routes import Gateway
@@ -73,7 +72,6 @@ def catalog_of(loaded: LoadedSettings, offered: Attachment | None = None) -> Rol
         role_fields(loaded.settings),
         ensemble_fields(loaded.settings),
         [_with_embedded_facts(loaded, one) for one in models],
-        language=speak.language,
     )
 
 

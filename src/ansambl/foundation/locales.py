@@ -52,6 +52,13 @@ def language_of_header(accept_language: str | None) -> str:
     return min(wanted, key=lambda one: one[0])[1] if wanted else "en"
 
 
+def speaker_of_header(accept_language: str | None) -> Callable[[str], str]:
+    """The translator for who sent this ``Accept-Language`` header; the process's own for who sent none, or any."""
+    if accept_language is None or accept_language.strip() in {"", "*"}:
+        return speak
+    return translator(language_of_header(accept_language))
+
+
 class Speaker:
     """The language that this process speaks: set once at the start, used by every face."""
 

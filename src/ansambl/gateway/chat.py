@@ -12,9 +12,8 @@ from ansambl.dialects import openai_chat
 from ansambl.dialects.openai_chat import Answer, ChatRequest, Delta
 from ansambl.domain.errors import EngineError
 from ansambl.domain.text import text
-from ansambl.foundation.locales import speak
 from ansambl.gateway.asgi import JSON_TYPE, STREAM_TYPE, Headers
-from ansambl.gateway.exchange import Exchange
+from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.gateway.streaming import EventRelay
 from ansambl.roles.asking import ask_engine
 from ansambl.roles.ensembles import council
@@ -162,7 +161,11 @@ class _EnsembleWriter:
             await self._delta({"content": event.text})
         else:
             # A role that failed or no longer fitted is said where its words would have stood.
-            words = event.text if isinstance(event, Progress) else f"\n\n{event.message.render(speak)}\n"
+            words = (
+                event.text
+                if isinstance(event, Progress)
+                else f"\n\n{event.message.render(speaker_of_scope(self._exchange.scope))}\n"
+            )
             self._answer.reasoning += words
             await self._delta({"reasoning_content": words})
 

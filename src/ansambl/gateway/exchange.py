@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansambl.dialects import openai_chat
 from ansambl.domain.errors import AnsamblError
-from ansambl.foundation.locales import speak
+from ansambl.foundation.locales import speaker_of_header
 from ansambl.foundation.logging import get_logger
-from ansambl.gateway.asgi import Headers, Send, headers_of_error, send_json
+from ansambl.gateway.asgi import Headers, Scope, Send, header, headers_of_error, send_json
 from ansambl.gateway.metrics import Metrics
 
 log = get_logger(__name__)
+
+
+def speaker_of_scope(scope: Scope) -> Callable[[str], str]:
+    """The translator for whoever sent a request."""
+    asked = header(scope, b"accept-language")
+    return speaker_of_header(asked.decode("latin-1") if asked is not None else None)
 
 
 @dataclass(slots=True)
@@ -23,6 +30,7 @@ class Exchange:
     `started` tells whether the answer's status line is out: from then on an error can only be an event of the stream.
     """
 
+    scope: Scope
     send: Send
     metrics: Metrics
     began: float = field(default_factory=time.perf_counter)
@@ -53,7 +61,7 @@ class Exchange:
 
     async def fail(self, error: AnsamblError) -> None:
         """Say what went wrong: as the answer, or as the last event of a stream that has begun."""
-        payload = openai_chat.error_object(error, error.message.render(speak))
+        payload = openai_chat.error_object(error, error.message.render(speaker_of_scope(self.scope)))
         log.info("request_failed", name=self.name, status=error.status, code=error.code, reason=str(error))
         if not self.started:
             await self.send_object(error.status, payload, headers_of_error(error))

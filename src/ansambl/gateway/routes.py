@@ -21,7 +21,7 @@ from ansambl.gateway.asgi import (
     send_bytes,
 )
 from ansambl.gateway.chat import ChatHandler
-from ansambl.gateway.exchange import Exchange
+from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.gateway.guard import check_request
 from ansambl.gateway.metrics import Metrics
 from ansambl.roles.resolver import Resolver
@@ -69,7 +69,7 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        exchange = Exchange(send, self.metrics)
+        exchange = Exchange(scope, send, self.metrics)
         try:
             check_request(scope)
             await self._find(scope)(exchange, scope, receive)
@@ -122,19 +122,19 @@ class Gateway:
             raise UnavailableError(text("Ansambl is stopping; ask again when it is back."), code="stopping")
 
     async def _get_models(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
-        await exchange.send_object(200, {"object": "list", "data": self._listed()})
+        await exchange.send_object(200, {"object": "list", "data": self._listed(scope)})
 
     async def _get_model(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
         wanted = scope["path"].removeprefix("/v1/models/")
         name = self._resolver.resolve(wanted).name
-        for one in self._listed():
+        for one in self._listed(scope):
             if one["id"] == name:
                 await exchange.send_object(200, one)
                 return
         raise UnknownNameError(text("There is no model '{name}'; GET /v1/models lists the names.", name=wanted))
 
-    def _listed(self) -> list[dict[str, Any]]:
-        listed: list[dict[str, Any]] = self._service.models_list()
+    def _listed(self, scope: Scope) -> list[dict[str, Any]]:
+        listed: list[dict[str, Any]] = self._service.models_list(speaker_of_scope(scope))
         return listed
 
     async def _get_health(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes

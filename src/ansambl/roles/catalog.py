@@ -65,13 +65,11 @@ def build_catalog(
     models: Iterable[ModelName],
     *,
     default_model: str | None = None,
-    language: str = "en",
 ) -> RoleCatalog:
     """Join what is shipped, what is configured and the models into one catalog without double names.
 
     A configured role or ensemble of a shipped name replaces only the keys that it sets; the value None counts as not
-    set. `default_model` is what roles without a model run on, the first model when left out. `language` chooses
-    among the descriptions of what is shipped.
+    set. `default_model` is what roles without a model run on, the first model when left out.
 
     Raises:
         ConfigurationError: a double name, an unknown key, or a reference to a role, model or pattern that is not
@@ -81,11 +79,11 @@ def build_catalog(
     spellings = {folded(one): model.name for model in by_name.values() for one in (model.name, *model.aliases)}
     shipped = _shipped()
     roles = {
-        name: _role(name, fields, origin, spellings, language)
+        name: _role(name, fields, origin, spellings)
         for name, (fields, origin) in _merged("roles", shipped["roles"], configured_roles, ROLE_FIELDS).items()
     }
     ensembles = {
-        name: _ensemble(name, fields, origin, roles, language)
+        name: _ensemble(name, fields, origin, roles)
         for name, (fields, origin) in _merged(
             "ensembles", shipped["ensembles"], configured_ensembles, ENSEMBLE_FIELDS
         ).items()
@@ -121,7 +119,7 @@ def _merged(
     return merged
 
 
-def _role(name: str, fields: Fields, origin: str, models: Mapping[str, str], language: str) -> Role:
+def _role(name: str, fields: Fields, origin: str, models: Mapping[str, str]) -> Role:
     key = f"roles.{name}"
     model = fields.get("model")
     layout = fields.get("layout", Layout.SHARED_PREFIX)
@@ -131,7 +129,7 @@ def _role(name: str, fields: Fields, origin: str, models: Mapping[str, str], lan
     return Role(
         name=name,
         instruction=fields.get("instruction", ""),
-        description=_in_language(fields.get("description", ""), language),
+        description=str(fields.get("description", "")),
         model=None if model is None else _known_model(f"{key}.model", model, models),
         layout=Layout(layout),
         sampling={**fields.get("sampling", {}), **direct},
@@ -141,7 +139,7 @@ def _role(name: str, fields: Fields, origin: str, models: Mapping[str, str], lan
     )
 
 
-def _ensemble(name: str, fields: Fields, origin: str, roles: Mapping[str, Role], language: str) -> Ensemble:
+def _ensemble(name: str, fields: Fields, origin: str, roles: Mapping[str, Role]) -> Ensemble:
     key = f"ensembles.{name}"
     pattern = fields.get("pattern", PATTERNS[0])
     if pattern not in PATTERNS:
@@ -162,19 +160,13 @@ def _ensemble(name: str, fields: Fields, origin: str, roles: Mapping[str, Role],
         pattern=pattern,
         roles=members,
         conductor=conductor,
-        description=_in_language(fields.get("description", ""), language),
+        description=str(fields.get("description", "")),
         branch_tokens=fields.get("branch_tokens", defaults.branch_tokens),
         answer_tokens=fields.get("answer_tokens", defaults.answer_tokens),
         seconds=defaults.seconds if seconds is None else Seconds(parse_seconds(seconds)),
         aliases=tuple(fields.get("aliases", ())),
         origin=origin,
     )
-
-
-def _in_language(description: Any, language: str) -> str:
-    if isinstance(description, Mapping):
-        return str(description.get(language) or description["en"])
-    return str(description)
 
 
 def _known_model(key: str, name: str, spellings: Mapping[str, str]) -> str:

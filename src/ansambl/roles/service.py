@@ -100,8 +100,8 @@ class RoleService:
         changes = {**_sampling(request, model.sampling), **_limit(request, model.output_limit), "model": model.name}
         return Prepared(model.name, request.changed(changes), _forget)
 
-    def models_list(self) -> list[dict[str, Any]]:
-        """The objects of ``GET /v1/models``: roles, ensembles, models.
+    def models_list(self, translate: Callable[[str], str] = str) -> list[dict[str, Any]]:
+        """The objects of ``GET /v1/models``: roles, ensembles, models; `translate` chooses the descriptions' language.
 
         ``info.meta`` is what Open WebUI reads: ``builtin_tools`` false keeps its own tools, some 26 kB, out of every
         prompt, ``usage`` true makes it ask for the usage of a stream.
@@ -118,12 +118,12 @@ class RoleService:
                 "created": self._created,
                 "owned_by": "ansambl",
                 "name": one.name,
-                "description": one.description,
+                "description": translate(one.description) if one.description else "",
                 "kind": kind,
                 "aliases": list(one.aliases),
                 "info": {
                     "meta": {
-                        "description": one.description,
+                        "description": translate(one.description) if one.description else "",
                         "capabilities": {"builtin_tools": False, "usage": True, "vision": False},
                     }
                 },

@@ -6,6 +6,7 @@ import pytest
 
 from ansambl.domain.errors import ConfigurationError, UnknownNameError
 from ansambl.domain.role import Layout, ModelName
+from ansambl.foundation.locales import translator
 from ansambl.roles.catalog import build_catalog, shipped_names
 from ansambl.roles.records import RoleCatalog
 from ansambl.roles.resolver import EnsembleTarget, ModelTarget, Resolver, RoleTarget
@@ -31,9 +32,12 @@ def test_four_roles_and_a_council_are_shipped() -> None:
         assert role.origin == "shipped"
 
 
-def test_descriptions_of_what_is_shipped_come_in_the_users_language() -> None:
-    assert build().roles["coder"].description.startswith("Writes")
-    assert build(language="ru").roles["coder"].description.startswith("Пишет")
+def test_what_is_shipped_has_a_description_in_both_languages() -> None:
+    catalog = build()
+    russian = translator("ru")
+    for one in (*catalog.roles.values(), *catalog.ensembles.values()):
+        assert one.description, one.name
+        assert russian(one.description) != one.description, one.name
 
 
 def test_a_configured_role_of_a_shipped_name_replaces_only_what_it_sets() -> None:
