@@ -1,6 +1,6 @@
 """Collects every sentence that people read, keeps its translations, and compiles them.
 
-Sentences are the literals in ``text("…")`` and ``speak("…")``, and what shipped roles are for. Run it after changing one:
+Sentences are the literals in ``text("…")`` and ``speak("…")``, and what shipped roles are for. After changing one:
 
     python tools/locales.py             collect and compile
     python tools/locales.py --missing   list what has no translation yet

@@ -13,7 +13,7 @@ export class Picker {
     byId("plain-model").addEventListener("change", (event) => {
       if (event.target.value) this.choose(event.target.value);
     });
-    onLanguage(() => this.draw());
+    onLanguage(() => { this.draw(); this.load(); });
   }
 
   onChange(listener) { this.listeners.push(listener); }
@@ -21,7 +21,7 @@ export class Picker {
   /** Read GET /v1/models; false when it cannot be read. */
   async load() {
     try {
-      const answer = await fetch("/v1/models");
+      const answer = await fetch("/v1/models", { headers: { "accept-language": language() } });
       const found = (await answer.json()).data;
       if (!answer.ok || !Array.isArray(found)) return false;
       const targets = found.filter((one) => typeof one?.id === "string");
