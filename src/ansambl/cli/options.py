@@ -16,4 +16,4 @@ Config = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help=speak("Print one JSON document and nothing else."))]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help=speak("Do not ask."))]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help=speak("Answer every question with yes."))]
