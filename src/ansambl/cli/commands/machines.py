@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import typer
@@ -30,9 +29,7 @@ def detect(config: Config = None, as_json: Json = False) -> None:
 
     machine = inventory.detect(folders=[load_data_paths(config).models])
     if as_json:
-        document = dataclasses.asdict(machine)
-        document["notes"] = [one.render(speak) for one in machine.notes]
-        print_json(document)
+        print_json(inventory.machine_to_json(machine, speak))
         return
     _print(machine)
 
