@@ -90,6 +90,8 @@ def test_commands_of_the_pages_run(start):
             words = shlex.split(line[2:], comments=True)
             if words[0] == "make":
                 _check_target(words[1])
+            elif words[0] == "source":
+                assert words[1] == ".venv/bin/activate"
             elif words[0] == "ansambl" and words[1] == "down":
                 last.append(words)
             elif words[0] == "ansambl" and not set(words) & set(_NOT_RUN):
