@@ -15,7 +15,8 @@ from pathlib import Path
 
 import psutil
 
-from ansambl.foundation.processes import free_port, signal_group, spawn
+from ansambl.foundation.network import free_port
+from ansambl.foundation.processes import signal_group, spawn
 
 _started: dict[int, subprocess.Popen[bytes]] = {}
 

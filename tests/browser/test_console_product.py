@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import expect
 from product import Started, alive, environment, family, wait_for
 
-from ansambl.foundation.processes import free_port
+from ansambl.foundation.network import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine]
 

@@ -15,7 +15,7 @@ import pytest
 from gateway_stage import running as running  # noqa: PLC0414 - a fixture of the gateway's tests
 from product import Started, alive, environment, family, run_command, wait_for
 
-from ansambl.foundation.processes import free_port
+from ansambl.foundation.network import free_port
 
 START_LIMIT = 90.0
 Starter = Callable[..., Started]

@@ -7,7 +7,7 @@ import pytest
 from ansambl.domain.errors import UnavailableError
 from ansambl.domain.instance import InstanceState
 from ansambl.domain.plan import Attachment
-from ansambl.foundation.processes import free_port
+from ansambl.foundation.network import free_port
 from ansambl.runtime import attached_instance
 from ansambl.runtime.attached_instance import AttachedInstance
 from ansambl.runtime.events import EventLog

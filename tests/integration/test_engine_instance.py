@@ -21,7 +21,8 @@ from ansambl.domain.errors import UnavailableError
 from ansambl.domain.instance import InstanceState
 from ansambl.domain.plan import Placement
 from ansambl.engines.registry import get_engine
-from ansambl.foundation.processes import free_port, is_same_process, start_time
+from ansambl.foundation.network import free_port
+from ansambl.foundation.processes import is_same_process, start_time
 from ansambl.foundation.sqlite import Database, Migration
 from ansambl.model_catalog.embedded import embedded_path, find
 from ansambl.runtime.engine_instance import EngineInstance

@@ -25,7 +25,7 @@ from ansambl.domain.hardware import Machine
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import GIB, MIB, format_bytes
 from ansambl.engines.registry import get_engine
-from ansambl.foundation import processes
+from ansambl.foundation import network
 from ansambl.foundation.paths import DataPaths, default_data_folder
 from ansambl.foundation.sqlite import load_migrations
 from ansambl.hardware import inventory
@@ -212,15 +212,13 @@ def _port(loaded: LoadedSettings, paths: DataPaths) -> Check:
     if state is not None:
         # Wherever it was started with --port: it has what it needs.
         return Check("port", Level.OK, text("Port {port} is ours", port=state.port))
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            owner = processes.port_owner(port)
-            who = text("{program}, process {pid}", program=owner[1], pid=owner[0]) if owner else error.strerror
-            return Check("port", Level.PROBLEM, text("{host} port {port} cannot be used ({reason})", host=host,
-                         port=port, reason=who), text("stop what uses it, or choose another with --port"))  # fmt: skip
+    try:
+        network.bound_socket(host, port).close()
+    except OSError as error:
+        owner = network.port_owner(port)
+        who = text("{program}, process {pid}", program=owner[1], pid=owner[0]) if owner else error.strerror
+        return Check("port", Level.PROBLEM, text("{host} port {port} cannot be used ({reason})", host=host,
+                     port=port, reason=who), text("stop what uses it, or choose another with --port"))  # fmt: skip
     return Check("port", Level.OK, text("Port {port} is free", port=port))
 
 

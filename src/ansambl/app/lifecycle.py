@@ -22,7 +22,7 @@ from ansambl.console.pages import make_console
 from ansambl.domain.errors import AnsamblError, CheckpointError, UnavailableError
 from ansambl.domain.plan import Attachment
 from ansambl.domain.text import Text, text
-from ansambl.foundation import processes
+from ansambl.foundation import network
 from ansambl.foundation.logging import get_logger
 from ansambl.foundation.paths import DataPaths
 from ansambl.foundation.sqlite import Database
@@ -45,11 +45,11 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         PortTakenError: another program listens there, or the address is not this machine's.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    taken = socket.socket(family, socket.SOCK_STREAM)
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        taken.bind((host, port))
+        taken = network.bound_socket(host, port)
+    except OSError as error:
+        raise _port_error(host, port, error) from error
+    try:
         # Listening now, because two sockets with SO_REUSEADDR may both bind, and only the second listen fails.
         taken.listen(2048)
     except OSError as error:
@@ -69,7 +69,7 @@ def _port_error(host: str, port: int, error: OSError) -> PortTakenError:
                 reason=error.strerror or error,
             )
         )
-    owner = processes.port_owner(port)
+    owner = network.port_owner(port)
     if owner is None:
         return PortTakenError(text("Port {port} is taken by another program. Choose another with --port.", port=port))
     return PortTakenError(

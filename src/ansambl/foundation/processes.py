@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import zlib
 from collections.abc import Mapping, Sequence
@@ -150,27 +149,6 @@ async def end_group(pid: int, started: float, *, patience: float = 10.0) -> None
     signal_group(pid, signal.SIGKILL)
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(wait_for_end(pid, started), 5.0)
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that is free at this moment."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
-def port_owner(port: int) -> tuple[int, str] | None:
-    """Process id and name of who listens on a TCP port; None when the system does not tell."""
-    try:
-        connections = psutil.net_connections(kind="tcp")
-    except (psutil.Error, OSError):
-        return None
-    for connection in connections:
-        address = connection.laddr
-        if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid:
-            with contextlib.suppress(psutil.Error):
-                return connection.pid, psutil.Process(connection.pid).name()
-    return None
 
 
 def resident_bytes(pid: int) -> int | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 
 from ansambl.domain.errors import AnsamblError, UsageError
 from ansambl.domain.text import text
+from ansambl.foundation.network import is_loopback_address
 from ansambl.gateway.asgi import Scope, header
 
 # Only plain authorities: no user part, nothing behind the port. What a lenient parser makes of the rest is an attack.
@@ -26,12 +26,7 @@ class NotAllowedError(AnsamblError):
 def is_loopback(host: str) -> bool:
     """Whether a host name or address is this machine's own loopback."""
     name = host.strip("[]").lower().rstrip(".")
-    if name in _LOCAL_NAMES or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return name in _LOCAL_NAMES or name.endswith(".localhost") or is_loopback_address(name)
 
 
 def check_binding(host: str) -> None:

@@ -9,7 +9,6 @@ vLLM.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ansambl.domain.plan import Attachment
+from ansambl.foundation.network import is_loopback_address
 
 if TYPE_CHECKING:
     import httpx
@@ -88,7 +88,7 @@ async def discover(
     if candidates is DEFAULT:
         candidates = with_ollama_host(DEFAULT, os.environ.get("OLLAMA_HOST"))
     excluded = frozenset(exclude_ports)
-    wanted = [one for one in candidates if one.port not in excluded and is_loopback(one.host)]
+    wanted = [one for one in candidates if one.port not in excluded and is_loopback_address(one.host)]
     if not wanted:
         return []
     import httpx
@@ -128,14 +128,6 @@ def parameters_of(name: str) -> float | None:
     return int(match[1] or 1) * float(match[2]) * (1.0 if match[3].lower() == "b" else 0.001)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address can only be this machine's own."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def with_ollama_host(candidates: Sequence[Candidate], value: str | None) -> tuple[Candidate, ...]:
     """`candidates` with Ollama's address replaced by what ``OLLAMA_HOST`` says, if that is a loopback address."""
     match = re.fullmatch(
@@ -146,7 +138,7 @@ def with_ollama_host(candidates: Sequence[Candidate], value: str | None) -> tupl
     host = match[1].strip("[]") or "127.0.0.1"
     host = "127.0.0.1" if host.lower() == "localhost" else host
     port = int(match[2] or 11434)
-    if not is_loopback(host) or not 0 < port < 65536:
+    if not is_loopback_address(host) or not 0 < port < 65536:
         return tuple(candidates)
     return tuple(replace(one, host=host, port=port) if one.product == OLLAMA else one for one in candidates)
 

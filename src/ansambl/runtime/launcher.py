@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from ansambl.domain.engine import ExitExplanation, ExitReason, LaunchSpec
 from ansambl.domain.instance import ProcessIdentity
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
-from ansambl.foundation import processes
+from ansambl.foundation import network, processes
 
 _PATIENCE = 10.0
 # Ours and the user's secrets are none of an engine's business; what it needs is in the spec's own environment.
@@ -119,7 +118,7 @@ class LocalLauncher:
 
     def choose_port(self) -> int:
         """A TCP port that is free on the loopback interface."""
-        return processes.free_port()
+        return network.free_port()
 
     async def start(self, spec: LaunchSpec, log: Path) -> EngineProcess:
         """Start a process.
@@ -149,14 +148,12 @@ class LocalLauncher:
 
 
 def _check_port(spec: LaunchSpec) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in spec.host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((spec.host, spec.port))
-        except OSError:
-            owner = processes.port_owner(spec.port)
-        else:
-            return
+    try:
+        network.bound_socket(spec.host, spec.port).close()
+    except OSError:
+        owner = network.port_owner(spec.port)
+    else:
+        return
     if owner:
         message = text("port {port} is taken by {name} (process {pid}); end it or choose another port", port=spec.port,
                        name=owner[1], pid=owner[0])  # fmt: skip

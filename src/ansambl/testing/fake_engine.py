@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from ansambl.foundation.processes import free_port
+from ansambl.foundation.network import free_port
 
 _PATIENCE, _PAUSE = 10.0, 0.02
 

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -169,15 +168,6 @@ async def test_ending_somebody_else_does_nothing(start):
 def test_groups_that_are_never_ours_are_refused(pid):
     with pytest.raises(ValueError, match="no group of ours"):
         processes.signal_group(pid, signal.SIGTERM)
-
-
-def test_a_free_port_can_be_taken_and_then_has_an_owner():
-    port = processes.free_port()
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", port))
-        listener.listen()
-        assert processes.port_owner(port) == (os.getpid(), psutil.Process().name())
-    assert processes.port_owner(port) is None
 
 
 def test_memory_counts_the_children(start):

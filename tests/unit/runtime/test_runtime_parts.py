@@ -11,7 +11,7 @@ from ansambl.domain.engine import ExitExplanation, ExitReason, ProbeSpec
 from ansambl.domain.instance import InstanceHandle, ProcessIdentity
 from ansambl.domain.text import text
 from ansambl.foundation.clock import RealClock, VirtualClock
-from ansambl.foundation.processes import free_port
+from ansambl.foundation.network import free_port
 from ansambl.foundation.sqlite import Database, Migration
 from ansambl.runtime import readiness
 from ansambl.runtime.events import KEPT_IN_MEMORY, EventLog

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sys
 from typing import Any, TypedDict
+
+from ansambl.foundation.network import bound_socket
 
 KEY_VARIABLE = "ANSAMBL_ENGINE_KEY"
 """Environment variable that carries the instance's API key; an argument would show in every process list."""
@@ -49,13 +50,11 @@ def _fail(code: int, words: str) -> int:
 
 
 def _can_bind(host: str, port: int) -> bool:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-        return True
+    try:
+        bound_socket(host, port).close()
+    except OSError:
+        return False
+    return True
 
 
 def _set(target: Any, name: str, value: Any) -> None:
