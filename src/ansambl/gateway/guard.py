@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from ansambl.domain.errors import AnsamblError, UsageError
 from ansambl.domain.text import text
@@ -45,6 +46,7 @@ def check_binding(host: str) -> None:
         )
 
 
+@lru_cache(maxsize=256)
 def _is_local(value: bytes, shape: re.Pattern[str]) -> bool:
     found = shape.fullmatch(value.decode("latin-1").strip())
     return found is not None and is_loopback(found[1])

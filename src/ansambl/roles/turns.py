@@ -9,7 +9,7 @@ What is not known is left out; that costs one turn of prefill and nothing else.
 from __future__ import annotations
 
 import sqlite3
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -78,6 +78,8 @@ class TurnMemory:
         self._turns: OrderedDict[bytes, Note] = OrderedDict()
         self._disk_holds_more = False
         self._written = 0
+        self._unsaved: deque[tuple[bytes, Note, float]] = deque()
+        self._saving = False
         self._load()
 
     def __len__(self) -> int:
@@ -162,11 +164,22 @@ class TurnMemory:
     def _save(self, digest: bytes, note: Note) -> None:
         if self._database is None:
             return
-        written = self._clock.now()
-        self._written += 1
-        prune = self._written % _PRUNE_EVERY == 1
+        self._unsaved.append((digest, note, self._clock.now()))
+        if self._saving:
+            return
+        self._saving = True
+        try:
+            self._database.submit(self._save_all)
+        except RuntimeError:
+            # The database closes before the last stream has ended; memory is enough until then.
+            _log.info("role_turn_not_saved")
 
-        def work(connection: sqlite3.Connection) -> None:
+    def _save_all(self, connection: sqlite3.Connection) -> None:
+        """Write what has gathered since the last time, in one transaction. Runs in the database's thread."""
+        # Before the first is taken: one that is added from now on brings a write of its own.
+        self._saving = False
+        while self._unsaved:
+            digest, note, written = self._unsaved.popleft()
             connection.execute(
                 "INSERT INTO role_notes (role, note) VALUES (?, ?) ON CONFLICT DO NOTHING", (note.role, note.text)
             )
@@ -176,14 +189,9 @@ class TurnMemory:
                 " ON CONFLICT (digest) DO UPDATE SET note = excluded.note, written = excluded.written",
                 (digest, written, note.role, note.text),
             )
-            if prune:
+            self._written += 1
+            if self._written % _PRUNE_EVERY == 1:
                 _prune(connection, self._rows)
-
-        try:
-            self._database.submit(work)
-        except RuntimeError:
-            # The database closes before the last stream has ended; memory is enough until then.
-            _log.info("role_turn_not_saved")
 
 
 def _prune(connection: sqlite3.Connection, rows: int) -> None:
