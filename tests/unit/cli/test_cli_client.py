@@ -15,6 +15,7 @@ import pytest
 
 from ansambl.app.data_folder import prepare_folder, write_state
 from ansambl.cli import main as program
+from ansambl.cli.commands.ask import print_explanation
 from ansambl.cli.commands.chat import known_names
 from ansambl.foundation.locales import speak
 from ansambl.foundation.paths import DataPaths
@@ -161,6 +162,17 @@ def test_ask_explains_without_asking(asked: Asked, capsys: pytest.CaptureFixture
     assert program.main(["ask", "coder", "hi", "--explain"]) == 0
     assert "- because" in capsys.readouterr().out
     assert [path for path, _, _ in asked] == ["/admin/api/explain"]
+
+
+def test_an_ensemble_is_explained_with_what_each_of_its_roles_gets(capsys: pytest.CaptureFixture[str]) -> None:
+    roles = [
+        {"role": name, "model": "big", "messages": [{"role": "user", "content": f"for {name}"}], "shared_messages": 0}
+        for name in ("coder", "brief")
+    ]
+    print_explanation({"ensemble": "council", "roles": roles, "reasons": ["in turn"]})
+    said = capsys.readouterr().out
+    places = [said.index(words) for words in ("council", "- in turn", "for coder", "for brief")]
+    assert places == sorted(places)
 
 
 @pytest.mark.parametrize(

@@ -50,11 +50,11 @@ def ask(
 
 
 def print_explanation(found: dict[str, Any]) -> None:
-    """Print what a request would be turned into."""
+    """Print what a request would be turned into; for an ensemble, what each of its roles gets."""
     from ansambl.cli.output import console, print_pairs
 
     pairs = [
-        (speak("Answers"), str(found.get("target") or "")),
+        (speak("Answers"), str(found.get("ensemble") or "")),
         (speak("Role"), str(found.get("role") or "")),
         (speak("Model"), str(found.get("model") or "")),
         (speak("Layout"), str(found.get("layout") or "")),
@@ -72,3 +72,6 @@ def print_explanation(found: dict[str, Any]) -> None:
         out.print(f"\n{speak('Why')}", style="bold")
         for reason in reasons:
             out.print(f"- {reason}")
+    for role in found.get("roles") or []:
+        out.print()
+        print_explanation(role)
