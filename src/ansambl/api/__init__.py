@@ -1,1 +1,4 @@
-"""The admin API under ``/admin/api``: what commands and the console read and change."""
+"""The admin API under `PREFIX`: what commands and the console read and change."""
+
+PREFIX = "/admin/api"
+"""Where it stands. Here, so that a command that asks it need not load the API itself."""

@@ -10,13 +10,13 @@ from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from ansambl import __version__
+from ansambl.api import PREFIX
 from ansambl.api.schemas import LogDocument, StateDocument, StoppingDocument
 from ansambl.dialects import openai_chat
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.text import text
 from ansambl.foundation.locales import speaker_of_header
 
-PREFIX = "/admin/api"
 _MAX_LINES = 5000
 
 

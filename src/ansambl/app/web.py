@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import uvicorn
 
+from ansambl.api import PREFIX
 from ansambl.domain.errors import AnsamblError
 from ansambl.gateway.asgi import Receive, Scope, Send, route_error
 from ansambl.gateway.exchange import Exchange
@@ -36,7 +37,7 @@ class Application:
             return
         try:
             check_request(scope)
-            if path.startswith("/admin/api/"):
+            if path.startswith(f"{PREFIX}/"):
                 await self._admin_api(scope, receive, send)
             elif path == "/" or path.startswith("/console/"):
                 await self._console(scope, receive, send)

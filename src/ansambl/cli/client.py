@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
+from ansambl.api import PREFIX
 from ansambl.app.data_folder import RunningState, read_state
 from ansambl.app.settings_file import load_data_paths
 from ansambl.dialects.openai_chat import Delta, read_event, stream_data
@@ -19,8 +20,6 @@ from ansambl.domain.text import text
 from ansambl.foundation.locales import speak
 from ansambl.foundation.paths import DataPaths
 
-_API = "/admin/api"
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to reach what listens everywhere
 _PATIENCE = 10.0
 
 
@@ -54,10 +53,8 @@ class Client:
 
     def __init__(self, state: RunningState) -> None:
         self.state = state
-        host = _ANYWHERE.get(state.host, state.host)
-        self.address = f"http://[{host}]:{state.port}" if ":" in host else f"http://{host}:{state.port}"
         self._http = httpx.Client(
-            base_url=self.address,
+            base_url=state.address,
             headers={"authorization": f"Bearer {state.token}", "accept-language": speak.language},
             timeout=httpx.Timeout(_PATIENCE),
             # A proxy of the environment must not stand between two processes of one machine.
@@ -74,20 +71,20 @@ class Client:
 
     def state_document(self) -> dict[str, Any]:
         """What is running now."""
-        return self._call("GET", f"{_API}/state")
+        return self._call("GET", f"{PREFIX}/state")
 
     def stop(self) -> None:
         """Ask Ansambl to stop; returns at once."""
-        self._call("POST", f"{_API}/stop")
+        self._call("POST", f"{PREFIX}/stop")
 
     def log_lines(self, model: str, lines: int) -> list[str]:
         """The newest lines of an engine's log, oldest first."""
-        found = self._call("GET", f"{_API}/instances/{quote(model, safe='')}/logs?lines={lines}")
+        found = self._call("GET", f"{PREFIX}/instances/{quote(model, safe='')}/logs?lines={lines}")
         return [str(one) for one in found.get("lines", [])]
 
     def explain(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """What a chat completion request would be turned into, and why."""
-        return self._call("POST", f"{_API}/explain", request)
+        return self._call("POST", f"{PREFIX}/explain", request)
 
     def stream_chat(self, request: Mapping[str, Any]) -> Iterator[Delta]:
         """Ask for a chat completion and yield what comes, until the stream ends.
@@ -128,7 +125,7 @@ class Client:
         return AnsamblError(
             text(
                 "Ansambl at {address} (process {pid}) does not answer ({reason}); see: ansambl logs",
-                address=self.address,
+                address=self.state.address,
                 pid=self.state.pid,
                 reason=str(error) or type(error).__name__,
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -11,8 +10,8 @@ from pathlib import Path
 from ansambl.domain.errors import UnknownNameError
 from ansambl.domain.text import text
 from ansambl.foundation.paths import DataPaths
+from ansambl.runtime.log_buffer import engine_log, logged_models
 
-_PREFIX = "engine-"
 _POLL = 0.3
 
 
@@ -22,11 +21,10 @@ def find_log(paths: DataPaths, instance: str | None) -> Path:
     Raises:
         UnknownNameError: there is no such log; names those that exist.
     """
-    name = "ansambl" if instance is None else _PREFIX + re.sub(r"[^0-9A-Za-z._-]", "_", instance)
-    file = paths.logs / f"{name}.log"
+    file = paths.logs / "ansambl.log" if instance is None else engine_log(paths.logs, instance)
     if file.is_file():
         return file
-    known = sorted(one.stem.removeprefix(_PREFIX) for one in paths.logs.glob(f"{_PREFIX}*.log"))
+    known = logged_models(paths.logs)
     if instance is None or not known:
         raise UnknownNameError(
             text("there is no log in {folder} yet; start Ansambl with: ansambl up", folder=paths.logs)

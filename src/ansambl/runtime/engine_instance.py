@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from ansambl.foundation.logging import get_logger
 from ansambl.runtime import readiness
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.launcher import EngineProcess, Launcher, LaunchFailedError
-from ansambl.runtime.log_buffer import LogBuffer
+from ansambl.runtime.log_buffer import LogBuffer, engine_log
 from ansambl.runtime.restarts import RestartPolicy
 from ansambl.runtime.store import RuntimeStore
 
@@ -80,7 +79,7 @@ class EngineInstance:
         self._clock = clock or RealClock()
         self._adopted = adopted
         self._port = port
-        self._log = LogBuffer(log_folder / f"engine-{re.sub(r'[^0-9A-Za-z._-]', '_', self.model)}.log")
+        self._log = LogBuffer(engine_log(log_folder, self.model))
         self._policy = RestartPolicy()
         self._task: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[Endpoint] | None = None

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
 from pathlib import Path
 
+_PREFIX, _ENDING = "engine-", ".log"
 MAX_LINES, MAX_LINE, MAX_FILE = 1000, 2000, 8_000_000
 _MAX_STEP = 1_000_000
+
+
+def engine_log(folder: Path, model: str) -> Path:
+    """The log file of the engine that runs `model`, in the folder of logs."""
+    return folder / f"{_PREFIX}{re.sub(r'[^0-9A-Za-z._-]', '_', model)}{_ENDING}"
+
+
+def logged_models(folder: Path) -> list[str]:
+    """The models whose engines have a log in `folder`, as their files' names spell them."""
+    return sorted(one.stem.removeprefix(_PREFIX) for one in folder.glob(f"{_PREFIX}*{_ENDING}"))
 
 
 class LogBuffer:
