@@ -22,10 +22,10 @@ from pydantic import (
 )
 
 from ansambl.domain.errors import UsageError
+from ansambl.domain.names import nearest_names
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import GIB, KIB, MIB, Bytes, Seconds, parse_bytes, parse_seconds
 from ansambl.foundation.paths import default_data_folder
-from ansambl.foundation.registry import nearest_names
 
 EMBEDDED = "embedded"
 """The name of the model that runs when no model is configured, and the checkpoint reference of the embedded model."""

@@ -10,8 +10,8 @@ from pydantic_core import ErrorDetails
 
 from ansambl.app.settings import SettingError, Settings
 from ansambl.app.settings_lines import KeyPath, written_path
+from ansambl.domain.names import nearest_names
 from ansambl.domain.text import Text, text
-from ansambl.foundation.registry import nearest_names
 
 _SHOWN = 60
 

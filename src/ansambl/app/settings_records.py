@@ -80,7 +80,7 @@ def placement(loaded: LoadedSettings, name: str, checkpoint: Checkpoint | None) 
         arguments=model.arguments,
         environment=model.environment,
         command=model.command,
-        settings={"name": model.name} if model.name is not None else {},
+        name=model.name,
     )
     return Placement(
         model=name,

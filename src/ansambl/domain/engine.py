@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from ansambl.domain.text import Text
 from ansambl.domain.units import Bytes, Seconds, TokensPerSecond
+
+KEY_VARIABLE = "ANSAMBL_ENGINE_KEY"
+"""Environment variable that carries an instance's API key; an argument would show in every process list."""
 
 
 class ExitReason(StrEnum):
@@ -33,8 +35,8 @@ class ExitReason(StrEnum):
 class EngineTraits:
     """All that a planner may know of an engine.
 
-    `dialects` are the wire formats that it speaks itself (``"openai_chat"``…); `echoes_model_name` says that it
-    accepts any `model` in a request.
+    `formats` are the checkpoints that it runs (``"gguf"``…), `devices` what it runs them on (``"cpu"``, ``"cuda"``…),
+    `dialects` the wire formats that it speaks itself (``"openai_chat"``…).
     """
 
     name: str
@@ -42,9 +44,6 @@ class EngineTraits:
     formats: frozenset[str]
     devices: frozenset[str]
     dialects: frozenset[str]
-    divides_context: bool = False
-    reports_cached_tokens: bool = False
-    verified: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +121,12 @@ class ExitExplanation:
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """What the user set for one model beyond the common keys: passed to the engine as it is."""
+    """What the user set for one model beyond the common keys: passed to the engine as it is.
+
+    `name` is the model's name there, None when it is the model's own.
+    """
 
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     command: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = None

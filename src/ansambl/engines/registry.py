@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ansambl.domain.errors import UsageError
+from ansambl.domain.names import nearest_names
 from ansambl.domain.text import text
 from ansambl.engines.adapter import EngineAdapter
 from ansambl.foundation.registry import Registry, UnknownEntryError
@@ -31,8 +32,9 @@ def get_engine(name: str) -> EngineAdapter:
     """
     try:
         return ENGINES.get(ALIASES.get(name, name))
-    except UnknownEntryError as failure:
+    except UnknownEntryError:
+        near = nearest_names(name, engine_names(), 1)
         raise UsageError(
             text("the engine '{name}' is unknown; the nearest one is {nearest}", name=name,
-                 nearest=failure.nearest[0] if failure.nearest else next(iter(ALIASES)))
+                 nearest=near[0] if near else next(iter(ALIASES)))
         ) from None  # fmt: skip

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ansambl.domain.errors import ConfigurationError
+from ansambl.domain.names import folded, nearest_names
 from ansambl.domain.role import Ensemble, Layout, ModelName, Role
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import Seconds, parse_seconds
-from ansambl.foundation.registry import nearest_names
-from ansambl.roles.records import PATTERNS, RoleCatalog, folded
+from ansambl.roles.records import PATTERNS, RoleCatalog
 
 SAMPLING_FIELDS = (
     "temperature",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -65,8 +64,3 @@ class ModelTarget:
 
 Target = RoleTarget | EnsembleTarget | ModelTarget
 """What a requested name can mean."""
-
-
-def folded(name: str) -> str:
-    """The form in which names are compared: letter case and the spelling of accents do not matter."""
-    return unicodedata.normalize("NFC", name).strip().casefold()

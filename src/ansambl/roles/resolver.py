@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-
 from ansambl.domain.errors import UnknownNameError
+from ansambl.domain.names import folded, nearest_names
 from ansambl.domain.text import text
-from ansambl.roles.records import EnsembleTarget, ModelTarget, RoleCatalog, RoleTarget, Target, folded
+from ansambl.roles.records import EnsembleTarget, ModelTarget, RoleCatalog, RoleTarget, Target
 
 __all__ = ["EnsembleTarget", "ModelTarget", "Resolver", "RoleTarget", "Target"]
 
@@ -24,7 +23,6 @@ class Resolver:
         for alias, target in aliases.items():
             self._exact.setdefault(alias, target)
         self._folded = {folded(name): target for name, target in self._exact.items()}
-        self._written = {folded(name): name for name in self._exact}
 
     def resolve(self, name: str) -> Target:
         """What `name` means.
@@ -35,14 +33,14 @@ class Resolver:
         target = self._exact.get(name) or self._folded.get(folded(name))
         if target is not None:
             return target
-        close = difflib.get_close_matches(folded(name), self._written, n=3, cutoff=0.5)
+        close = nearest_names(name, self._exact)
         shown = name if len(name) <= _SHOWN else name[:_SHOWN] + "…"
         if close:
             raise UnknownNameError(
                 text(
                     "There is no role or model named '{name}'; nearest: {nearest}; GET /v1/models lists all.",
                     name=shown,
-                    nearest=", ".join(self._written[one] for one in close),
+                    nearest=", ".join(close),
                 ),
                 param="model",
             )

@@ -48,7 +48,7 @@ def golden_placement(case: dict[str, Any]) -> Placement:
         )  # fmt: skip
     options = EngineOptions(
         arguments=tuple(given.pop("arguments", ())), environment=given.pop("environment", {}),
-        command=given.pop("command", None), settings=given.pop("settings", {}),
+        command=given.pop("command", None), name=given.pop("name", None),
     )  # fmt: skip
     return Placement(
         model=given.pop("model", "m"), engine=given.pop("engine", "auto"), checkpoint=checkpoint,

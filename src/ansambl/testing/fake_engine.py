@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from ansambl.domain.engine import KEY_VARIABLE
 from ansambl.foundation.network import free_port
 
 _PATIENCE, _PAUSE = 10.0, 0.02
@@ -79,7 +80,7 @@ async def running_fake_engine(
     """
     chosen = port or free_port()
     # A key meant for another engine must not become its own.
-    environment = {name: value for name, value in os.environ.items() if name != "ANSAMBL_ENGINE_KEY"}
+    environment = {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}
     with tempfile.TemporaryDirectory(prefix="fake-engine-") as folder:
         log = Path(folder) / "log"
         with log.open("wb") as output:

@@ -52,7 +52,7 @@ def test_a_command_is_an_engine_of_its_own(load: Callable[[str], LoadedSettings]
     loaded = load('[models.c]\ncommand = "serve --port {port}"\nname = "there"\n')
     made = placement(loaded, "c", None)
     assert (made.engine, made.options.command) == ("command", "serve --port {port}")
-    assert made.options.settings == {"name": "there"}
+    assert made.options.name == "there"
 
 
 def test_a_context_longer_than_the_models_names_the_line(load: Callable[[str], LoadedSettings]) -> None:

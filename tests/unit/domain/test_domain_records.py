@@ -1,4 +1,4 @@
-"""Units, sentences and errors."""
+"""Units, sentences, names and errors."""
 
 import pytest
 from hypothesis import given
@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from ansambl.domain import errors
 from ansambl.domain.errors import AnsamblError, UnavailableError, UsageError
+from ansambl.domain.names import folded, nearest_names
 from ansambl.domain.text import text
 from ansambl.domain.units import GIB, KIB, MIB, TIB, format_bytes, format_seconds, parse_bytes, parse_seconds
 
@@ -118,3 +119,15 @@ def test_an_error_carries_its_own_code_and_field():
     assert (str(error), error.code, error.param) == ("It is so.", "own", "messages")
     assert AnsamblError.code is None
     assert UnavailableError(text("x"), retry_after=9).retry_after == 9
+
+
+def test_nearest_names_come_best_first_and_ignore_letter_case():
+    assert nearest_names("CODRE", ["coder", "reasoner", "Кодер"])[0] == "coder"
+    assert nearest_names("кодр", ["coder", "Кодер"]) == ("Кодер",)
+    assert nearest_names("zzz", ["coder"]) == ()
+    assert len(nearest_names("aaaa", ["aaab", "aaac", "aaad", "aaae"], 2)) == 2
+
+
+def test_names_are_the_same_whatever_their_letter_case_and_the_spelling_of_their_accents():
+    assert folded(" Café ") == folded("CAFE\u0301")
+    assert nearest_names("cafe\u0301s", ["Café"]) == ("Café",)

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from ansambl.domain.engine import (
+    KEY_VARIABLE,
     EngineMetrics,
     EngineTraits,
     ExitExplanation,
@@ -18,15 +19,12 @@ from ansambl.domain.engine import (
 )
 from ansambl.domain.errors import UsageError
 from ansambl.domain.hardware import Machine
+from ansambl.domain.names import nearest_names
 from ansambl.domain.plan import Placement
 from ansambl.domain.text import text
 from ansambl.domain.units import Seconds
 from ansambl.engines.shared import exits, metrics
 from ansambl.engines.shared.digest import launch_digest
-from ansambl.foundation.registry import nearest_names
-
-KEY_VARIABLE = "ANSAMBL_ENGINE_KEY"
-"""Environment variable that always carries the instance's API key."""
 
 _GAP = re.compile(r"\{([a-z_]+)\}")
 _TITLE = "the command"
@@ -45,7 +43,6 @@ class CustomCommand:
         formats=frozenset(),
         devices=frozenset({"cpu", "cuda", "rocm", "metal", "vulkan"}),
         dialects=frozenset({"openai_chat"}),
-        verified=True,
     )
     # Not /health: many servers have none. While one loads its model it refuses connections or answers another status.
     probe = ProbeSpec(path="/v1/models", status=200, patience=Seconds(900.0))
@@ -90,11 +87,10 @@ class CustomCommand:
             placement.checkpoint.identity if placement.checkpoint else "",
         )
         environment = {name: fill(value, {**gaps, "key": secret}) for name, value in options.environment.items()}
-        name = options.settings.get("name")
         return LaunchSpec(
             engine=self.traits.name, argv=tuple(fill(word, gaps) for word in words), port=port,
             environment={**environment, KEY_VARIABLE: secret}, secret_environment=secrets | {KEY_VARIABLE},
-            upstream_name=name if isinstance(name, str) else placement.model, digest=digest,
+            upstream_name=options.name or placement.model, digest=digest,
         )  # fmt: skip
 
     def read_metrics(self, text: str) -> EngineMetrics:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from ansambl.domain.engine import (
+    KEY_VARIABLE,
     EngineMetrics,
     EngineTraits,
     ExitExplanation,
@@ -32,7 +33,6 @@ from ansambl.engines.shared.llama_server import (
     EXIT_NO_WHEEL,
     EXIT_PARAMETERS,
     EXIT_PORT,
-    KEY_VARIABLE,
     Parameters,
 )
 
@@ -59,9 +59,6 @@ class LlamaCppBundled:
         formats=frozenset({"gguf"}),
         devices=frozenset({"cpu", "metal"}),
         dialects=frozenset({"openai_chat", "openai_responses", "anthropic_messages"}),
-        divides_context=True,
-        reports_cached_tokens=True,
-        verified=True,
     )
     # It listens at once and answers 503 until the model is loaded, which takes minutes for a big one on a slow disk.
     probe = ProbeSpec(path="/health", status=200, patience=Seconds(600.0))

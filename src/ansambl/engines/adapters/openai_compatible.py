@@ -33,7 +33,6 @@ class OpenAICompatible:
         formats=frozenset(),
         devices=frozenset(),
         dialects=frozenset({"openai_chat"}),
-        verified=True,
     )
     probe = ProbeSpec(path="/v1/models", status=200, patience=Seconds(10.0))
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansambl.domain.errors import UsageError
+from ansambl.domain.names import nearest_names
 from ansambl.domain.text import text
-from ansambl.foundation.registry import nearest_names
 
 _KV_TYPES = {
     name: f"GGML_TYPE_{name.upper()}"

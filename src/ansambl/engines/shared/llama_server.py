@@ -13,10 +13,8 @@ import signal
 import sys
 from typing import Any, TypedDict
 
+from ansambl.domain.engine import KEY_VARIABLE
 from ansambl.foundation.network import bound_socket
-
-KEY_VARIABLE = "ANSAMBL_ENGINE_KEY"
-"""Environment variable that carries the instance's API key; an argument would show in every process list."""
 
 EXIT_MODEL, EXIT_PORT, EXIT_NO_WHEEL, EXIT_PARAMETERS = 81, 82, 83, 84
 """Exit codes: the model cannot be loaded, the port is taken, the wheel cannot be imported, bad parameters."""
