@@ -52,9 +52,6 @@ class Product:
     coordinator: Coordinator
     gateway: Gateway
     events: EventLog
-    store: RuntimeStore
-    database: Database
-    attached: tuple[Attachment, ...] = field(default=())
 
 
 def catalog_of(loaded: LoadedSettings, offered: Attachment | None = None) -> RoleCatalog:
@@ -125,7 +122,7 @@ async def build(
     service = RoleService(catalog, turns, common_instruction=loaded.settings.prompt.common_instruction)
     resolver = Resolver(catalog)
     gateway = Gateway(resolver, service, coordinator, body_limit=loaded.settings.gateway.max_body)
-    return Product(catalog, resolver, service, coordinator, gateway, events, store, database, attached)
+    return Product(catalog, resolver, service, coordinator, gateway, events)
 
 
 @dataclass(slots=True)
