@@ -1,9 +1,8 @@
-"""Structured logs: one line per event, to a file or to a terminal. Contents of conversations are never logged."""
+"""Structured logs: one line per event, in a file. Contents of conversations are never logged."""
 
 from __future__ import annotations
 
 import logging
-import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, cast
@@ -13,21 +12,16 @@ import structlog
 _MAX_FILE, _KEPT_FILES = 5_000_000, 3
 
 
-def configure(file: Path | None = None, *, debug: bool = False) -> None:
-    """Send logs to `file` (rotated), and to standard error too when `debug`."""
-    handlers: list[logging.Handler] = []
-    if file is not None:
-        handlers.append(RotatingFileHandler(file, maxBytes=_MAX_FILE, backupCount=_KEPT_FILES, encoding="utf-8"))
-    if debug or file is None:
-        handlers.append(logging.StreamHandler(sys.stderr))
+def configure(file: Path) -> None:
+    """Send logs to `file`, which is rotated."""
+    handler = RotatingFileHandler(file, maxBytes=_MAX_FILE, backupCount=_KEPT_FILES, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(message)s"))
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
         old.close()
-    for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        root.addHandler(handler)
-    root.setLevel(logging.DEBUG if debug else logging.INFO)
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
     # The HTTP client writes one line per health probe at INFO.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("httpcore").setLevel(logging.WARNING)
@@ -39,7 +33,7 @@ def configure(file: Path | None = None, *, debug: bool = False) -> None:
             structlog.processors.format_exc_info,
             structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if debug else logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
