@@ -15,7 +15,7 @@ from ansambl.api.schemas import (
     RoleDocument,
     StateDocument,
 )
-from ansambl.app.data_folder import RunningState
+from ansambl.app.running_state import RunningState
 from ansambl.app.wiring import Product
 from ansambl.dialects import openai_chat
 from ansambl.domain.instance import InstanceStatus

@@ -15,9 +15,11 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ansambl.app.data_folder import MIGRATIONS, read_state
+from ansambl.app.configuration_file import load_data_paths, shown_path
+from ansambl.app.data_folder import MIGRATIONS
+from ansambl.app.running_state import read_state
 from ansambl.app.settings import EMBEDDED
-from ansambl.app.settings_file import LoadedSettings, load_data_paths, load_settings, shown_path
+from ansambl.app.settings_file import LoadedSettings, load_settings
 from ansambl.app.settings_records import attachments, engine_name
 from ansambl.domain.engine import NotUsable
 from ansambl.domain.errors import AnsamblError

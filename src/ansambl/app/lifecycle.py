@@ -13,7 +13,8 @@ from typing import Protocol
 from ansambl import __version__
 from ansambl.api.routes import make_admin_api
 from ansambl.app.controls import ProductControls
-from ansambl.app.data_folder import DataLock, RunningState, new_token, open_database, write_state
+from ansambl.app.data_folder import DataLock, open_database
+from ansambl.app.running_state import RunningState, new_token, write_state
 from ansambl.app.settings import EMBEDDED
 from ansambl.app.settings_file import DEFAULT, LoadedSettings
 from ansambl.app.web import Application, WebServer

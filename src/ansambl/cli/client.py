@@ -12,8 +12,8 @@ from urllib.parse import quote
 import httpx
 
 from ansambl.api import PREFIX
-from ansambl.app.data_folder import RunningState, read_state
-from ansambl.app.settings_file import load_data_paths
+from ansambl.app.configuration_file import load_data_paths
+from ansambl.app.running_state import RunningState, read_state
 from ansambl.dialects.openai_chat import Delta, read_event, stream_data
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.text import text

@@ -62,9 +62,7 @@ def _global_options(
         str | None,
         typer.Option("--lang", help=speak("The language of messages: en or ru."), metavar="LANGUAGE"),
     ] = None,
-    _debug: Annotated[
-        bool, typer.Option("--debug", help=speak("Show a traceback when something fails."))
-    ] = False,
+    _debug: Annotated[bool, typer.Option("--debug", help=speak("Show a traceback when something fails."))] = False,
 ) -> None:
     """Options that every command takes, before its name or after it; `take_global_options` reads them."""
 

@@ -15,7 +15,7 @@ from ansambl.foundation.locales import speak
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ansambl.app.data_folder import RunningState
+    from ansambl.app.running_state import RunningState
     from ansambl.app.wiring import Product
 
 _QUESTION = "Write a haiku about loops"

@@ -8,14 +8,8 @@ import sys
 import pytest
 
 from ansambl.app import data_folder
-from ansambl.app.data_folder import (
-    AlreadyRunningError,
-    DataLock,
-    open_database,
-    prepare_folder,
-    read_state,
-    write_state,
-)
+from ansambl.app.data_folder import AlreadyRunningError, DataLock, open_database, prepare_folder
+from ansambl.app.running_state import new_token, read_state, write_state
 from ansambl.domain.errors import DataFolderError
 from ansambl.foundation.paths import DataPaths
 from ansambl.foundation.sqlite import load_migrations
@@ -151,5 +145,5 @@ def test_a_damaged_database_is_refused_with_a_way_out(paths):
 
 
 def test_tokens_differ_and_are_long():
-    assert data_folder.new_token() != data_folder.new_token()
-    assert len(data_folder.new_token()) >= 40
+    assert new_token() != new_token()
+    assert len(new_token()) >= 40

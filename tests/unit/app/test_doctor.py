@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ansambl.app.data_folder import DataLock, open_database, prepare_folder, write_state
+from ansambl.app.data_folder import DataLock, open_database, prepare_folder
 from ansambl.app.doctor import Check, Level, examine
+from ansambl.app.running_state import write_state
 from ansambl.foundation.paths import DataPaths
 
 

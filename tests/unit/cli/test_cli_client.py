@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from ansambl.app.data_folder import prepare_folder, write_state
+from ansambl.app.data_folder import prepare_folder
+from ansambl.app.running_state import write_state
 from ansambl.cli import main as program
 from ansambl.cli.commands.ask import print_explanation
 from ansambl.cli.commands.chat import known_names

@@ -24,7 +24,8 @@ def register(app: typer.Typer) -> None:
 
 def show(config: Config = None, as_json: Json = False) -> None:
     """Print every setting in effect."""
-    from ansambl.app.settings_file import load_settings, shown_path
+    from ansambl.app.configuration_file import shown_path
+    from ansambl.app.settings_file import load_settings
     from ansambl.cli.output import console, print_json, say
 
     loaded = load_settings(config)

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def path(config: Config = None) -> None:
     """Print the data folder."""
-    from ansambl.app.settings_file import load_data_paths
+    from ansambl.app.configuration_file import load_data_paths
 
     typer.echo(str(load_data_paths(config).root))
 
@@ -35,8 +35,8 @@ def backup(
     ] = None,
 ) -> None:
     """Copy the database and the configuration."""
+    from ansambl.app.configuration_file import find_file, load_data_paths
     from ansambl.app.data_removal import back_up
-    from ansambl.app.settings_file import find_file, load_data_paths
 
     paths = load_data_paths(config)
     target = (out or paths.backups) / time.strftime("ansambl-%Y%m%d-%H%M%S")
@@ -46,8 +46,8 @@ def backup(
 
 def uninstall(config: Config = None, yes: Yes = False) -> None:
     """Remove the data folder."""
+    from ansambl.app.configuration_file import load_data_paths
     from ansambl.app.data_removal import plan_removal, remove
-    from ansambl.app.settings_file import load_data_paths
     from ansambl.cli.output import ask_yes, note, print_table, say
     from ansambl.domain.units import format_bytes
 

@@ -22,9 +22,9 @@ def register(app: typer.Typer) -> None:
 
 def down(config: Config = None) -> None:
     """Stop Ansambl and its engines."""
-    from ansambl.app.data_folder import read_state
+    from ansambl.app.configuration_file import load_data_paths
     from ansambl.app.lifecycle import end_leftovers
-    from ansambl.app.settings_file import load_data_paths
+    from ansambl.app.running_state import read_state
     from ansambl.cli.client import Client
     from ansambl.cli.output import note, say
     from ansambl.domain.errors import AnsamblError

@@ -25,8 +25,8 @@ def pull(
     yes: Yes = False,
 ) -> None:
     """Fetch a model."""
+    from ansambl.app.configuration_file import load_data_paths
     from ansambl.app.data_folder import prepare_folder
-    from ansambl.app.settings_file import load_data_paths
     from ansambl.cli.output import ask_yes, note, say
     from ansambl.cli.progress import pull_embedded
     from ansambl.domain.errors import CheckpointError, UsageError
