@@ -113,10 +113,12 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("ansambl ")
 
 
-def test_a_command_loads_only_what_it_needs() -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["status", "--help"], ["up", "--help"]])
+def test_a_command_loads_only_what_it_needs(arguments: list[str]) -> None:
+    heavy = ("httpx", "fastapi", "psutil", "uvicorn", "aiohttp", "pydantic", "structlog")
     code = (
-        "import sys; from ansambl.cli.main import main; main(['status', '--help']); "
-        "print([one for one in ('httpx', 'fastapi', 'psutil', 'uvicorn') if one in sys.modules], file=sys.stderr)"
+        f"import sys; from ansambl.cli.main import main; main({arguments}); "
+        f"print([one for one in {heavy} if one in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"

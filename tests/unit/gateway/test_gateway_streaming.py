@@ -1,7 +1,6 @@
 """The relay of events: nothing is lost, nothing is changed, and no half event is passed on."""
 
 import itertools
-import time
 
 import pytest
 from hypothesis import given
@@ -53,14 +52,15 @@ def test_half_an_event_is_held_when_the_engine_dies(half):
     assert relay.kept == b"data: 1\n\n"
 
 
+@pytest.mark.timeout(30)
 def test_an_event_that_grows_without_end_is_passed_on_in_bounded_memory_and_time():
-    relay, passed, began = EventRelay(), 0, time.process_time()
+    relay, passed = EventRelay(), 0
     for _ in range(4096):
         passed += len(relay.feed(b"x" * 1024))
         assert len(relay._held) <= 2**20
-        assert len(relay.kept) <= 2**20 + 2 * 4096
+        assert relay._size <= 2**20 + 2 * 4096
     assert passed >= 3 * 2**20
-    assert time.process_time() - began < 10
+    assert len(relay.kept) == relay._size
 
 
 def test_without_keeping_all_the_tail_with_the_usage_is_kept():
