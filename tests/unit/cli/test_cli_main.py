@@ -115,7 +115,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["status", "--help"], ["up", "--help"]])
 def test_a_command_loads_only_what_it_needs(arguments: list[str]) -> None:
-    heavy = ("httpx", "fastapi", "psutil", "uvicorn", "aiohttp", "pydantic", "structlog")
+    heavy = ("httpx", "fastapi", "psutil", "uvicorn", "aiohttp", "structlog")
     code = (
         f"import sys; from ansambl.cli.main import main; main({arguments}); "
         f"print([one for one in {heavy} if one in sys.modules], file=sys.stderr)"
