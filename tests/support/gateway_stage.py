@@ -176,6 +176,9 @@ class Attached:
     def suspect(self):
         self.suspected += 1
 
+    def proven(self):
+        pass
+
     async def stop(self):
         return
 

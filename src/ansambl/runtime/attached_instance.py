@@ -66,6 +66,9 @@ class AttachedInstance:
         """Tell that a request just failed at the connection: the next one waits for a check."""
         self._suspected.set()
 
+    def proven(self) -> None:
+        """Nothing: whoever runs the server counts its failures."""
+
     async def stop(self) -> None:
         """Stop looking; the server itself is not ours."""
         for task in (self._look, self._check):

@@ -138,6 +138,8 @@ class Coordinator:
             except ConnectionLostError:
                 instance.suspect()
                 raise
+        if answer.status < 500:
+            instance.proven()
         try:
             yield answer
         except ConnectionLostError:

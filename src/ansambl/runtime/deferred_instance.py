@@ -49,6 +49,11 @@ class DeferredInstance:
         if self._real is not None:
             self._real.suspect()
 
+    def proven(self) -> None:
+        """As `Instance.proven`."""
+        if self._real is not None:
+            self._real.proven()
+
     async def stop(self) -> None:
         """As `Instance.stop`."""
         if self._real is not None:

@@ -126,6 +126,10 @@ class EngineInstance:
             self._ready = self._new_future()
         self._suspected.set()
 
+    def proven(self) -> None:
+        """Forget its earlier failures: an engine that answers is not one that cannot start."""
+        self._policy.answered()
+
     async def stop(self) -> None:
         """End the engine; return when nothing of it is left. A later `ensure_ready` starts it again."""
         task = self._task

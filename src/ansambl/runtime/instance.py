@@ -24,6 +24,10 @@ class Instance(Protocol):
         """Tell that a request to it just failed at the connection, so that it looks after its engine at once."""
         ...
 
+    def proven(self) -> None:
+        """Tell that it began to answer a request, so that failures before that count no longer."""
+        ...
+
     async def stop(self) -> None:
         """End the engine if it is ours; return when nothing of it is left."""
         ...

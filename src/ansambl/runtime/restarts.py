@@ -30,6 +30,10 @@ class RestartPolicy:
             return None
         return self._pause()
 
+    def answered(self) -> None:
+        """It began to answer a request: it can start and work, so earlier failures count no longer."""
+        self._failures = 0
+
     def give_up(self, now: float) -> None:
         """It was given up at `now`: until the pause is over it is not tried again."""
         self._not_before = now + max(_PAUSE_AFTER_GIVING_UP, self._pause())

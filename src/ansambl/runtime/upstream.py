@@ -16,7 +16,7 @@ from yarl import URL
 
 from ansambl.domain.errors import EngineError
 from ansambl.domain.instance import Endpoint
-from ansambl.domain.text import text
+from ansambl.domain.text import Text, text
 
 _CONNECT_PATIENCE = 10.0
 _IDLE_LIMIT = 4.0
@@ -33,7 +33,7 @@ class ConnectionLostError(EngineError):
     `answered` tells whether its answer had begun: only before that may a request be sent again.
     """
 
-    def __init__(self, reason: str, *, answered: bool) -> None:
+    def __init__(self, reason: Text | str, *, answered: bool) -> None:
         super().__init__(
             text("The connection to the engine was lost ({reason}). Send the request again.", reason=reason)
         )
@@ -155,7 +155,12 @@ def _unwritable() -> ConnectionLostError:
     return ConnectionLostError("its address or key holds characters that HTTP cannot carry", answered=False)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception) -> Text | str:
+    # What aiohttp says of these is about HTTP's own framing.
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return text("it broke off in the middle of its answer")
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return text("it closed the connection without an answer")
     # asyncio writes words of its own where the system has some that people know.
     number = getattr(error, "errno", None)
     return os.strerror(number) if isinstance(number, int) and number > 0 else str(error) or type(error).__name__

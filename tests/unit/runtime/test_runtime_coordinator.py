@@ -35,6 +35,9 @@ class FakeInstance:
     def suspect(self):
         self.calls.append("suspect")
 
+    def proven(self):
+        self.calls.append("proven")
+
     async def stop(self):
         self.calls.append("stop")
 
@@ -49,6 +52,7 @@ class FakeAnswer:
     def __init__(self, upstream, endpoint, body):
         self.upstream, self.endpoint, self.body = upstream, endpoint, body
         self.exits = 0
+        self.status = upstream.status
 
     async def __aenter__(self):
         self.upstream.tried.append((self.endpoint.base_url, self.body))
@@ -68,6 +72,7 @@ class FakeUpstream:
         self.failures, self.tried, self.opened = [], [], []
         self.gate = None
         self.closed = 0
+        self.status = 200
 
     def post(self, endpoint, path, body):
         return FakeAnswer(self, endpoint, body)
@@ -255,7 +260,7 @@ async def test_an_answer_is_closed_when_it_was_read(coordinator, upstream, insta
     async with coordinator.lease("big") as lease, coordinator.open(lease, "/x", b"body"):
         pass
     assert [one.exits for one in upstream.opened] == [1]
-    assert instance.calls == ["ready"]
+    assert instance.calls == ["ready", "proven"]
 
 
 async def test_a_connection_that_fails_before_the_answer_is_tried_once_more(coordinator, upstream, instance):
@@ -263,7 +268,7 @@ async def test_a_connection_that_fails_before_the_answer_is_tried_once_more(coor
     async with coordinator.lease("big") as lease, coordinator.open(lease, "/x", b"body") as answer:
         assert answer.endpoint.base_url == lease.endpoint.base_url == "http://127.0.0.1:1002/v1"
     assert upstream.tried == [("http://127.0.0.1:1001/v1", b"body"), ("http://127.0.0.1:1002/v1", b"body")]
-    assert instance.calls == ["ready", "suspect", "ready"]
+    assert instance.calls == ["ready", "suspect", "ready", "proven"]
     assert load(coordinator) == (0, 0)
 
 
@@ -291,7 +296,7 @@ async def test_a_connection_lost_in_the_middle_is_not_tried_again(coordinator, u
         async with coordinator.lease("big") as lease, coordinator.open(lease, "/x", b""):
             raise lost(answered=True)
     assert len(upstream.tried) == 1
-    assert instance.calls == ["ready", "suspect"]
+    assert instance.calls == ["ready", "proven", "suspect"]
     assert upstream.opened[0].exits == 1
     assert load(coordinator) == (0, 0)
 
@@ -364,3 +369,10 @@ async def test_a_deferred_instance_tries_again_at_each_request():
     await deferred.stop()
     assert deferred.prepare() is real
     assert real.calls == ["ready", "suspect", "stop"]
+
+
+@pytest.mark.parametrize(("status", "told"), [(200, True), (400, True), (500, False), (503, False)])
+async def test_an_instance_is_told_when_its_engine_begins_to_answer(coordinator, instance, upstream, status, told):
+    upstream.status = status
+    async with coordinator.lease("big") as lease, coordinator.open(lease, "/x", b"{}"):
+        assert ("proven" in instance.calls) is told

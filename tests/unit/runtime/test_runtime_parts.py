@@ -114,6 +114,13 @@ def test_an_engine_that_ran_well_starts_anew():
     assert policy.after_end(CRASH, RAN_WELL) == 0.2
 
 
+def test_an_engine_that_answered_starts_anew():
+    policy = RestartPolicy()
+    for _ in range(3 * QUICK_FAILURES):
+        assert policy.after_end(CRASH, 1.0) == 0.2
+        policy.answered()
+
+
 def test_what_no_restart_can_help_is_given_up_at_once():
     assert RestartPolicy().after_end(HOPELESS, 0.0) is None
 
