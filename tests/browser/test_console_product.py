@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import signal
-import subprocess
-import sys
-
-import httpx
 import pytest
 from playwright.sync_api import expect
-from product import Started, alive, environment, family, wait_for
-
-from ansambl.foundation.network import free_port
+from product import alive, make_data_folder, start_product, wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine]
 
@@ -23,41 +13,13 @@ ANSWER_LIMIT = 90_000
 
 @pytest.fixture
 def product(tmp_path, embedded_model_folder):
-    models = tmp_path / "data" / "models"
-    models.mkdir(parents=True)
-    for file in embedded_model_folder.iterdir():
-        try:
-            os.link(file, models / file.name)
-        except OSError:
-            shutil.copy(file, models / file.name)
     config = tmp_path / "ansambl.toml"
     config.write_text("", encoding="utf-8")
-    log = tmp_path / "up.log"
-    port = free_port()
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ansambl", "up", "--config", str(config), "--port", str(port), "--offline"],
-            env=environment(tmp_path / "data"), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )  # fmt: skip
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False)
-    started = Started(process, port, tmp_path / "data", log, client)
-
-    def answers() -> bool:
-        if process.poll() is not None:
-            pytest.fail(f"ansambl up ended with {process.returncode}: {started.output}")
-        with contextlib.suppress(httpx.HTTPError):
-            return client.get("/ready").status_code == 200
-        return False
-
-    try:
-        wait_for(answers, "/ready of ansambl up", 90)
-        yield started
-    finally:
-        client.close()
-        everything = family(process.pid)
-        started.stop(signal.SIGTERM)
-        wait_for(lambda: not alive(everything), "no process left", 15)
+    data = make_data_folder(tmp_path / "data", embedded_model_folder)
+    started = start_product(data, config, tmp_path / "up.log", "--offline")
+    yield started
+    started.end()
+    wait_for(lambda: not alive(started.seen), "no process left", 15)
 
 
 def test_a_stranger_opens_the_console_and_talks_to_the_roles(open_page, product, screenshot):

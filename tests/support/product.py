@@ -18,6 +18,10 @@ import httpx
 import psutil
 import pytest
 
+from ansambl.foundation.network import free_port
+
+START_LIMIT = 90.0
+
 
 @dataclass
 class Started:
@@ -28,6 +32,8 @@ class Started:
     data: Path
     log: Path
     client: httpx.Client = field(repr=False)
+    seen: set[int] = field(default_factory=set)
+    """Its processes, as far as they were seen: none may be left at the end."""
 
     @property
     def address(self) -> str:
@@ -56,6 +62,16 @@ class Started:
             self.process.send_signal(number)
         return self.process.wait(limit)
 
+    def end(self) -> None:
+        """Stop it however it stands, as a test's last act."""
+        self.seen.update(family(self.process.pid))
+        self.client.close()
+        try:
+            self.stop(signal.SIGTERM)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
 
 def environment(data: Path, **more: str) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ANSAMBL_")}
@@ -69,6 +85,48 @@ def run_command(*arguments: str, data: Path, **more: str) -> subprocess.Complete
         env=environment(data, **more), capture_output=True, text=True, timeout=120, check=False,
         stdin=subprocess.DEVNULL, cwd=next(one for one in data.parents if one.is_dir()),
     )  # fmt: skip
+
+
+def make_data_folder(folder: Path, embedded_model_folder: Path) -> Path:
+    """A data folder that has the embedded model already, as links to its files where the disk can."""
+    models = folder / "models"
+    models.mkdir(parents=True)
+    for file in filter(Path.is_file, embedded_model_folder.iterdir()):
+        try:
+            os.link(file, models / file.name)
+        except OSError:
+            (models / file.name).symlink_to(file)
+    return folder
+
+
+def start_product(
+    data: Path, config: Path, log: Path, *arguments: str, port: int | None = None, path: str = "/ready"
+) -> Started:
+    """Run ``ansambl up`` and wait until `path` answers; `Started.end` ends it."""
+    port = port or free_port()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ansambl", "up", "--config", str(config), "--port", str(port), *arguments],
+            env=environment(data), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False)
+    started = Started(process, port, data, log, client)
+
+    def answers() -> bool:
+        if process.poll() is not None:
+            pytest.fail(f"ansambl up ended with {process.returncode}: {started.output}")
+        started.seen.update(family(process.pid))
+        with contextlib.suppress(httpx.HTTPError):
+            return client.get(path).status_code == 200
+        return False
+
+    try:
+        wait_for(answers, f"{path} of ansambl up", START_LIMIT)
+    except BaseException:
+        started.end()
+        raise
+    return started
 
 
 def wait_for(condition: Callable[[], Any], what: str, limit: float = 30.0) -> Any:
