@@ -7,13 +7,15 @@ from collections.abc import Callable
 from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
 
 from ansambl import __version__
 from ansambl.api import PREFIX
 from ansambl.api.schemas import LogDocument, StateDocument, StoppingDocument
 from ansambl.dialects import openai_chat
-from ansambl.domain.errors import AnsamblError
+from ansambl.domain.errors import AnsamblError, RequestError
 from ansambl.domain.text import text
 from ansambl.foundation.locales import speaker_of_header
 
@@ -76,9 +78,30 @@ def make_admin_api(controls: Controls, token: str) -> FastAPI:
         if not hmac.compare_digest(given, token.encode()):
             raise TokenError(text("This needs the admin token, which stands in state.json in the data folder."))
 
+    def answer_with(request: Request, error: AnsamblError) -> Response:
+        return JSONResponse(openai_chat.error_object(error, error.message.render(_language(request))), error.status)
+
     @app.exception_handler(AnsamblError)
     async def on_error(request: Request, error: AnsamblError) -> Response:
-        return JSONResponse(openai_chat.error_object(error, error.message.render(_language(request))), error.status)
+        return answer_with(request, error)
+
+    @app.exception_handler(HTTPException)
+    async def on_http_error(request: Request, error: HTTPException) -> Response:
+        failure = RequestError(
+            text("The admin API cannot answer {method} {path}: {reason}; its routes are in {openapi}.",
+                 method=request.method, path=request.url.path[:200], reason=error.detail,
+                 openapi=f"{PREFIX}/openapi.json")
+        )  # fmt: skip
+        failure.status = error.status_code
+        return answer_with(request, failure)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        failure = RequestError(text("{place}: {reason}", place=place, reason=first["msg"]), param=place)
+        failure.status = 422
+        return answer_with(request, failure)
 
     @app.get(f"{PREFIX}/state")
     async def get_state(request: Request) -> StateDocument:

@@ -102,3 +102,19 @@ async def test_it_describes_itself_and_loads_nothing_from_elsewhere(client):
     paths = (await client.get("/admin/api/openapi.json")).json()["paths"]
     assert {"/admin/api/state", "/admin/api/stop", "/admin/api/explain"} <= set(paths)
     assert (await client.get("/docs")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "words"),
+    [
+        ("GET", "/admin/api/nothing", 404, "/admin/api/nothing"),
+        ("DELETE", "/admin/api/state", 405, "DELETE"),
+        ("GET", "/admin/api/instances/org/big/logs?lines=many", 422, "query.lines"),
+    ],
+)
+async def test_its_own_errors_have_the_shape_of_all_others(client, method, path, status, words):
+    answer = await client.request(method, path, headers=bearer())
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert words in error["message"]
