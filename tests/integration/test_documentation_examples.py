@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from product import environment
 
+from ansambl.app.catalog import catalog_of
 from ansambl.app.settings_file import load_settings
-from ansambl.app.wiring import catalog_of
 
 ROOT = Path(__file__).resolve().parents[2]
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

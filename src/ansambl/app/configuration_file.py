@@ -32,7 +32,8 @@ def find_file(chosen: Path | None) -> Path | None:
             )
         return chosen
     for candidate in (Path(FILE_NAME), default_configuration_file()):
-        if candidate.is_file():
+        # A folder or a broken link of this name is a mistake that reading it will tell, not a reason to pass it over.
+        if os.path.lexists(candidate):
             return candidate
     return None
 
@@ -73,6 +74,11 @@ def read_file(file: Path) -> tuple[dict[str, Any], str]:
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(_broken(shown, source, str(error))) from None
+    except (RecursionError, ValueError):
+        # Python's own limits, which TOML's parser does not make errors of its own.
+        raise ConfigurationError(
+            text("{file} has a number or a nesting that is too large to read; shorten it", file=shown)
+        ) from None
 
 
 def _broken(shown: str, source: str, message: str) -> Text:

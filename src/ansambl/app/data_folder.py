@@ -13,10 +13,14 @@ from typing import Self
 from ansambl.app.running_state import read_state
 from ansambl.domain.errors import DataFolderError
 from ansambl.domain.text import text
+from ansambl.foundation import logging
 from ansambl.foundation.paths import DataPaths
 from ansambl.foundation.sqlite import Database, NewerDatabaseError, load_migrations
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+_FOLDER_FAULTS = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN})
+"""SQLite's codes for what is wrong with the folder or its disk and not with the database."""
 
 
 class AlreadyRunningError(DataFolderError):
@@ -35,15 +39,48 @@ def prepare_folder(paths: DataPaths) -> None:
         raise _not_usable(paths, error) from error
 
 
-def _not_usable(paths: DataPaths, error: OSError) -> DataFolderError:
+def open_log(paths: DataPaths) -> None:
+    """Send this process's log into the data folder.
+
+    Raises:
+        DataFolderError: the log cannot be written there.
+    """
+    try:
+        logging.configure(paths.logs / "ansambl.log")
+    except OSError as error:
+        raise _not_usable(paths, error) from error
+
+
+def _not_usable(paths: DataPaths, error: OSError | sqlite3.Error) -> DataFolderError:
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return DataFolderError(
+            text(
+                "{file} is a file where the data folder needs a folder. Move it away, or name another data folder in "
+                "the variable ANSAMBL_DATA.",
+                file=error.filename or paths.root,
+            )
+        )
+    if error.errno == errno.ENOSPC if isinstance(error, OSError) else _sqlite_code(error) == sqlite3.SQLITE_FULL:
+        return DataFolderError(
+            text(
+                "The disk of the data folder {folder} is full. Free some space there, or name another folder in the "
+                "variable ANSAMBL_DATA.",
+                folder=paths.root,
+            )
+        )
     return DataFolderError(
         text(
             "The data folder {folder} cannot be used ({reason}). Give yourself write permission, or name another "
             "folder in the variable ANSAMBL_DATA.",
             folder=paths.root,
-            reason=error.strerror or error,
+            reason=(error.strerror if isinstance(error, OSError) else None) or error,
         )
     )
+
+
+def _sqlite_code(error: sqlite3.Error) -> int:
+    # The low byte is the primary code; errors that the module itself raises have none.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 class DataLock:
@@ -117,6 +154,8 @@ def open_database(paths: DataPaths) -> Database:
             )
         ) from error
     except sqlite3.DatabaseError as error:
+        if _sqlite_code(error) in _FOLDER_FAULTS:
+            raise _not_usable(paths, error) from error
         raise DataFolderError(
             text(
                 "The database {file} cannot be read ({reason}). Put back a copy from {backups}, or move it away to "

@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ansambl.app.catalog import catalog_of
 from ansambl.app.configuration_file import load_data_paths, shown_path
 from ansambl.app.data_folder import MIGRATIONS
 from ansambl.app.running_state import read_state
@@ -64,6 +65,7 @@ def examine(chosen: Path | None = None) -> list[Check]:
         paths = load_data_paths(chosen)
         loaded = load_settings(chosen)
         attachments(loaded)
+        catalog_of(loaded)
     except AnsamblError as error:
         checks.append(Check("configuration", Level.PROBLEM, error.message, text("mend the file and run this again")))
         # A file that cannot even be parsed cannot name the data folder.

@@ -171,11 +171,15 @@ class ModelSettings(Table):
         try:
             parts = urlsplit(value)
             usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+            plain = not (parts.query or parts.fragment or "@" in parts.netloc)
         except ValueError:
             usable = False
         if not usable:
             raise SettingError(text("'{value}' is not an address; write for example {example}",
                                     value=value, example='"http://127.0.0.1:11434/v1"'))  # fmt: skip
+        if not plain:
+            raise SettingError(text("an address ends with its path, such as /v1, and holds no user or password; "
+                                    "a key goes into 'key' or 'key_env'"))  # fmt: skip
         return value.rstrip("/")
 
     @field_validator("engine")
@@ -300,8 +304,8 @@ class DataSettings(Table):
     folder: str = setting(
         lambda: str(default_data_folder()),
         "The data folder: database, models, logs. `ANSAMBL_DATA` comes first. Relative to the file's folder.",
-        shown_default="the platform's data folder",
-    )
+        shown_default="the platform's data folder", min_length=1,
+    )  # fmt: skip
 
 
 class Settings(Table):

@@ -42,14 +42,24 @@ class LoadedSettings:
 
     def problem(self, path: KeyPath, message: Text) -> ConfigurationError:
         """An error about one key that shows only when the parts are joined, with the key's place."""
-        for length in range(len(path), 0, -1):
-            key = written_path(path[:length])
-            origin = self.origins.get(key, self.tables.get(key, DEFAULT))
-            if origin != DEFAULT:
-                return ConfigurationError(
-                    text("{place}: {key}: {problem}", place=origin, key=written_path(path), problem=message)
-                )
-        return ConfigurationError(text("{key}: {problem}", key=written_path(path), problem=message))
+        return self.located((path,), text("{key}: {problem}", key=written_path(path), problem=message))
+
+    def located(self, paths: Iterable[KeyPath], message: Text) -> ConfigurationError:
+        """An error whose words name its key already, with the place of the first of `paths` that was written."""
+        for path in paths:
+            for length in range(len(path), 1, -1):
+                key = written_path(path[:length])
+                origin = self.origins.get(key, DEFAULT)
+                origin = self.tables.get(key, DEFAULT) if origin == DEFAULT else origin
+                if origin == DEFAULT:
+                    continue
+                file, _, line = origin.rpartition(":")
+                if line.isdigit():
+                    return ConfigurationError(
+                        text("{file} line {line}: {problem}", file=file, line=line, problem=message)
+                    )
+                return ConfigurationError(text("{place}: {problem}", place=origin, problem=message))
+        return ConfigurationError(message)
 
 
 def known_engines() -> tuple[str, ...]:

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from ansambl.app.catalog import catalog_of
 from ansambl.app.settings import EMBEDDED
 from ansambl.app.settings_file import LoadedSettings
 from ansambl.app.settings_records import (
     attachments,
     engine_name,
-    ensemble_fields,
-    model_names,
     placement,
-    role_fields,
 )
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.plan import Attachment, Placement
-from ansambl.domain.role import ModelName
 from ansambl.engines.registry import get_engine
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.foundation.paths import DataPaths
 from ansambl.foundation.sqlite import Database
 from ansambl.gateway.routes import Gateway
 from ansambl.model_catalog.checkpoints import open_checkpoint
-from ansambl.model_catalog.embedded import load_embedded
-from ansambl.roles.catalog import build_catalog
 from ansambl.roles.records import RoleCatalog
 from ansambl.roles.resolver import Resolver
 from ansambl.roles.service import RoleService
@@ -52,38 +47,6 @@ class Product:
     coordinator: Coordinator
     gateway: Gateway
     events: EventLog
-
-
-def catalog_of(loaded: LoadedSettings, offered: Attachment | None = None) -> RoleCatalog:
-    """The roles, ensembles and models that clients can ask for.
-
-    `offered` is a server that was found running; it stands in for the embedded model.
-
-    Raises:
-        ConfigurationError: a double name, or a reference to something that is not there.
-    """
-    models = list(model_names(loaded.settings))
-    if offered is not None:
-        models = [ModelName(offered.model, description=offered.server or "", origin="found")]
-    return build_catalog(
-        role_fields(loaded.settings),
-        ensemble_fields(loaded.settings),
-        [_with_embedded_facts(loaded, one) for one in models],
-    )
-
-
-def _with_embedded_facts(loaded: LoadedSettings, model: ModelName) -> ModelName:
-    configured = loaded.settings.models.get(model.name)
-    if configured is None or configured.checkpoint != EMBEDDED:
-        return model
-    facts = load_embedded()
-    return replace(
-        model,
-        description=model.description or facts.title,
-        output_limit=model.output_limit or facts.output_limit,
-        context=model.context or facts.context,
-        sampling=facts.sampling,
-    )
 
 
 def needs_embedded(loaded: LoadedSettings) -> bool:

@@ -158,7 +158,9 @@ def _sentence(words: str) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    print(speak("error: {message}").format(message=message), file=sys.stderr)
+    # One line whatever stands in it: a name from a file or a request may hold line breaks and terminal codes.
+    line = "".join(one if one.isprintable() else repr(one)[1:-1] for one in message)
+    print(speak("error: {message}").format(message=line), file=sys.stderr)
     return code
 
 

@@ -36,7 +36,15 @@ class UsageError(AnsamblError):
 
 
 class ConfigurationError(UsageError):
-    """The configuration file cannot be used; names the key and the line."""
+    """The configuration file cannot be used; names the key and the line.
+
+    `keys` are the paths of the keys that it is about, the likeliest first, where whoever raises it does not know the
+    file: who does adds the line.
+    """
+
+    def __init__(self, message: Text, *, keys: tuple[tuple[str, ...], ...] = ()) -> None:
+        super().__init__(message)
+        self.keys = keys
 
 
 class RequestError(AnsamblError):

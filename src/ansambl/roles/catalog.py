@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ansambl.domain.errors import ConfigurationError
 from ansambl.domain.names import folded, nearest_names
@@ -47,6 +47,8 @@ ENSEMBLE_FIELDS = (
 _FILE = Path(__file__).resolve().parent / "data" / "roles.toml"
 _FORBIDDEN = "[]\r\n\t"
 Fields = Mapping[str, Any]
+_Thing: TypeAlias = tuple[Role | Ensemble | ModelName, Text, str]
+"""What has a name, how a sentence calls it, and the table of the configuration that it stands in."""
 
 
 @cache
@@ -90,7 +92,7 @@ def build_catalog(
     }
     _refuse_doubles(roles, ensembles, by_name)
     if default_model is not None:
-        default_model = _known_model("default_model", default_model, spellings)
+        default_model = _known_model(("default_model",), default_model, spellings)
     return RoleCatalog(roles, ensembles, by_name, default_model or next(iter(by_name), None))
 
 
@@ -106,11 +108,12 @@ def _merged(
                     "choose another.",
                     name=name,
                     table=table,
-                )
+                ),
+                keys=((table, name),),
             )
         for field in fields:
             if field not in allowed:
-                raise _unknown(f"{table}.{name}.{field}", field, allowed)
+                raise _unknown((table, name, field), field, allowed)
         own = {field: value for field, value in fields.items() if value is not None}
         base = merged[name][0] if name in merged else {}
         merged[name] = ({**base, **own}, "configuration")
@@ -120,17 +123,17 @@ def _merged(
 
 
 def _role(name: str, fields: Fields, origin: str, models: Mapping[str, str]) -> Role:
-    key = f"roles.{name}"
+    key = ("roles", name)
     model = fields.get("model")
     layout = fields.get("layout", Layout.SHARED_PREFIX)
     if layout not in list(Layout):
-        raise _unknown(f"{key}.layout", str(layout), [one.value for one in Layout])
+        raise _unknown((*key, "layout"), str(layout), [one.value for one in Layout])
     direct = {field: fields[field] for field in SAMPLING_FIELDS if field in fields}
     return Role(
         name=name,
         instruction=fields.get("instruction", ""),
         description=str(fields.get("description", "")),
-        model=None if model is None else _known_model(f"{key}.model", model, models),
+        model=None if model is None else _known_model((*key, "model"), model, models),
         layout=Layout(layout),
         sampling={**fields.get("sampling", {}), **direct},
         output_limit=fields.get("output_limit"),
@@ -140,17 +143,23 @@ def _role(name: str, fields: Fields, origin: str, models: Mapping[str, str]) -> 
 
 
 def _ensemble(name: str, fields: Fields, origin: str, roles: Mapping[str, Role]) -> Ensemble:
-    key = f"ensembles.{name}"
+    key = ("ensembles", name)
     pattern = fields.get("pattern", PATTERNS[0])
     if pattern not in PATTERNS:
-        raise _unknown(f"{key}.pattern", str(pattern), PATTERNS)
+        raise _unknown((*key, "pattern"), str(pattern), PATTERNS)
     members = tuple(fields.get("roles", ()))
     if not members:
-        raise ConfigurationError(text('{key} names no role; list at least one, such as ["coder"].', key=f"{key}.roles"))
+        raise ConfigurationError(
+            text('{key} names no role; list at least one, such as ["coder"].', key=".".join((*key, "roles"))),
+            keys=((*key, "roles"),),
+        )
     if len(set(members)) < len(members):
-        raise ConfigurationError(text("{key} names a role twice; list each role once.", key=f"{key}.roles"))
+        raise ConfigurationError(
+            text("{key} names a role twice; list each role once.", key=".".join((*key, "roles"))),
+            keys=((*key, "roles"),),
+        )
     conductor = fields.get("conductor") or members[0]
-    for where, member in [*((f"{key}.roles", one) for one in members), (f"{key}.conductor", conductor)]:
+    for where, member in [*(((*key, "roles"), one) for one in members), ((*key, "conductor"), conductor)]:
         if member not in roles:
             raise _unknown(where, str(member), roles)
     seconds = fields.get("seconds")
@@ -169,43 +178,48 @@ def _ensemble(name: str, fields: Fields, origin: str, roles: Mapping[str, Role])
     )
 
 
-def _known_model(key: str, name: str, spellings: Mapping[str, str]) -> str:
+def _known_model(key: tuple[str, ...], name: str, spellings: Mapping[str, str]) -> str:
     found = spellings.get(folded(name))
     if found is None:
         raise _unknown(key, name, sorted(set(spellings.values())))
     return found
 
 
-def _unknown(key: str, name: str, known: Iterable[str]) -> ConfigurationError:
+def _unknown(path: tuple[str, ...], name: str, known: Iterable[str]) -> ConfigurationError:
     names = list(known)
     close = nearest_names(name, names)
+    key = ".".join(path)
     return ConfigurationError(
         text("{key}: '{name}' is not known; did you mean {nearest}?", key=key, name=name, nearest=", ".join(close))
         if close
         else text(
             "{key}: '{name}' is not known; known are: {known}.", key=key, name=name, known=", ".join(names) or "-"
-        )
+        ),
+        keys=(path,),
     )
 
 
 def _refuse_doubles(
     roles: Mapping[str, Role], ensembles: Mapping[str, Ensemble], models: Mapping[str, ModelName]
 ) -> None:
-    taken: dict[str, tuple[object, Text]] = {}
-    things: list[tuple[Role | Ensemble | ModelName, Text]] = [
-        *((one, text("the role '{name}'", name=one.name)) for one in roles.values()),
-        *((one, text("the ensemble '{name}'", name=one.name)) for one in ensembles.values()),
-        *((one, text("the model '{name}'", name=one.name)) for one in models.values()),
+    taken: dict[str, _Thing] = {}
+    things: list[_Thing] = [
+        *((one, text("the role '{name}'", name=one.name), "roles") for one in roles.values()),
+        *((one, text("the ensemble '{name}'", name=one.name), "ensembles") for one in ensembles.values()),
+        *((one, text("the model '{name}'", name=one.name), "models") for one in models.values()),
     ]
-    for thing, words in things:
-        for spelling in (thing.name, *thing.aliases):
-            owner, owner_words = taken.setdefault(folded(spelling), (thing, words))
-            if owner is not thing:
+    for thing in things:
+        one, words, table = thing
+        for spelling in (one.name, *one.aliases):
+            owner, owner_words, owner_table = taken.setdefault(folded(spelling), thing)
+            if owner is not one:
                 raise ConfigurationError(
                     text(
                         "Two things answer to '{name}': {first} and {second}; rename one or change its aliases.",
                         name=spelling,
                         first=owner_words,
                         second=words,
-                    )
+                    ),
+                    # What comes with Ansambl has no line; the other one is configured.
+                    keys=((table, one.name, "aliases"), (owner_table, owner.name, "aliases")),
                 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 
@@ -147,3 +148,34 @@ def test_a_damaged_database_is_refused_with_a_way_out(paths):
 def test_tokens_differ_and_are_long():
     assert new_token() != new_token()
     assert len(new_token()) >= 40
+
+
+def test_a_file_in_the_way_of_a_folder_is_named(tmp_path):
+    in_the_way = tmp_path / "data"
+    in_the_way.write_text("")
+    with pytest.raises(DataFolderError) as raised:
+        prepare_folder(DataPaths(in_the_way))
+    assert str(raised.value).startswith(f"{in_the_way} is a file where the data folder needs a folder.")
+
+
+def test_a_log_that_cannot_be_written_is_a_fault_of_the_folder(paths):
+    (paths.logs / "ansambl.log").mkdir()
+    with pytest.raises(DataFolderError, match="cannot be used"):
+        data_folder.open_log(paths)
+
+
+def test_a_full_disk_is_no_damaged_database(paths, monkeypatch):
+    def full(*_arguments, **_options):
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    monkeypatch.setattr(data_folder, "Database", full)
+    with pytest.raises(DataFolderError, match=r"The disk of the data folder .* is full"):
+        open_database(paths)
+
+
+def test_a_database_that_cannot_be_opened_is_a_fault_of_the_folder(paths):
+    paths.database.mkdir()
+    with pytest.raises(DataFolderError, match=r"cannot be used \(unable to open database file\)"):
+        open_database(paths)

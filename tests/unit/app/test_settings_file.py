@@ -232,6 +232,39 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         load_settings(tmp_path, engines=ENGINES)
 
 
+def test_a_folder_or_a_broken_link_of_the_usual_name_is_not_passed_over(load: Load, tmp_path: Path) -> None:
+    load("")
+    file = tmp_path / "ansambl.toml"
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(ConfigurationError, match=r"^ansambl\.toml cannot be read \(Is a directory\)"):
+        load_settings(engines=ENGINES, environment={})
+    file.rmdir()
+    file.symlink_to("nowhere")
+    with pytest.raises(ConfigurationError, match=r"^ansambl\.toml cannot be read \(No such file"):
+        load_settings(engines=ENGINES, environment={})
+
+
+@pytest.mark.parametrize("source", ["a=" + "[" * 5000 + "]" * 5000, "[gateway]\nport=" + "9" * 5000])
+def test_what_is_too_large_for_the_parser_is_told_in_a_line(load: Load, source: str) -> None:
+    assert mistake(load, source).startswith("ansambl.toml has a number or a nesting that is too large")
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ('[data]\nfolder = ""', "line 2: data.folder is empty"),
+        (
+            '[models.a]\naddress = "http://127.0.0.1:1/v1?x=1"',
+            "line 2: models.a.address: an address ends with its path",
+        ),
+        ('[models.a]\naddress = "http://me:word@127.0.0.1:1/v1"', "a key goes into 'key' or 'key_env'"),
+    ],
+)
+def test_what_would_be_read_as_something_else_is_refused(load: Load, source: str, words: str) -> None:
+    assert words in mistake(load, source)
+
+
 def test_the_users_own_file_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     own = tmp_path / "user" / "ansambl.toml"
@@ -269,7 +302,7 @@ def test_the_data_folder_is_found_in_a_wrong_file(tmp_path: Path, monkeypatch: p
 def test_a_problem_found_later_names_the_line(load: Load) -> None:
     loaded = load('[models.a]\ncheckpoint = "x"\ncontext = 999999\n')
     assert str(loaded.problem(("models", "a", "context"), text("too long"))) == (
-        "ansambl.toml:3: models.a.context: too long"
+        "ansambl.toml line 3: models.a.context: too long"
     )
-    assert str(loaded.problem(("models", "a", "parallel"), text("no"))) == "ansambl.toml:1: models.a.parallel: no"
+    assert str(loaded.problem(("models", "a", "parallel"), text("no"))) == "ansambl.toml line 1: models.a.parallel: no"
     assert str(loaded.problem(("gateway", "port"), text("taken"))) == "gateway.port: taken"

@@ -57,7 +57,9 @@ def test_a_command_is_an_engine_of_its_own(load: Callable[[str], LoadedSettings]
 
 def test_a_context_longer_than_the_models_names_the_line(load: Callable[[str], LoadedSettings]) -> None:
     loaded = load('[models.a]\ncheckpoint = "embedded"\ncontext = 4096\n')
-    with pytest.raises(ConfigurationError, match=r"c\.toml:3: models\.a\.context: 4096 is longer than the 2048 tokens"):
+    with pytest.raises(
+        ConfigurationError, match=r"c\.toml line 3: models\.a\.context: 4096 is longer than the 2048 tokens"
+    ):
         placement(loaded, "a", CHECKPOINT)
 
 

@@ -178,3 +178,10 @@ def test_a_reader_that_leaves_is_no_failure_with_a_traceback(own_folder: Path) -
     )  # fmt: skip
     assert done.stdout == "{"
     assert done.stderr == ""
+
+
+def test_a_name_with_line_breaks_stays_in_one_line(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (own_folder / "ansambl.toml").write_text('[roles."a\\nb\\u001b[31m"]\ninstruction = "x"\n')
+    assert program.main(["config", "show"]) == 2
+    (line,) = lines_of_error(capsys)
+    assert "\x1b" not in line

@@ -24,11 +24,14 @@ def register(app: typer.Typer) -> None:
 
 def show(config: Config = None, as_json: Json = False) -> None:
     """Print every setting in effect."""
+    from ansambl.app.catalog import catalog_of
     from ansambl.app.configuration_file import shown_path
     from ansambl.app.settings_file import load_settings
     from ansambl.cli.output import console, print_json, say
 
     loaded = load_settings(config)
+    # What contradicts itself is not in effect.
+    catalog_of(loaded)
     effective = hide_secrets(loaded.settings.model_dump())
     if as_json:
         file = str(loaded.file.absolute()) if loaded.file else None

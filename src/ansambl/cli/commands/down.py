@@ -23,19 +23,20 @@ def register(app: typer.Typer) -> None:
 def down(config: Config = None) -> None:
     """Stop Ansambl and its engines."""
     from ansambl.app.configuration_file import load_data_paths
+    from ansambl.app.data_folder import open_log
     from ansambl.app.lifecycle import end_leftovers
     from ansambl.app.running_state import read_state
     from ansambl.cli.client import Client
     from ansambl.cli.output import note, say
     from ansambl.domain.errors import AnsamblError
     from ansambl.domain.text import text
-    from ansambl.foundation import logging, processes
+    from ansambl.foundation import processes
 
     paths = load_data_paths(config)
     state = read_state(paths)
     if state is None:
         if paths.logs.is_dir():
-            logging.configure(paths.logs / "ansambl.log")
+            open_log(paths)
         ended = asyncio.run(end_leftovers(paths)) if paths.root.is_dir() else 0
         if ended:
             say(

@@ -33,19 +33,18 @@ def up(
     from contextlib import closing
 
     from ansambl import __version__
-    from ansambl.app.data_folder import DataLock, prepare_folder
+    from ansambl.app.data_folder import DataLock, open_log, prepare_folder
     from ansambl.app.lifecycle import serve
     from ansambl.app.settings_file import load_settings
     from ansambl.cli.output import console
     from ansambl.cli.reporter import TerminalReporter
-    from ansambl.foundation import logging
 
     loaded = load_settings(config, {"gateway.host": host, "gateway.port": port})
     paths = loaded.paths
     prepare_folder(paths)
     out = console()
     with DataLock(paths), closing(TerminalReporter(out, yes=yes)) as reporter:
-        logging.configure(paths.logs / "ansambl.log")
+        open_log(paths)
         out.print("Ansambl", style="bold", end=" ")
         out.print(__version__)
         with asyncio.Runner(loop_factory=_event_loop()) as runner:
