@@ -91,6 +91,24 @@ async def test_an_engine_that_dies_in_a_stream_leaves_whole_events_and_one_error
     assert (await raw(running, post(request(model))))[0] == 200
 
 
+@pytest.mark.parametrize("model", ["big", "coder", "council"])
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_stream_without_a_length_that_has_no_end_was_broken_off(running, model, ended):
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+    last = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n' if ended else b""
+
+    async def script(_call, writer):
+        writer.write(head + event("a") + last)
+        await writer.drain()
+        writer.close()
+
+    running.engine.script = script
+    _, _, body = await raw(running, post(request(model, stream=True)))
+    assert (b"broke off in the middle" in body) is not ended
+    if not ended:
+        assert error_of(body.rstrip().rpartition(b"data: ")[2])["code"] == "engine_failed"
+
+
 async def test_an_engine_that_dies_in_a_whole_answer_is_a_502(running):
     running.engine.script = running.engine.fixed(reply(ANSWER)[:-20])
     status, _, body = await raw(running, post(request()))

@@ -8,6 +8,7 @@ import pkgutil
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -89,6 +90,7 @@ def take_global_options(arguments: Sequence[str]) -> tuple[list[str], bool, str 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command and return the exit code: 0 done, 1 failed, 2 bad usage, 3 not supported, 130 interrupted."""
+    _make_writable()
     choose_language(arguments)
     rest, debug, wrong = take_global_options(arguments)
     if wrong is not None:
@@ -117,6 +119,15 @@ def main(arguments: Sequence[str]) -> int:
             traceback.print_exc()
         return _explain(error)
     return result if isinstance(result, int) else 0
+
+
+def _make_writable() -> None:
+    """Let printing never fail: a closed stream swallows, letters that an encoding lacks become question marks."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for the process's life
+        elif hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="replace")
 
 
 def _translate_help() -> None:

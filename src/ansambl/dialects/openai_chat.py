@@ -27,6 +27,9 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encoder = msgspec.json.Encoder()
 
+_END_MARK = 64
+"""Bytes at the end of a stream among which ``[DONE]`` stands."""
+
 
 @dataclass(slots=True)
 class ChatRequest:
@@ -262,6 +265,17 @@ def read_stream(stream: bytes) -> Answer:
             _merge_call(calls, part)
     answer.tool_calls = [calls[index] for index in sorted(calls)]
     return answer
+
+
+def stream_ended(stream: bytes) -> bool:
+    """Whether the end of a stream is an end: ``[DONE]``, a reason to finish, or an error that the engine told itself.
+
+    An engine whose answers have no length ends one by closing its connection, and looks the same when it dies.
+    """
+    if b"[DONE]" in stream[-_END_MARK:]:
+        return True
+    answer = read_stream(stream)
+    return bool(answer.finish_reason or answer.error)
 
 
 def stream_data(lines: Iterable[bytes]) -> Iterable[bytes]:

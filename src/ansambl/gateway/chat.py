@@ -21,7 +21,7 @@ from ansambl.roles.ensembles.events import BranchFailed, Content, Finished, Prog
 from ansambl.roles.resolver import EnsembleTarget, Resolver, RoleTarget
 from ansambl.roles.service import RoleService
 from ansambl.runtime.coordinator import Coordinator, Lease
-from ansambl.runtime.upstream import UpstreamAnswer
+from ansambl.runtime.upstream import BROKE_OFF, ConnectionLostError, UpstreamAnswer
 
 _PATH = "/chat/completions"
 _SHOWN = 100
@@ -113,7 +113,10 @@ class ChatHandler:
                 if passed:
                     await send({"type": "http.response.body", "body": passed, "more_body": True})
                 chunk = await answer.chunk()
-            await send({"type": "http.response.body", "body": relay.finish(), "more_body": False})
+            rest = relay.finish()
+            if not openai_chat.stream_ended(relay.kept):
+                raise ConnectionLostError(BROKE_OFF, answered=True)
+            await send({"type": "http.response.body", "body": rest, "more_body": False})
             broken = False
         except asyncio.CancelledError:
             # The client stopped the answer: it may send back what it has seen, so that much is worth remembering.

@@ -9,8 +9,11 @@ from ansambl.dialects.openai_chat import ChatRequest, Delta
 from ansambl.domain.errors import EngineError
 from ansambl.domain.text import text
 from ansambl.runtime.coordinator import Coordinator
+from ansambl.runtime.upstream import BROKE_OFF, ConnectionLostError
 
 _PATH = "/chat/completions"
+_TAIL = 64
+"""Bytes at the end of a stream where its end mark stands."""
 
 
 async def ask_engine(coordinator: Coordinator, model: str, request: ChatRequest) -> AsyncGenerator[Delta, None]:
@@ -29,8 +32,9 @@ async def ask_engine(coordinator: Coordinator, model: str, request: ChatRequest)
             if not answer.streams:
                 yield _whole(await answer.body())
                 return
-            rest = b""
+            rest, tail, finished = b"", b"", False
             while (chunk := await answer.chunk()) is not None:
+                tail = (tail + chunk)[-_TAIL:]
                 *lines, rest = (rest + chunk).split(b"\n")
                 for data in openai_chat.stream_data(lines):
                     delta = openai_chat.read_event(data)
@@ -38,7 +42,10 @@ async def ask_engine(coordinator: Coordinator, model: str, request: ChatRequest)
                         continue
                     if delta.error is not None:
                         raise EngineError(text("The engine broke off: {reason}", reason=_reason(delta.error)))
+                    finished = finished or delta.finish_reason is not None
                     yield delta
+            if not finished and not openai_chat.stream_ended(tail):
+                raise ConnectionLostError(BROKE_OFF, answered=True)
 
 
 def _whole(body: bytes) -> Delta:

@@ -26,6 +26,9 @@ _SILENCE_LIMIT = 3600.0
 _READ_AHEAD = 2**16
 """Bytes of an answer that are kept for a slow client; an engine that is ahead of them waits."""
 
+BROKE_OFF = text("it broke off in the middle of its answer")
+"""The reason of a `ConnectionLostError` when an answer began and has no end."""
+
 
 class ConnectionLostError(EngineError):
     """The connection to the engine failed.
@@ -158,7 +161,7 @@ def _unwritable() -> ConnectionLostError:
 def _reason(error: Exception) -> Text | str:
     # What aiohttp says of these is about HTTP's own framing.
     if isinstance(error, aiohttp.ClientPayloadError):
-        return text("it broke off in the middle of its answer")
+        return BROKE_OFF
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return text("it closed the connection without an answer")
     # asyncio writes words of its own where the system has some that people know.

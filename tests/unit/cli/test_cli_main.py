@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -185,3 +186,19 @@ def test_a_name_with_line_breaks_stays_in_one_line(own_folder: Path, capsys: pyt
     assert program.main(["config", "show"]) == 2
     (line,) = lines_of_error(capsys)
     assert "\x1b" not in line
+
+
+@pytest.mark.parametrize(
+    ("prefix", "variables"), [("exec >&-;", {}), ("", {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})]
+)
+def test_printing_never_fails(own_folder: Path, prefix: str, variables: dict[str, str]) -> None:
+    command = f"{prefix} exec '{sys.executable}' -m ansambl config show --lang ru"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        cwd=own_folder,
+        env={**os.environ, **variables},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
