@@ -8,6 +8,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 # Arguments for `ansambl up`, for example: make up ARGS="--port 9000"
 ARGS ?=
+NO_INDEX := "pip could not install the packages (its reason stands above). It needs a package index: check the network and pip's configuration, and run make again."
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: up test check lint format types contracts docs docs-check recording locales lock bench setup browser clean help
@@ -22,12 +23,14 @@ $(BIN)/python:
 	  { rm -rf $(VENV); echo "Python's venv module is missing (on Debian and Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
 
 $(RUNTIME): requirements/runtime.txt pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/runtime.txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@echo "Installing what Ansambl needs into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/runtime.txt || { echo $(NO_INDEX) >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(DEV): requirements/dev.txt $(RUNTIME)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@echo "Installing what the tests need into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt || { echo $(NO_INDEX) >&2; exit 1; }
 	@touch $@
 
 up: $(RUNTIME) ## Set everything up and start Ansambl on the embedded model (Ctrl-C stops it)

@@ -176,7 +176,10 @@ async def test_a_missing_program_is_told_without_a_loop(make, events):
     assert kinds(events) == ["exited", "failed"]
 
 
-async def test_an_engine_that_hangs_is_ended_and_started_again(make, events, monkeypatch):
+@pytest.mark.parametrize("noticed_by", ["a request", "a look"])
+async def test_an_engine_that_hangs_is_ended_and_started_again(make, events, monkeypatch, noticed_by):
+    monkeypatch.setattr("ansambl.runtime.engine_instance._LOOK_EVERY", 0.05)
+    monkeypatch.setattr("ansambl.runtime.engine_instance._PROBE_EVERY", 600 if noticed_by == "a request" else 0.1)
     monkeypatch.setattr("ansambl.runtime.engine_instance._CHECK_PATIENCE", 0.5)
     monkeypatch.setattr(
         "ansambl.runtime.readiness.ask.__kwdefaults__", {"key": None, "host": "127.0.0.1", "patience": 0.2}
@@ -185,9 +188,10 @@ async def test_an_engine_that_hangs_is_ended_and_started_again(make, events, mon
     await instance.ensure_ready()
     pid = instance.status().pid
     os.kill(pid, signal.SIGSTOP)
-    instance.suspect()
-    await instance.ensure_ready()
-    assert instance.status().pid != pid
+    if noticed_by == "a request":
+        instance.suspect()
+        await instance.ensure_ready()
+    await until(lambda: instance.status().pid not in {pid, None}, 30)
     assert not psutil.pid_exists(pid)
     assert "did not answer any more" in next(one for one in events.recent() if one.kind == "exited").message.render()
 

@@ -278,3 +278,38 @@ async def test_head_is_answered_without_a_body(running):
         answer = await asyncio.wait_for(reader.read(), 20)
     assert answer.startswith(b"HTTP/1.1 200")
     assert answer.endswith(b"\r\n\r\n")
+
+
+async def test_answers_that_are_cut_at_the_stop_say_why(running):
+    async def begin_and_wait(call, writer):
+        writer.write(STREAM_HEAD + b"%x\r\n%b\r\n" % (len(event("hi")), event("hi")))
+        await writer.drain()
+        await call.left.wait()
+
+    running.engine.script = begin_and_wait
+    stream = asyncio.create_task(raw(running, post(request(stream=True))))
+    whole = asyncio.create_task(raw(running, post(request("coder", stream=True))))
+    await until(lambda: len(running.engine.calls) == 2, "both run")
+    running.gateway.draining = True
+    await running.gateway.cut()
+    for answer in (stream, whole):
+        status, _, body = await asyncio.wait_for(answer, 20)
+        assert status == 200
+        first, last = body.decode().strip().split("\n\n")
+        assert first == event("hi").decode().strip()
+        assert json.loads(last.removeprefix("data: "))["error"]["code"] == "stopping"
+    assert running.gateway.running == 0
+
+
+@pytest.mark.parametrize("model", ["big", "coder", "council"])
+@pytest.mark.parametrize("status", [b"401 Unauthorized", b"403 Forbidden"])
+async def test_a_key_that_the_engine_refuses_is_not_the_clients_fault(running, model, status):
+    async def refuse(call, writer):
+        writer.write(reply(b'{"error":{"message":"Incorrect API key"}}', status))
+        return True
+
+    running.engine.script = refuse
+    answered, _, body = await raw(running, post(request(model)))
+    assert answered == 502
+    assert error_of(body)["code"] == "engine_refuses_key"
+    assert "models.big.key" in error_of(body)["message"]

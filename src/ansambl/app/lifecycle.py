@@ -180,7 +180,8 @@ async def _run(
         reporter.say(text("Stopping: running answers may finish, for at most {seconds} s.",
                           seconds=round(loaded.settings.gateway.drain)))  # fmt: skip
         product.gateway.draining = True
-        await _holds(lambda: product.gateway.running == 0, loaded.settings.gateway.drain, stop.urgent)
+        if not await _holds(lambda: product.gateway.running == 0, loaded.settings.gateway.drain, stop.urgent):
+            await product.gateway.cut()
     finally:
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)

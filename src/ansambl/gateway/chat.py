@@ -15,7 +15,7 @@ from ansambl.domain.text import text
 from ansambl.gateway.asgi import JSON_TYPE, STREAM_TYPE, Headers
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.gateway.streaming import EventRelay
-from ansambl.roles.asking import ask_engine
+from ansambl.roles.asking import ask_engine, refused_key
 from ansambl.roles.ensembles import council
 from ansambl.roles.ensembles.events import BranchFailed, Content, Finished, Progress
 from ansambl.roles.resolver import EnsembleTarget, Resolver, RoleTarget
@@ -67,9 +67,13 @@ class ChatHandler:
             if lease.endpoint.name is not None:
                 request = request.changed({"model": lease.endpoint.name})
             async with self._coordinator.open(lease, _PATH, request.encode()) as answer:
+                if answer.status in {401, 403}:
+                    self._coordinator.instance(model).suspect()
+                    raise refused_key(model)
                 if answer.status >= 400:
-                    error = openai_chat.engine_error_object(answer.status, await answer.body())
-                    await exchange.send_object(answer.status, error)
+                    body = await answer.body()
+                    status = openai_chat.engine_status(answer.status, body)
+                    await exchange.send_object(status, openai_chat.engine_error_object(answer.status, body))
                 elif answer.streams:
                     await self._relay_stream(exchange, answer, remember)
                 else:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from ansambl.domain.errors import AnsamblError, UnavailableError, UnknownNameError
 from ansambl.domain.instance import InstanceState
@@ -33,6 +34,9 @@ log = get_logger(__name__)
 LOCAL_KEY = "local"
 """The id under which requests without a key are remembered: there are no keys yet, all callers are the owner."""
 
+_CUT_PATIENCE = 2.0
+"""Seconds for the error events of answers that are cut to go out."""
+
 _METRICS_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 Handler = Callable[[Exchange, Scope, Receive], Awaitable[None]]
 
@@ -54,7 +58,8 @@ class Gateway:
         self._body_limit = body_limit
         self.metrics = Metrics(coordinator.statuses)
         self.draining = False
-        self.running = 0
+        self._answering: set[asyncio.Task[Any]] = set()
+        self._cut = False
         self._routes: dict[str, tuple[str, Handler]] = {
             "/v1/chat/completions": ("POST", self._post_chat),
             "/v1/models": ("GET", self._get_models),
@@ -108,18 +113,41 @@ class Gateway:
         body = await read_body(scope, receive, self._body_limit)
         # Again, because reading takes as long as the client likes, and only running answers are waited for.
         self._refuse_when_draining()
-        self.running += 1
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._answering.add(task)
         self.metrics.running.inc()
         try:
             async with cancelled_when_client_leaves(receive):
                 await self._chat.answer(exchange, body, key=LOCAL_KEY)
+        except asyncio.CancelledError:
+            if not self._cut or task.uncancel() > 0:
+                raise
+            raise self._stopping() from None
         finally:
-            self.running -= 1
+            self._answering.discard(task)
             self.metrics.running.dec()
+
+    @property
+    def running(self) -> int:
+        """How many requests are being answered."""
+        return len(self._answering)
+
+    async def cut(self) -> None:
+        """End the answers that still run, each with an error that says why."""
+        self._cut = True
+        tasks = tuple(self._answering)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CUT_PATIENCE)
 
     def _refuse_when_draining(self) -> None:
         if self.draining:
-            raise UnavailableError(text("Ansambl is stopping; ask again when it is back."), code="stopping")
+            raise self._stopping()
+
+    @staticmethod
+    def _stopping() -> UnavailableError:
+        return UnavailableError(text("Ansambl is stopping; ask again when it is back."), code="stopping")
 
     async def _get_models(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
         await exchange.send_object(200, {"object": "list", "data": self._listed(scope)})

@@ -27,6 +27,9 @@ async def ask_engine(coordinator: Coordinator, model: str, request: ChatRequest)
         if lease.endpoint.name is not None:
             request = request.changed({"model": lease.endpoint.name})
         async with coordinator.open(lease, _PATH, request.encode()) as answer:
+            if answer.status in {401, 403}:
+                coordinator.instance(model).suspect()
+                raise refused_key(model)
             if answer.status >= 400:
                 raise _refusal(answer.status, await answer.body())
             if not answer.streams:
@@ -61,8 +64,16 @@ def _whole(body: bytes) -> Delta:
 def _refusal(status: int, body: bytes) -> EngineError:
     found = openai_chat.engine_error_object(status, body)["error"]
     error = EngineError(text("The engine refused: {reason}", reason=found["message"]), code=found["code"])
-    error.status, error.type = status, found["type"]
+    error.status, error.type = openai_chat.engine_status(status, body), found["type"]
     return error
+
+
+def refused_key(model: str) -> EngineError:
+    """The error when an engine does not accept the key that Ansambl sends it; the client's own key is not to blame."""
+    return EngineError(
+        text("The engine of '{model}' refuses the key that Ansambl sends; correct models.{model}.key.", model=model),
+        code="engine_refuses_key",
+    )
 
 
 def _reason(error: dict[str, object]) -> str:

@@ -29,6 +29,8 @@ _LOOK_EVERY = 2.0
 _CHECK_PATIENCE = 20.0
 """Seconds that a suspected engine, still alive, has to answer its probe before it is ended."""
 _CHECK_PAUSE = 0.1
+_PROBE_EVERY = 30.0
+"""Seconds between two looks at whether a ready engine still answers its probe, which no generation holds up."""
 
 _log = get_logger(__name__)
 
@@ -350,12 +352,16 @@ class EngineInstance:
 
     async def _watch(self, run: _Run, ended: asyncio.Task[int | None]) -> ExitExplanation | None:
         """Stay until the engine ended or is to be stopped; an explanation when it hangs."""
+        probed = self._clock.monotonic()
         while not ended.done() and not self._stopping.is_set():
             await self._first(
                 asyncio.shield(ended), self._stopping.wait(), self._suspected.wait(), self._clock.sleep(_LOOK_EVERY)
             )
-            if self._suspected.is_set() and not ended.done():
+            # An engine that hangs keeps its connections open, so no request would ever make it suspected.
+            due = self._clock.monotonic() - probed >= _PROBE_EVERY
+            if (self._suspected.is_set() or due) and not ended.done():
                 self._suspected.clear()
+                probed = self._clock.monotonic()
                 if not await self._answers(run, ended):
                     if ended.done() or self._stopping.is_set():
                         return None

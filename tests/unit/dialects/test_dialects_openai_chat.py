@@ -324,3 +324,21 @@ def test_engine_errors_get_openais_shape(status, body, expected):
 def test_hostile_error_bodies_are_cut_and_can_be_written(body):
     found = chat.engine_error_object(500, body)
     assert len(chat.event(found)) < 2000
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "expected"),
+    [
+        (500, "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj", 400),
+        (500, "Failed to parse messages: Expected 'messages' to be an array", 400),
+        (500, "Failed to parse tools: missing function", 400),
+        (500, "something broke", 500),
+        (503, "Loading model", 503),
+        (404, "not here", 404),
+    ],
+)
+def test_what_the_client_did_wrong_is_no_5xx(status, message, expected):
+    body = json.dumps({"error": {"message": message, "type": "server_error", "code": status}}).encode()
+    assert chat.engine_status(status, body) == expected
+    kind = chat.engine_error_object(status, body)["error"]["type"]
+    assert (kind == "invalid_request_error") is (expected == 400)

@@ -271,6 +271,18 @@ async def test_more_than_one_answer_is_refused_before_anything_is_asked() -> Non
     assert engine.asked == []
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("n", 0), ("n", [1]), ("stream", "yes"), ("max_tokens", -5), ("max_tokens", "5"), ("max_completion_tokens", True)],
+)
+async def test_values_that_an_engine_would_refuse_are_refused(field: str, value: object) -> None:
+    engine = Engine()
+    with pytest.raises(RequestError) as caught:
+        await hold(engine, asked=request(**{field: value}))
+    assert caught.value.param == field
+    assert engine.asked == []
+
+
 async def test_closing_the_council_ends_the_call_that_runs() -> None:
     engine = Engine([Delta(content="a"), asyncio.Event()])
     roles = service()

@@ -69,14 +69,26 @@ async def run(
         EngineError: every role failed, or the conductor did.
         UnavailableError: every role failed, and the first because its model cannot answer now.
     """
-    if (request.value("n") or 1) != 1:
-        raise RequestError(
-            text("An ensemble gives one answer; leave out 'n' or set it to 1."), param="n", code="unsupported_value"
-        )
+    _check(request)
     council = _Council(ensemble, request, service, ask, key, clock)
     async with aclosing(council.events()) as events:
         async for event in events:
             yield event
+
+
+def _check(request: ChatRequest) -> None:
+    """Refuse what an engine would refuse of a role's request, and what an ensemble cannot do."""
+    count = request.value("n")
+    if count is not None and count != 1:
+        raise RequestError(
+            text("An ensemble gives one answer; leave out 'n' or set it to 1."), param="n", code="unsupported_value"
+        )
+    if not isinstance(request.value("stream"), bool | None):
+        raise RequestError(text("The field 'stream' must be true or false."), param="stream")
+    for name in ("max_tokens", "max_completion_tokens"):
+        limit = request.value(name)
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+            raise RequestError(text("The field '{name}' must be a whole number from 1 on.", name=name), param=name)
 
 
 @dataclass(slots=True)
