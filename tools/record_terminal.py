@@ -28,7 +28,7 @@ COLUMNS = 100
 COMMANDS = (
     ("ansambl", "ask", "coder", "Write a Python function that adds two numbers."),
     ("ansambl", "ask", "brief", "What is the capital of France?"),
-    ("ansambl", "ask", "council", "Is it better to walk or to drive to work?"),
+    ("ansambl", "ask", "council", "Which planet is the largest one?"),
     ("ansambl", "status"),
 )
 LONGEST_WAIT, TYPING, HOLD = 0.8, 0.9, 6.0

@@ -37,13 +37,19 @@ class Answered:
         }
 
 
+def is_heading(reasoning: str) -> bool:
+    """Whether a delta holds no word of a model: nothing, or the heading that a council writes before a role speaks."""
+    said = reasoning.strip()
+    return not said or (said.startswith("**") and said.endswith("**") and "\n" not in said)
+
+
 def print_answer(deltas: Iterator[Delta], *, quiet: bool = False) -> Answered:
     """Gather an answer, printing it as it comes unless `quiet`."""
     answer, start = Answered(), time.monotonic()
     out, thinking = console(), console(error=True)
     in_reasoning = False
     for delta in deltas:
-        if answer.first_token is None and (delta.content or delta.reasoning):
+        if answer.first_token is None and (delta.content or not is_heading(delta.reasoning)):
             answer.first_token = time.monotonic() - start
         if delta.reasoning and not quiet:
             thinking.print(delta.reasoning, style="dim", end="")

@@ -91,7 +91,9 @@ export class Chat {
     const show = this.#painter(view);
     const began = performance.now();
     const since = () => (performance.now() - began) / 1000;
-    const arrived = (part) => (text) => { answer.first ??= since(); answer[part] += text; show(); };
+    // The heading that a council writes before a role speaks is no word of a model.
+    const heading = (text) => /^\s*\*\*[^\n]*\*\*\s*$/.test(text);
+    const arrived = (part) => (text) => { if (!heading(text)) answer.first ??= since(); answer[part] += text; show(); };
     show();
     try {
       const found = await ask({
