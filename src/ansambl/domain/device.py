@@ -22,8 +22,8 @@ class DeviceModel:
 
     `bandwidth` is bytes a second between its memory and its cores; `operations` maps a number format (``"bf16"``,
     ``"fp8"``, ``"int8"``, ``"fp4"``) to dense operations a second (a marketing figure for 2:4 sparsity is halved). A pair
-    (low, high) says that sources differ. `capability` is CUDA's (``"12.0"``), AMD's (``"gfx1100"``) or the instruction
-    set of a processor.
+    (low, high) says that sources differ. `capability` is CUDA's (``"12.0"``), AMD's (``"gfx1100"``) or a processor's
+    instruction set.
     """
 
     name: str
