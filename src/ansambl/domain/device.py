@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ansambl.domain.text import Text
 from ansambl.domain.units import Bytes
 
 
@@ -20,10 +21,13 @@ class DeviceKind(StrEnum):
 class DeviceModel:
     """A GPU or a processor as it is sold.
 
-    `bandwidth` is bytes a second between its memory and its cores; `operations` maps a number format (``"bf16"``,
-    ``"fp8"``, ``"int8"``, ``"fp4"``) to dense operations a second (a marketing figure for 2:4 sparsity is halved). A pair
-    (low, high) says that sources differ. `capability` is CUDA's (``"12.0"``), AMD's (``"gfx1100"``) or a processor's
-    instruction set.
+    `kind` is RAM for a processor. `memory` is as sold; `memory_visible` is the least that programs were seen to get of
+    it, where somebody measured. `bandwidth` is bytes a second between its memory and its cores, by the data sheet (for
+    a processor: channels times transfer rate times 8 bytes); `bandwidth_low` is the low end where a measurement or
+    another source says less. `link_bandwidth` is bytes a second between the RAM and it. `operations` maps a number
+    format (``"bf16"``, ``"fp8"``, ``"int8"``, ``"fp4"``) to dense operations a second (a marketing figure for 2:4
+    sparsity is halved). A pair (low, high) says that sources differ. `capability` is CUDA's (``"12.0"``), AMD's
+    (``"gfx1100"``) or a processor's instruction set.
     """
 
     name: str
@@ -37,11 +41,17 @@ class DeviceModel:
     unified_memory: bool = False
     watts: int | None = None
     sources: tuple[str, ...] = ()
+    kind: DeviceKind = DeviceKind.GPU
+    bandwidth_low: float | None = None
+    memory_visible: Bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedDevice:
-    """One device of a machine to plan for: a GPU, or the RAM with the processor's bandwidth and operations."""
+    """One device of a machine to plan for: a GPU, or the RAM with the processor's bandwidth and operations.
+
+    `memory` is what programs may fill, before any reserve.
+    """
 
     kind: DeviceKind
     model: DeviceModel
@@ -51,10 +61,14 @@ class PlannedDevice:
 
 @dataclass(frozen=True, slots=True)
 class PlannedMachine:
-    """A machine to plan for, owned or not: `gpus` and one pool of RAM."""
+    """A machine to plan for, owned or not: `gpus` and one pool of RAM.
+
+    A GPU with unified memory lies in that RAM: its `memory` is the part of `ram` that it may use, so whatever is placed
+    on it is taken from `ram` too. `notes` say in words what was assumed or is unknown.
+    """
 
     name: str
     title: str
     gpus: tuple[PlannedDevice, ...]
     ram: PlannedDevice
-    notes: tuple[str, ...] = ()
+    notes: tuple[Text, ...] = ()
