@@ -38,7 +38,8 @@ class LayerGroup:
 class Architecture:
     """A model's inside. Widths are in elements, counts are plain; what is unknown is None.
 
-    `parameters` counts all, `active` those that one token passes through (equal for a dense model).
+    `parameters` counts all, `active` those that one token passes through (equal for a dense model). `query_width` is
+    heads times head size, None where it equals `hidden`.
     """
 
     family: str
@@ -53,6 +54,7 @@ class Architecture:
     experts: int = 0
     experts_active: int = 0
     expert_feed_forward: int | None = None
+    query_width: int | None = None
 
     @property
     def layer_count(self) -> int:

@@ -113,3 +113,21 @@ class Footprint:
     def total(self) -> Range:
         """All devices together."""
         return Range.total(device.total for device in self.devices)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightBytes:
+    """The size of a checkpoint's tensors, as its files say it; what the files did not say is None and is estimated.
+
+    `embedding` is the input embedding (llama.cpp keeps it in RAM), `experts` all routed experts together, `tied` says
+    that the output layer uses the embedding. `expert_format` is the experts' number format (``"mxfp4"``) and `repack`
+    the bytes of tensors that llama.cpp rewrites for the processor.
+    """
+
+    total: Bytes
+    source: str
+    embedding: Bytes | None = None
+    experts: Bytes | None = None
+    tied: bool = False
+    expert_format: str | None = None
+    repack: Bytes = Bytes(0)
