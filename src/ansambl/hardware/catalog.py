@@ -22,6 +22,7 @@ from ansambl.domain.text import Text, text
 from ansambl.domain.units import Bytes
 from ansambl.hardware.device_tables import Entry, read_catalog, recognise
 from ansambl.hardware.machine_files import notes_on, plain_ram, read_machine, usable_memory
+from ansambl.hardware.toml_fields import shown as quoted
 
 _DATA = Path(__file__).resolve().parent / "data"
 _LARGEST_FILE = 1_000_000
@@ -111,10 +112,13 @@ def _unknown(wanted: str) -> UsageError:
     if nearest:
         return UsageError(
             text("there is no machine '{name}'; did you mean {nearest}? Or give a TOML file",
-                 name=wanted[:60], nearest=", ".join(nearest))
+                 name=quoted(wanted).strip('"'), nearest=", ".join(nearest))
         )  # fmt: skip
     return UsageError(
-        text("there is no machine '{name}'; see: ansambl machines list, or give a TOML file", name=wanted[:60])
+        text(
+            "there is no machine '{name}'; see: ansambl machines list, or give a TOML file",
+            name=quoted(wanted).strip('"'),
+        )
     )
 
 

@@ -29,9 +29,13 @@ Pair = tuple[float, float]
 
 def shown(value: object) -> str:
     """A value as a message quotes it: short, on one line."""
-    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 128:
-        return "a number of more than 38 digits"
-    words = f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    try:
+        words = (
+            f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+        )
+    except ValueError:
+        # Python writes no number of more than 4300 digits.
+        return "a number of thousands of digits"
     words = " ".join(words.split())
     return words if len(words) <= _SHOWN else words[: _SHOWN - 1] + "…"
 
