@@ -50,7 +50,7 @@ class DeviceModel:
 class PlannedDevice:
     """One device of a machine to plan for: a GPU, or the RAM with the processor's bandwidth and operations.
 
-    `memory` is what programs may fill, before any reserve.
+    `memory` is the total: of a GPU as sold or as its driver says, of which a program sees a little less.
     """
 
     kind: DeviceKind

@@ -21,7 +21,7 @@ from ansambl.domain.names import folded, nearest_names
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import Bytes
 from ansambl.hardware.device_tables import Entry, read_catalog, recognise
-from ansambl.hardware.machine_files import notes_on, plain_ram, read_machine, usable_memory
+from ansambl.hardware.machine_files import notes_on, plain_ram, read_machine, total_memory
 from ansambl.hardware.toml_fields import shown as quoted
 
 _DATA = Path(__file__).resolve().parent / "data"
@@ -76,7 +76,7 @@ def from_inventory(machine: Machine) -> PlannedMachine:
     notes: list[Text] = []
     for gpu in (*machine.gpus, *_apple(machine, entries)):
         model = _joined(gpu, entries)
-        memory = gpu.memory_total or usable_memory(model, ram_memory)
+        memory = gpu.memory_total or total_memory(model, ram_memory)
         if not memory:
             notes.append(text("The memory of {device} is unknown, so nothing is planned for it.", device=model.title))
             continue

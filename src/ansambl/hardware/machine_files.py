@@ -82,12 +82,11 @@ def plain_ram(gpus: list[PlannedDevice]) -> DeviceModel:
     )
 
 
-def usable_memory(model: DeviceModel, ram: Bytes) -> Bytes | None:
-    """What programs may fill of a GPU: what was seen, else what is sold; never more than the RAM that it works in."""
-    memory = model.memory_visible or model.memory
+def total_memory(model: DeviceModel, ram: Bytes) -> Bytes | None:
+    """What a GPU's driver calls its total: as sold; in the RAM, what was seen to be usable, at most all of it."""
     if model.unified_memory:
-        return Bytes(min(memory or ram, ram))
-    return memory
+        return Bytes(min(model.memory_visible or model.memory or ram, ram))
+    return model.memory
 
 
 def _gpus(fields: Fields, entries: Mapping[str, Entry], ram: Bytes, first: int) -> list[PlannedDevice]:
@@ -104,7 +103,7 @@ def _gpus(fields: Fields, entries: Mapping[str, Entry], ram: Bytes, first: int) 
     title = fields.words("title") or ""
     known = entry.model if entry else DeviceModel(title, title, "unknown", sources=(fields.file,))
     model = read_gpu(fields, known)
-    memory = fields.memory("memory") or usable_memory(model, ram)
+    memory = fields.memory("memory") or total_memory(model, ram)
     if memory is None:
         raise fields.missing("memory", '"24GiB"')
     if model.unified_memory and memory > ram:

@@ -125,6 +125,12 @@ def test_memory_that_is_shared_is_at_most_the_ram():
     ]
 
 
+def test_a_cards_memory_is_its_total():
+    cards = catalog.load_machine("dual-3090-64g").gpus
+    assert [card.memory for card in cards] == [24 * GIB, 24 * GIB]
+    assert cards[0].model.memory_visible == round(23.58 * GIB)
+
+
 def test_what_a_name_does_not_say_is_told_as_assumed():
     assert "which processor" in str(catalog.load_machine("rtx-4090-64g").notes[0])
     assert "which variant of the GPU" in str(catalog.load_machine("h100-80g").notes[0])
