@@ -37,8 +37,8 @@ SETTINGS = frozenset(
 CURRENT_VERSION = (11549,)
 """The build whose rules are followed when none is named."""
 
-# Resident beside weights and KV right after the load: 54 MB with 49,152 tokens of vocabulary, 89 MB with 262,144.
-_PROCESS, _PROCESS_PER_TOKEN = 46_000_000, 164
+# Resident beside weights and KV right after the load: 54 MiB with 49,152 tokens of vocabulary, 89 MiB with 262,144.
+_PROCESS, _PROCESS_PER_TOKEN = 48_150_000, 172
 # A Radeon RX 7900 XT held 0.85 GiB more than the buffers of gpt-oss-20b (llama.cpp discussion 15396, 19.0 GB in all).
 _GPU_OVERHEAD_HIGH = 0.85 / 0.35
 _SOURCE = "llama-kv-cache-iswa.cpp, llama-context.cpp; checked against logs of llama.cpp b11549"

@@ -1,8 +1,8 @@
 """llama.cpp's compute buffers: the largest set of intermediate results that live at once, times the batch.
 
 The rules were found on buffers that llama.cpp b11549 logged for models of known widths (llama, qwen3, qwen3moe,
-gpt-oss, gemma3; dense and with experts; with and without flash attention), and hold there to 0.1 %. Widths in elements per
-token, h = hidden, f = feed forward, q = heads × head size, e = experts used × their feed forward:
+gpt-oss, gemma3; dense and with experts; with and without flash attention), and hold there to 1 %. Widths in elements a
+token: h = hidden, f = feed forward, q = heads × head size, e = experts used × their feed forward:
 
 * dense: 5 h + 3 f; wide attention: 5 h + 2 q; where f or q is not above h, freed blocks are reused and 6 h is enough
 * experts: 5 h + 3 e, and experts used × h more where one expert's output does not fit into its freed gate and up
