@@ -12,10 +12,10 @@ from ansambl.domain.errors import UsageError
 from ansambl.domain.names import folded, nearest_names
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
-from ansambl.hardware.toml_fields import Fields, Pair
+from ansambl.hardware.toml_fields import Fields, Pair, shown
 
 FACT_KEYS = ("title", "vendor", "bandwidth", "operations", "capability", "watts", "sources")
-GPU_KEYS = (*FACT_KEYS, "memory", "memory_visible", "link_bandwidth", "unified_memory")
+GPU_KEYS = (*FACT_KEYS, "memory", "link_bandwidth", "unified_memory")
 RAM_KEYS = (*FACT_KEYS, "channels", "transfer_rate", "bandwidth_measured")
 FORMATS = ("bf16", "fp16", "fp8", "fp4", "int8", "int4", "fp32")
 
@@ -51,7 +51,7 @@ def read_catalog(file: str, table: Mapping[str, object]) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     for fields in (*root.tables("gpus"), *root.tables("processors")):
         processor = fields.path.startswith("processors")
-        fields.only(("name", "seen_as", *(RAM_KEYS if processor else GPU_KEYS)))
+        fields.only(("name", "seen_as", *(RAM_KEYS if processor else (*GPU_KEYS, "memory_visible"))))
         name = fields.words("name")
         if name is None:
             raise fields.missing("name", '"rtx-4090"')
@@ -106,15 +106,21 @@ def read_processor(fields: Fields, known: Entry) -> Entry:
         raise fields.missing("channels", "2")
     if channels and not rates:
         raise fields.missing("transfer_rate", "5600")
-    derived: Pair | None = None
+    pair = given
     if channels and rates and not given:
         low, high = (float(channels * rate * 1_000_000 * _BYTES_A_TRANSFER) for rate in rates)
-        derived = low, high
+        seen = known.model.bandwidth_low
+        pair = (low if seen is None else min(low, seen)), high
     measured = fields.bandwidth("bandwidth_measured")
-    lowest = measured[0] if measured else known.model.bandwidth_low
-    if derived and lowest is not None:
-        derived = min(derived[0], lowest), derived[1]
-    return Entry(_with_bandwidth(model, given or derived), known.seen_as, channels, rates)
+    if measured and pair and measured[0] > pair[1]:
+        raise UsageError(
+            text("{file}: {field} is {value}, but the modules promise at most {limit} GB/s; correct one of them",
+                 file=fields.file, field=fields.field("bandwidth_measured"),
+                 value=shown(fields.table["bandwidth_measured"]), limit=f"{pair[1] / 1e9:.4g}")
+        )  # fmt: skip
+    if measured:
+        pair = (min(pair[0], measured[0]), pair[1]) if pair else measured
+    return Entry(_with_bandwidth(model, pair), known.seen_as, channels, rates)
 
 
 def find_entry(fields: Fields, entries: Mapping[str, Entry], kind: DeviceKind) -> Entry | None:

@@ -182,6 +182,25 @@ def test_figures_of_a_file_go_over_those_of_the_catalog(file_of):
     assert model.title == "Ryzen 9 7950X"
 
 
+@pytest.mark.parametrize(
+    ("lines", "low", "high"),
+    [
+        ('bandwidth_measured = "40 GB/s"', 40e9, 83.2e9),
+        ('bandwidth_measured = "80 GB/s"', 65e9, 83.2e9),
+        ('bandwidth = "70 GB/s"\nbandwidth_measured = "60 GB/s"', 60e9, 70e9),
+        ("transfer_rate = 3600", None, 57.6e9),
+    ],
+)
+def test_what_was_measured_is_the_low_end(file_of, lines, low, high):
+    model = catalog.load_machine(file_of(f"{MACHINE}{lines}\n")).ram.model
+    assert (model.bandwidth_low, model.bandwidth) == (low, high)
+
+
+def test_what_was_measured_is_enough(file_of):
+    model = catalog.load_machine(file_of('[ram]\nmemory = "64GiB"\nbandwidth_measured = "50 GB/s"\n')).ram.model
+    assert (model.bandwidth_low, model.bandwidth) == (None, 50e9)
+
+
 def test_a_gpu_in_the_ram_gives_it_its_bandwidth(file_of):
     machine = catalog.load_machine(file_of('[[gpus]]\ndevice = "m2-ultra"\n[ram]\nmemory = "64GiB"\n'))
     assert machine.gpus[0].memory == 64 * GIB
@@ -212,6 +231,9 @@ def test_a_gpu_in_the_ram_gives_it_its_bandwidth(file_of):
          "ram.transfer_rate cannot be ['a', 1]; write for example [100, 100000]"),
         (f'{MACHINE}transfer_rate = 5600\nbandwidth = "80 GB/s"\n',
          "ram.bandwidth is given twice, once by transfer_rate and channels; remove one"),
+        (f'{MACHINE}bandwidth_measured = "500 GB/s"\n',
+         'ram.bandwidth_measured is "500 GB/s", but the modules promise at most 83.2 GB/s; correct one of them'),
+        (MACHINE.replace("[ram]", 'memory_visible = "48GiB"\n[ram]'), "there is no key gpus[1].memory_visible; "),
         ('[ram]\nmemory = "64GiB"\ntransfer_rate = 5600\n', "ram.channels is missing; write for example 2"),
         ('[ram]\nmemory = "64GiB"\nchannels = 2\n', "ram.transfer_rate is missing; write for example 5600"),
         (MACHINE.replace("rtx-4090", "rtx-4091"),
