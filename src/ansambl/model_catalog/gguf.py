@@ -18,7 +18,7 @@ MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 # Far above any real file: the largest vocabularies have about 300,000 words and as many merges, the largest files
 # some thousands of tensors. A hostile header costs seconds and megabytes at most.
-_MAX_FIELDS, _MAX_TENSORS, _MAX_ITEMS = 16_384, 131_072, 8_000_000
+_MAX_FIELDS, _MAX_TENSORS, _MAX_ITEMS = 16_384, 131_072, 3_000_000
 _MAX_NAME, _MAX_TEXT, _MAX_DIMENSIONS, _MAX_LIST = 256, 4096, 4, 4096
 _DEFAULT_ALIGNMENT, _MAX_ALIGNMENT = 32, 1 << 20
 
@@ -164,6 +164,19 @@ class _Reader:
         start = self._take(length)
         return self._data[start : start + min(length, limit)].decode("utf-8", "replace")
 
+    def _skip_strings(self, items: int) -> None:
+        position, size, data, length_of = self.position, self._size, self._data, struct.Struct("<Q").unpack_from
+        for _ in range(items):
+            if position + 8 > size:
+                break
+            position += 8 + length_of(data, position)[0]
+        else:
+            if position <= size:
+                self.position = position
+                return
+        message = "the header goes on beyond the end of the file"
+        raise GgufIncompleteError(message)
+
     def array(self) -> tuple[int, tuple[int | float | bool, ...] | None]:
         """How many items the list at hand has, and its numbers when they are few; strings are passed over."""
         kind, items = self.count("I"), self.count()
@@ -174,8 +187,7 @@ class _Reader:
         # The budget is for all lists together: many lists of empty strings take long too.
         self._items += items
         if kind == _STRING and self._items <= _MAX_ITEMS:
-            for _ in range(items):
-                self._take(self.count())
+            self._skip_strings(items)
             return items, None
         message = "a list in the header is of an unknown kind or too long"
         raise GgufError(message)

@@ -52,6 +52,11 @@ def _inspect(path: Path) -> Inspection:
         )
     if path.is_dir():
         return _inspect_folder(path)
+    if not path.is_file():
+        raise CheckpointError(
+            text("the checkpoint {path} is neither a file nor a folder; give the path of a model file or folder",
+                 path=str(path))
+        )  # fmt: skip
     if path.suffix == ".safetensors":
         return _inspect_safetensors(path.parent, [path])
     if path.name in {"config.json", INDEX_NAME}:
@@ -120,12 +125,13 @@ def _inspect_safetensors(folder: Path, files: list[Path] | None) -> Inspection:
     """A folder with config.json and safetensors files; `files` is None when an index says which."""
     notes: list[Text] = []
     config: ModelConfig | None = None
+    described = folder / "config.json"
     try:
-        config = read_config(folder / "config.json")
-    except FileNotFoundError:
-        notes.append(text("there is no config.json beside the weights, so the architecture cannot be told"))
+        config = read_config(described) if described.is_file() else None
     except MissingError as missing:
         notes.append(text("the architecture cannot be told: {reason}", reason=str(missing)))
+    if not described.is_file():
+        notes.append(text("there is no config.json beside the weights, so the architecture cannot be told"))
     claimed, count, expected = None, 0, None
     if files is None:
         index = safetensors.read_index(folder / INDEX_NAME)
