@@ -19,7 +19,7 @@ _VERSIONS = (2, 3)
 # Far above any real file: the largest vocabularies have about 300,000 words and as many merges, the largest files
 # some thousands of tensors. A hostile header costs seconds and megabytes at most.
 _MAX_FIELDS, _MAX_TENSORS, _MAX_ITEMS = 16_384, 131_072, 3_000_000
-_MAX_NAME, _MAX_TEXT, _MAX_DIMENSIONS, _MAX_LIST = 256, 4096, 4, 4096
+_MAX_NAME, _MAX_TEXT, _MAX_DIMENSIONS, _MAX_LIST, _MAX_KEPT = 256, 4096, 4, 4096, 1 << 18
 _DEFAULT_ALIGNMENT, _MAX_ALIGNMENT = 32, 1 << 20
 
 # Value types: unsigned and signed integers, floats and bool by struct code; 8 is a string, 9 an array.
@@ -140,7 +140,7 @@ class _Reader:
     def __init__(self, data: mmap.mmap | bytes) -> None:
         self._data = data
         self._size = len(data)
-        self._items = 0
+        self._items = self._kept = 0
         self.position = 0
 
     def _take(self, length: int) -> int:
@@ -182,7 +182,8 @@ class _Reader:
         kind, items = self.count("I"), self.count()
         if kind in _SCALARS:
             start = self._take(items * struct.calcsize("<" + _SCALARS[kind]))
-            short = items <= _MAX_LIST
+            short = items <= _MAX_LIST and self._kept + items <= _MAX_KEPT
+            self._kept += items if short else 0
             return items, struct.unpack_from(f"<{items}{_SCALARS[kind]}", self._data, start) if short else None
         # The budget is for all lists together: many lists of empty strings take long too.
         self._items += items

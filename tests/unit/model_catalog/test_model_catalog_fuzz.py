@@ -121,3 +121,10 @@ def test_a_header_of_empty_strings_ends_soon(tmp_path):
         file.seek(8 + 16)
         file.write(struct.pack("<QBIIQ", 1, 97, 9, 8, 3_000_001))
     assert "too long" in outcome(path)
+
+
+def test_many_lists_of_numbers_are_not_all_kept(tmp_path):
+    path = tmp_path / "lists.gguf"
+    one = b"".join(struct.pack("<QHIIQ", 2, index, 9, 0, 4096) + b"\1" * 4096 for index in range(3000))
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 3000) + one)
+    assert "'general.architecture'" in outcome(path)
