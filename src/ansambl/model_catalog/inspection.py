@@ -81,7 +81,10 @@ def _inspect_folder(folder: Path) -> Inspection:
                  count=len(firsts), names=", ".join(one.name for one in firsts[:4]) + ("…" if firsts[4:] else ""))
         )  # fmt: skip
     raise CheckpointError(
-        text("the folder {path} holds no model: no config.json, no safetensors and no GGUF files", path=str(folder))
+        text(
+            "the folder {path} holds no model: no config.json, no safetensors and no GGUF files; give another",
+            path=str(folder),
+        )
     )
 
 
