@@ -1,8 +1,8 @@
 """How far the planner's memory forecasts are from published measurements, case by case.
 
 Cases, their settings and sources are in ``tests/data/planner/memory_cases.json``; rows that lack settings are named
-there with what they lack. Printed for each measurement: the forecast with its range, the error of the expected value, and
-whether the measurement lies within the range.
+there with what they lack. Printed for each measurement: the forecast with its range, the error of the expected value,
+and whether the measurement lies within the range.
 
     python benchmarks/planner_accuracy.py
 """

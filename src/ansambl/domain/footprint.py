@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ansambl.domain.catalog import Weights
 from ansambl.domain.device import DeviceKind
 from ansambl.domain.text import Text
 from ansambl.domain.units import Bytes
@@ -131,3 +132,11 @@ class WeightBytes:
     tied: bool = False
     expert_format: str | None = None
     repack: Bytes = Bytes(0)
+
+    @classmethod
+    def of(cls, weights: Weights, source: str, *, expert_format: str | None = None) -> WeightBytes:
+        """The same from what a reader summed up over a checkpoint's tensors; `source` names the files."""
+        return cls(
+            total=weights.total, source=source, embedding=weights.embedding, experts=weights.experts,
+            tied=not weights.output, expert_format=expert_format,
+        )  # fmt: skip
