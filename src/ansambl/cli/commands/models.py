@@ -85,8 +85,8 @@ def list_models(as_json: Json = False) -> None:
     unknown = speak("unknown")
     rows = [
         (
-            one.name, str(one.kind), _billions(one.parameters), _billions(_active(one)),
-            str(one.context) if one.context else unknown, one.licence or unknown, str(one.quality("ru").standing),
+            one.name, _word(one.kind), _billions(one.parameters), _billions(_active(one)),
+            str(one.context) if one.context else unknown, one.licence or unknown, _word(one.quality("ru").standing),
             _sizes(one.checkpoints),
         )
         for one in models
@@ -133,6 +133,18 @@ def inspect(
         _print_inspection(found)
 
 
+def _word(name: str) -> str:
+    """A word of the records in the user's language."""
+    words = {
+        "base": speak("base"), "instruct": speak("instruct"), "reasoning": speak("reasoning"),
+        "embedding": speak("embedding"), "reranker": speak("reranker"), "speech": speak("speech"),
+        "tuned": speak("tuned"), "listed": speak("listed"), "weak": speak("weak"), "unknown": speak("unknown"),
+        "full": speak("full"), "sliding": speak("sliding"), "latent": speak("latent"),
+        "recurrent": speak("recurrent"),
+    }  # fmt: skip
+    return words[name]
+
+
 def _active(model: CatalogModel) -> int | None:
     if model.architecture is None or model.architecture.active == model.parameters:
         return None
@@ -167,7 +179,7 @@ def _print_model(model: CatalogModel) -> None:
     unknown = speak("unknown")
     pairs = [
         (speak("Model"), f"{model.title} · {model.repo}"),
-        (speak("Made for"), str(model.kind)),
+        (speak("Made for"), _word(model.kind)),
         (speak("Licence"), model.licence or unknown),
         (speak("Parameters"), _billions(model.parameters) or unknown),
         (speak("Context"), str(model.context) if model.context else unknown),
@@ -177,7 +189,7 @@ def _print_model(model: CatalogModel) -> None:
     languages = model.languages or {"ru": model.quality("ru")}
     for code, quality in languages.items():
         score = f", {quality.score} %" if quality.score is not None else ""
-        words = f"{quality.standing}{score}" + (f" ({quality.note})" if quality.note else "")
+        words = f"{_word(quality.standing)}{score}" + (f" ({quality.note})" if quality.note else "")
         pairs.append((speak("Language {code}").format(code=code), words))
     if model.architecture:
         pairs += _architecture_pairs(model.architecture)
@@ -216,7 +228,7 @@ def _architecture_pairs(architecture: Architecture) -> list[tuple[str, str]]:
             )
         )
     for group in architecture.layers:
-        words = f"{group.attention} · {group.key_width} + {group.value_width}"
+        words = f"{_word(group.attention)} · {group.key_width} + {group.value_width}"
         if group.window:
             words += " · " + speak("window of {tokens} tokens").format(tokens=group.window)
         if group.state_bytes:
