@@ -59,6 +59,18 @@ def test_windows_by_family(tmp_path, family, layers, sliding, full):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(("cells", "full", "sliding"), [(2048, 6, 15), (8192, 24, 15), (32768, 96, 15)])
+def test_gemma_3_as_measured(tmp_path, cells, full, sliding):
+    """The KV buffers that llama.cpp logged for gemma-3-270m in f16, with its own rule for the cells of a window."""
+    fields = base("gemma3", 18, heads=4, kv=1, hidden=640, attention__sliding_window=512, attention__key_length=256,
+                  attention__value_length=256)  # fmt: skip
+    windowed, whole = layers_of(tmp_path, fields)
+    micro_batch = 512
+    kept = min(cells, windowed.window + micro_batch)
+    assert whole.count * cells * (whole.key_width + whole.value_width) * 2 == full * MIB
+    assert windowed.count * kept * (windowed.key_width + windowed.value_width) * 2 == sliding * MIB
+
+
 def test_windows_by_the_file(tmp_path):
     fields = base(
         "gemma4", 6, attention__sliding_window=1024, attention__sliding_window_pattern=[True] * 5 + [False],
