@@ -214,7 +214,7 @@ def _reasons(
                     context=inputs.context, type=inputs.kv_type, size=format_bytes(cache)), _SOURCE),
         Reason("compute",
                text("compute buffers for batches of {tokens} tokens, flash attention {state}",
-                    tokens=read.compute.n_ubatch, state="on" if read.compute.flash_attention else "off"),
+                    tokens=read.compute.n_ubatch, state=text("on") if read.compute.flash_attention else text("off")),
                "compute buffers logged by llama.cpp b11549 for ten architectures; ggml-org/llama.cpp#23861"),
     ]  # fmt: skip
     if read.expert_layers:
