@@ -32,6 +32,7 @@ ROWS = [
 ]
 COMPUTE_TOLERANCE = 0.03  # the worst row is gemma with q8_0: 0.5 MiB that the rules do not know
 RSS_TOLERANCE = 0.05
+SHAPE_TOLERANCE = 0.01
 
 
 def on_processor(model, *, context, parallel=1, kv_type="f16", **chosen):
@@ -80,6 +81,17 @@ def test_a_dry_run_of_a_7b_model_gave_the_same_sizes():
     ram = forecast("llama.cpp", inputs).devices[0]
     assert ram.kv_cache.expected == run["kv"] * MIB
     assert ram.compute.expected / MIB == pytest.approx(run["compute"], rel=0.01)
+
+
+@pytest.mark.parametrize("row", TABLE["shapes"]["rows"])
+def test_compute_buffers_follow_the_widths(row):
+    inputs = MemoryInputs(
+        architecture(row["architecture"]), WeightBytes(10**8, "log"), machine({"gpus": [], "ram": 24 * GIB}),
+        row["context"], settings=row["settings"],
+    )  # fmt: skip
+    ram = forecast("llama.cpp", inputs).devices[0]
+    output = 4 * row["architecture"]["vocabulary"] / MIB
+    assert ram.compute.expected / MIB == pytest.approx(row["compute"] + output, rel=SHAPE_TOLERANCE)
 
 
 def test_until_b9272_the_logits_of_a_whole_batch_were_reserved():
