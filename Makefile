@@ -76,6 +76,7 @@ locales: $(DEV) ## Collect sentences for translation and compile the catalogs
 bench: $(DEV) ## Every figure that the README quotes, beside its reference
 	$(BIN)/python benchmarks/role_switch.py
 	$(BIN)/python benchmarks/gateway_overhead.py
+	$(BIN)/python benchmarks/planner_accuracy.py
 
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q \

@@ -128,7 +128,7 @@ def command_section(command: Any, path: str) -> list[str]:
         lines += [
             "| | |",
             "|---|---|",
-            *(f"| {name} | {words.replace('|', chr(92) + '|')} |" for name, words in rows),
+            *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows),
             "",
         ]
     return lines

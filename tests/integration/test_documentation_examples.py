@@ -15,6 +15,7 @@ from product import environment
 
 from ansambl.app.catalog import catalog_of
 from ansambl.app.settings_file import load_settings
+from ansambl.hardware.catalog import load_machine
 
 ROOT = Path(__file__).resolve().parents[2]
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -58,7 +59,18 @@ def test_every_language_of_an_example_is_known():
     assert {str(one) for one in ALL if one.language not in known} == set()
 
 
-@pytest.mark.parametrize("example", of("toml"), ids=str)
+MACHINES = [one for one in of("toml") if one.content.startswith("# machine file")]
+CONFIGURATIONS = [one for one in of("toml") if one not in MACHINES]
+
+
+@pytest.mark.parametrize("example", MACHINES, ids=str)
+def test_a_machine_file_is_valid(example, tmp_path):
+    file = tmp_path / "machine.toml"
+    file.write_text(example.content, encoding="utf-8")
+    assert load_machine(file).ram.memory > 0
+
+
+@pytest.mark.parametrize("example", CONFIGURATIONS, ids=str)
 def test_a_configuration_is_valid(example, tmp_path):
     file = tmp_path / "ansambl.toml"
     file.write_text(example.content, encoding="utf-8")

@@ -10,10 +10,10 @@ from ansambl.domain.model import Checkpoint
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
 from ansambl.model_catalog import embedded
-from ansambl.model_catalog.gguf import GgufError, GgufHeader, read_header
+from ansambl.model_catalog.gguf import GgufError, read_header
+from ansambl.model_catalog.gguf_model import split_parts
 
 _HUB_REFERENCE = re.compile(r"[\w.-]+/[\w.-]+(?::[\w.-]+)?")
-_SPLIT_NAME = re.compile(r"^(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.gguf$")
 
 
 def open_checkpoint(reference: str, models_folder: Path) -> Checkpoint:
@@ -54,7 +54,7 @@ def _open_gguf(reference: str, path: Path) -> Checkpoint:
     try:
         header = read_header(path)
         stat = path.stat()
-        size = stat.st_size if header.split_count == 1 else _check_split(path, header)
+        size = sum(part.stat().st_size for part in split_parts(path, header.split_count))
     except GgufError as failure:
         raise CheckpointError(
             text("the checkpoint {path} cannot be used: {reason}; fetch it again, or give another file",
@@ -75,19 +75,3 @@ def _open_gguf(reference: str, path: Path) -> Checkpoint:
         identity=f"file:{path}:{stat.st_size}:{stat.st_mtime_ns}",
         quantization=header.quantization, context=header.context,
     )  # fmt: skip
-
-
-def _check_split(path: Path, header: GgufHeader) -> int:
-    """The bytes of all files of a divided checkpoint; the engine finds the others by their names."""
-    match = _SPLIT_NAME.match(path.name)
-    if not match or int(match["index"]) != 1 or int(match["count"]) != header.split_count:
-        message = f"it is one of {header.split_count} parts; give the first, whose name ends with -00001-of-NNNNN.gguf"
-        raise GgufError(message)
-    total = 0
-    for index in range(1, header.split_count + 1):
-        part = path.with_name(f"{match['stem']}-{index:05d}-of-{match['count']}.gguf")
-        if not part.is_file():
-            message = f"its part {part.name} is missing"
-            raise GgufError(message)
-        total += part.stat().st_size
-    return total

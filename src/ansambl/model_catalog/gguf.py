@@ -1,4 +1,4 @@
-"""The header of a GGUF file: which model it is, and whether the file is whole.
+"""The header of a GGUF file: which model it is, what its weights weigh, and whether the file is whole.
 
 Written after the format's public description (ggml, docs/gguf.md, versions 2 and 3). A header comes from strangers:
 every length is checked against the file before it is used, and nothing is allocated by what a header claims.
@@ -10,13 +10,16 @@ import math
 import mmap
 import os
 import struct
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
-_MAX_FIELDS, _MAX_TENSORS, _MAX_ITEMS = 65_536, 1_000_000, 8_000_000
-_MAX_NAME, _MAX_TEXT, _MAX_DIMENSIONS = 65_535, 4096, 4
+# Far above any real file: the largest vocabularies have about 300,000 words and as many merges, the largest files
+# some thousands of tensors. A hostile header costs seconds and megabytes at most.
+_MAX_FIELDS, _MAX_TENSORS, _MAX_ITEMS = 16_384, 131_072, 3_000_000
+_MAX_NAME, _MAX_TEXT, _MAX_DIMENSIONS, _MAX_LIST, _MAX_KEPT = 256, 4096, 4, 4096, 1 << 18
 _DEFAULT_ALIGNMENT, _MAX_ALIGNMENT = 32, 1 << 20
 
 # Value types: unsigned and signed integers, floats and bool by struct code; 8 is a string, 9 an array.
@@ -29,7 +32,14 @@ _BLOCKS = {
     10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292),
     16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110), 22: (256, 82),
     23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2),
-    34: (256, 54), 35: (256, 66), 39: (32, 17),
+    34: (256, 54), 35: (256, 66), 39: (32, 17), 40: (64, 36),
+}  # fmt: skip
+
+_TYPE_NAMES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K",
+    12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S",
+    20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64",
+    29: "IQ1_M", 30: "BF16", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4", 40: "NVFP4",
 }  # fmt: skip
 
 # general.file_type, which names the quantization of most tensors (llama.h, llama_ftype).
@@ -45,15 +55,59 @@ class GgufError(ValueError):
     """The file is not a GGUF file that can be used; the message says what is wrong with it, in a few words."""
 
 
+class GgufIncompleteError(GgufError):
+    """The header goes on beyond the bytes at hand: the file is cut off, or more of it must be fetched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor of a header: `kind` is ggml's number of its type, `size` its bytes (None for an unknown type)."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: int
+    offset: int
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+    @property
+    def size(self) -> int | None:
+        """Its bytes, exactly; None when the type is not known."""
+        if self.kind not in _BLOCKS:
+            return None
+        per_block, block = _BLOCKS[self.kind]
+        return -(-self.elements // per_block) * block
+
+    @property
+    def type_name(self) -> str:
+        """``"Q4_K"`` and the like; an unknown type is its number."""
+        return _TYPE_NAMES.get(self.kind, str(self.kind))
+
+
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """What a header says. `fields` holds its numbers and short strings; arrays are left out."""
+    """What a header says. `fields` holds its numbers and short strings, `lists` its short lists of numbers.
+
+    `lengths` has the number of items of every list, also of those that are left out (words of the tokenizer).
+    """
 
     version: int
     fields: dict[str, int | float | str | bool] = field(repr=False)
     tensors: int
     parameters: int
     expected_size: int
+    lists: Mapping[str, tuple[int | float | bool, ...]] = field(repr=False, default_factory=dict)
+    lengths: Mapping[str, int] = field(repr=False, default_factory=dict)
+    table: tuple[Tensor, ...] = field(repr=False, default=())
+
+    @property
+    def tensor_bytes(self) -> int | None:
+        """The exact sum of the bytes of all tensors of this file; None when one is of an unknown type."""
+        sizes = [one.size for one in self.table]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
 
     @property
     def architecture(self) -> str | None:
@@ -83,16 +137,17 @@ class GgufHeader:
 class _Reader:
     """Reads values one after another; never beyond the end of the file."""
 
-    def __init__(self, data: mmap.mmap) -> None:
+    def __init__(self, data: mmap.mmap | bytes) -> None:
         self._data = data
         self._size = len(data)
+        self._items = self._kept = 0
         self.position = 0
 
     def _take(self, length: int) -> int:
         start = self.position
         if length > self._size - start:
             message = "the header goes on beyond the end of the file"
-            raise GgufError(message)
+            raise GgufIncompleteError(message)
         self.position = start + length
         return start
 
@@ -109,50 +164,106 @@ class _Reader:
         start = self._take(length)
         return self._data[start : start + min(length, limit)].decode("utf-8", "replace")
 
-    def skip_array(self) -> None:
+    def _skip_strings(self, items: int) -> None:
+        position, size, data, length_of = self.position, self._size, self._data, struct.Struct("<Q").unpack_from
+        for _ in range(items):
+            if position + 8 > size:
+                break
+            position += 8 + length_of(data, position)[0]
+        else:
+            if position <= size:
+                self.position = position
+                return
+        message = "the header goes on beyond the end of the file"
+        raise GgufIncompleteError(message)
+
+    def array(self) -> tuple[int, tuple[int | float | bool, ...] | None]:
+        """How many items the list at hand has, and its numbers when they are few; strings are passed over."""
         kind, items = self.count("I"), self.count()
         if kind in _SCALARS:
-            self._take(items * struct.calcsize("<" + _SCALARS[kind]))
-        elif kind == _STRING and items <= _MAX_ITEMS:
-            for _ in range(items):
-                self._take(self.count())
-        else:
-            message = "a list in the header is of an unknown kind or too long"
-            raise GgufError(message)
+            start = self._take(items * struct.calcsize("<" + _SCALARS[kind]))
+            short = items <= _MAX_LIST and self._kept + items <= _MAX_KEPT
+            self._kept += items if short else 0
+            return items, struct.unpack_from(f"<{items}{_SCALARS[kind]}", self._data, start) if short else None
+        # The budget is for all lists together: many lists of empty strings take long too.
+        self._items += items
+        if kind == _STRING and self._items <= _MAX_ITEMS:
+            self._skip_strings(items)
+            return items, None
+        message = "a list in the header is of an unknown kind or too long"
+        raise GgufError(message)
 
 
-def _read_fields(reader: _Reader, count: int) -> dict[str, int | float | str | bool]:
-    fields: dict[str, int | float | str | bool] = {}
+@dataclass(slots=True)
+class _Fields:
+    values: dict[str, int | float | str | bool] = field(default_factory=dict)
+    lists: dict[str, tuple[int | float | bool, ...]] = field(default_factory=dict)
+    lengths: dict[str, int] = field(default_factory=dict)
+
+
+def _read_fields(reader: _Reader, count: int) -> _Fields:
+    found = _Fields()
     for _ in range(count):
         name = reader.text(_MAX_NAME)
         kind = reader.count("I")
         if kind in _SCALARS:
-            fields[name] = reader.number(_SCALARS[kind])
+            found.values[name] = reader.number(_SCALARS[kind])
         elif kind == _STRING:
-            fields[name] = reader.text(_MAX_TEXT)
+            found.values[name] = reader.text(_MAX_TEXT)
         elif kind == _ARRAY:
-            reader.skip_array()
+            found.lengths[name], items = reader.array()
+            if items is not None and not name.startswith("tokenizer."):
+                found.lists[name] = items
         else:
             message = f"the header field '{name[:40]}' is of an unknown kind ({kind})"
             raise GgufError(message)
-    return fields
+    return found
 
 
-def _read_tensors(reader: _Reader, count: int) -> tuple[int, int]:
-    """How many elements all tensors have, and where the last one ends, counted from the start of the data."""
-    parameters = end = 0
+def _read_tensors(reader: _Reader, count: int) -> Iterator[Tensor]:
     for _ in range(count):
-        reader.text(_MAX_NAME)
+        name = reader.text(_MAX_NAME)
         dimensions = reader.count("I")
         if dimensions > _MAX_DIMENSIONS:
             message = "a tensor in the header has too many dimensions"
             raise GgufError(message)
-        elements = math.prod(reader.count() for _ in range(dimensions))
-        kind, offset = reader.count("I"), reader.count()
-        per_block, block = _BLOCKS.get(kind, (1, 0))
-        parameters += elements
-        end = max(end, offset + -(-elements // per_block) * block)
-    return parameters, end
+        shape = tuple(reader.count() for _ in range(dimensions))
+        yield Tensor(name, shape, reader.count("I"), reader.count())
+
+
+def parse_header(data: mmap.mmap | bytes) -> GgufHeader:
+    """Read the header that `data` begins with: a whole file, or its first bytes as they were fetched from elsewhere.
+
+    Raises:
+        GgufIncompleteError: the header is longer than `data`.
+        GgufError: it is no GGUF file, of an unknown version, or its header makes no sense.
+    """
+    if data[:4] != MAGIC:
+        message = "the file does not begin with 'GGUF'"
+        raise GgufError(message)
+    reader = _Reader(data)
+    reader.position = 4
+    version = reader.count("I")
+    if version not in _VERSIONS:
+        message = f"GGUF version {version} is not known, only {' and '.join(map(str, _VERSIONS))}"
+        raise GgufError(message)
+    tensors, count = reader.count(), reader.count()
+    if tensors > _MAX_TENSORS or count > _MAX_FIELDS:
+        message = "the header claims more tensors or fields than any model has"
+        raise GgufError(message)
+    fields = _read_fields(reader, count)
+    table = tuple(_read_tensors(reader, tensors))
+    alignment = fields.values.get("general.alignment", _DEFAULT_ALIGNMENT)
+    if not isinstance(alignment, int) or not 0 < alignment <= _MAX_ALIGNMENT:
+        message = "the header's alignment makes no sense"
+        raise GgufError(message)
+    start = -(-reader.position // alignment) * alignment
+    end = max((one.offset + (one.size or 0) for one in table), default=0)
+    return GgufHeader(
+        version=version, fields=fields.values, tensors=tensors, parameters=sum(one.elements for one in table),
+        expected_size=start + end if tensors else reader.position,
+        lists=fields.lists, lengths=fields.lengths, table=table,
+    )  # fmt: skip
 
 
 def read_header(path: Path) -> GgufHeader:
@@ -168,24 +279,4 @@ def read_header(path: Path) -> GgufHeader:
             message = "the file is too short to be a GGUF file"
             raise GgufError(message)
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            if data[:4] != MAGIC:
-                message = "the file does not begin with 'GGUF'"
-                raise GgufError(message)
-            reader = _Reader(data)
-            reader.position = 4
-            version = reader.count("I")
-            if version not in _VERSIONS:
-                message = f"GGUF version {version} is not known, only {' and '.join(map(str, _VERSIONS))}"
-                raise GgufError(message)
-            tensors, count = reader.count(), reader.count()
-            if tensors > _MAX_TENSORS or count > _MAX_FIELDS:
-                message = "the header claims more tensors or fields than any model has"
-                raise GgufError(message)
-            fields = _read_fields(reader, count)
-            parameters, end = _read_tensors(reader, tensors)
-            alignment = fields.get("general.alignment", _DEFAULT_ALIGNMENT)
-            if not isinstance(alignment, int) or not 0 < alignment <= _MAX_ALIGNMENT:
-                message = "the header's alignment makes no sense"
-                raise GgufError(message)
-            start = -(-reader.position // alignment) * alignment
-            return GgufHeader(version, fields, tensors, parameters, start + end if tensors else reader.position)
+            return parse_header(data)

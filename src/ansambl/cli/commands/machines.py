@@ -1,8 +1,8 @@
-"""``ansambl machines``: what this machine is made of."""
+"""``ansambl machines``: what this machine is made of, and the machines that one can plan for."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,14 +10,25 @@ from ansambl.cli.options import Config, Json
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
+    from ansambl.domain.device import DeviceModel, PlannedMachine
     from ansambl.domain.hardware import Machine
+
+_MachineArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NAME|FILE]",
+        show_default=False,
+        help=speak("A machine of the list or a TOML file; else this machine."),
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(help=speak("What machines are made of."))
     group.command("detect", help=speak("Look at this machine now."))(detect)
-    group.command("show", help=speak("Show this machine."))(detect)
+    group.command("list", help=speak("List the machines that one can plan for by name."))(list_machines)
+    group.command("show", help=speak("Show this machine, or one that you plan for."))(show)
     app.add_typer(group, name="machines")
 
 
@@ -32,6 +43,80 @@ def detect(config: Config = None, as_json: Json = False) -> None:
         print_json(inventory.machine_to_json(machine, speak))
         return
     _print(machine)
+
+
+def list_machines(as_json: Json = False) -> None:
+    """List the shipped machines."""
+    from ansambl.cli.output import print_json, print_pairs
+    from ansambl.hardware import catalog
+
+    machines = [catalog.load_machine(name) for name in catalog.machine_names()]
+    if as_json:
+        print_json({"machines": [{"name": one.name, "title": one.title} for one in machines]})
+        return
+    print_pairs((one.name, one.title) for one in machines)
+
+
+def show(machine: _MachineArgument = None, config: Config = None, as_json: Json = False) -> None:
+    """Show this machine, or a planned one."""
+    from ansambl.cli.output import print_json
+    from ansambl.hardware import catalog
+
+    if machine is None:
+        detect(config, as_json)
+        return
+    planned = catalog.load_machine(machine)
+    if as_json:
+        print_json(catalog.planned_to_json(planned, speak))
+        return
+    _print_planned(planned)
+
+
+def _print_planned(machine: PlannedMachine) -> None:
+    from ansambl.cli.output import note, print_pairs, print_table
+    from ansambl.domain.units import format_bytes
+
+    unknown = speak("unknown")
+    ram = machine.ram
+    print_pairs(
+        [
+            (speak("Machine"), f"{machine.name} · {machine.title}"),
+            (speak("RAM"), f"{format_bytes(ram.memory)} · {_bandwidth(ram.model)}"),
+            (speak("Processor"), ram.model.title if ram.model.name != "ram" else unknown),
+        ]
+    )
+    rows = [
+        (str(gpu.index), gpu.model.title, format_bytes(gpu.memory), _bandwidth(gpu.model), _operations(gpu.model),
+         gpu.model.capability or unknown, f"{gpu.model.watts} W" if gpu.model.watts else unknown)
+        for gpu in machine.gpus
+    ]  # fmt: skip
+    headers = (
+        "#", speak("Name"), speak("Memory"), speak("Bandwidth"), speak("Operations"), speak("Capability"),
+        speak("Power"),
+    )  # fmt: skip
+    print_table(speak("GPUs"), headers, rows)
+    devices = machine.gpus if ram.model.unified_memory else (*machine.gpus, ram)
+    sources = dict.fromkeys((device.model.title, source) for device in devices for source in device.model.sources)
+    print_table(speak("Sources"), (speak("Device"), speak("Source")), list(sources))
+    if not machine.gpus:
+        note(speak("No GPU is in this machine."))
+    for one in machine.notes:
+        note(one.render(speak))
+
+
+def _bandwidth(model: DeviceModel) -> str:
+    if model.bandwidth is None:
+        return speak("unknown")
+    high = f"{model.bandwidth / 1e9:.4g}"
+    return f"{high} GB/s" if model.bandwidth_low is None else f"{model.bandwidth_low / 1e9:.4g}–{high} GB/s"
+
+
+def _operations(model: DeviceModel) -> str:
+    shown = []
+    for name, (low, high) in model.operations.items():
+        amount = f"{high / 1e12:.4g}" if low == high else f"{low / 1e12:.4g}–{high / 1e12:.4g}"
+        shown.append(f"{name} {amount}")
+    return f"{', '.join(shown)} TFLOPS" if shown else speak("unknown")
 
 
 def _print(machine: Machine) -> None:

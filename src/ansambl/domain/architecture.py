@@ -1,0 +1,62 @@
+"""What a planner must know of a model's inside: layers that keep a KV cache, widths, experts. No weights, no names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ansambl.domain.units import Bytes
+
+
+class Attention(StrEnum):
+    """What a layer keeps for each token that it has seen."""
+
+    FULL = "full"
+    SLIDING = "sliding"
+    LATENT = "latent"
+    RECURRENT = "recurrent"
+
+
+@dataclass(frozen=True, slots=True)
+class LayerGroup:
+    """Layers of one kind.
+
+    `key_width` and `value_width` are elements for each token and layer (KV heads times head size). A sliding layer
+    sees `window` tokens; a latent layer keeps `key_width` elements in all (its `value_width` is 0); a recurrent layer
+    keeps `state_bytes` for each sequence, whatever its length.
+    """
+
+    count: int
+    attention: Attention
+    key_width: int = 0
+    value_width: int = 0
+    window: int | None = None
+    state_bytes: Bytes = Bytes(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A model's inside. Widths are in elements, counts are plain; what is unknown is None.
+
+    `parameters` counts all, `active` those that one token passes through (equal for a dense model). `query_width` is
+    heads times head size, None where it equals `hidden`.
+    """
+
+    family: str
+    parameters: int
+    active: int
+    layers: tuple[LayerGroup, ...]
+    hidden: int
+    vocabulary: int
+    heads: int
+    context: int | None = None
+    feed_forward: int | None = None
+    experts: int = 0
+    experts_active: int = 0
+    expert_feed_forward: int | None = None
+    query_width: int | None = None
+
+    @property
+    def layer_count(self) -> int:
+        """All layers."""
+        return sum(group.count for group in self.layers)

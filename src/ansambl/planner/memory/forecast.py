@@ -1,0 +1,86 @@
+"""One door to all engines' rules, and the inverse: what is the most that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ansambl.domain.errors import NotSupportedError
+from ansambl.domain.footprint import Footprint
+from ansambl.domain.text import text
+from ansambl.planner.memory import llama_cpp, vllm
+from ansambl.planner.memory.inputs import LONGEST_CONTEXT, MOST_PARALLEL, MemoryInputs
+
+_RULES: dict[str, Callable[[MemoryInputs], Footprint]] = {
+    "llama.cpp": llama_cpp.forecast, "llama.cpp-bundled": llama_cpp.forecast, "vllm": vllm.forecast,
+}  # fmt: skip
+
+ENGINES = tuple(_RULES)
+"""Engines whose memory can be forecast."""
+
+
+def forecast(engine: str, inputs: MemoryInputs) -> Footprint:
+    """What `engine` will need of each device.
+
+    Raises:
+        NotSupportedError: there are no rules for this engine.
+        UsageError: a setting makes no sense or is not known.
+    """
+    rule = _RULES.get(engine)
+    if rule is None:
+        raise NotSupportedError(
+            text("no memory rules are known for {engine}; they are for {known}", engine=engine,
+                 known=", ".join(ENGINES))
+        )  # fmt: skip
+    return rule(inputs)
+
+
+def _most(fits: Callable[[int], bool], most: int) -> int | None:
+    """The greatest number from 1 to `most` that fits; needs grow with the number."""
+    if not fits(1):
+        return None
+    low, high = 1, most + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def largest_context(engine: str, inputs: MemoryInputs) -> int | None:
+    """The longest context in tokens for each of the wanted sequences that fits, at most what the model was made for.
+
+    None when not even one token fits.
+
+    Raises:
+        NotSupportedError, UsageError: as `forecast`.
+    """
+    most = min(inputs.architecture.context or LONGEST_CONTEXT, LONGEST_CONTEXT)
+    return _most(lambda tokens: forecast(engine, replace(inputs, context=tokens)).fits, most)
+
+
+def most_parallel(engine: str, inputs: MemoryInputs) -> int | None:
+    """The most sequences of the wanted context that fit at once; None when not even one does.
+
+    Raises:
+        NotSupportedError, UsageError: as `forecast`.
+    """
+    return _most(lambda count: forecast(engine, replace(inputs, parallel=count)).fits, MOST_PARALLEL)
+
+
+def fewest_expert_layers_in_ram(inputs: MemoryInputs) -> int | None:
+    """The smallest ``n_cpu_moe`` with which llama.cpp fits; None when the model has no experts or none is enough.
+
+    Raises:
+        UsageError: as `forecast`.
+    """
+    layers = inputs.architecture.layer_count
+    if not inputs.architecture.experts:
+        return None
+
+    def fits(count: int) -> bool:
+        settings = {**inputs.settings, "n_cpu_moe": count}
+        settings.pop("cpu_moe", None)
+        return llama_cpp.forecast(replace(inputs, settings=settings)).fits
+
+    # RAM may be what is full, so more is not always better: the first that fits is looked for.
+    return next((count for count in range(layers + 1) if fits(count)), None)

@@ -1,0 +1,245 @@
+"""llama.cpp's memory: every buffer that it logs when it loads a model, and what the process takes beside them.
+
+Rules (MiB figures of the tests come from logs): the KV cache by `kv`; the compute buffer by `llama_cpp_compute`; the
+input embedding, the graph's inputs and the output rows lie in RAM even when every layer is on a GPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ansambl.domain.device import DeviceKind, PlannedDevice
+from ansambl.domain.footprint import NOTHING, DeviceFootprint, Footprint, Range, Reason
+from ansambl.domain.text import text
+from ansambl.domain.units import MIB, Bytes, format_bytes
+from ansambl.planner.memory import kv
+from ansambl.planner.memory.inputs import MemoryInputs, Settings
+from ansambl.planner.memory.llama_cpp_compute import ComputeSettings, compute_range, host_compute, output_rows
+from ansambl.planner.memory.shares import (
+    CUDA_CONTEXT,
+    RAM_MARGIN,
+    VISIBLE_SOURCE,
+    WeightShares,
+    around,
+    split_weights,
+    usable,
+)
+
+NAME = "llama.cpp"
+SETTINGS = frozenset(
+    {
+        "engine_version", "n_ubatch", "n_batch", "flash_attention", "kv_unified", "swa_full", "n_cpu_moe", "cpu_moe",
+        "n_gpu_layers", "prompt_cache", "ram_margin",
+    }
+)  # fmt: skip
+"""The settings that change its memory."""
+
+CURRENT_VERSION = (11549,)
+"""The build whose rules are followed when none is named."""
+
+# Resident beside weights and KV right after the load: 54 MiB with 49,152 tokens of vocabulary, 89 MiB with 262,144.
+_PROCESS, _PROCESS_PER_TOKEN = 48_150_000, 172
+# A Radeon RX 7900 XT held 0.85 GiB more than the buffers of gpt-oss-20b (llama.cpp discussion 15396, 19.0 GB in all).
+_GPU_OVERHEAD_HIGH = 0.85 / 0.35
+_SOURCE = "llama-kv-cache-iswa.cpp, llama-context.cpp; checked against logs of llama.cpp b11549"
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    compute: ComputeSettings
+    swa_full: bool
+    gpu_layers: int
+    expert_layers: int
+    prompt_cache: int
+    ram_margin: int
+
+
+def _read(inputs: MemoryInputs) -> _Read:
+    given = Settings(inputs.settings, SETTINGS, NAME)
+    layers = inputs.architecture.layer_count
+    n_batch = given.whole("n_batch", 2048)
+    gpu_layers = given.whole("n_gpu_layers", layers + 1, 0) if inputs.machine.gpus else 0
+    gpu_layers = min(gpu_layers, layers + 1)
+    # Of n layers on the GPU the output layer is one.
+    repeating = max(0, gpu_layers - 1)
+    expert_layers = layers if given.switch("cpu_moe", False) else given.whole("n_cpu_moe", 0, 0)
+    return _Read(
+        ComputeSettings(
+            n_ubatch=min(given.whole("n_ubatch", 512), n_batch),
+            flash_attention=given.switch("flash_attention", True),
+            unified=given.switch("kv_unified", False),
+            version=given.version(CURRENT_VERSION),
+        ),
+        swa_full=given.switch("swa_full", False),
+        gpu_layers=gpu_layers,
+        # Layers that are in RAM anyway are the first ones too.
+        expert_layers=max(0, min(expert_layers, layers) - (layers - repeating)) if inputs.architecture.experts else 0,
+        prompt_cache=given.whole("prompt_cache", 0, 0),
+        ram_margin=given.whole("ram_margin", RAM_MARGIN, 0),
+    )
+
+
+def _layers_by_gpu(gpus: tuple[PlannedDevice, ...], layers: int) -> list[int]:
+    """Layers in order, divided by the GPUs' memory."""
+    memory = sum(gpu.memory for gpu in gpus)
+    counts, before = [], 0
+    done = 0
+    for gpu in gpus:
+        done += gpu.memory
+        upto = round(layers * done / memory)
+        counts.append(upto - before)
+        before = upto
+    return counts
+
+
+def _share(total: int, layers: int, of: int) -> Range:
+    """The part of `layers` among `of`: exact when it is all or nothing, else a layer more or less."""
+    if layers == of:
+        return Range.exactly(total)
+    each = total / of
+    return Range(
+        Bytes(int(each * max(0, layers - 1))), Bytes(round(each * layers)), Bytes(round(each * min(of, layers + 1)))
+    ) if layers else NOTHING  # fmt: skip
+
+
+def _gpu_footprint(
+    inputs: MemoryInputs, read: _Read, shares: WeightShares, cache: int, gpu: PlannedDevice, layers: int, last: bool
+) -> DeviceFootprint:
+    count = inputs.architecture.layer_count
+    all_of_them = layers == count and len(inputs.machine.gpus) == 1
+    dense = _share(shares.layers - shares.experts, layers, count)
+    offloaded = read.expert_layers if len(inputs.machine.gpus) == 1 else 0
+    experts_left = shares.experts * (layers - offloaded) / count
+    if len(inputs.machine.gpus) > 1 and read.expert_layers:
+        # The first layers' experts leave, and those are on the first GPUs.
+        before = sum(_layers_by_gpu(inputs.machine.gpus, read.gpu_layers - 1)[: gpu.index])
+        gone = max(0, min(layers, read.expert_layers - before))
+        experts_left = shares.experts * (layers - gone) / count
+    exact = Range.exactly(round(experts_left))
+    # A tied embedding lies in RAM for the input and once more on the GPU for the output.
+    head = (shares.output or shares.embedding) if last else 0
+    # Where the file did not say it, the split between embedding and layers may be off by a few percent.
+    weights = dense + exact + Range.exactly(head)
+    if shares.estimated:
+        weights = around(weights.expected, 0.96, 1.04)
+    elif not all_of_them:
+        weights = around(weights.expected, 0.97, 1.03)
+    cached = _share(cache, layers, count)
+    expert_layer = shares.experts / count if read.expert_layers else 0
+    compute = compute_range(
+        inputs, read.compute, read.swa_full, gpus=len(inputs.machine.gpus), expert_layer=round(expert_layer)
+    )
+    return DeviceFootprint(
+        name=gpu.model.title, kind=gpu.kind, index=gpu.index, capacity=gpu.memory, usable=usable(gpu),
+        weights=weights, kv_cache=cached, kv_needed=cached, compute=compute,
+        overhead=around(CUDA_CONTEXT, 0, _GPU_OVERHEAD_HIGH),
+    )  # fmt: skip
+
+
+def _ram_footprint(inputs: MemoryInputs, read: _Read, shares: WeightShares, cache: int, on_gpu: int) -> DeviceFootprint:
+    architecture, ram = inputs.architecture, inputs.machine.ram
+    count = architecture.layer_count
+    here = count - on_gpu
+    if read.gpu_layers:
+        dense = _share(shares.layers - shares.experts, here, count)
+        experts = round(shares.experts * (here + read.expert_layers) / count)
+        weights = dense + Range.exactly(experts + shares.embedding)
+        if shares.estimated:
+            weights = around(weights.expected, 0.9, 1.1)
+        compute = host_compute(inputs, read.compute, read.swa_full)
+    else:
+        weights = Range.exactly(inputs.weights.total)
+        compute = compute_range(inputs, read.compute, read.swa_full, gpus=0, expert_layer=0)
+    # A tensor that is rewritten for the processor is read from the file once more than it is kept.
+    weights += Range(Bytes(0), Bytes(0), inputs.weights.repack)
+    cached = _share(cache, here, count) if here else NOTHING
+    overhead = around(_PROCESS + _PROCESS_PER_TOKEN * architecture.vocabulary, 0.75, 1.5)
+    prompt_cache = Bytes(read.prompt_cache)
+    return DeviceFootprint(
+        name=ram.model.title, kind=ram.kind, index=ram.index, capacity=ram.memory,
+        usable=usable(ram, read.ram_margin), weights=weights, kv_cache=cached, kv_needed=cached,
+        compute=compute + Range.exactly(output_rows(inputs)),
+        overhead=overhead + Range(Bytes(0), prompt_cache, prompt_cache),
+    )  # fmt: skip
+
+
+def _one_pool(gpu: DeviceFootprint, ram: DeviceFootprint) -> DeviceFootprint:
+    """GPU and RAM of a machine where both are the same memory."""
+    return DeviceFootprint(
+        name=gpu.name, kind=gpu.kind, index=gpu.index, capacity=gpu.capacity, usable=gpu.usable,
+        weights=gpu.weights + ram.weights, kv_cache=gpu.kv_cache + ram.kv_cache, compute=gpu.compute + ram.compute,
+        overhead=gpu.overhead + ram.overhead, kv_needed=gpu.kv_needed + ram.kv_needed,
+    )  # fmt: skip
+
+
+def forecast(inputs: MemoryInputs) -> Footprint:
+    """What llama.cpp will need of each device of the machine.
+
+    Raises:
+        UsageError: a setting makes no sense or is not known.
+    """
+    read = _read(inputs)
+    architecture, gpus = inputs.architecture, inputs.machine.gpus
+    shares = split_weights(architecture, inputs.weights)
+    cache = kv.llama_cpp_bytes(
+        architecture, inputs.kv_type, context=inputs.context, parallel=inputs.parallel, unified=read.compute.unified,
+        n_ubatch=read.compute.n_ubatch, swa_full=read.swa_full,
+    )  # fmt: skip
+    devices: list[DeviceFootprint] = []
+    on_gpu = max(0, read.gpu_layers - 1)
+    if read.gpu_layers:
+        counts = _layers_by_gpu(gpus, on_gpu)
+        for position, (gpu, layers) in enumerate(zip(gpus, counts, strict=True)):
+            last = position == len(gpus) - 1
+            devices.append(_gpu_footprint(inputs, read, shares, cache, gpu, layers, last))
+    ram = _ram_footprint(inputs, read, shares, cache, on_gpu)
+    if len(devices) == 1 and gpus[0].model.unified_memory:
+        devices = [_one_pool(devices[0], ram)]
+    else:
+        devices.append(ram)
+    return Footprint(
+        engine=NAME, context=inputs.context, parallel=inputs.parallel, kv_type=inputs.kv_type, devices=tuple(devices),
+        reasons=_reasons(inputs, read, shares, cache, devices),
+    )  # fmt: skip
+
+
+def _reasons(
+    inputs: MemoryInputs, read: _Read, shares: WeightShares, cache: int, devices: list[DeviceFootprint]
+) -> tuple[Reason, ...]:
+    reasons = [
+        Reason("weights", text("the checkpoint's tensors take {size}", size=format_bytes(inputs.weights.total)),
+               inputs.weights.source),
+        Reason("kv-cache",
+               text("the KV cache of {parallel} × {context} tokens in {type} takes {size}", parallel=inputs.parallel,
+                    context=inputs.context, type=inputs.kv_type, size=format_bytes(cache)), _SOURCE),
+        Reason("compute",
+               text("compute buffers for batches of {tokens} tokens, flash attention {state}",
+                    tokens=read.compute.n_ubatch, state=text("on") if read.compute.flash_attention else text("off")),
+               "compute buffers logged by llama.cpp b11549 for ten architectures; ggml-org/llama.cpp#23861"),
+    ]  # fmt: skip
+    if read.expert_layers:
+        size = round(shares.experts * read.expert_layers / inputs.architecture.layer_count)
+        reasons.append(
+            Reason("experts-in-ram", text("the experts of {layers} layers ({size}) lie in RAM",
+                                          layers=read.expert_layers, size=format_bytes(size)),
+                   "llama.cpp --n-cpu-moe")
+        )  # fmt: skip
+    if shares.estimated:
+        reasons.append(
+            Reason("estimated-split", text("the file's header was not read: how its bytes divide is estimated"),
+                   inputs.weights.source)
+        )  # fmt: skip
+    if any(device.kind is DeviceKind.GPU for device in devices):
+        reasons.append(Reason("visible-memory", text("a program sees about 98 % of a GPU's memory"), VISIBLE_SOURCE))
+    reasons.extend(
+        Reason("does-not-fit",
+               text("{device} would need up to {needed}, and {usable} can be used", device=device.name,
+                    needed=format_bytes(device.needed.high), usable=format_bytes(device.usable)), _SOURCE)
+        for device in devices if not device.fits
+    )  # fmt: skip
+    if read.prompt_cache:
+        reasons.append(
+            Reason("prompt-cache", text("finished prompts are kept in RAM up to {size}",
+                                        size=format_bytes(read.prompt_cache // MIB * MIB)), "llama-server --cache-ram")
+        )  # fmt: skip
+    return tuple(reasons)

@@ -1,0 +1,66 @@
+"""Small real model files for tests: a GGUF and a safetensors writer."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_BLOCKS = {"F32": (0, 1, 4), "F16": (1, 1, 2), "Q4_0": (2, 32, 18), "Q8_0": (8, 32, 34), "Q4_K": (12, 256, 144),
+           "MXFP4": (39, 32, 17)}  # fmt: skip
+
+
+def _string(value: str) -> bytes:
+    content = value.encode()
+    return struct.pack("<Q", len(content)) + content
+
+
+def _value(value: Any) -> tuple[int, bytes]:
+    if isinstance(value, bool):
+        return 7, struct.pack("<?", value)
+    if isinstance(value, int):
+        return (4, struct.pack("<I", value)) if 0 <= value < 2**32 else (11, struct.pack("<q", value))
+    if isinstance(value, float):
+        return 6, struct.pack("<f", value)
+    if isinstance(value, str):
+        return 8, _string(value)
+    kinds = [_value(one) for one in value]
+    return 9, struct.pack("<IQ", kinds[0][0] if kinds else 4, len(kinds)) + b"".join(content for _, content in kinds)
+
+
+def write_gguf(
+    path: Path, fields: Mapping[str, Any], tensors: Mapping[str, tuple[str, tuple[int, ...]]] | None = None
+) -> int:
+    """Write a whole file; `tensors` maps a name to its type and its shape. Returns the bytes of the tensors."""
+    infos, offset, total = b"", 0, 0
+    for name, (kind, shape) in (tensors or {}).items():
+        number, per_block, block = _BLOCKS[kind]
+        elements = 1
+        for one in shape:
+            elements *= one
+        size = elements // per_block * block
+        infos += _string(name) + struct.pack("<I", len(shape)) + b"".join(struct.pack("<Q", one) for one in shape)
+        infos += struct.pack("<IQ", number, offset)
+        total += size
+        offset += size + -size % 32
+    content = b"GGUF" + struct.pack("<IQQ", 3, len(tensors or {}), len(fields))
+    for name, value in fields.items():
+        kind_number, packed = _value(value)
+        content += _string(name) + struct.pack("<I", kind_number) + packed
+    content += infos
+    content += b"\0" * (-len(content) % 32)
+    path.write_bytes(content + b"\0" * offset)
+    return total
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, tuple[str, tuple[int, ...], int]]) -> int:
+    """Write a whole file; `tensors` maps a name to its type, its shape and its bytes. Returns the sum of the bytes."""
+    header, offset = {"__metadata__": {"format": "pt"}}, 0
+    for name, (kind, shape, size) in tensors.items():
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [offset, offset + size]}
+        offset += size
+    content = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(content)) + content + b"\0" * offset)
+    return offset

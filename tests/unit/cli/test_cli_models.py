@@ -1,0 +1,80 @@
+"""``ansambl models list`` and ``inspect`` as users call them."""
+
+import json
+
+import pytest
+from model_files import write_gguf
+
+from ansambl.cli import main as program
+from ansambl.foundation.locales import speak
+from ansambl.model_catalog.catalog import catalog
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ANSAMBL_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
+    monkeypatch.setattr(speak, "language", "en")
+
+
+def run(capsys, *arguments):
+    code = program.main(list(arguments))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def gguf(path):
+    fields = {
+        "general.architecture": "gemma3", "general.name": "Tiny", "gemma3.block_count": 6,
+        "gemma3.embedding_length": 64, "gemma3.attention.head_count": 4, "gemma3.attention.head_count_kv": 1,
+        "gemma3.attention.sliding_window": 512, "gemma3.context_length": 2048,
+    }  # fmt: skip
+    return write_gguf(path, fields, {"token_embd.weight": ("F16", (64, 100))})
+
+
+def test_list(capsys):
+    code, out, _ = run(capsys, "models", "list")
+    assert code == 0
+    assert all(name in out for name in catalog())
+    code, out, err = run(capsys, "models", "list", "--json")
+    listed = json.loads(out)["models"]
+    assert (code, err, len(listed)) == (0, "", len(catalog()))
+    assert listed[0]["checkpoints"][0]["source"]
+
+
+def test_inspect_a_name(capsys):
+    code, out, _ = run(capsys, "models", "inspect", "openai/gpt-oss-120b")
+    assert code == 0
+    assert "4 of 128 active" in out
+    assert "ggml-org/llama.cpp issue 15253" in out
+    code, out, _ = run(capsys, "models", "inspect", "mixtral", "--json")
+    assert (code, json.loads(out)["architecture"]["experts"]) == (0, 8)
+
+
+def test_inspect_a_file(capsys, tmp_path):
+    total = gguf(tmp_path / "tiny.gguf")
+    code, out, _ = run(capsys, "models", "inspect", "tiny.gguf")
+    assert code == 0
+    assert f"({total} bytes)" in out
+    assert "window of 512 tokens" in out
+    code, out, _ = run(capsys, "models", "inspect", str(tmp_path), "--json")
+    assert (code, json.loads(out)["tensor_bytes"]) == (0, total)
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("gpt-oss-12b", 2, "the nearest are: gpt-oss-120b"),
+        ("missing.gguf", 1, "does not exist"),
+        ("./folder", 1, "does not exist"),
+        ("broken.gguf", 1, "does not begin with 'GGUF'"),
+        ("embedded", 1, "ansambl models pull embedded"),
+    ],
+)
+def test_failures_are_one_line(capsys, tmp_path, name, code, words):
+    (tmp_path / "broken.gguf").write_bytes(b"x" * 100)
+    found, out, err = run(capsys, "models", "inspect", name)
+    assert (found, out) == (code, "")
+    assert words in err
+    assert len(err.splitlines()) == 1

@@ -1,0 +1,52 @@
+"""The planner beside published measurements: the bounds that `benchmarks/planner_accuracy.py` prints."""
+
+import json
+import statistics
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
+
+from ansambl.planner.memory import forecast
+from support.memory_cases import DATA, compared, inputs_of, load
+
+CASES, ARCHITECTURES = load()
+MEDIAN, WORST, WORST_SIZE = 0.005, 0.10, 0.02
+
+
+def test_errors_stay_within_the_bounds_that_are_claimed():
+    rows = compared()
+    assert len({row.case for row in rows}) >= 20
+    assert statistics.median(abs(row.error) for row in rows) <= MEDIAN
+    assert {f"{row.case} {row.what}": row.error for row in rows if abs(row.error) > WORST} == {}
+    # Whole devices and weights are known better than a single buffer.
+    sizes = [row for row in rows if row.what in ("gpu", "gpu_used", "gpu_weights", "ram", "ram_weights", "kv_pool")]
+    assert {f"{row.case} {row.what}": row.error for row in sizes if abs(row.error) > WORST_SIZE} == {}
+
+
+def test_no_measurement_lies_above_the_high_end_of_what_a_device_needs():
+    rows = [row for row in compared() if row.what in ("gpu", "gpu_used", "gpu_weights", "ram", "ram_buffers")]
+    # File sizes are published with three decimals.
+    assert {f"{row.case} {row.what}": row.measured for row in rows if row.measured > row.high * 1.0001} == {}
+    # What is left for the KV cache is never promised higher than it was.
+    pools = [row for row in compared() if row.what in ("kv_pool", "kv_tokens")]
+    assert {row.case: row.low for row in pools if row.low > row.measured} == {}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "does_fit" in case], ids=lambda case: case["id"])
+def test_fits_is_never_said_where_it_did_not(case):
+    # Where it did fit, a careful "no" is allowed only when the expected size is at the card's edge.
+    found = forecast(case["engine"], inputs_of(case, ARCHITECTURES))
+    if not case["does_fit"]:
+        assert not found.fits
+    else:
+        gpu = found.devices[0]
+        assert gpu.needed.expected <= gpu.capacity
+
+
+def test_rows_that_are_left_out_say_what_they_lack():
+    left = json.loads((DATA / "memory_cases.json").read_text(encoding="utf-8"))["left_out"]
+    assert all(left.values())
+    assert not left.keys() & {case["id"] for case in CASES}
