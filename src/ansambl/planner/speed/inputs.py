@@ -26,7 +26,7 @@ class Part:
 class SpeedInputs:
     """One placement to forecast.
 
-    `number_format` is that of the weights (``"Q4_K_M"``, ``"fp8"``, ``"mxfp4"``). `context` is the tokens before the
+    The format of the weights counts by the bytes that they take. `context` is the tokens before the
     one that is decoded, `prompt` the tokens of a prefill. `split_tensors` says that the devices work on each layer
     together (vLLM's tensor parallelism) and not one after the other.
 
@@ -37,7 +37,6 @@ class SpeedInputs:
     architecture: Architecture
     weights: WeightBytes
     parts: tuple[Part, ...]
-    number_format: str
     context: int = 0
     prompt: int = 1024
     kv_type: str = "f16"
@@ -51,7 +50,7 @@ class SpeedInputs:
                          name=name, value=value, least=least, most=LONGEST_CONTEXT)
                 )  # fmt: skip
         for share in (sum(part.layers for part in self.parts), sum(part.experts for part in self.parts)):
-            if abs(share - 1) > 1e-6 or any(min(part.layers, part.experts) < 0 for part in self.parts):  # noqa: PLR2004 (rounding)
+            if abs(share - 1) > 1e-6 or any(min(part.layers, part.experts) < 0 for part in self.parts):
                 raise UsageError(
                     text("the devices hold {share} of the model; give shares that make up 1", share=f"{share:.3f}")
                 )
