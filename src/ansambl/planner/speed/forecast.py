@@ -79,12 +79,14 @@ def _range(tokens: int, seconds: Callable[[Rates], float], spread: float) -> Spe
 
 
 def _basis(phase: str, spread: float) -> Reason:
-    return Reason(
-        f"speed.{phase}",
-        text("{phase} is a roofline with factors fitted to measurements; nine of ten lay within a factor of {factor}",
-             phase=phase, factor=f"{math.exp(spread):.2f}"),
-        PROVENANCE,
-    )  # fmt: skip
+    factor = f"{math.exp(spread):.2f}"
+    said = {
+        "decode": text("decode: bytes read for a token over bandwidth, with factors fitted to measurements of which "
+                       "nine in ten lay within {factor} times", factor=factor),
+        "prefill": text("prefill: operations over the device's rate, with factors fitted to measurements of which "
+                        "nine in ten lay within {factor} times", factor=factor),
+    }  # fmt: skip
+    return Reason(f"speed.{phase}", said[phase], PROVENANCE)
 
 
 def _no_engine(engine: str) -> Reason:
