@@ -36,9 +36,19 @@ FACTORS = Factors(_BANDWIDTH, _SECONDS, _OPERATIONS, experts=0.5818)
 """The fitted factors."""
 
 SPREAD = {
-    "llama.cpp decode": 0.2964,
-    "vllm decode": 0.6122,
-    "llama.cpp prefill": 0.899,
-    "vllm prefill": 0.899,
+    "llama.cpp decode gpu": 0.2964,
+    "llama.cpp decode amd": 0.2964,
+    "llama.cpp decode stacked": 0.2964,
+    "llama.cpp decode unified": 0.2964,
+    "llama.cpp decode ram": 0.2964,
+    "vllm decode gpu": 0.4268,
+    "vllm decode stacked": 0.4268,
+    "llama.cpp prefill gpu": 0.899,
+    "llama.cpp prefill amd": 0.899,
+    "llama.cpp prefill stacked": 0.899,
+    "llama.cpp prefill unified": 0.899,
+    "llama.cpp prefill ram": 0.899,
+    "vllm prefill gpu": 0.899,
+    "vllm prefill stacked": 0.899,
 }
-"""By ``"engine phase"``, the natural logarithm of the factor that the range reaches to either side."""
+"""By ``"engine phase class"``, the natural logarithm of the factor to either side."""

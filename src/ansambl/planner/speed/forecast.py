@@ -36,20 +36,18 @@ def forecast(engine: str, inputs: SpeedInputs) -> SpeedForecast:
     if missing:
         reasons.append(missing)
     else:
-        decode = _range(
-            1, lambda rates: decode_seconds(inputs, family, FACTORS, rates), SPREAD[f"{family} decode"]
-        )  # fmt: skip
-        reasons.append(_basis("decode", SPREAD[f"{family} decode"]))
+        spread = _spread(inputs, f"{family} decode")
+        decode = _range(1, lambda rates: decode_seconds(inputs, family, FACTORS, rates), spread)
+        reasons.append(_basis("decode", spread))
     stopped = missing or _missing_for_prefill(inputs, family)
     prefill = None
     if stopped:
         if stopped is not missing:
             reasons.append(stopped)
     else:
-        prefill = _range(
-            inputs.prompt, lambda rates: prefill_seconds(inputs, family, FACTORS, rates), SPREAD[f"{family} prefill"]
-        )  # fmt: skip
-        reasons.append(_basis("prefill", SPREAD[f"{family} prefill"]))
+        spread = _spread(inputs, f"{family} prefill")
+        prefill = _range(inputs.prompt, lambda rates: prefill_seconds(inputs, family, FACTORS, rates), spread)
+        reasons.append(_basis("prefill", spread))
     return SpeedForecast(engine, decode, prefill, tuple(reasons))
 
 
@@ -76,6 +74,11 @@ def _range(tokens: int, seconds: Callable[[Rates], float], spread: float) -> Spe
     most = Rates(lambda model: max(_all_bandwidths(model)), lambda model: model.operations[OPERATIONS][1])
     expected = tokens / seconds(expected_rates())
     return SpeedRange(tokens / seconds(least) / math.exp(spread), expected, tokens / seconds(most) * math.exp(spread))
+
+
+def _spread(inputs: SpeedInputs, which: str) -> float:
+    used = [part.device.model for part in inputs.parts if part.layers + part.experts > 0]
+    return max(SPREAD[f"{which} {device_class(model)}"] for model in used)
 
 
 def _basis(phase: str, spread: float) -> Reason:
