@@ -1,8 +1,9 @@
-"""How far the planner's memory forecasts are from published measurements, case by case.
+"""How far the planner's forecasts of memory and speed are from published measurements, case by case.
 
 Cases, their settings and sources are in ``tests/data/planner/memory_cases.json``; rows that lack settings are named
 there with what they lack. Printed for each measurement: the forecast with its range, the error of the expected value,
-and whether the measurement lies within the range.
+and whether the measurement lies within the range. The speeds are in ``speed_cases.json`` beside it; their factors were
+fitted to these very rows, and `tools/fit_speed.py` prints what holds for sources that the fit did not see.
 
     python benchmarks/planner_accuracy.py
 """
@@ -16,6 +17,10 @@ from rich.table import Table
 
 from ansambl.domain.units import GIB
 from support.memory_cases import Compared, compared
+from support.speed_cases import compared_speeds
+
+CLOSE = 0.25
+"""An expected speed this near to the measured one is counted as close."""
 
 
 def _write(one: Compared, value: float) -> str:
@@ -26,8 +31,32 @@ def _write(one: Compared, value: float) -> str:
     return f"{value / GIB:.3f} GiB"
 
 
+def _print_speeds(console: Console) -> None:
+    rows = compared_speeds()
+    table = Table("case", "what", "phase", "measured", "expected", "range", "error", "within")
+    for one in rows:
+        row = one.measured
+        if one.expected is None:
+            table.add_row(row.case, row.what, row.phase, f"{row.speed:.1f}", "unknown", "", "", "")
+            continue
+        table.add_row(
+            row.case, row.what, row.phase, f"{row.speed:.1f}", f"{one.expected:.1f}", f"{one.low:.0f} – {one.high:.0f}",
+            f"{one.error:+.0%}", "yes" if one.within else "no",
+        )  # fmt: skip
+    console.print(table)
+    for phase in ("decode", "prefill"):
+        every = [one for one in rows if one.measured.phase == phase]
+        known = [one for one in every if one.expected is not None]
+        close = sum(abs(one.error) <= CLOSE for one in known) / len(known)
+        held = sum(one.within for one in known) / len(known)
+        console.print(
+            f"{phase}: {len(every)} measurements, {len(every) - len(known)} of them answered as unknown; of the others "
+            f"{close:.0%} within {CLOSE:.0%} of the expected value and {held:.0%} within the range"
+        )
+
+
 def main() -> None:
-    """Print the table and the two figures."""
+    """Print both tables and their figures."""
     table = Table("case", "model", "what", "measured", "expected", "range", "error", "within")
     rows = compared()
     for one in rows:
@@ -44,6 +73,7 @@ def main() -> None:
         f"median absolute error {statistics.median(errors):.2%} over {len(rows)} measurements of "
         f"{len({one.case for one in rows})} cases; worst {abs(worst.error):.1%} ({worst.case} {worst.what})"
     )
+    _print_speeds(console)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,188 @@
+"""The speed forecast: what the roofline answers, what is unknown, and how near measurements are."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
+
+from ansambl.domain.architecture import Architecture, Attention, LayerGroup
+from ansambl.domain.device import DeviceKind, DeviceModel, PlannedDevice
+from ansambl.domain.errors import UsageError
+from ansambl.domain.footprint import WeightBytes
+from ansambl.domain.speed import SpeedRange
+from ansambl.domain.units import GIB, Bytes
+from ansambl.planner.speed import SpeedInputs, forecast, spread_over, with_experts_in_ram
+from support.speed_cases import DATA, compared_speeds, measurements
+
+DENSE = Architecture(
+    "llama", 8_000_000_000, 8_000_000_000, (LayerGroup(32, Attention.FULL, 1024, 1024),), 4096, 128_256, 32
+)
+MOE = dataclasses.replace(DENSE, active=2_000_000_000, experts=64, experts_active=4, expert_feed_forward=1024)
+TERA = 1e12
+ROOT = Path(__file__).parents[3]
+
+
+def gpu(**facts):
+    known = {"bandwidth": 1e12, "operations": {"bf16": (100 * TERA, 100 * TERA)}, "capability": "8.9"} | facts
+    return PlannedDevice(DeviceKind.GPU, DeviceModel("card", "Card", "nvidia", **known), Bytes(24 * GIB))
+
+
+def ram(**facts):
+    known = {"bandwidth": 8e10} | facts
+    return PlannedDevice(
+        DeviceKind.RAM, DeviceModel("ram", "RAM", "intel", kind=DeviceKind.RAM, **known), Bytes(64 * GIB)
+    )
+
+
+def placed(*devices, architecture=DENSE, size=5_000_000_000, **more):
+    return SpeedInputs(architecture, WeightBytes(Bytes(size), "test"), spread_over(devices), **more)
+
+
+def expected(inputs, phase="decode", engine="llama.cpp"):
+    return getattr(forecast(engine, inputs), phase).expected
+
+
+def codes(found):
+    return {reason.code for reason in found.reasons}
+
+
+def test_measured_speeds_are_met_as_claimed():
+    rows = compared_speeds()
+    decode = [one for one in rows if one.measured.phase == "decode"]
+    assert len(decode) >= 60
+    assert all(one.expected is not None for one in decode)
+    assert sum(abs(one.error) <= 0.25 for one in decode) / len(decode) >= 0.85
+    assert sum(one.within for one in decode) / len(decode) >= 0.90
+    prefill = [one for one in rows if one.measured.phase == "prefill" and one.expected is not None]
+    assert len(prefill) >= 20
+    assert sum(abs(one.error) <= 0.25 for one in prefill) / len(prefill) >= 0.60
+    assert sum(one.within for one in prefill) / len(prefill) >= 0.90
+
+
+def test_factors_are_the_fitted_ones_and_hold_for_sources_left_out():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "fit_speed.py"), "--check"],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    decode = int(done.stdout.split("decode: ")[1].split("%")[0])
+    assert decode >= 75
+
+
+def test_every_row_is_either_used_or_left_out_with_a_reason():
+    table = json.loads((DATA / "speed_cases.json").read_text(encoding="utf-8"))
+    used = {case["id"] for case in table["cases"]}
+    assert not used & table["left_out"].keys()
+    assert all(table["left_out"].values())
+    assert all(case["source"] and case["bytes_source"] for case in table["cases"])
+    assert {row.case for row in measurements()} == used
+
+
+def test_no_device_is_faster_than_its_bandwidth():
+    inputs = placed(gpu())
+    read = 5_000_000_000 * (1 - 128_256 * 4096 / 8e9)
+    assert expected(inputs) < 1e12 / read
+
+
+def test_twice_the_bytes_never_decode_faster_and_context_costs():
+    one = expected(placed(gpu()))
+    assert expected(placed(gpu(), size=10_000_000_000)) < one
+    assert expected(placed(gpu(), context=32_768)) < one
+    quantized = expected(placed(gpu(), context=32_768, kv_type="q8_0"))
+    assert expected(placed(gpu(), context=32_768)) < quantized < one
+
+
+def test_a_sliding_window_stops_the_cost_of_context():
+    sliding = dataclasses.replace(DENSE, layers=(LayerGroup(32, Attention.SLIDING, 1024, 1024, window=1024),))
+    short, long = (placed(gpu(), architecture=sliding, context=tokens) for tokens in (1024, 65_536))
+    assert expected(short) == expected(long)
+
+
+def test_a_moe_reads_only_the_experts_that_a_token_passes_through():
+    assert expected(placed(gpu(), architecture=MOE)) > 1.5 * expected(placed(gpu()))
+
+
+def test_experts_in_ram_slow_decode_by_the_bandwidth_of_the_ram():
+    inputs = placed(gpu(link_bandwidth=3e10), architecture=MOE)
+    moved = dataclasses.replace(inputs, parts=with_experts_in_ram(inputs.parts, ram()))
+    half = dataclasses.replace(inputs, parts=with_experts_in_ram(inputs.parts, ram(), 0.5))
+    faster = dataclasses.replace(inputs, parts=with_experts_in_ram(inputs.parts, ram(bandwidth=3e11)))
+    assert expected(moved) < expected(half) < expected(inputs)
+    assert expected(moved) < expected(faster) < expected(inputs)
+    assert expected(moved, "prefill") < expected(inputs, "prefill")
+
+
+def test_prefill_over_an_unknown_link_is_unknown_while_decode_is_known():
+    inputs = placed(gpu(), architecture=MOE)
+    found = forecast("llama.cpp", dataclasses.replace(inputs, parts=with_experts_in_ram(inputs.parts, ram())))
+    assert found.decode is not None
+    assert found.prefill is None
+    assert "speed.link-unknown" in codes(found)
+
+
+def test_cards_one_after_the_other_add_and_cards_together_share():
+    alone = expected(placed(gpu()), engine="vllm")
+    after, together = placed(gpu(), gpu()), placed(gpu(), gpu(), split_tensors=True)
+    assert expected(after, engine="vllm") == pytest.approx(alone)
+    assert expected(together, engine="vllm") > 1.3 * alone
+
+
+@pytest.mark.parametrize(
+    ("device", "engine", "code"),
+    [
+        (gpu(bandwidth=None), "llama.cpp", "speed.bandwidth-unknown"),
+        (gpu(), "exllamav3", "speed.engine-unknown"),
+        (gpu(unified_memory=True), "vllm", "speed.factor-unknown"),
+        (ram(), "vllm", "speed.factor-unknown"),
+    ],
+)
+def test_what_is_not_known_gives_no_number_but_a_reason(device, engine, code):
+    found = forecast(engine, placed(device))
+    assert found.decode is None
+    assert found.prefill is None
+    assert codes(found) == {code}
+    assert str(found.reasons[0].text)
+
+
+def test_a_card_without_known_operations_has_a_decode_speed_only():
+    found = forecast("llama.cpp", placed(gpu(operations={})))
+    assert found.decode is not None
+    assert found.prefill is None
+    assert codes(found) == {"speed.decode", "speed.operations-unknown"}
+
+
+def test_a_range_widens_where_sources_differ():
+    plain = forecast("llama.cpp", placed(gpu())).decode
+    wide = forecast("llama.cpp", placed(gpu(bandwidth_low=7e11))).decode
+    assert wide.expected == plain.expected
+    assert wide.high == plain.high
+    assert wide.low < plain.low
+
+
+def test_measured_bandwidth_of_ram_is_expected_and_may_stand_alone():
+    both, alone = ram(bandwidth=8e10, bandwidth_low=6e10), ram(bandwidth=None, bandwidth_low=6e10)
+    assert expected(placed(both)) == expected(placed(alone)) < expected(placed(ram(bandwidth=8e10)))
+
+
+def test_long_prompts_cost_attention():
+    assert expected(placed(gpu(), prompt=65_536), "prefill") < expected(placed(gpu(), prompt=1024), "prefill")
+
+
+def test_a_gpu_of_stacked_memory_has_factors_of_its_own():
+    assert expected(placed(gpu(capability="9.0"))) != expected(placed(gpu()))
+
+
+@pytest.mark.parametrize("change", [{"context": -1}, {"prompt": 0}, {"parts": ()}])
+def test_what_makes_no_sense_is_refused(change):
+    with pytest.raises(UsageError):
+        dataclasses.replace(placed(gpu()), **change)
+
+
+def test_a_range_is_in_order():
+    with pytest.raises(ValueError, match="not a range"):
+        SpeedRange(2.0, 1.0, 3.0)
