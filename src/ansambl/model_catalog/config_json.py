@@ -164,7 +164,15 @@ def _architecture(fields: _Fields, outer: Mapping[str, Any]) -> Architecture:
         vocabulary=fields.number("vocab_size", default=0), heads=heads, context=context or None,
         feed_forward=None if experts and not width else ffn or None, experts=experts, experts_active=used,
         expert_feed_forward=(width or ffn or None) if experts else None,
+        query_width=_query_width(fields, heads),
     )  # fmt: skip
+
+
+def _query_width(fields: _Fields, heads: int) -> int | None:
+    # With latent attention `head_dim` means something else in each family.
+    if fields.number("kv_lora_rank", default=0):
+        return None
+    return heads * fields.number("head_dim", default=0) or None
 
 
 def _kinds(fields: _Fields, layers: int) -> Sequence[str]:

@@ -206,6 +206,7 @@ def architecture(headers: Sequence[GgufHeader]) -> Architecture:
         vocabulary=_vocabulary(keys), heads=heads, context=keys.number("context_length", 0, most=MAX_CONTEXT) or None,
         feed_forward=max(widths) or None, experts=experts, experts_active=used,
         expert_feed_forward=keys.number("expert_feed_forward_length", 0) or None,
+        query_width=heads * keys.number("attention.key_length", 0) or None,
     )  # fmt: skip
 
 

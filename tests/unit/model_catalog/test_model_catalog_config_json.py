@@ -62,6 +62,14 @@ def test_published_models(table, parameters, elements):
     assert sum(one.count * (one.key_width + one.value_width) for one in found.layers) == elements
 
 
+def test_the_query_is_as_wide_as_heads_and_head_size_say():
+    qwen = parse_config(config("qwen3", 64, 5120, 64, 8, 25600, 151936, head_dim=128)).architecture
+    assert (qwen.hidden, qwen.query_width) == (5120, 8192)
+    assert parse_config(LLAMA).architecture.query_width is None
+    latent = config("deepseek_v3", 4, 7168, 128, 128, 18432, 129280, kv_lora_rank=512, qk_rope_head_dim=64, head_dim=64)
+    assert parse_config(latent).architecture.query_width is None
+
+
 def test_active_parameters_of_mixtral():
     table = config("mixtral", 32, 4096, 32, 8, 14336, 32000, num_local_experts=8, num_experts_per_tok=2)
     assert round(parse_config(table).architecture.active / 1e9, 1) == 12.9
