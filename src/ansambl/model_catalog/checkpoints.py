@@ -10,7 +10,8 @@ from ansambl.domain.model import Checkpoint
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
 from ansambl.model_catalog import embedded
-from ansambl.model_catalog.gguf import GgufError, read_header
+from ansambl.model_catalog.failures import named
+from ansambl.model_catalog.gguf import read_header
 from ansambl.model_catalog.gguf_model import split_parts
 
 _HUB_REFERENCE = re.compile(r"[\w.-]+/[\w.-]+(?::[\w.-]+)?")
@@ -51,20 +52,10 @@ def open_checkpoint(reference: str, models_folder: Path) -> Checkpoint:
 
 
 def _open_gguf(reference: str, path: Path) -> Checkpoint:
-    try:
+    with named(path):
         header = read_header(path)
         stat = path.stat()
         size = sum(part.stat().st_size for part in split_parts(path, header.split_count))
-    except GgufError as failure:
-        raise CheckpointError(
-            text("the checkpoint {path} cannot be used: {reason}; fetch it again, or give another file",
-                 path=str(path), reason=str(failure))
-        ) from failure  # fmt: skip
-    except OSError as failure:
-        raise CheckpointError(
-            text("the checkpoint {path} cannot be read ({reason}); make it readable", path=str(path),
-                 reason=failure.strerror or str(failure))
-        ) from failure  # fmt: skip
     if stat.st_size < header.expected_size:
         raise CheckpointError(
             text("the checkpoint {path} is truncated: it has {size} bytes, its header speaks of {expected}; fetch it "

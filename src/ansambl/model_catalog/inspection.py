@@ -14,8 +14,9 @@ from ansambl.domain.text import Text, text
 from ansambl.domain.units import Bytes
 from ansambl.model_catalog import gguf_model, safetensors
 from ansambl.model_catalog.config_json import ModelConfig, read_config
+from ansambl.model_catalog.failures import named
 from ansambl.model_catalog.gguf import GgufError
-from ansambl.model_catalog.numbers import MissingError, NonsenseError
+from ansambl.model_catalog.numbers import MissingError
 from ansambl.model_catalog.safetensors import INDEX_NAME, SafetensorsError
 
 _PROJECTOR = "mmproj"
@@ -31,18 +32,8 @@ def inspect_checkpoint(path: Path) -> Inspection:
     Raises:
         CheckpointError: there is no such file, it is no model, it is damaged or truncated, or a field makes no sense.
     """
-    try:
+    with named(path):
         return _inspect(path)
-    except (GgufError, SafetensorsError, NonsenseError, MissingError) as failure:
-        raise CheckpointError(
-            text("the checkpoint {path} cannot be used: {reason}; fetch it again, or give another file",
-                 path=str(path), reason=str(failure))
-        ) from failure  # fmt: skip
-    except OSError as failure:
-        raise CheckpointError(
-            text("the checkpoint {path} cannot be read ({reason}); make it readable", path=str(path),
-                 reason=failure.strerror or str(failure))
-        ) from failure  # fmt: skip
 
 
 def _inspect(path: Path) -> Inspection:
