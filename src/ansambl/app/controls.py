@@ -55,7 +55,7 @@ class ProductControls:
             ensembles=[
                 EnsembleDocument(
                     name=one.name, description=translate(one.description), pattern=one.pattern, roles=list(one.roles),
-                    conductor=one.conductor or one.roles[0], aliases=list(one.aliases), origin=one.origin,
+                    conductor=one.merging_role, aliases=list(one.aliases), origin=one.origin,
                 )
                 for one in catalog.ensembles.values()
             ],

@@ -55,6 +55,11 @@ class Ensemble:
     aliases: tuple[str, ...] = ()
     origin: str = "configuration"
 
+    @property
+    def merging_role(self) -> str:
+        """The name of the role that merges the answers: the conductor, the first role where none is named."""
+        return self.conductor or self.roles[0]
+
 
 @dataclass(frozen=True, slots=True)
 class ModelName:

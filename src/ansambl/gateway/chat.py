@@ -15,7 +15,7 @@ from ansambl.domain.text import text
 from ansambl.gateway.asgi import JSON_TYPE, STREAM_TYPE, Headers
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.gateway.streaming import EventRelay
-from ansambl.roles.asking import ask_engine, refused_key
+from ansambl.roles.asking import ask_engine, open_chat
 from ansambl.roles.ensembles import council
 from ansambl.roles.ensembles.events import BranchFailed, Content, Finished, Progress
 from ansambl.roles.resolver import EnsembleTarget, Resolver, RoleTarget
@@ -23,7 +23,6 @@ from ansambl.roles.service import RoleService
 from ansambl.runtime.coordinator import Coordinator, Lease
 from ansambl.runtime.upstream import BROKE_OFF, ConnectionLostError, UpstreamAnswer
 
-_PATH = "/chat/completions"
 _SHOWN = 100
 _NO_CACHE: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 Remember = Callable[[Answer], None]
@@ -64,12 +63,7 @@ class ChatHandler:
         async with self._coordinator.lease(model) as lease:
             exchange.metrics.queued.observe(lease.queued)
             exchange.headers += _lease_headers(lease)
-            if lease.endpoint.name is not None:
-                request = request.changed({"model": lease.endpoint.name})
-            async with self._coordinator.open(lease, _PATH, request.encode()) as answer:
-                if answer.status in {401, 403}:
-                    self._coordinator.instance(model).suspect()
-                    raise refused_key(model)
+            async with open_chat(self._coordinator, lease, request) as answer:
                 if answer.status >= 400:
                     body = await answer.body()
                     status = openai_chat.engine_status(answer.status, body)

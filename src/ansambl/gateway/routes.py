@@ -162,8 +162,7 @@ class Gateway:
         raise UnknownNameError(text("There is no model '{name}'; GET /v1/models lists the names.", name=wanted))
 
     def _listed(self, scope: Scope) -> list[dict[str, Any]]:
-        listed: list[dict[str, Any]] = self._service.models_list(speaker_of_scope(scope))
-        return listed
+        return self._service.models_list(speaker_of_scope(scope))
 
     async def _get_health(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
         await exchange.send_object(200, {"status": "ok"})

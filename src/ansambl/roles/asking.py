@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
 
 from ansambl.dialects import openai_chat
 from ansambl.dialects.openai_chat import ChatRequest, Delta
 from ansambl.domain.errors import EngineError
 from ansambl.domain.text import text
-from ansambl.runtime.coordinator import Coordinator
-from ansambl.runtime.upstream import BROKE_OFF, ConnectionLostError
+from ansambl.runtime.coordinator import Coordinator, Lease
+from ansambl.runtime.upstream import BROKE_OFF, ConnectionLostError, UpstreamAnswer
 
 _PATH = "/chat/completions"
 _TAIL = 64
 """Bytes at the end of a stream where its end mark stands."""
+
+
+def open_chat(
+    coordinator: Coordinator, lease: Lease, request: ChatRequest
+) -> AbstractAsyncContextManager[UpstreamAnswer]:
+    """Send a chat request to the leased instance, under the name that its model has there; enter it to send."""
+    if lease.endpoint.name is not None:
+        request = request.changed({"model": lease.endpoint.name})
+    return coordinator.open(lease, _PATH, request.encode())
 
 
 async def ask_engine(coordinator: Coordinator, model: str, request: ChatRequest) -> AsyncGenerator[Delta, None]:
@@ -23,32 +33,26 @@ async def ask_engine(coordinator: Coordinator, model: str, request: ChatRequest)
         EngineError: the engine refused, failed, or broke off.
         UnavailableError: there is no place, or the engine cannot be made ready.
     """
-    async with coordinator.lease(model) as lease:
-        if lease.endpoint.name is not None:
-            request = request.changed({"model": lease.endpoint.name})
-        async with coordinator.open(lease, _PATH, request.encode()) as answer:
-            if answer.status in {401, 403}:
-                coordinator.instance(model).suspect()
-                raise refused_key(model)
-            if answer.status >= 400:
-                raise _refusal(answer.status, await answer.body())
-            if not answer.streams:
-                yield _whole(await answer.body())
-                return
-            rest, tail, finished = b"", b"", False
-            while (chunk := await answer.chunk()) is not None:
-                tail = (tail + chunk)[-_TAIL:]
-                *lines, rest = (rest + chunk).split(b"\n")
-                for data in openai_chat.stream_data(lines):
-                    delta = openai_chat.read_event(data)
-                    if delta is None:
-                        continue
-                    if delta.error is not None:
-                        raise EngineError(text("The engine broke off: {reason}", reason=_reason(delta.error)))
-                    finished = finished or delta.finish_reason is not None
-                    yield delta
-            if not finished and not openai_chat.stream_ended(tail):
-                raise ConnectionLostError(BROKE_OFF, answered=True)
+    async with coordinator.lease(model) as lease, open_chat(coordinator, lease, request) as answer:
+        if answer.status >= 400:
+            raise _refusal(answer.status, await answer.body())
+        if not answer.streams:
+            yield _whole(await answer.body())
+            return
+        rest, tail, finished = b"", b"", False
+        while (chunk := await answer.chunk()) is not None:
+            tail = (tail + chunk)[-_TAIL:]
+            *lines, rest = (rest + chunk).split(b"\n")
+            for data in openai_chat.stream_data(lines):
+                delta = openai_chat.read_event(data)
+                if delta is None:
+                    continue
+                if delta.error is not None:
+                    raise EngineError(text("The engine broke off: {reason}", reason=_reason(delta.error)))
+                finished = finished or delta.finish_reason is not None
+                yield delta
+        if not finished and not openai_chat.stream_ended(tail):
+            raise ConnectionLostError(BROKE_OFF, answered=True)
 
 
 def _whole(body: bytes) -> Delta:
@@ -66,14 +70,6 @@ def _refusal(status: int, body: bytes) -> EngineError:
     error = EngineError(text("The engine refused: {reason}", reason=found["message"]), code=found["code"])
     error.status, error.type = openai_chat.engine_status(status, body), found["type"]
     return error
-
-
-def refused_key(model: str) -> EngineError:
-    """The error when an engine does not accept the key that Ansambl sends it; the client's own key is not to blame."""
-    return EngineError(
-        text("The engine of '{model}' refuses the key that Ansambl sends; correct models.{model}.key.", model=model),
-        code="engine_refuses_key",
-    )
 
 
 def _reason(error: dict[str, object]) -> str:

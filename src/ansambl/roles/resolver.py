@@ -59,7 +59,7 @@ def _targets(catalog: RoleCatalog) -> list[tuple[Target, str, tuple[str, ...]]]:
     ]
     for ensemble in catalog.ensembles.values():
         roles = tuple(catalog.roles[name] for name in ensemble.roles)
-        conductor = catalog.roles[ensemble.conductor] if ensemble.conductor else roles[0]
+        conductor = catalog.roles[ensemble.merging_role]
         found.append((EnsembleTarget(ensemble, roles, conductor), ensemble.name, ensemble.aliases))
     found.extend((ModelTarget(model), model.name, model.aliases) for model in catalog.models.values())
     return found

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from ansambl.domain.errors import UnavailableError, UnknownNameError
+from ansambl.domain.errors import EngineError, UnavailableError, UnknownNameError
 from ansambl.domain.instance import Endpoint, InstanceStatus
 from ansambl.domain.text import text
 from ansambl.foundation.clock import Clock, RealClock
@@ -123,6 +123,7 @@ class Coordinator:
 
         Raises:
             ConnectionLostError: it failed again, or in the middle of the answer.
+            EngineError: the engine does not accept the key that we send; the client's own key is not to blame.
             UnavailableError: the engine cannot be made ready again.
         """
         instance = self.instance(lease.model)
@@ -141,6 +142,15 @@ class Coordinator:
         if answer.status < 500:
             instance.proven()
         try:
+            if answer.status in {401, 403}:
+                instance.suspect()
+                raise EngineError(
+                    text(
+                        "The engine of '{model}' refuses the key that Ansambl sends; correct models.{model}.key.",
+                        model=lease.model,
+                    ),
+                    code="engine_refuses_key",
+                )
             yield answer
         except ConnectionLostError:
             instance.suspect()

@@ -232,7 +232,7 @@ class _Council:
     # --- the conductor ----------------------------------------------------------------------------------------------
 
     async def _merge(self) -> AsyncGenerator[EnsembleEvent, None]:
-        conductor = self._service.catalog.roles[self._ensemble.conductor or self._ensemble.roles[0]]
+        conductor = self._service.catalog.roles[self._ensemble.merging_role]
         prepared = self._prepare(self._merging_role(conductor), self._ensemble.answer_tokens)
         call = _Call(self._ensemble.name, prepared.model, self._clock())
         said: list[str] = []
