@@ -123,6 +123,12 @@ class WeightBytes:
     `embedding` is the input embedding (llama.cpp keeps it in RAM), `experts` all routed experts together, `tied` says
     that the output layer uses the embedding. `expert_format` is the experts' number format (``"mxfp4"``) and `repack`
     the bytes of tensors that llama.cpp rewrites for the processor.
+
+    `low` and `high` are the ends of a size that is itself an estimate (a rounded figure, or parameters times bits);
+    None means that `total` is exact at that end. What fits is judged by `high`.
+
+    Raises:
+        ValueError: the total is negative or lies outside its ends.
     """
 
     total: Bytes
@@ -132,6 +138,24 @@ class WeightBytes:
     tied: bool = False
     expert_format: str | None = None
     repack: Bytes = Bytes(0)
+    low: Bytes | None = None
+    high: Bytes | None = None
+
+    def __post_init__(self) -> None:
+        low, high = self.span
+        if not 0 <= low <= self.total <= high:
+            message = f"not a size with its ends: low {low}, total {self.total}, high {high}"
+            raise ValueError(message)
+
+    @property
+    def span(self) -> tuple[Bytes, Bytes]:
+        """The least and the most bytes that the checkpoint may have; both are the total when it is exact."""
+        return (self.total if self.low is None else self.low, self.total if self.high is None else self.high)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the total is known to the byte."""
+        return self.span == (self.total, self.total)
 
     @classmethod
     def of(cls, weights: Weights, source: str, *, expert_format: str | None = None) -> WeightBytes:

@@ -207,6 +207,24 @@ def test_engines_without_rules_are_refused():
         forecast("abacus", on_processor("SmolLM2-135M", context=2048))
 
 
+@pytest.mark.parametrize(("low", "high"), [(11, None), (None, 9), (-1, 20)])
+def test_a_size_lies_within_its_ends(low, high):
+    with pytest.raises(ValueError, match="total 10"):
+        WeightBytes(10, "test", low=low, high=high)
+
+
+def test_a_subset_of_the_gpus_is_planned_as_if_it_were_the_machine():
+    # Experts of the first layers lie on the first GPU of those that take part, whatever its index is.
+    inputs = big(gpus=(24, 24, 24), ram=128, n_cpu_moe=20)
+    every = inputs.machine.gpus
+    last_two, first_two = (
+        forecast("llama.cpp", replace(inputs, machine=replace(inputs.machine, gpus=gpus)))
+        for gpus in (every[1:], every[:2])
+    )
+    assert [device.index for device in last_two.devices] == [1, 2, 0]
+    assert [device.weights for device in last_two.devices] == [device.weights for device in first_two.devices]
+
+
 def test_a_range_must_be_in_order():
     with pytest.raises(ValueError, match="not a range"):
         Range(3, 2, 4)

@@ -21,7 +21,9 @@ from ansambl.planner.memory.shares import (
     VISIBLE_SOURCE,
     WeightShares,
     around,
+    estimated_size,
     split_weights,
+    spread,
     usable,
 )
 
@@ -103,8 +105,10 @@ def _share(total: int, layers: int, of: int) -> Range:
 
 
 def _gpu_footprint(
-    inputs: MemoryInputs, read: _Read, shares: WeightShares, cache: int, gpu: PlannedDevice, layers: int, last: bool
+    inputs: MemoryInputs, read: _Read, shares: WeightShares, cache: int, counts: list[int], position: int
 ) -> DeviceFootprint:
+    # The position among the machine's GPUs, not the GPU's index: a machine may be a part of another.
+    gpu, layers, last = inputs.machine.gpus[position], counts[position], position == len(counts) - 1
     count = inputs.architecture.layer_count
     all_of_them = layers == count and len(inputs.machine.gpus) == 1
     dense = _share(shares.layers - shares.experts, layers, count)
@@ -112,7 +116,7 @@ def _gpu_footprint(
     experts_left = shares.experts * (layers - offloaded) / count
     if len(inputs.machine.gpus) > 1 and read.expert_layers:
         # The first layers' experts leave, and those are on the first GPUs.
-        before = sum(_layers_by_gpu(inputs.machine.gpus, read.gpu_layers - 1)[: gpu.index])
+        before = sum(counts[:position])
         gone = max(0, min(layers, read.expert_layers - before))
         experts_left = shares.experts * (layers - gone) / count
     exact = Range.exactly(round(experts_left))
@@ -131,7 +135,7 @@ def _gpu_footprint(
     )
     return DeviceFootprint(
         name=gpu.model.title, kind=gpu.kind, index=gpu.index, capacity=gpu.memory, usable=usable(gpu),
-        weights=weights, kv_cache=cached, kv_needed=cached, compute=compute,
+        weights=spread(weights, inputs.weights), kv_cache=cached, kv_needed=cached, compute=compute,
         overhead=around(CUDA_CONTEXT, 0, _GPU_OVERHEAD_HIGH),
     )  # fmt: skip
 
@@ -151,7 +155,7 @@ def _ram_footprint(inputs: MemoryInputs, read: _Read, shares: WeightShares, cach
         weights = Range.exactly(inputs.weights.total)
         compute = compute_range(inputs, read.compute, read.swa_full, gpus=0, expert_layer=0)
     # A tensor that is rewritten for the processor is read from the file once more than it is kept.
-    weights += Range(Bytes(0), Bytes(0), inputs.weights.repack)
+    weights = spread(weights + Range(Bytes(0), Bytes(0), inputs.weights.repack), inputs.weights)
     cached = _share(cache, here, count) if here else NOTHING
     overhead = around(_PROCESS + _PROCESS_PER_TOKEN * architecture.vocabulary, 0.75, 1.5)
     prompt_cache = Bytes(read.prompt_cache)
@@ -189,9 +193,7 @@ def forecast(inputs: MemoryInputs) -> Footprint:
     on_gpu = max(0, read.gpu_layers - 1)
     if read.gpu_layers:
         counts = _layers_by_gpu(gpus, on_gpu)
-        for position, (gpu, layers) in enumerate(zip(gpus, counts, strict=True)):
-            last = position == len(gpus) - 1
-            devices.append(_gpu_footprint(inputs, read, shares, cache, gpu, layers, last))
+        devices.extend(_gpu_footprint(inputs, read, shares, cache, counts, position) for position in range(len(gpus)))
     ram = _ram_footprint(inputs, read, shares, cache, on_gpu)
     if len(devices) == 1 and gpus[0].model.unified_memory:
         devices = [_one_pool(devices[0], ram)]
@@ -209,6 +211,7 @@ def _reasons(
     reasons = [
         Reason("weights", text("the checkpoint's tensors take {size}", size=format_bytes(inputs.weights.total)),
                inputs.weights.source),
+        *estimated_size(inputs.weights),
         Reason("kv-cache",
                text("the KV cache of {parallel} × {context} tokens in {type} takes {size}", parallel=inputs.parallel,
                     context=inputs.context, type=inputs.kv_type, size=format_bytes(cache)), _SOURCE),

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from ansambl.domain.architecture import Architecture
 from ansambl.domain.device import DeviceKind, PlannedDevice
-from ansambl.domain.footprint import Range, WeightBytes
-from ansambl.domain.units import GIB, Bytes
+from ansambl.domain.footprint import Range, Reason, WeightBytes
+from ansambl.domain.text import text
+from ansambl.domain.units import GIB, Bytes, format_bytes
 
 # Of the memory as it is sold, what a program sees: an RTX 3090 shows 23.58 of 24 GiB, an RTX 4090 23.68.
 VISIBLE_LOW, VISIBLE = 23.58 / 24, 23.68 / 24
@@ -47,6 +48,26 @@ def split_weights(architecture: Architecture, weights: WeightBytes) -> WeightSha
         experts = round(count * per_parameter)
     estimated = weights.embedding is None or (weights.experts is None and architecture.experts > 0)
     return WeightShares(embedding, output, layers, max(0, min(experts, layers)), estimated)
+
+
+def spread(part: Range, weights: WeightBytes) -> Range:
+    """`part` of a checkpoint, widened as far as the checkpoint's size is itself an estimate."""
+    if weights.exact or not weights.total:
+        return part
+    low, high = weights.span
+    return Range(Bytes(part.low * low // weights.total), part.expected, Bytes(-(-part.high * high // weights.total)))
+
+
+def estimated_size(weights: WeightBytes) -> tuple[Reason, ...]:
+    """The reason that says how far a checkpoint's size is an estimate; nothing where it is exact."""
+    if weights.exact:
+        return ()
+    low, high = weights.span
+    return (
+        Reason("estimated-size",
+               text("the checkpoint's size is an estimate: {low} to {high}; what fits is judged by the greater",
+                    low=format_bytes(low), high=format_bytes(high)), weights.source),
+    )  # fmt: skip
 
 
 def usable(device: PlannedDevice, ram_margin: int = RAM_MARGIN) -> Bytes:

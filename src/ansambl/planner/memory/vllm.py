@@ -18,7 +18,15 @@ from ansambl.domain.text import text
 from ansambl.domain.units import GIB, Bytes, format_bytes
 from ansambl.planner.memory.inputs import MemoryInputs, Settings
 from ansambl.planner.memory.kv import padded
-from ansambl.planner.memory.shares import CUDA_CONTEXT, VISIBLE, VISIBLE_LOW, around, split_weights
+from ansambl.planner.memory.shares import (
+    CUDA_CONTEXT,
+    VISIBLE,
+    VISIBLE_LOW,
+    around,
+    estimated_size,
+    split_weights,
+    spread,
+)
 from ansambl.planner.memory.vllm_blocks import Pool, make_pool
 
 NAME = "vllm"
@@ -187,7 +195,9 @@ def forecast(inputs: MemoryInputs) -> Footprint:
     """
     read = _read(inputs)
     pool = _pool(inputs, read)
-    weights = loaded_weights(inputs, tensor_parallel=read.tensor_parallel, moe_backend=read.moe_backend)
+    weights = spread(
+        loaded_weights(inputs, tensor_parallel=read.tensor_parallel, moe_backend=read.moe_backend), inputs.weights
+    )
     compute = _profile(inputs.architecture, read)
     context = around(CUDA_CONTEXT, 0, 2)
     graphs = NOTHING if read.eager else (_GRAPHS if read.version >= _V1 else _GRAPHS_V0)
@@ -227,6 +237,7 @@ def _reasons(
                               share=round(read.utilization * 100)), _SOURCE),
         Reason("weights", text("the checkpoint takes {size} on each GPU once it is loaded",
                                size=format_bytes(first.weights.expected)), inputs.weights.source),
+        *estimated_size(inputs.weights),
         Reason("kv-cache", text("{size} are left for the KV cache, about {tokens} tokens",
                                 size=format_bytes(first.kv_cache.expected), tokens=capacity), _SOURCE),
         Reason("compute", text("a profiling run of {tokens} tokens and {sequences} sequences",
