@@ -1,0 +1,264 @@
+"""One candidate on one machine with one engine: the settings with which it fits, and what is forecast then.
+
+Everything on the GPUs comes first. Where that does not fit, llama.cpp keeps the experts of as few layers in RAM as
+will do, else whole layers, else works without the GPUs; engines that split tensors take more GPUs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ansambl.domain.device import PlannedMachine
+from ansambl.domain.errors import UsageError
+from ansambl.domain.footprint import Footprint, Reason
+from ansambl.domain.planning import Candidate, PlannedPlacement
+from ansambl.domain.speed import SpeedForecast, SpeedRange
+from ansambl.domain.text import text
+from ansambl.planner import memory, speed
+from ansambl.planner.memory import MemoryInputs
+
+TYPICAL_FILL = 4096
+"""Tokens that a conversation holds when the expected speed is told; the low end is that of a full context."""
+
+LEAST_USEFUL = 2.0
+"""Tokens a second. Slower than anybody reads: whole layers in RAM are then not counted as fitting, unless asked for."""
+
+BEYOND_MODEL = 1_048_576
+"""Tokens up to which a context beyond what a model was made for is still forecast (with position scaling)."""
+
+_IN_RAM = frozenset({"n_gpu_layers", "n_cpu_moe", "cpu_moe"})
+_LLAMA_CPP = frozenset({"llama.cpp", "llama.cpp-bundled", "ollama", "lm_studio", "textgen"})
+_RANKS = (1, 2, 4, 8, 16)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is wanted of a placement: `context` tokens for each of `parallel` sequences, and settings that are fixed.
+
+    `prompt` is the tokens of a typical prefill.
+    """
+
+    context: int
+    parallel: int = 1
+    kv_type: str = "f16"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    prompt: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that fits with the settings of a placement; None when not even one token or sequence does."""
+
+    context: int | None
+    parallel: int | None
+
+
+def place(candidate: Candidate, engine: str, machine: PlannedMachine, wish: Wish, id: str = "") -> PlannedPlacement:  # noqa: A002 - the record's own word
+    """The first settings that fit, else those that come nearest; then `fits` of the result is False.
+
+    Settings of the wish are never changed. `id` names the placement, by default after model, quantization and engine.
+
+    Raises:
+        NotSupportedError: there are no rules for this engine.
+        UsageError: a setting or the context makes no sense.
+    """
+    check_context(candidate, wish.context)
+    inputs = memory_inputs(candidate, machine, wish)
+    nearest: tuple[int, dict[str, Any], Footprint] | None = None
+    slow: Reason | None = None
+    for chosen in _tries(engine, inputs):
+        footprint = memory.forecast(engine, replace(inputs, settings={**wish.settings, **chosen}))
+        if footprint.fits:
+            answer = _placed(candidate, engine, machine, wish, chosen, footprint, id)
+            slow = _too_slow(answer, wish)
+            if slow is None:
+                return answer
+        excess = sum(max(0, one.needed.high - one.usable) for one in footprint.devices)
+        if nearest is None or 0 < excess < nearest[0]:
+            nearest = (excess, chosen, footprint)
+    if nearest is None:
+        message = "an engine has at least one way to be tried"
+        raise AssertionError(message)
+    _, chosen, footprint = nearest
+    if slow is not None:
+        footprint = replace(footprint, reasons=(*footprint.reasons, slow))
+    return _placed(candidate, engine, machine, wish, chosen, footprint, id)
+
+
+def check_context(candidate: Candidate, context: int) -> None:
+    """Refuse a context that no engine could give.
+
+    Raises:
+        UsageError: the context is far beyond what the model was made for.
+    """
+    made_for = candidate.architecture.context
+    if made_for and context > max(made_for, BEYOND_MODEL):
+        raise UsageError(
+            text("context is {context}, and {model} was made for {most} tokens; give at most {most}",
+                 context=context, model=candidate.model, most=made_for)
+        )  # fmt: skip
+
+
+def memory_inputs(candidate: Candidate, machine: PlannedMachine, wish: Wish) -> MemoryInputs:
+    """The wish as the memory forecast takes it."""
+    return MemoryInputs(
+        architecture=candidate.architecture, weights=candidate.weights, machine=machine, context=wish.context,
+        parallel=wish.parallel, kv_type=wish.kv_type, settings=wish.settings,
+    )  # fmt: skip
+
+
+def limits(placement: PlannedPlacement) -> Limits:
+    """The longest context and the most sequences with the placement's own settings."""
+    inputs = MemoryInputs(
+        architecture=placement.candidate.architecture, weights=placement.candidate.weights, machine=placement.machine,
+        context=placement.context, parallel=placement.parallel, kv_type=placement.kv_type, settings=placement.settings,
+    )  # fmt: skip
+    return Limits(
+        memory.largest_context(placement.engine, inputs),
+        memory.most_parallel(placement.engine, inputs),
+    )
+
+
+def layers_in_ram(placement: PlannedPlacement) -> int:
+    """Whole layers that llama.cpp keeps in RAM although there is a GPU."""
+    count = placement.settings.get("n_gpu_layers")
+    if count is None or not placement.machine.gpus or placement.engine not in _LLAMA_CPP:
+        return 0
+    return max(0, placement.candidate.architecture.layer_count - max(0, int(count) - 1))
+
+
+def expert_layers_in_ram(placement: PlannedPlacement) -> int:
+    """Layers whose experts lie in RAM although the layers themselves are on a GPU."""
+    if placement.engine not in _LLAMA_CPP or not placement.machine.gpus:
+        return 0
+    layers = placement.candidate.architecture.layer_count
+    if placement.settings.get("cpu_moe") in {True, "on", "true", "1"}:
+        return layers
+    return min(layers, int(placement.settings.get("n_cpu_moe", 0)))
+
+
+def _tries(engine: str, inputs: MemoryInputs) -> Iterator[dict[str, Any]]:
+    """Settings to try, the best first; each is worked out only when those before it did not fit."""
+    given = inputs.settings
+    gpus = inputs.machine.gpus
+    if engine in _LLAMA_CPP:
+        yield {}
+        if not gpus or _IN_RAM & given.keys() or inputs.machine.ram.model.unified_memory:
+            return
+        if inputs.architecture.experts:
+            fewest = memory.fewest_expert_layers_in_ram(inputs)
+            if fewest is not None:
+                yield {"n_cpu_moe": fewest}
+        most = _most_gpu_layers(engine, inputs)
+        if most:
+            yield {"n_gpu_layers": most}
+        yield {"n_gpu_layers": 0}
+        return
+    if "tensor_parallel" in given or len(gpus) <= 1:
+        yield {}
+        return
+    for ranks in _RANKS:
+        if ranks <= len(gpus) and inputs.architecture.heads % ranks == 0:
+            yield {"tensor_parallel": ranks}
+
+
+def _most_gpu_layers(engine: str, inputs: MemoryInputs) -> int:
+    """The most layers that the GPUs hold, whatever the RAM says; 0 when not even one."""
+    low, high = 0, inputs.architecture.layer_count + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        tried = memory.forecast(engine, replace(inputs, settings={**inputs.settings, "n_gpu_layers": middle}))
+        held = all(one.fits for one in tried.devices if one.kind.value == "gpu")
+        low, high = (middle, high) if held else (low, middle)
+    return low
+
+
+def _placed(
+    candidate: Candidate, engine: str, machine: PlannedMachine, wish: Wish, chosen: Mapping[str, Any],
+    footprint: Footprint, name: str,
+) -> PlannedPlacement:  # fmt: skip
+    made_for = candidate.architecture.context
+    if made_for and wish.context > made_for:
+        beyond = Reason(
+            "context-beyond-model",
+            text("{model} was made for {most} tokens; more needs position scaling (RoPE, YaRN), costs quality, and an "
+                 "engine may refuse it", model=candidate.model, most=made_for),
+            candidate.source,
+        )  # fmt: skip
+        footprint = replace(footprint, reasons=(*footprint.reasons, beyond))
+    placement = PlannedPlacement(
+        id=name or f"{candidate.model}-{candidate.quantization}-{engine}".lower(), candidate=candidate, engine=engine,
+        machine=machine, context=wish.context, parallel=wish.parallel, kv_type=wish.kv_type, footprint=footprint,
+        speed=SpeedForecast(engine, None, None), settings={**wish.settings, **chosen},
+    )  # fmt: skip
+    return replace(placement, speed=speed_of(placement, wish.prompt))
+
+
+def speed_of(placement: PlannedPlacement, prompt: int = 1024) -> SpeedForecast:
+    """The speed of one stream: expected after a few thousand tokens, at the low end with the context full."""
+    candidate = placement.candidate
+    inputs = speed.SpeedInputs(
+        architecture=candidate.architecture, weights=candidate.weights, parts=_parts(placement),
+        context=min(placement.context, TYPICAL_FILL), prompt=max(1, min(prompt, placement.context)),
+        kv_type=placement.kv_type, split_tensors=_ranks(placement) > 1,
+    )  # fmt: skip
+    answer = speed.forecast(placement.engine, inputs)
+    if answer.decode is None or placement.context <= TYPICAL_FILL:
+        return answer
+    full = speed.forecast(placement.engine, replace(inputs, context=placement.context)).decode
+    if full is None:
+        return answer
+    slowest = Reason(
+        "speed.full-context",
+        text("decode: expected after {typical} tokens, low end after {context}, where about {speed} tokens/s remain",
+             typical=inputs.context, context=placement.context, speed=f"{full.expected:.3g}"),
+        "KV cache read for each token, as in the forecast",
+    )  # fmt: skip
+    decode = SpeedRange(min(full.low, answer.decode.low), answer.decode.expected, answer.decode.high)
+    return replace(answer, decode=decode, reasons=(*answer.reasons, slowest))
+
+
+def _ranks(placement: PlannedPlacement) -> int:
+    if placement.engine in _LLAMA_CPP:
+        return 1
+    return int(placement.settings.get("tensor_parallel", 1))
+
+
+def _parts(placement: PlannedPlacement) -> tuple[speed.Part, ...]:
+    gpus, ram = placement.machine.gpus, placement.machine.ram
+    if not gpus:
+        return (speed.Part(ram, 1.0, 1.0),)
+    if placement.engine not in _LLAMA_CPP:
+        return speed.spread_over(gpus[: _ranks(placement)])
+    layers = placement.candidate.architecture.layer_count
+    here = layers_in_ram(placement) / layers
+    if here >= 1:
+        return (speed.Part(ram, 1.0, 1.0),)
+    experts = max(here, expert_layers_in_ram(placement) / layers)
+    memory_of_all = sum(gpu.memory for gpu in gpus)
+    shares = [gpu.memory / memory_of_all for gpu in gpus]
+    parts = tuple(
+        speed.Part(gpu, (1 - here) * share, (1 - experts) * share) for gpu, share in zip(gpus, shares, strict=True)
+    )
+    return (*parts, speed.Part(ram, here, experts)) if here or experts else parts
+
+
+def _too_slow(placement: PlannedPlacement, wish: Wish) -> Reason | None:
+    layers = layers_in_ram(placement)
+    if not layers or _IN_RAM & wish.settings.keys():
+        return None
+    decode = placement.speed.decode
+    if decode is not None and decode.expected >= LEAST_USEFUL:
+        return None
+    reached = text("an unknown speed") if decode is None else text(
+        "about {speed} tokens/s", speed=f"{decode.expected:.2g}"
+    )  # fmt: skip
+    return Reason(
+        "too-slow",
+        text("with {layers} whole layers in RAM it would hold, but answer at {reached}: not counted as fitting; "
+             "to have it all the same: --engine {engine} --set n_gpu_layers={count}",
+             layers=layers, reached=reached, engine=placement.engine, count=placement.settings["n_gpu_layers"]),
+        "planner rule: slower than anybody reads",
+    )  # fmt: skip
