@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 
 from ansambl.domain.architecture import Architecture
 from ansambl.domain.text import Text
@@ -38,6 +39,18 @@ class Standing(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Speciality(StrEnum):
+    """What a model's card says that it is for, or good at."""
+
+    CHAT = "chat"
+    CODE = "code"
+    REASONING = "reasoning"
+    RUSSIAN = "russian"
+    SEARCH = "search"
+    SPEECH = "speech"
+    VISION = "vision"
+
+
 @dataclass(frozen=True, slots=True)
 class LanguageQuality:
     """A model's quality in one language: trained for it, among those that it is said to know, said to be weak, unknown.
@@ -52,9 +65,10 @@ class LanguageQuality:
 
 @dataclass(frozen=True, slots=True)
 class CatalogCheckpoint:
-    """One quantization of a model, as a source reports its size.
+    """One quantization of a model, as a source reports its size, or as it follows from the count of parameters.
 
-    The true size lies within `rounding` bytes of `size`, as the source printed it with so many digits.
+    The true size lies within `rounding` bytes of `size`: a source prints so many digits. An estimate gives `span`
+    instead, the lowest and the highest size, where the expected one is not in the middle.
     """
 
     quantization: str
@@ -63,6 +77,45 @@ class CatalogCheckpoint:
     rounding: Bytes
     basis: Basis
     source: str
+    span: tuple[Bytes, Bytes] | None = None
+
+    @property
+    def low(self) -> Bytes:
+        """The smallest size that the figures allow."""
+        return self.span[0] if self.span else Bytes(self.size - self.rounding)
+
+    @property
+    def high(self) -> Bytes:
+        """The largest size that the figures allow."""
+        return self.span[1] if self.span else Bytes(self.size + self.rounding)
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """Where the files of a quantization lie: a repository that a source names.
+
+    `file` is the name of the file or a pattern for several (``"*Q4_K_M*.gguf"``), None for the whole repository;
+    `quantization` and `size` are None where the source names only the repository.
+    """
+
+    repo: str
+    format: str
+    source: str
+    quantization: str | None = None
+    file: str | None = None
+    size: Bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A published result of a benchmark: percent of right answers, or the scale that the benchmark's name tells.
+
+    `source` says who published it; `note` says under which settings, where that matters.
+    """
+
+    value: float
+    source: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +123,8 @@ class CatalogModel:
     """A model of the shipped catalog. What no source says is None or absent, never a guess.
 
     `name` is the short name (the reference without its owner, in small letters); `languages` maps a language code to
-    what a source says of the quality in it; `conflicts` are sentences about sources that disagree.
+    what a source says of the quality in it; `conflicts` are sentences about sources that disagree. `released` is the
+    month in which the model came out (``"2025-08"``); `scores` maps the name of a benchmark to a published result.
     """
 
     name: str
@@ -89,6 +143,10 @@ class CatalogModel:
     sources: tuple[str, ...]
     notes: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
+    released: str | None = None
+    specialities: tuple[Speciality, ...] = ()
+    downloads: tuple[Download, ...] = ()
+    scores: Mapping[str, Score] = field(default_factory=lambda: MappingProxyType({}))
 
     def quality(self, language: str) -> LanguageQuality:
         """What is said of the quality in a language (``"ru"``); unknown when no source says anything."""

@@ -15,7 +15,17 @@ from types import MappingProxyType
 from typing import Any
 
 from ansambl.domain.architecture import Architecture, Attention, LayerGroup
-from ansambl.domain.catalog import Basis, CatalogCheckpoint, CatalogModel, LanguageQuality, ModelKind, Standing
+from ansambl.domain.catalog import (
+    Basis,
+    CatalogCheckpoint,
+    CatalogModel,
+    Download,
+    LanguageQuality,
+    ModelKind,
+    Score,
+    Speciality,
+    Standing,
+)
 from ansambl.domain.errors import UnknownNameError
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes, parse_bytes
@@ -50,6 +60,13 @@ def _checkpoint(row: Mapping[str, str]) -> CatalogCheckpoint:
     return CatalogCheckpoint(
         row["quantization"], row["format"], parse_bytes(printed), Bytes(rounding), Basis.REPORTED, row["source"]
     )
+
+
+def _download(row: Mapping[str, str]) -> Download:
+    return Download(
+        row["repo"], row["format"], row["source"], row.get("quantization"), row.get("file"),
+        parse_bytes(row["size"]) if "size" in row else None,
+    )  # fmt: skip
 
 
 def _native(row: Mapping[str, Any]) -> tuple[CatalogCheckpoint, ...]:
@@ -96,6 +113,9 @@ def _model(row: Mapping[str, Any]) -> CatalogModel:
         languages=MappingProxyType(languages),
         checkpoints=(*map(_checkpoint, row.get("checkpoints", ())), *_native(row)),
         sources=tuple(row["sources"]), notes=tuple(row.get("notes", ())), conflicts=tuple(row.get("conflicts", ())),
+        released=row.get("released"), specialities=tuple(map(Speciality, row.get("specialities", ()))),
+        downloads=tuple(map(_download, row.get("downloads", ()))),
+        scores=MappingProxyType({name: Score(**one) for name, one in row.get("scores", {}).items()}),
     )  # fmt: skip
 
 
@@ -180,8 +200,9 @@ def nearest_names(reference: str) -> list[str]:
 
 def model_to_json(model: CatalogModel) -> dict[str, Any]:
     """What ``models list --json`` prints of a model: the record's field names, sizes in bytes, null for unknown."""
-    plain = dataclasses.replace(model, architecture=None, languages={})
+    plain = dataclasses.replace(model, architecture=None, languages={}, scores={})
     shape = dataclasses.asdict(plain)
     shape["architecture"] = architecture_to_json(model.architecture) if model.architecture else None
     shape["languages"] = {code: dataclasses.asdict(one) for code, one in model.languages.items()}
+    shape["scores"] = {name: dataclasses.asdict(one) for name, one in model.scores.items()}
     return shape
