@@ -26,8 +26,9 @@ from ansambl.model_catalog.numbers import (
     sensible,
 )
 from ansambl.model_catalog.parameter_count import count_parameters
+from ansambl.model_catalog.printable import printable
 
-_MAX_FILE = 2 << 20
+MAX_FILE = 2 << 20
 _NESTED = ("text_config", "language_config", "llm_config", "thinker_config")
 _STATE_ELEMENT = 4
 """Recurrent states are kept in 32-bit floats (mamba_ssm_dtype, and llama.cpp)."""
@@ -91,13 +92,23 @@ def read_config(path: Path) -> ModelConfig:
         MissingError: it does not say something that is needed.
         OSError: it cannot be read.
     """
-    if path.stat().st_size > _MAX_FILE:
-        message = f"config.json is larger than any model needs ({_MAX_FILE} bytes)"
+    if path.stat().st_size > MAX_FILE:
+        message = f"config.json is larger than any model needs ({MAX_FILE} bytes)"
         raise NonsenseError(message)
+    return decode_config(path.read_bytes())
+
+
+def decode_config(content: bytes) -> ModelConfig:
+    """The same from the file's content.
+
+    Raises:
+        NonsenseError: it is no JSON object, or a field makes no sense; the message names the field.
+        MissingError: it does not say something that is needed.
+    """
     try:
-        table = msgspec.json.decode(path.read_bytes())
+        table = msgspec.json.decode(content)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as failure:
-        message = f"config.json is no JSON ({str(failure)[:120]})"
+        message = f"config.json is no JSON ({printable(failure, 120)})"
         raise NonsenseError(message) from failure
     return parse_config(table)
 
@@ -122,6 +133,7 @@ def parse_config(table: object) -> ModelConfig:
     if not isinstance(model_type, str) or not model_type:
         message = "config.json does not say 'model_type'"
         raise MissingError(message)
+    model_type = printable(model_type)
     fields = _Fields(text, model_type)
     dtype = text.get("dtype") or text.get("torch_dtype") or table.get("dtype") or table.get("torch_dtype")
     vision = any(isinstance(table.get(name), dict) and table[name] for name in ("vision_config", "visual"))
@@ -135,7 +147,7 @@ def _quantization(*tables: Mapping[str, Any]) -> str | None:
         found = table.get("quantization_config")
         if isinstance(found, dict) and isinstance(found.get("quant_method"), str):
             bits = found.get("bits") or found.get("w_bit")
-            method = found["quant_method"][:40]
+            method = printable(found["quant_method"], 40)
             return f"{method}-{bits}bit" if isinstance(bits, int) and 0 < bits < 65 else method
     return None
 

@@ -14,12 +14,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ansambl.model_catalog.printable import printable
+
 MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 # Far above any real file: the largest vocabularies have about 300,000 words and as many merges, the largest files
 # some thousands of tensors. A hostile header costs seconds and megabytes at most.
 _MAX_FIELDS, _MAX_TENSORS, _MAX_ITEMS = 16_384, 131_072, 3_000_000
 _MAX_NAME, _MAX_TEXT, _MAX_DIMENSIONS, _MAX_LIST, _MAX_KEPT = 256, 4096, 4, 4096, 1 << 18
+_MAX_TEXTS = 16 << 20
+"""Bytes of all names and texts together that are kept."""
+_MAX_DIMENSION, _MAX_ELEMENTS = 1 << 40, 1 << 50
 _DEFAULT_ALIGNMENT, _MAX_ALIGNMENT = 32, 1 << 20
 
 # Value types: unsigned and signed integers, floats and bool by struct code; 8 is a string, 9 an array.
@@ -113,7 +118,7 @@ class GgufHeader:
     def architecture(self) -> str | None:
         """``"llama"``, ``"gemma3"``… None when the header does not say."""
         value = self.fields.get("general.architecture")
-        return value if isinstance(value, str) else None
+        return printable(value) if isinstance(value, str) else None
 
     @property
     def context(self) -> int | None:
@@ -140,7 +145,7 @@ class _Reader:
     def __init__(self, data: mmap.mmap | bytes) -> None:
         self._data = data
         self._size = len(data)
-        self._items = self._kept = 0
+        self._items = self._kept = self._texts = 0
         self.position = 0
 
     def _take(self, length: int) -> int:
@@ -159,9 +164,16 @@ class _Reader:
     def count(self, code: str = "Q") -> int:
         return int(self.number(code))
 
+    def name(self) -> str:
+        return printable(self.text(_MAX_NAME), _MAX_NAME)
+
     def text(self, limit: int) -> str:
         length = self.count()
         start = self._take(length)
+        self._texts += min(length, limit)
+        if self._texts > _MAX_TEXTS:
+            message = f"the names and texts of the header are longer than {_MAX_TEXTS} bytes, more than any model has"
+            raise GgufError(message)
         return self._data[start : start + min(length, limit)].decode("utf-8", "replace")
 
     def _skip_strings(self, items: int) -> None:
@@ -204,7 +216,10 @@ class _Fields:
 def _read_fields(reader: _Reader, count: int) -> _Fields:
     found = _Fields()
     for _ in range(count):
-        name = reader.text(_MAX_NAME)
+        name = reader.name()
+        if name in found.values or name in found.lengths:
+            message = f"the header says '{name[:80]}' twice"
+            raise GgufError(message)
         kind = reader.count("I")
         if kind in _SCALARS:
             found.values[name] = reader.number(_SCALARS[kind])
@@ -222,13 +237,40 @@ def _read_fields(reader: _Reader, count: int) -> _Fields:
 
 def _read_tensors(reader: _Reader, count: int) -> Iterator[Tensor]:
     for _ in range(count):
-        name = reader.text(_MAX_NAME)
+        name = reader.name()
         dimensions = reader.count("I")
         if dimensions > _MAX_DIMENSIONS:
-            message = "a tensor in the header has too many dimensions"
+            message = f"the tensor '{name[:80]}' has {dimensions} dimensions, more than {_MAX_DIMENSIONS}"
             raise GgufError(message)
         shape = tuple(reader.count() for _ in range(dimensions))
-        yield Tensor(name, shape, reader.count("I"), reader.count())
+        tensor = Tensor(name, shape, reader.count("I"), reader.count())
+        if max(shape, default=0) > _MAX_DIMENSION or tensor.elements > _MAX_ELEMENTS:
+            message = f"the tensor '{name[:80]}' has a shape that no model has"
+            raise GgufError(message)
+        per_block = _BLOCKS.get(tensor.kind, (1, 1))[0]
+        if (shape[0] if shape else 1) % per_block:
+            message = f"the tensor '{name[:80]}' has rows of {shape[0] if shape else 1}, not of blocks of {per_block}"
+            raise GgufError(message)
+        yield tensor
+
+
+def _check_places(table: tuple[Tensor, ...], alignment: int) -> None:
+    """Refuse tensors that share a name or bytes, or begin where the format lets none begin."""
+    names: set[str] = set()
+    before, end = "", 0
+    for one in sorted(table, key=lambda tensor: tensor.offset):
+        if one.name in names:
+            message = f"the header has two tensors '{one.name[:80]}'"
+            raise GgufError(message)
+        names.add(one.name)
+        if one.offset % alignment:
+            message = f"the tensor '{one.name[:80]}' begins at byte {one.offset}, which is no multiple of {alignment}"
+            raise GgufError(message)
+        if one.offset < end:
+            message = f"the tensors '{before[:80]}' and '{one.name[:80]}' overlap"
+            raise GgufError(message)
+        if one.offset + (one.size or 0) > end:
+            before, end = one.name, one.offset + (one.size or 0)
 
 
 def parse_header(data: mmap.mmap | bytes) -> GgufHeader:
@@ -254,9 +296,10 @@ def parse_header(data: mmap.mmap | bytes) -> GgufHeader:
     fields = _read_fields(reader, count)
     table = tuple(_read_tensors(reader, tensors))
     alignment = fields.values.get("general.alignment", _DEFAULT_ALIGNMENT)
-    if not isinstance(alignment, int) or not 0 < alignment <= _MAX_ALIGNMENT:
-        message = "the header's alignment makes no sense"
+    if not isinstance(alignment, int) or not 0 < alignment <= _MAX_ALIGNMENT or alignment & (alignment - 1):
+        message = f"'general.alignment' is {printable(alignment, 40)}, expected a power of two up to {_MAX_ALIGNMENT}"
         raise GgufError(message)
+    _check_places(table, alignment)
     start = -(-reader.position // alignment) * alignment
     end = max((one.offset + (one.size or 0) for one in table), default=0)
     return GgufHeader(

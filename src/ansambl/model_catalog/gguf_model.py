@@ -93,7 +93,8 @@ class _Keys:
         """A number for each layer: from a list, or the same for all."""
         name = f"{self.family}.{key}"
         if name in self.header.lists:
-            items = [sensible(name, int(item)) for item in self.header.lists[name] if isinstance(item, int)]
+            # A pattern of sliding layers may be a list of yes and no.
+            items = [sensible(name, int(one) if isinstance(one, bool) else one) for one in self.header.lists[name]]
             if not items:
                 message = f"the list '{name}' in the header holds no numbers"
                 raise GgufError(message)

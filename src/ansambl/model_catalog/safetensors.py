@@ -18,9 +18,11 @@ import msgspec
 
 from ansambl.domain.catalog import LayerWeights, Weights
 from ansambl.domain.units import Bytes
+from ansambl.model_catalog.printable import printable
 
 INDEX_NAME = "model.safetensors.index.json"
-_MAX_HEADER, _MAX_INDEX, _MAX_FILES = 8 << 20, 32 << 20, 2000
+MAX_HEADER, MAX_INDEX = 8 << 20, 32 << 20
+_MAX_FILES, _MAX_NAMES = 2000, 600_000
 _METADATA = "__metadata__"
 
 # Bits of one element.
@@ -80,6 +82,50 @@ class SafetensorsIndex:
     weight_map: dict[str, str] = field(repr=False)
 
 
+def header_length(start: bytes, size: int) -> int:
+    """The bytes of the header that follows the first eight bytes, `start`, of a file of `size` bytes.
+
+    Raises:
+        SafetensorsError: it is no such file, it is cut off inside the header, or the header is longer than any is.
+    """
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or not 2 <= length <= size - 8:
+        message = "it is no safetensors file, or it is cut off inside its header"
+        raise SafetensorsError(message)
+    if length > MAX_HEADER:
+        message = f"its header claims {length} bytes, more than any model needs ({MAX_HEADER})"
+        raise SafetensorsError(message)
+    return length
+
+
+def parse_tensors(header: bytes, size: int) -> tuple[StoredTensor, ...]:
+    """The tensors that the JSON `header` of a file of `size` bytes names.
+
+    Raises:
+        SafetensorsError: the header makes no sense, or the file is truncated.
+    """
+    # An entry of the format has four names; what has far more is something else, and would cost memory to find out.
+    if header.count(b'":') + header.count(b'" ') > _MAX_NAMES:
+        message = "its header has more entries than any model"
+        raise SafetensorsError(message)
+    try:
+        raw = msgspec.json.decode(header, type=dict[str, msgspec.Raw])
+        raw.pop(_METADATA, None)
+        entries = {name: msgspec.json.decode(one, type=_Entry) for name, one in raw.items()}
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as failure:
+        message = f"its header is not as the format wants it ({printable(failure, 120)})"
+        raise SafetensorsError(message) from failure
+    data = size - 8 - len(header)
+    found = [(_checked(name, entry, data), entry.data_offsets) for name, entry in entries.items()]
+    before, end = "", 0
+    for one, (begin, after) in sorted(found, key=lambda pair: pair[1]):
+        if begin < end:
+            message = f"the tensors '{printable(before)}' and '{printable(one.name)}' overlap"
+            raise SafetensorsError(message)
+        before, end = one.name, after
+    return tuple(one for one, _ in found)
+
+
 def read_tensors(path: Path) -> tuple[StoredTensor, ...]:
     """The tensors of one safetensors file; only its header is read.
 
@@ -89,59 +135,55 @@ def read_tensors(path: Path) -> tuple[StoredTensor, ...]:
     """
     with path.open("rb") as file:
         size = path.stat().st_size
-        start = file.read(8)
-        length = int.from_bytes(start, "little")
-        if len(start) < 8 or not 2 <= length <= size - 8:
-            message = "it is no safetensors file, or it is cut off inside its header"
-            raise SafetensorsError(message)
-        if length > _MAX_HEADER:
-            message = f"its header claims {length} bytes, more than any model needs ({_MAX_HEADER})"
-            raise SafetensorsError(message)
-        header = file.read(length)
-    try:
-        raw = msgspec.json.decode(header, type=dict[str, msgspec.Raw])
-        raw.pop(_METADATA, None)
-        entries = {name: msgspec.json.decode(one, type=_Entry) for name, one in raw.items()}
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as failure:
-        message = f"its header is not as the format wants it ({str(failure)[:120]})"
-        raise SafetensorsError(message) from failure
-    return tuple(_checked(name, entry, size - 8 - length) for name, entry in entries.items())
+        return parse_tensors(file.read(header_length(file.read(8), size)), size)
 
 
 def _checked(name: str, entry: _Entry, data: int) -> StoredTensor:
     begin, end = entry.data_offsets
     if end > data:
-        message = f"it is truncated: the tensor '{name[:80]}' ends at byte {end} of {data}"
+        message = f"it is truncated: the tensor '{printable(name)}' ends at byte {end} of {data}"
         raise SafetensorsError(message)
     bits = _BITS.get(entry.dtype)
     if begin > end or (bits is not None and -(-math.prod(entry.shape) * bits // 8) != end - begin):
-        message = f"the tensor '{name[:80]}' has a size that does not fit its shape"
+        message = f"the tensor '{printable(name)}' has a size that does not fit its shape"
         raise SafetensorsError(message)
-    return StoredTensor(name, entry.dtype, tuple(entry.shape), end - begin)
+    return StoredTensor(name, printable(entry.dtype), tuple(entry.shape), end - begin)
 
 
 def read_index(path: Path) -> SafetensorsIndex:
-    """The index of a divided checkpoint.
+    """Read ``model.safetensors.index.json``.
 
     Raises:
-        SafetensorsError: it makes no sense, or names files outside its own folder.
+        SafetensorsError: it is no such index, too large, or names files outside its folder.
         OSError: it cannot be read.
     """
-    if path.stat().st_size > _MAX_INDEX:
-        message = f"the index is larger than any model needs ({_MAX_INDEX} bytes)"
+    if path.stat().st_size > MAX_INDEX:
+        message = f"the index is larger than any model needs ({MAX_INDEX} bytes)"
+        raise SafetensorsError(message)
+    return parse_index(path.read_bytes())
+
+
+def parse_index(content: bytes) -> SafetensorsIndex:
+    """The same from the file's content.
+
+    Raises:
+        SafetensorsError: it is no such index, or names files outside its folder.
+    """
+    if content.count(b'":') + content.count(b'" ') > _MAX_NAMES:
+        message = "the index has more entries than any model"
         raise SafetensorsError(message)
     try:
-        index = msgspec.json.decode(path.read_bytes(), type=_Index)
+        index = msgspec.json.decode(content, type=_Index)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as failure:
-        message = f"the index is not as the format wants it ({str(failure)[:120]})"
+        message = f"the index is not as the format wants it ({printable(failure, 120)})"
         raise SafetensorsError(message) from failure
     files = tuple(sorted(set(index.weight_map.values())))
     if len(files) > _MAX_FILES:
         message = f"the index names {len(files)} files, more than any model has"
         raise SafetensorsError(message)
     for name in files:
-        if not name or "\0" in name or name in {".", ".."} or "/" in name or "\\" in name:
-            message = f"the index names a file outside its folder: '{name[:80]}'"
+        if not name or not name.isprintable() or name in {".", ".."} or "/" in name or "\\" in name:
+            message = f"the index names a file outside its folder: '{printable(name)}'"
             raise SafetensorsError(message)
     return SafetensorsIndex(files, len(index.weight_map), index.metadata.total_size, index.weight_map)
 

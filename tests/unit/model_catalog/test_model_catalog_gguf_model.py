@@ -169,7 +169,8 @@ def test_files_without_an_architecture_are_still_inspected(tmp_path):
         ({"llama.embedding_length": 0}, "'llama.embedding_length' is 0"),
         ({"llama.attention.head_count_kv": [-2, -2]}, "'llama.attention.head_count_kv' is -2"),
         ({"llama.attention.head_count": "many"}, "'llama.attention.head_count' is 'many'"),
-        ({"llama.attention.head_count_kv": [0.5]}, "holds no numbers"),
+        ({"llama.attention.head_count_kv": [0.5]}, "'llama.attention.head_count_kv' is 0.5"),
+        ({"llama.attention.head_count_kv": []}, "holds no numbers"),
     ],
 )
 def test_nonsense_is_refused_by_name(tmp_path, change, words):
