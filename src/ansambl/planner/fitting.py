@@ -56,7 +56,7 @@ class Limits:
 
 
 def place(candidate: Candidate, engine: str, machine: PlannedMachine, wish: Wish, id: str = "") -> PlannedPlacement:  # noqa: A002 - the record's own word
-    """The first settings that fit, else those that come nearest; then `fits` of the result is False.
+    """The first settings that fit, else those that come nearest; then `fits` is False and no speed is forecast.
 
     Settings of the wish are never changed. `id` names the placement, by default after model, quantization and engine.
 
@@ -71,10 +71,11 @@ def place(candidate: Candidate, engine: str, machine: PlannedMachine, wish: Wish
     for chosen in _tries(engine, inputs):
         footprint = memory.forecast(engine, replace(inputs, settings={**wish.settings, **chosen}))
         if footprint.fits:
-            answer = _placed(candidate, engine, machine, wish, chosen, footprint, id)
-            slow = _too_slow(answer, wish)
+            placed = _placed(candidate, engine, machine, wish, chosen, footprint, id)
+            placed = replace(placed, speed=speed_of(placed, wish.prompt))
+            slow = _too_slow(placed, wish)
             if slow is None:
-                return answer
+                return placed
         excess = sum(max(0, one.needed.high - one.usable) for one in footprint.devices)
         if nearest is None or 0 < excess < nearest[0]:
             nearest = (excess, chosen, footprint)
@@ -188,12 +189,11 @@ def _placed(
             candidate.source,
         )  # fmt: skip
         footprint = replace(footprint, reasons=(*footprint.reasons, beyond))
-    placement = PlannedPlacement(
+    return PlannedPlacement(
         id=name or f"{candidate.model}-{candidate.quantization}-{engine}".lower(), candidate=candidate, engine=engine,
         machine=machine, context=wish.context, parallel=wish.parallel, kv_type=wish.kv_type, footprint=footprint,
         speed=SpeedForecast(engine, None, None), settings={**wish.settings, **chosen},
     )  # fmt: skip
-    return replace(placement, speed=speed_of(placement, wish.prompt))
 
 
 def speed_of(placement: PlannedPlacement, prompt: int = 1024) -> SpeedForecast:

@@ -1,0 +1,135 @@
+"""Forecasts and plans as the JSON documents that scripts depend on (DESIGN section 10). Sizes are bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ansambl.domain.footprint import DeviceFootprint, Footprint, Reason
+from ansambl.domain.planning import Plan, PlannedPlacement, PlanOption
+from ansambl.domain.speed import SpeedForecast, SpeedRange
+from ansambl.planner.fitting import Limits
+
+Translate = Callable[[str], str] | None
+
+
+def fit_document(placement: PlannedPlacement, limits: Limits, translate: Translate = None) -> dict[str, Any]:
+    """What ``fit --json`` prints."""
+    candidate, footprint = placement.candidate, placement.footprint
+    return {
+        "model": candidate.reference,
+        "checkpoint": {
+            "quantization": candidate.quantization, "format": candidate.format, "bytes": candidate.size,
+            "basis": str(candidate.basis), "source": candidate.source,
+        },
+        "engine": placement.engine,
+        "machine": placement.machine.name,
+        "context": placement.context,
+        "parallel": placement.parallel,
+        "kv_type": placement.kv_type,
+        "settings": dict(placement.settings),
+        "fits": placement.fits,
+        "devices": [device_document(one) for one in footprint.devices],
+        "kv_capacity_tokens": footprint.kv_capacity_tokens or placement.context * placement.parallel,
+        "max_context": limits.context,
+        "max_parallel": limits.parallel,
+        "speed": speed_document(placement.speed, translate),
+        "reasons": reasons_document((*footprint.reasons, *placement.speed.reasons), translate),
+    }  # fmt: skip
+
+
+def device_document(device: DeviceFootprint) -> dict[str, Any]:
+    """One device of a footprint; the parts are the expected bytes."""
+    parts = {
+        "weights": device.weights, "kv_cache": device.kv_cache, "compute": device.compute, "overhead": device.overhead,
+    }  # fmt: skip
+    return {
+        "name": device.name,
+        "kind": str(device.kind),
+        "index": device.index,
+        "capacity_bytes": device.capacity,
+        "usable_bytes": device.usable,
+        "parts": {name: part.expected for name, part in parts.items()},
+        "low_bytes": device.total.low,
+        "expected_bytes": device.total.expected,
+        "high_bytes": device.total.high,
+        "needed_bytes": device.needed.high,
+        "fits": device.fits,
+    }
+
+
+def speed_document(speed: SpeedForecast, translate: Translate = None) -> dict[str, Any]:
+    """The speed of one stream; null is unknown."""
+    basis = next((one for one in speed.reasons if one.code in {"speed.decode", "speed.prefill"}), None)
+    return {
+        "decode_tokens_per_second": _range(speed.decode),
+        "prefill_tokens_per_second": _range(speed.prefill),
+        "basis": f"{basis.text.render(translate)} ({basis.source})" if basis else None,
+    }
+
+
+def reasons_document(reasons: Iterable[Reason], translate: Translate = None) -> list[dict[str, str]]:
+    """Reasons with their codes, which are stable, and their texts in the user's language."""
+    return [{"code": one.code, "text": one.text.render(translate), "source": one.source} for one in reasons]
+
+
+def plan_document(plan: Plan, translate: Translate = None) -> dict[str, Any]:
+    """What ``plan --json`` prints."""
+    return {
+        "machines": [one.name for one in plan.machines],
+        "goal": str(plan.goal),
+        "recommended": plan.recommended,
+        "why": reasons_document(plan.why, translate),
+        "options": [option_document(one, translate) for one in plan.options],
+        "rejected": reasons_document(plan.rejected, translate),
+    }
+
+
+def option_document(option: PlanOption, translate: Translate = None) -> dict[str, Any]:
+    """One option of a plan."""
+    return {
+        "id": option.id,
+        "title": option.title.render(translate),
+        "fits": option.fits,
+        "placements": [placement_document(one, translate) for one in option.placements],
+        "roles": dict(option.roles),
+        "prefix_groups": [list(group) for group in option.prefix_groups],
+        "swaps_expected_per_hour": option.swaps_expected_per_hour,
+        "for": reasons_document(option.speaks_for, translate),
+        "against": reasons_document(option.speaks_against, translate),
+    }
+
+
+def placement_document(placement: PlannedPlacement, translate: Translate = None) -> dict[str, Any]:
+    """One placement of an option."""
+    candidate = placement.candidate
+    return {
+        "id": placement.id,
+        "model": candidate.reference,
+        "quantization": candidate.quantization,
+        "format": candidate.format,
+        "engine": placement.engine,
+        "machine": placement.machine.name,
+        "devices": [f"{gpu.kind}{gpu.index}" for gpu in placement.machine.gpus] or ["ram"],
+        "context": placement.context,
+        "parallel": placement.parallel,
+        "kv_type": placement.kv_type,
+        "settings": dict(placement.settings),
+        "residency": str(placement.residency),
+        "fits": placement.fits,
+        "footprint": _footprint(placement.footprint),
+        "speed": speed_document(placement.speed, translate),
+    }
+
+
+def _footprint(footprint: Footprint) -> dict[str, Any]:
+    return {
+        "devices": [device_document(one) for one in footprint.devices],
+        "kv_capacity_tokens": footprint.kv_capacity_tokens or footprint.context * footprint.parallel,
+    }
+
+
+def _range(speed: SpeedRange | None) -> dict[str, float] | None:
+    if speed is None:
+        return None
+    return {name: round(getattr(speed, name), 2) for name in ("low", "expected", "high")}

@@ -1,0 +1,140 @@
+"""What the planner is asked about, as records: machines by name, models by reference with all their checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from ansambl.domain.catalog import Basis, CatalogCheckpoint, CatalogModel, Inspection
+from ansambl.domain.device import PlannedMachine
+from ansambl.domain.errors import NotSupportedError, UsageError
+from ansambl.domain.footprint import WeightBytes
+from ansambl.domain.names import folded
+from ansambl.domain.planning import Candidate
+from ansambl.domain.text import text
+from ansambl.domain.units import Bytes
+from ansambl.foundation.paths import DataPaths
+from ansambl.hardware import inventory
+from ansambl.hardware.catalog import from_inventory, load_machine
+from ansambl.model_catalog import embedded
+from ansambl.model_catalog.catalog import bits_per_weight, catalog, estimated_checkpoint, find_model
+from ansambl.model_catalog.inspection import inspect_checkpoint
+
+_SIXTEEN = ("f16", "bf16")
+_SAME = {
+    "fp16": _SIXTEEN, "float16": _SIXTEEN, "half": _SIXTEEN, "f16": _SIXTEEN, "bfloat16": ("bf16", "f16"),
+    "bf16": ("bf16", "f16"), "int8": ("w8a8", "q8_0"), "float8": ("fp8",), "float32": ("f32",), "fp32": ("f32",),
+}  # fmt: skip
+# A printed size is rounded by less than this share: of no weight beside what a forecast may be off.
+_NEGLIGIBLE = 0.005
+_FILE_ENDINGS = (".gguf", ".safetensors", ".json")
+
+
+def planned_machines(wanted: Sequence[str]) -> tuple[PlannedMachine, ...]:
+    """The machines of these names or files; this machine, measured, when none is named.
+
+    Raises:
+        UsageError: there is no such machine, or its file is wrong.
+    """
+    if wanted:
+        return tuple(load_machine(one) for one in wanted)
+    return (from_inventory(inventory.detect()),)
+
+
+@cache
+def catalog_candidates() -> tuple[Candidate, ...]:
+    """Every checkpoint of the catalog whose model's inside is known, sizes that follow from others among them."""
+    return tuple(one for model in catalog().values() for one in candidates_of(model))
+
+
+def candidates_of(model: CatalogModel) -> tuple[Candidate, ...]:
+    """The checkpoints of one model of the catalog; none when its inside is unknown."""
+    architecture = model.architecture
+    if architecture is None:
+        return ()
+    reported = {(one.format, one.quantization) for one in model.checkpoints}
+    estimated = [one for name in bits_per_weight() if (one := estimated_checkpoint(model, name)) is not None]
+    derived = [one for one in estimated if (one.format, one.quantization) not in reported]
+    return tuple(
+        Candidate(
+            model=model.name, reference=model.repo, quantization=one.quantization, format=one.format, size=one.size,
+            weights=_weights(one), architecture=architecture, basis=one.basis, source=one.source, card=model,
+        )
+        for one in (*model.checkpoints, *derived)
+    )  # fmt: skip
+
+
+def find_candidates(reference: str, quantization: str | None, paths: DataPaths) -> tuple[Candidate, ...]:
+    """The checkpoints that a user means by `reference`: a name of the catalog, a path, or ``embedded``.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+        NotSupportedError: the model's inside is not known, so nothing can be forecast.
+        UnknownNameError: the catalog has no such model; the nearest names are offered.
+        UsageError: the model has no such quantization.
+    """
+    path = Path(reference).expanduser()
+    if reference == embedded.REFERENCE:
+        path = Path(embedded.find(paths.models, verify=False).path)
+        found: tuple[Candidate, ...] = (candidate_from_files(inspect_checkpoint(path), reference),)
+    elif path.exists() or path.suffix in _FILE_ENDINGS or reference.startswith((".", "~", "/")):
+        found = (candidate_from_files(inspect_checkpoint(path), reference),)
+    else:
+        model = find_model(reference)
+        found = candidates_of(model)
+        if not found:
+            raise NotSupportedError(
+                text("what is inside {model} is not known (layers, widths), so nothing can be forecast; give the path "
+                     "of its files, or inspect them: ansambl models inspect PATH", model=model.repo)
+            )  # fmt: skip
+    return found if quantization is None else _of_quantization(found, quantization)
+
+
+def candidate_from_files(found: Inspection, reference: str) -> Candidate:
+    """What the files of a checkpoint say, as a candidate.
+
+    Raises:
+        NotSupportedError: the files do not tell the model's inside or the size of its tensors.
+    """
+    if found.architecture is None or (found.weights is None and found.tensor_bytes is None):
+        raise NotSupportedError(
+            text("the files of {model} do not tell what a forecast needs ({what}); see: ansambl models inspect {model}",
+                 model=reference, what="; ".join(one.render() for one in found.notes) or "-")
+        )  # fmt: skip
+    source = text("the file's header").render() if found.format == "gguf" else found.path
+    experts = max(found.by_type, key=lambda name: found.by_type[name], default="").lower()
+    expert_format = "mxfp4" if found.architecture.experts and experts.startswith("mxfp4") else None
+    if found.weights is not None:
+        weights = WeightBytes.of(found.weights, source, expert_format=expert_format)
+    else:
+        weights = WeightBytes(Bytes(found.tensor_bytes or 0), source, expert_format=expert_format)
+    return Candidate(
+        model=folded(found.title or Path(found.path).stem), reference=reference,
+        quantization=found.quantization or max(found.by_type, key=lambda name: found.by_type[name], default="?"),
+        format=found.format, size=found.size, weights=weights, architecture=found.architecture, basis=Basis.REPORTED,
+        source=source,
+    )  # fmt: skip
+
+
+def _weights(checkpoint: CatalogCheckpoint) -> WeightBytes:
+    low, high = checkpoint.size - checkpoint.rounding, checkpoint.size + checkpoint.rounding
+    exact = checkpoint.rounding <= checkpoint.size * _NEGLIGIBLE
+    return WeightBytes(
+        total=checkpoint.size, source=checkpoint.source,
+        expert_format="mxfp4" if checkpoint.quantization.lower() == "mxfp4" else None,
+        low=None if exact else Bytes(low), high=None if exact else Bytes(high),
+    )  # fmt: skip
+
+
+def _of_quantization(candidates: Sequence[Candidate], wanted: str) -> tuple[Candidate, ...]:
+    name = wanted.strip().lower()
+    for same in (name, *_SAME.get(name, ())):
+        found = tuple(one for one in candidates if one.quantization.lower() == same)
+        if found:
+            return found
+    known = ", ".join(dict.fromkeys(one.quantization for one in candidates))
+    raise UsageError(
+        text("{model} has no quantization '{name}' here; known are {known}", model=candidates[0].model,
+             name=wanted[:40], known=known)
+    )  # fmt: skip
