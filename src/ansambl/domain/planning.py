@@ -87,7 +87,11 @@ class PlanOption:
     """One way to use the machines. `roles` maps a role to the id of its placement.
 
     Roles in one of `prefix_groups` run on one placement with equal head material, so a change between them costs no
-    reload and almost no prefill. `speaks_for` and `speaks_against` say what is good and bad about the option.
+    reload and almost no prefill. `clones` counts by placement the copies of the KV cache that roles answering at once
+    need beyond the first (llama.cpp; the footprint holds them). `slowdown` is how many times slower one token comes
+    than with the first option's strongest placement, None where either speed is unknown. `rank` compares options of one
+    plan by the goal: the greater is better, None where nothing fits. `speaks_for` and `speaks_against` say what is good
+    and bad about the option.
     """
 
     id: str
@@ -99,6 +103,9 @@ class PlanOption:
     speaks_for: tuple[Reason, ...] = ()
     speaks_against: tuple[Reason, ...] = ()
     fits: bool = True
+    clones: Mapping[str, int] = field(default_factory=dict)
+    slowdown: float | None = None
+    rank: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
