@@ -24,7 +24,7 @@ _AUTOMATIC = {"gguf": ("llama.cpp",), "safetensors": ("vllm",), "exl3": ("exllam
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What ``ansambl fit`` was asked. Left out are: any quantization, the usual engines, this machine, a usual context."""
+    """What ``ansambl fit`` was asked; what is None was left open (any quantization, this machine, a usual context)."""
 
     model: str
     quantization: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -38,7 +39,12 @@ def planned_machines(wanted: Sequence[str]) -> tuple[PlannedMachine, ...]:
         UsageError: there is no such machine, or its file is wrong.
     """
     if wanted:
-        return tuple(load_machine(one) for one in wanted)
+        found: list[PlannedMachine] = []
+        for one in map(load_machine, wanted):
+            # Two of a kind are two machines.
+            same = sum(other.name.partition("#")[0] == one.name for other in found)
+            found.append(replace(one, name=f"{one.name}#{same + 1}") if same else one)
+        return tuple(found)
     return (from_inventory(inventory.detect()),)
 
 

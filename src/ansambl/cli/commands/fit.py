@@ -22,7 +22,6 @@ from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
     from ansambl.domain.planning import PlannedPlacement
-    from ansambl.domain.speed import SpeedRange
     from ansambl.planner.choosing import Choice
     from ansambl.planner.fitting import Limits
 
@@ -65,6 +64,7 @@ def fit(
 def _print(choice: Choice, most: Limits) -> None:
     from ansambl.cli.memory_bars import print_memory
     from ansambl.cli.output import note, print_pairs, print_table, say
+    from ansambl.cli.speeds import tokens_per_second
     from ansambl.domain.units import format_bytes
 
     best = choice.best
@@ -101,6 +101,7 @@ def _print(choice: Choice, most: Limits) -> None:
 
 
 def _other(placement: PlannedPlacement) -> tuple[str, ...]:
+    from ansambl.cli.speeds import tokens_per_second
     from ansambl.domain.units import format_bytes
 
     return (
@@ -108,16 +109,3 @@ def _other(placement: PlannedPlacement) -> tuple[str, ...]:
         speak("yes") if placement.fits else speak("no"), tokens_per_second(placement.speed.decode),
         " ".join(f"{name}={value}" for name, value in placement.settings.items()),
     )  # fmt: skip
-
-
-def tokens_per_second(speed: SpeedRange | None) -> str:
-    """A speed for people: what is expected and the ends of the range."""
-    if speed is None:
-        return speak("unknown")
-    return speak("{expected} tokens/s ({low} to {high})").format(
-        expected=_short(speed.expected), low=_short(speed.low), high=_short(speed.high)
-    )
-
-
-def _short(number: float) -> str:
-    return f"{number:.0f}" if number >= 10 else f"{number:.1f}"
