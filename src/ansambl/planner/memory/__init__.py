@@ -1,5 +1,6 @@
 """How much memory a placement needs of each device, by each engine's own rules."""
 
+from ansambl.planner.memory.extras import Draft, Extras, Lora, Projector
 from ansambl.planner.memory.forecast import (
     ENGINES,
     fewest_expert_layers_in_ram,
@@ -11,7 +12,11 @@ from ansambl.planner.memory.inputs import MemoryInputs
 
 __all__ = [
     "ENGINES",
+    "Draft",
+    "Extras",
+    "Lora",
     "MemoryInputs",
+    "Projector",
     "fewest_expert_layers_in_ram",
     "forecast",
     "largest_context",

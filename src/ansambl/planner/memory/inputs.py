@@ -11,7 +11,10 @@ from ansambl.domain.architecture import Architecture
 from ansambl.domain.device import PlannedMachine
 from ansambl.domain.errors import UsageError
 from ansambl.domain.footprint import WeightBytes
-from ansambl.domain.text import text
+from ansambl.domain.names import nearest_names
+from ansambl.domain.text import Text, text
+from ansambl.domain.units import Bytes, parse_bytes
+from ansambl.planner.memory.extras import NO_EXTRAS, Extras
 
 LONGEST_CONTEXT = 100_000_000
 """Tokens; beyond any model, and small enough that no product of sizes becomes absurd."""
@@ -25,7 +28,7 @@ class MemoryInputs:
 
     `context` is tokens per sequence, `parallel` sequences at once, `kv_type` the KV cache's number format or
     ``"K/V"`` where both differ (``"q8_0/q4_0"``). `settings` are the engine's own, by name; what is left out has the
-    engine's default.
+    engine's default. `extras` are what is loaded beside the model.
 
     Raises:
         UsageError: context or parallel makes no sense.
@@ -38,6 +41,7 @@ class MemoryInputs:
     parallel: int = 1
     kv_type: str = "f16"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    extras: Extras = NO_EXTRAS
 
     def __post_init__(self) -> None:
         for name, value, most in (
@@ -56,11 +60,16 @@ class Settings:
     def __init__(self, given: Mapping[str, Any], known: frozenset[str], engine: str) -> None:
         for name in given:
             if name not in known:
+                near = nearest_names(name, known)
                 raise UsageError(
-                    text("{engine} has no setting '{name}' that changes its memory; known are {known}",
-                         engine=engine, name=name, known=", ".join(sorted(known)))
+                    text("{engine} has no setting '{name}' that changes its memory; the nearest are {near}",
+                         engine=engine, name=name, near=", ".join(near))
+                    if near
+                    else text("{engine} has no setting '{name}' that changes its memory; known are {known}",
+                              engine=engine, name=name, known=", ".join(sorted(known)))
                 )  # fmt: skip
         self._given = given
+        self._engine = engine
 
     def has(self, name: str) -> bool:
         """Whether it was set at all."""
@@ -100,6 +109,42 @@ class Settings:
         if str(value).lower() not in words:
             raise UsageError(text("{name} is '{value}'; give on, off or auto", name=name, value=value))
         return words[str(value).lower()]
+
+    def size(self, name: str) -> Bytes | None:
+        """A size in bytes, also written as ``"850MiB"``; None when it was not set."""
+        value = self._given.get(name)
+        if value is None:
+            return None
+        try:
+            return parse_bytes(value)
+        except UsageError:
+            raise UsageError(
+                text("{name} is '{value}'; give a size, for example 850MiB", name=name, value=value)
+            ) from None
+
+    def one_of(self, name: str, default: str, known: tuple[str, ...]) -> str:
+        """One of the words in `known`."""
+        value = self.word(name, default).lower()
+        if value not in known:
+            raise UsageError(
+                text("{name} is '{value}'; give one of {known}", name=name, value=value, known=", ".join(known))
+            )
+        return value
+
+    def contradiction(self, one: str, other: str, why: Text) -> UsageError:
+        """The error that says that two settings do not go together, naming both."""
+        return UsageError(
+            text("{one} = {first} and {other} = {second} contradict each other: {why}", one=one, other=other,
+                 first=self._given.get(one), second=self._given.get(other), why=why)
+        )  # fmt: skip
+
+    def needs_version(self, name: str, version: tuple[int, ...], first: tuple[int, ...], written: str) -> None:
+        """Refuse a setting that the engine's version does not have yet; `written` is how people write `first`."""
+        if self.has(name) and version < first:
+            raise UsageError(
+                text("{name} needs {engine} {first} or newer, and engine_version is {version}", name=name,
+                     engine=self._engine, first=written, version=self._given.get("engine_version"))
+            )  # fmt: skip
 
     def word(self, name: str, default: str) -> str:
         """One word as it is."""
