@@ -19,7 +19,8 @@ from ansambl.foundation.paths import DataPaths
 from ansambl.hardware import inventory
 from ansambl.hardware.catalog import from_inventory, load_machine
 from ansambl.model_catalog import embedded
-from ansambl.model_catalog.catalog import bits_per_weight, catalog, estimated_checkpoint, find_model
+from ansambl.model_catalog.catalog import catalog, find_model
+from ansambl.model_catalog.estimates import estimated_checkpoints
 from ansambl.model_catalog.inspection import inspect_checkpoint
 
 _SIXTEEN = ("f16", "bf16")
@@ -59,15 +60,12 @@ def candidates_of(model: CatalogModel) -> tuple[Candidate, ...]:
     architecture = model.architecture
     if architecture is None:
         return ()
-    reported = {(one.format, one.quantization) for one in model.checkpoints}
-    estimated = [one for name in bits_per_weight() if (one := estimated_checkpoint(model, name)) is not None]
-    derived = [one for one in estimated if (one.format, one.quantization) not in reported]
     return tuple(
         Candidate(
             model=model.name, reference=model.repo, quantization=one.quantization, format=one.format, size=one.size,
             weights=_weights(one), architecture=architecture, basis=one.basis, source=one.source, card=model,
         )
-        for one in (*model.checkpoints, *derived)
+        for one in (*model.checkpoints, *estimated_checkpoints(model))
     )  # fmt: skip
 
 
@@ -124,12 +122,11 @@ def candidate_from_files(found: Inspection, reference: str) -> Candidate:
 
 
 def _weights(checkpoint: CatalogCheckpoint) -> WeightBytes:
-    low, high = checkpoint.size - checkpoint.rounding, checkpoint.size + checkpoint.rounding
     exact = checkpoint.rounding <= checkpoint.size * _NEGLIGIBLE
     return WeightBytes(
         total=checkpoint.size, source=checkpoint.source,
         expert_format="mxfp4" if checkpoint.quantization.lower() == "mxfp4" else None,
-        low=None if exact else Bytes(low), high=None if exact else Bytes(high),
+        low=None if exact else checkpoint.low, high=None if exact else checkpoint.high,
     )  # fmt: skip
 
 

@@ -250,6 +250,9 @@ class RoleSettings(Table):
         shown_default='"shared-prefix"',
     )
     aliases: Names | None = setting(None, "Other names under which clients may ask for the role.")
+    wants: Literal["depth", "speed", "code", "chat"] | None = setting(
+        None, "What the role needs most of its model; `ansambl plan` chooses by it.", shown_default='"chat"'
+    )
 
 
 class EnsembleSettings(Table):

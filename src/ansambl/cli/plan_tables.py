@@ -51,6 +51,16 @@ def goal_word(plan: Plan) -> str:
     return words[str(plan.goal)]
 
 
+def residency_word(placement: PlannedPlacement) -> str:
+    """Whether a placement is always in memory, in the user's language."""
+    return speak("always in memory") if placement.residency is Residency.RESIDENT else speak("in turn with others")
+
+
+def swaps_words(option: PlanOption) -> str:
+    """How often a model will be loaded anew, in the user's language."""
+    return speak("{count} an hour").format(count=f"{option.swaps_expected_per_hour:.3g}")
+
+
 def _print_option(plan: Plan, option: PlanOption, number: int) -> None:
     mark = " ★" if option.id == plan.recommended else ""
     verdict = "" if option.fits else f" — {speak('does not fit')}"
@@ -85,11 +95,10 @@ def _print_option(plan: Plan, option: PlanOption, number: int) -> None:
 def _row(placement: PlannedPlacement) -> tuple[str, ...]:
     gpus = ", ".join(f"gpu{one.index}" for one in placement.machine.gpus) or "ram"
     settings = " ".join(f"{name}={value}" for name, value in placement.settings.items())
-    resident = speak("always") if placement.residency is Residency.RESIDENT else speak("in turn")
     return (
         placement.candidate.model, placement.candidate.quantization, placement.engine,
         f"{placement.machine.name} {gpus} {settings}".strip(), f"{placement.context} × {placement.parallel}",
-        tokens_per_second(placement.speed.decode), resident,
+        tokens_per_second(placement.speed.decode), residency_word(placement),
     )  # fmt: skip
 
 
@@ -122,12 +131,7 @@ def _bar(load: DeviceLoad, letters: dict[str, tuple[str, str]]) -> Text:
 
     drawn = Text()
     done, taken = 0, 0
-    # Of those that take turns the greatest is drawn.
-    swapped = [one for one in load.shares if one.swapped]
-    greatest = max(swapped, key=lambda one: one.needed.high, default=None)
-    for share in load.shares:
-        if share.swapped and share is not greatest:
-            continue
+    for share in load.drawn:
         done += share.needed.expected
         upto = min(WIDTH, round(WIDTH * done / max(1, load.capacity)))
         letter, colour = letters[share.placement]

@@ -17,13 +17,22 @@ class Layout(StrEnum):
     CLASSIC = "classic"
 
 
+class RoleWants(StrEnum):
+    """What a role needs most of its model: strong answers, quick ones, code, or good conversation."""
+
+    DEPTH = "depth"
+    SPEED = "speed"
+    CODE = "code"
+    CHAT = "chat"
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
     """A named purpose on a model.
 
     `model` None means the resident model. `sampling` holds request fields (``temperature``, ``top_p``…) that apply
-    where the client sets none. `output_limit` is in tokens. `origin` says where the role came from: ``"shipped"``
-    or ``"configuration"``.
+    where the client sets none. `output_limit` is in tokens. `wants` is what a plan chooses the role's model by.
+    `origin` says where the role came from: ``"shipped"`` or ``"configuration"``.
     """
 
     name: str
@@ -35,6 +44,7 @@ class Role:
     output_limit: int | None = None
     aliases: tuple[str, ...] = ()
     origin: str = "configuration"
+    wants: RoleWants = RoleWants.CHAT
 
 
 @dataclass(frozen=True, slots=True)

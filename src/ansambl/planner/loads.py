@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ansambl.domain.device import DeviceKind
-from ansambl.domain.footprint import NOTHING, DeviceFootprint, Range
+from ansambl.domain.footprint import DeviceFootprint, Range
 from ansambl.domain.planning import PlanOption, Residency
 from ansambl.domain.units import Bytes
 
@@ -34,9 +34,13 @@ class DeviceLoad:
     @property
     def needed(self) -> Range:
         """All that is in memory at once."""
-        resident = Range.total(one.needed for one in self.shares if not one.swapped)
-        swapped = [one.needed for one in self.shares if one.swapped]
-        return resident + max(swapped, key=lambda one: one.high, default=NOTHING)
+        return Range.total(one.needed for one in self.drawn)
+
+    @property
+    def drawn(self) -> tuple[Share, ...]:
+        """The shares that are in memory at once: all that are resident, and the greatest of those that take turns."""
+        swapped = max((one for one in self.shares if one.swapped), key=lambda one: one.needed.high, default=None)
+        return tuple(one for one in self.shares if not one.swapped or one is swapped)
 
     @property
     def fits(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from ansambl.domain.errors import ConfigurationError
 from ansambl.domain.names import folded, nearest_names
-from ansambl.domain.role import Ensemble, Layout, ModelName, Role
+from ansambl.domain.role import Ensemble, Layout, ModelName, Role, RoleWants
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import Seconds, parse_seconds
 from ansambl.roles.records import PATTERNS, RoleCatalog
@@ -29,7 +29,9 @@ SAMPLING_FIELDS = (
 )
 """Request fields that a role may set directly; others go into its table ``sampling``."""
 
-ROLE_FIELDS = ("instruction", "description", "model", "layout", "sampling", "output_limit", "aliases", *SAMPLING_FIELDS)
+ROLE_FIELDS = (
+    "instruction", "description", "model", "layout", "sampling", "output_limit", "aliases", "wants", *SAMPLING_FIELDS
+)  # fmt: skip
 """What a role's configuration may hold."""
 
 ENSEMBLE_FIELDS = (
@@ -128,6 +130,9 @@ def _role(name: str, fields: Fields, origin: str, models: Mapping[str, str]) -> 
     layout = fields.get("layout", Layout.SHARED_PREFIX)
     if layout not in list(Layout):
         raise _unknown((*key, "layout"), str(layout), [one.value for one in Layout])
+    wants = fields.get("wants", RoleWants.CHAT)
+    if wants not in list(RoleWants):
+        raise _unknown((*key, "wants"), str(wants), [one.value for one in RoleWants])
     direct = {field: fields[field] for field in SAMPLING_FIELDS if field in fields}
     return Role(
         name=name,
@@ -139,6 +144,7 @@ def _role(name: str, fields: Fields, origin: str, models: Mapping[str, str]) -> 
         output_limit=fields.get("output_limit"),
         aliases=tuple(fields.get("aliases", ())),
         origin=origin,
+        wants=RoleWants(wants),
     )
 
 

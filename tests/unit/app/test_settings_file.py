@@ -115,7 +115,7 @@ def test_origins(load: Load) -> None:
                 "ansambl.toml line 1: unknown key 'roles.coder.sampling'; known here: model, instruction, description, "
                 "temperature, top_p, max_tokens, top_k, min_p, frequency_penalty, presence_penalty, repeat_penalty, "
                 "seed, stop, "
-                "reasoning_effort, layout, aliases"
+                "reasoning_effort, layout, aliases, wants"
             ),
         ),
         ('[gateway]\nport = "80"', 'ansambl.toml line 2: gateway.port must be a whole number, not "80"'),

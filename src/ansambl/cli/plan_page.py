@@ -1,0 +1,129 @@
+"""A plan as one page of HTML that needs no network: everything is in it, and nothing in it is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ansambl import __version__
+from ansambl.cli.plan_tables import goal_word, residency_word, swaps_words
+from ansambl.cli.speeds import tokens_per_second
+from ansambl.domain.errors import UsageError
+from ansambl.domain.footprint import Reason
+from ansambl.domain.planning import Plan, PlannedPlacement, PlanOption
+from ansambl.domain.text import text
+from ansambl.domain.units import format_bytes
+from ansambl.foundation.locales import speak
+from ansambl.foundation.paths import write_atomically
+from ansambl.planner.loads import DeviceLoad, device_loads
+
+_TEMPLATES = Path(__file__).resolve().parent / "templates"
+_COLOURS = 6
+_PUBLIC = 0o644
+
+
+def write_plan_page(plan: Plan, path: Path) -> None:
+    """Write the page to `path`, whole or not at all.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    page = plan_page(plan)
+    try:
+        write_atomically(path, page.encode(), mode=_PUBLIC)
+    except OSError as error:
+        raise UsageError(
+            text("the page {path} cannot be written ({reason}); name another file with --html", path=str(path),
+                 reason=error.strerror or str(error))
+        ) from None  # fmt: skip
+
+
+def plan_page(plan: Plan) -> str:
+    """The page as text, in the process's language."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    recommended = next((one.title.render(speak) for one in plan.options if one.id == plan.recommended), None)
+    return environment.get_template("plan.html").render(
+        language=speak.language,
+        words=_words(),
+        machines=[f"{one.name} ({one.title})" for one in plan.machines],
+        goal=goal_word(plan),
+        recommended=recommended,
+        why=_reasons(plan.why),
+        options=[_option(plan, one) for one in plan.options],
+        rejected=_reasons(plan.rejected),
+        notes=[f"{machine.name}: {words.render(speak)}" for machine in plan.machines for words in machine.notes],
+    )
+
+
+def _words() -> dict[str, str]:
+    return {
+        "title": speak("Ansambl plan"), "machines": speak("Machines"), "goal": speak("Goal"),
+        "recommended": speak("Recommended"), "badge": speak("recommended"), "does_not_fit": speak("does not fit"),
+        "nothing": speak("Nothing of this fits; the reasons stand below."), "answers": speak("Answers"),
+        "reads": speak("Reads prompts"), "roles": speak("Roles"), "swaps": speak("Swaps expected"),
+        "groups": speak("Change of role without reading again"), "why": speak("Why"), "left_out": speak("Left out"),
+        "foot": speak("Forecasts are ranges from stated sources. Made by ansambl {version}.").format(
+            version=__version__),
+    }  # fmt: skip
+
+
+def _option(plan: Plan, option: PlanOption) -> dict[str, Any]:
+    colours = {one.id: index % _COLOURS for index, one in enumerate(option.placements)}
+    names = {one.id: one.candidate.model for one in option.placements}
+    reasons = [one for placement in option.placements
+               for one in (*placement.footprint.reasons, *placement.speed.reasons)]  # fmt: skip
+    return {
+        "id": option.id, "title": option.title.render(speak), "fits": option.fits,
+        "recommended": option.id == plan.recommended,
+        "placements": [_placement(one, option, colours) for one in option.placements],
+        "loads": [_load(one, colours, names) for one in device_loads(option)],
+        "groups": [", ".join(group) for group in option.prefix_groups if len(group) > 1],
+        "swaps": swaps_words(option),
+        "for": _reasons(option.speaks_for), "against": _reasons(option.speaks_against),
+        "reasons": _reasons(reasons),
+    }  # fmt: skip
+
+
+def _placement(placement: PlannedPlacement, option: PlanOption, colours: dict[str, int]) -> dict[str, Any]:
+    candidate = placement.candidate
+    gpus = ", ".join(f"{one.model.title} (gpu{one.index})" for one in placement.machine.gpus)
+    settings = " ".join(f"{name}={value}" for name, value in placement.settings.items())
+    context = speak("{context} tokens × {parallel}").format(context=placement.context, parallel=placement.parallel)
+    return {
+        "colour": colours[placement.id],
+        "model": candidate.card.title if candidate.card else candidate.model,
+        "what": f"{candidate.quantization} · {placement.engine} · {context}",
+        "where": " · ".join(part for part in (placement.machine.name, gpus or speak("RAM"), settings) if part),
+        "decode": tokens_per_second(placement.speed.decode),
+        "prefill": tokens_per_second(placement.speed.prefill),
+        "size": format_bytes(candidate.size),
+        "residency": residency_word(placement),
+        "roles": [role for role, where in option.roles.items() if where == placement.id],
+    }
+
+
+def _load(load: DeviceLoad, colours: dict[str, int], names: dict[str, str]) -> dict[str, Any]:
+    return {
+        "name": f"{load.machine}: {load.name}",
+        "words": speak("{expected} of {usable} usable (up to {high})").format(
+            expected=format_bytes(load.needed.expected), usable=format_bytes(load.usable),
+            high=format_bytes(load.needed.high)),
+        "shares": [
+            {
+                "colour": colours[one.placement],
+                "percent": f"{min(100.0, 100 * one.needed.expected / max(1, load.capacity)):.2f}",
+                "title": f"{names[one.placement]}: {format_bytes(one.needed.expected)}",
+            }
+            for one in load.drawn
+        ],
+    }  # fmt: skip
+
+
+def _reasons(reasons: tuple[Reason, ...] | list[Reason]) -> list[dict[str, str]]:
+    pairs = dict.fromkeys((one.text.render(speak), one.source) for one in reasons)
+    return [{"text": words, "source": source} for words, source in pairs]
