@@ -16,6 +16,7 @@ MOST_GPUS = 64
 _ASSUMED = {
     "gpu": text("The name does not say which variant of the GPU it is: one was chosen."),
     "processor": text("The name does not say which processor and RAM modules it has: a common desktop was taken."),
+    "server": text("The name does not say which processor and RAM modules it has: a common server was taken."),
     "ram": text("The name does not say how much RAM it has: an amount was chosen."),
 }
 

@@ -73,25 +73,38 @@ def test_every_device_has_sources_and_possible_figures(model):
         assert 50e9 < model.bandwidth < 10e12
         assert model.bandwidth_low is None or model.bandwidth_low < model.bandwidth
     if model.memory is not None:
-        assert 8 * GIB <= model.memory <= 200 * GIB
+        assert 8 * GIB <= model.memory <= 512 * GIB
+    least = 10e12 if model.kind is DeviceKind.GPU else 0.5e12
     for low, high in model.operations.values():
-        assert 50e12 <= low <= high <= 10e15
+        assert least <= low <= high <= 10e15
 
 
 def test_figures_are_what_the_sources_say():
     models = catalog.device_models()
-    assert len(models) == 40
+    assert len(models) >= 68
     assert models["rtx-4090"].memory == 24 * GIB
     assert models["rtx-4090"].bandwidth == 1008e9
-    assert models["rtx-4090"].operations == {"bf16": (165.2e12, 165.2e12), "fp8": (330.3e12, 660.6e12)}
+    assert models["rtx-4090"].operations == {
+        "bf16": (165.2e12, 165.2e12), "fp16": (330.3e12, 330.3e12), "fp8": (330.3e12, 660.6e12),
+    }  # fmt: skip
     assert models["rtx-5090"].operations["bf16"] == pytest.approx((209.6e12, 419.2e12))
     assert models["rtx-pro-6000-blackwell"].operations["bf16"] == (500e12, 1021e12)
     assert models["h100-sxm"].operations["fp8"] == pytest.approx((1979e12, 1979e12))
-    assert models["rtx-4080"].operations == {}
-    assert models["m4-max"].bandwidth is None
+    assert models["m4-max"].bandwidth == 546e9
     assert models["ryzen-9-7950x"].kind is DeviceKind.RAM
     assert (models["ryzen-9-7950x"].bandwidth_low, models["ryzen-9-7950x"].bandwidth) == (65e9, 83.2e9)
     assert models["epyc-9654"].bandwidth == 460.8e9
+
+
+def test_every_card_has_a_link_and_no_shared_memory_has_one():
+    # PCI-SIG: 8, 16 and 32 GT/s a lane, 128 of 130 bits, eight or sixteen lanes.
+    rates = {round(giga * lanes / 8 * 128 / 130, 2) for giga in (8, 16, 32) for lanes in (8, 16)}
+    for model in catalog.device_models().values():
+        if model.kind is DeviceKind.GPU and not model.unified_memory:
+            assert model.link_bandwidth
+            assert min(abs(model.link_bandwidth / 1e9 - rate) for rate in rates) < 0.03
+        else:
+            assert model.link_bandwidth is None
 
 
 def test_marketing_figures_for_sparsity_are_halved():
@@ -102,7 +115,7 @@ def test_marketing_figures_for_sparsity_are_halved():
 
 @pytest.mark.parametrize(
     ("name", "low", "high"),
-    [("cpu-7950x-128g", 57.6e9, 83.2e9), ("rtx-4090-64g", None, 89.6e9), ("h100-80g", None, None)],
+    [("cpu-7950x-128g", 57.6e9, 83.2e9), ("rtx-4090-64g", None, 89.6e9), ("h100-80g", None, 307.2e9)],
 )
 def test_the_bandwidth_of_the_ram_is_derived(name, low, high):
     model = catalog.load_machine(name).ram.model
@@ -121,7 +134,6 @@ def test_memory_that_is_shared_is_at_most_the_ram():
     mac = catalog.load_machine("mac-m4-max-128g")
     assert [str(note) for note in mac.notes] == [
         "M4 Max works in the machine's RAM; how much of it the system keeps back is unknown.",
-        "The memory bandwidth of M4 Max is unknown.",
     ]
 
 
@@ -464,7 +476,7 @@ def test_json_holds_the_records_fields():
     document = catalog.planned_to_json(catalog.load_machine("rtx-4090-64g"))
     assert document["gpus"][0]["memory"] == 24 * GIB
     assert document["gpus"][0]["kind"] == "gpu"
-    assert document["gpus"][0]["model"]["link_bandwidth"] is None
+    assert document["gpus"][0]["model"]["link_bandwidth"] == 31.5e9
     assert document["ram"]["model"]["name"] == "ryzen-9-7900"
     assert document["notes"] == [
         "The name does not say which processor and RAM modules it has: a common desktop was taken."
