@@ -125,6 +125,8 @@ class CatalogModel:
     `name` is the short name (the reference without its owner, in small letters); `languages` maps a language code to
     what a source says of the quality in it; `conflicts` are sentences about sources that disagree. `released` is the
     month in which the model came out (``"2025-08"``); `scores` maps the name of a benchmark to a published result.
+    `native` is the type of the published weights (``"bf16"``, ``"mxfp4"``), `text_parameters` counts those that a GGUF
+    file of the text model holds (None: all of them, or unknown), `tied` says that the output uses the embedding.
     """
 
     name: str
@@ -147,6 +149,9 @@ class CatalogModel:
     specialities: tuple[Speciality, ...] = ()
     downloads: tuple[Download, ...] = ()
     scores: Mapping[str, Score] = field(default_factory=lambda: MappingProxyType({}))
+    native: str | None = None
+    text_parameters: int | None = None
+    tied: bool | None = None
 
     def quality(self, language: str) -> LanguageQuality:
         """What is said of the quality in a language (``"ru"``); unknown when no source says anything."""

@@ -8,7 +8,6 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -38,15 +37,6 @@ _NATIVE_NAMES = {"bf16": "BF16", "fp16": "F16", "fp32": "F32"}
 _NEAREST, _ALIKE = 3, 0.6
 
 
-@dataclass(frozen=True, slots=True)
-class BitsPerWeight:
-    """Bits for each weight over whole GGUF files of one quantization, as sources report them from `low` to `high`."""
-
-    low: float
-    high: float
-    source: str
-
-
 def _checkpoint(row: Mapping[str, str]) -> CatalogCheckpoint:
     printed = row["size"]
     match = _PRINTED.fullmatch(printed)
@@ -62,10 +52,17 @@ def _checkpoint(row: Mapping[str, str]) -> CatalogCheckpoint:
     )
 
 
-def _download(row: Mapping[str, str]) -> Download:
-    return Download(
-        row["repo"], row["format"], row["source"], row.get("quantization"), row.get("file"),
-        parse_bytes(row["size"]) if "size" in row else None,
+def _downloads(row: Mapping[str, Any]) -> tuple[Download, ...]:
+    """A row that names several quantizations is one download for each, ``{}`` in its file standing for the name."""
+    size = parse_bytes(row["size"]) if "size" in row else None
+    names = row.get("quantizations", [row.get("quantization")])
+    file = row.get("file")
+    return tuple(
+        Download(
+            row["repo"], row["format"], row["source"], name.upper() if name else None,
+            file.replace("{}", name or "") if file else None, size,
+        )
+        for name in names
     )  # fmt: skip
 
 
@@ -114,42 +111,17 @@ def _model(row: Mapping[str, Any]) -> CatalogModel:
         checkpoints=(*map(_checkpoint, row.get("checkpoints", ())), *_native(row)),
         sources=tuple(row["sources"]), notes=tuple(row.get("notes", ())), conflicts=tuple(row.get("conflicts", ())),
         released=row.get("released"), specialities=tuple(map(Speciality, row.get("specialities", ()))),
-        downloads=tuple(map(_download, row.get("downloads", ()))),
+        downloads=tuple(one for each in row.get("downloads", ()) for one in _downloads(each)),
         scores=MappingProxyType({name: Score(**one) for name, one in row.get("scores", {}).items()}),
+        native=row.get("native"), text_parameters=row.get("text_parameters"), tied=row.get("tied"),
     )  # fmt: skip
 
 
 @cache
-def _load() -> tuple[Mapping[str, CatalogModel], Mapping[str, BitsPerWeight]]:
-    table = tomllib.loads(_DESCRIPTION.read_text(encoding="utf-8"))
-    models = {one.name: one for one in map(_model, table["models"])}
-    bits = {name: BitsPerWeight(**row) for name, row in table["bits_per_weight"].items()}
-    return MappingProxyType(models), MappingProxyType(bits)
-
-
 def catalog() -> Mapping[str, CatalogModel]:
     """All models by their short names."""
-    return _load()[0]
-
-
-def bits_per_weight() -> Mapping[str, BitsPerWeight]:
-    """What GGUF quantizations weigh, by their names (``"Q4_K_M"``)."""
-    return _load()[1]
-
-
-def estimated_checkpoint(model: CatalogModel, quantization: str) -> CatalogCheckpoint | None:
-    """A GGUF size that nobody reported, from the count of parameters; None when either is not known.
-
-    Its `rounding` spans what other models' files of this quantization weigh, and its basis is derived.
-    """
-    bits = bits_per_weight().get(quantization)
-    if bits is None or model.parameters is None:
-        return None
-    low, high = model.parameters * bits.low / 8, model.parameters * bits.high / 8
-    return CatalogCheckpoint(
-        quantization, "gguf", Bytes(round((low + high) / 2)), Bytes(math.ceil((high - low) / 2)), Basis.DERIVED,
-        f"{model.parameters} parameters of {bits.low} to {bits.high} bits ({bits.source})",
-    )  # fmt: skip
+    table = tomllib.loads(_DESCRIPTION.read_text(encoding="utf-8"))
+    return MappingProxyType({one.name: one for one in map(_model, table["models"])})
 
 
 def find_model(reference: str) -> CatalogModel:
