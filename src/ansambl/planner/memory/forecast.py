@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ansambl.domain.device import DeviceKind
 from ansambl.domain.errors import NotSupportedError
 from ansambl.domain.footprint import Footprint
 from ansambl.domain.text import text
@@ -77,10 +78,22 @@ def fewest_expert_layers_in_ram(inputs: MemoryInputs) -> int | None:
     if not inputs.architecture.experts:
         return None
 
-    def fits(count: int) -> bool:
+    def tried(count: int) -> Footprint:
         settings = {**inputs.settings, "n_cpu_moe": count}
         settings.pop("cpu_moe", None)
-        return llama_cpp.forecast(replace(inputs, settings=settings)).fits
+        return llama_cpp.forecast(replace(inputs, settings=settings))
 
-    # RAM may be what is full, so more is not always better: the first that fits is looked for.
-    return next((count for count in range(layers + 1) if fits(count)), None)
+    def gpus_hold(count: int) -> bool:
+        return all(device.fits for device in tried(count).devices if device.kind is DeviceKind.GPU)
+
+    if tried(0).fits:
+        return 0
+    if not gpus_hold(layers):
+        return None
+    # From one layer on, each further one takes from the GPUs and gives to the RAM: if the RAM is full with the fewest
+    # that free the GPUs enough, more do not help.
+    low, high = 0, layers
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if gpus_hold(middle) else (middle, high)
+    return high if tried(high).fits else None
