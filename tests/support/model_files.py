@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,10 @@ from typing import Any
 
 _BLOCKS = {"F32": (0, 1, 4), "F16": (1, 1, 2), "Q4_0": (2, 32, 18), "Q8_0": (8, 32, 34), "Q4_K": (12, 256, 144),
            "MXFP4": (39, 32, 17)}  # fmt: skip
+
+
+class Signed(int):
+    """A number that is written with a sign (32 bits), as some lists must be."""
 
 
 def _string(value: str) -> bytes:
@@ -20,6 +25,8 @@ def _string(value: str) -> bytes:
 def _value(value: Any) -> tuple[int, bytes]:
     if isinstance(value, bool):
         return 7, struct.pack("<?", value)
+    if isinstance(value, Signed):
+        return 5, struct.pack("<i", value)
     if isinstance(value, int):
         return (4, struct.pack("<I", value)) if 0 <= value < 2**32 else (11, struct.pack("<q", value))
     if isinstance(value, float):
@@ -30,29 +37,32 @@ def _value(value: Any) -> tuple[int, bytes]:
     return 9, struct.pack("<IQ", kinds[0][0] if kinds else 4, len(kinds)) + b"".join(content for _, content in kinds)
 
 
-def write_gguf(
-    path: Path, fields: Mapping[str, Any], tensors: Mapping[str, tuple[str, tuple[int, ...]]] | None = None
-) -> int:
-    """Write a whole file; `tensors` maps a name to its type and its shape. Returns the bytes of the tensors."""
-    infos, offset, total = b"", 0, 0
-    for name, (kind, shape) in (tensors or {}).items():
+def gguf_head(fields: Mapping[str, Any], tensors: Mapping[str, tuple[str, tuple[int, ...]]]) -> tuple[bytes, list[int]]:
+    """All of a GGUF file before its weights, and where each tensor's weights begin after it; ends with the end."""
+    infos, offsets = b"", [0]
+    for name, (kind, shape) in tensors.items():
         number, per_block, block = _BLOCKS[kind]
-        elements = 1
-        for one in shape:
-            elements *= one
-        size = elements // per_block * block
         infos += _string(name) + struct.pack("<I", len(shape)) + b"".join(struct.pack("<Q", one) for one in shape)
-        infos += struct.pack("<IQ", number, offset)
-        total += size
-        offset += size + -size % 32
-    content = b"GGUF" + struct.pack("<IQQ", 3, len(tensors or {}), len(fields))
+        infos += struct.pack("<IQ", number, offsets[-1])
+        size = math.prod(shape) // per_block * block
+        offsets.append(offsets[-1] + size + -size % 32)
+    content = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(fields))
     for name, value in fields.items():
         kind_number, packed = _value(value)
         content += _string(name) + struct.pack("<I", kind_number) + packed
     content += infos
-    content += b"\0" * (-len(content) % 32)
-    path.write_bytes(content + b"\0" * offset)
-    return total
+    return content + b"\0" * (-len(content) % 32), offsets
+
+
+def write_gguf(
+    path: Path, fields: Mapping[str, Any], tensors: Mapping[str, tuple[str, tuple[int, ...]]] | None = None
+) -> int:
+    """Write a whole file; `tensors` maps a name to its type and its shape. Returns the bytes of the tensors."""
+    head, offsets = gguf_head(fields, tensors or {})
+    path.write_bytes(head + b"\0" * offsets[-1])
+    return sum(
+        math.prod(shape) // _BLOCKS[kind][1] * _BLOCKS[kind][2] for kind, shape in (tensors or {}).values()
+    )  # fmt: skip
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, tuple[str, tuple[int, ...], int]]) -> int:

@@ -39,7 +39,10 @@ class Architecture:
     """A model's inside. Widths are in elements, counts are plain; what is unknown is None.
 
     `parameters` counts all, `active` those that one token passes through (equal for a dense model). `query_width` is
-    heads times head size, None where it equals `hidden`.
+    heads times head size, None where it equals `hidden`. `feed_forward` is the widest dense layer, None where there is
+    none. Latent attention: `latent_head` is one head's query before it is made latent and `latent_rope` its part that
+    carries the position; `query_rank` is the width between the two steps that make it. Recurrent layers:
+    `recurrent_inner` is the width of their values, `recurrent_keys` groups times state size. 0 is unknown.
     """
 
     family: str
@@ -55,6 +58,11 @@ class Architecture:
     experts_active: int = 0
     expert_feed_forward: int | None = None
     query_width: int | None = None
+    latent_head: int = 0
+    latent_rope: int = 0
+    query_rank: int = 0
+    recurrent_inner: int = 0
+    recurrent_keys: int = 0
 
     @property
     def layer_count(self) -> int:

@@ -201,14 +201,28 @@ def architecture(headers: Sequence[GgufHeader]) -> Architecture:
             if "_exps." in tensor.name:
                 in_experts += tensor.elements
     active = total - in_experts + (in_experts * min(used, experts) // experts if experts else in_experts)
-    widths = keys.per_layer("feed_forward_length", keys.number("block_count"), 0)
     return Architecture(
         family=keys.family, parameters=total, active=active, layers=_layers(keys, hidden, heads), hidden=hidden,
         vocabulary=_vocabulary(keys), heads=heads, context=keys.number("context_length", 0, most=MAX_CONTEXT) or None,
-        feed_forward=max(widths) or None, experts=experts, experts_active=used,
+        feed_forward=_feed_forward(keys, headers, experts) or None, experts=experts, experts_active=used,
         expert_feed_forward=keys.number("expert_feed_forward_length", 0) or None,
         query_width=heads * keys.number("attention.key_length", 0) or None,
+        latent_head=keys.number("attention.key_length_mla", 0), query_rank=keys.number("attention.q_lora_rank", 0),
+        latent_rope=keys.number("rope.dimension_count", 0) if keys.has("attention.key_length_mla") else 0,
+        recurrent_inner=keys.number("ssm.inner_size", hidden if keys.has("shortconv.l_cache") else 0),
+        recurrent_keys=keys.number("ssm.group_count", 0) * keys.number("ssm.state_size", 0),
     )  # fmt: skip
+
+
+def _feed_forward(keys: _Keys, headers: Sequence[GgufHeader], experts: int) -> int:
+    """The widest dense layer. A model of experts says a width for it even where no layer is dense."""
+    dense = [
+        tensor.shape[0] for header in headers for tensor in header.table
+        if tensor.name.endswith((".ffn_down.weight", ".ffn_down_shexp.weight")) and len(tensor.shape) > 1
+    ]  # fmt: skip
+    if dense or experts:
+        return max(dense, default=0)
+    return max(keys.per_layer("feed_forward_length", keys.number("block_count"), 0))
 
 
 def _vocabulary(keys: _Keys) -> int:
