@@ -28,7 +28,7 @@ Pair = tuple[float, float]
 
 
 def shown(value: object) -> str:
-    """A value as a message quotes it: short, on one line."""
+    """A value as a message quotes it: short, on one line, without codes that a terminal would obey."""
     try:
         words = (
             f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
@@ -36,7 +36,7 @@ def shown(value: object) -> str:
     except ValueError:
         # Python writes no number of more than 4300 digits.
         return "a number of thousands of digits"
-    words = " ".join(words.split())
+    words = "".join(one if one.isprintable() else "?" for one in " ".join(words.split()))
     return words if len(words) <= _SHOWN else words[: _SHOWN - 1] + "…"
 
 

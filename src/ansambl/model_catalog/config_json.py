@@ -29,6 +29,10 @@ from ansambl.model_catalog.parameter_count import count_parameters
 from ansambl.model_catalog.printable import printable
 
 MAX_FILE = 2 << 20
+SAMPLING_NAME = "generation_config.json"
+_MAX_SAMPLING = 64 << 10
+_SAMPLING = {"temperature": 100.0, "top_p": 1.0, "top_k": 1e6, "min_p": 1.0, "repetition_penalty": 100.0}
+"""What is read of a recommendation, and the largest value that makes sense."""
 _NESTED = ("text_config", "language_config", "llm_config", "thinker_config")
 _STATE_ELEMENT = 4
 """Recurrent states are kept in 32-bit floats (mamba_ssm_dtype, and llama.cpp)."""
@@ -111,6 +115,30 @@ def decode_config(content: bytes) -> ModelConfig:
         message = f"config.json is no JSON ({printable(failure, 120)})"
         raise NonsenseError(message) from failure
     return parse_config(table)
+
+
+def read_sampling(path: Path) -> dict[str, float]:
+    """What the ``generation_config.json`` at `path` recommends for sampling; empty when it cannot be read.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    with path.open("rb") as file:
+        return decode_sampling(file.read(_MAX_SAMPLING))
+
+
+def decode_sampling(content: bytes) -> dict[str, float]:
+    """The same from the file's content. It is advice: what makes no sense in it is left out and fails nothing."""
+    try:
+        table = msgspec.json.decode(content)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return {}
+    found: dict[str, float] = {}
+    for name, most in _SAMPLING.items() if isinstance(table, dict) else ():
+        value = table.get(name)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most:
+            found[name] = float(value)
+    return found
 
 
 def parse_config(table: object) -> ModelConfig:

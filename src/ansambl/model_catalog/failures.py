@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from ansambl.domain.errors import CheckpointError
 from ansambl.domain.text import text
@@ -14,8 +13,8 @@ from ansambl.model_catalog.safetensors import SafetensorsError
 
 
 @contextmanager
-def named(path: Path) -> Iterator[None]:
-    """Turn what a reader or the system raises into an error about the checkpoint at `path`.
+def named(path: object) -> Iterator[None]:
+    """Turn what a reader or the system raises into an error about the checkpoint at `path` (or what else names it).
 
     Raises:
         CheckpointError: a reader refused the file, or it cannot be read.

@@ -1,9 +1,10 @@
-"""What a checkpoint on this machine is: its files read together into one record."""
+"""What a checkpoint is: its files read together into one record, be they on this machine or elsewhere."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from ansambl.domain.errors import CheckpointError
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import Bytes
 from ansambl.model_catalog import gguf_model, safetensors
-from ansambl.model_catalog.config_json import ModelConfig, read_config
+from ansambl.model_catalog.config_json import SAMPLING_NAME, ModelConfig, read_config, read_sampling
 from ansambl.model_catalog.failures import named
-from ansambl.model_catalog.gguf import GgufError
+from ansambl.model_catalog.gguf import GgufError, GgufHeader
 from ansambl.model_catalog.numbers import MissingError
-from ansambl.model_catalog.safetensors import INDEX_NAME, SafetensorsError
+from ansambl.model_catalog.printable import printable
+from ansambl.model_catalog.safetensors import INDEX_NAME, SafetensorsError, SafetensorsIndex, StoredTensor
 
 _PROJECTOR = "mmproj"
 
@@ -81,12 +83,21 @@ def _inspect_folder(folder: Path) -> Inspection:
 
 def _inspect_gguf(path: Path) -> Inspection:
     parts = gguf_model.read_parts(path)
-    headers = [header for _, header in parts]
-    sizes = [part.stat().st_size for part, _ in parts]
-    for (part, header), size in zip(parts, sizes, strict=True):
+    return gguf_inspection(str(path), [(part.name, part.stat().st_size, header) for part, header in parts])
+
+
+def gguf_inspection(shown: str, parts: Sequence[tuple[str, int, GgufHeader]]) -> Inspection:
+    """What the headers of a GGUF checkpoint say; `parts` are its files in order: name, bytes in all, header.
+
+    Raises:
+        GgufError: a file is shorter than its header says, or the header makes no sense.
+        NonsenseError: a number makes no sense.
+    """
+    for name, size, header in parts:
         if size < header.expected_size:
-            message = f"{part.name} is truncated: it has {size} bytes, its header speaks of {header.expected_size}"
+            message = f"{name} is truncated: it has {size} bytes, its header speaks of {header.expected_size}"
             raise GgufError(message)
+    headers = [header for _, _, header in parts]
     notes: list[Text] = []
     architecture: Architecture | None = None
     try:
@@ -104,55 +115,90 @@ def _inspect_gguf(path: Path) -> Inspection:
     fields = headers[0].fields
     title, licence = fields.get("general.name"), fields.get("general.license")
     return Inspection(
-        path=str(path), format="gguf", files=len(parts), size=Bytes(sum(sizes)),
+        path=shown, format="gguf", files=len(parts), size=Bytes(sum(size for _, size, _ in parts)),
         tensors=sum(header.tensors for header in headers),
         tensor_bytes=Bytes(sum(sums.values())) if known else None,
         by_type=dict(sorted(sums.items(), key=lambda item: -item[1])),
         weights=gguf_model.weights(headers, architecture.layer_count) if architecture else None,
         architecture=architecture, quantization=headers[0].quantization, context=headers[0].context,
-        title=title if isinstance(title, str) else None, licence=licence if isinstance(licence, str) else None,
-        notes=tuple(notes),
+        title=printable(title) if isinstance(title, str) else None,
+        licence=printable(licence) if isinstance(licence, str) else None, notes=tuple(notes),
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SafetensorsParts:
+    """What was read of a safetensors checkpoint: its description, its index, and the tensors of each file.
+
+    `config` is None when there is no ``config.json``, `index` when the weights are one file. `files` holds name, bytes
+    in all and tensors of each file that is there; it is empty when only the description is.
+    """
+
+    config: Callable[[], ModelConfig] | None
+    index: SafetensorsIndex | None
+    files: Sequence[tuple[str, int, Sequence[StoredTensor]]]
+    sampling: Mapping[str, float] = field(default_factory=dict)
 
 
 def _inspect_safetensors(folder: Path, files: list[Path] | None) -> Inspection:
     """A folder with config.json and safetensors files; `files` is None when an index says which."""
-    notes: list[Text] = []
-    config: ModelConfig | None = None
-    described = folder / "config.json"
-    try:
-        config = read_config(described) if described.is_file() else None
-    except MissingError as missing:
-        notes.append(text("the architecture cannot be told: {reason}", reason=str(missing)))
-    if not described.is_file():
-        notes.append(text("there is no config.json beside the weights, so the architecture cannot be told"))
-    claimed, count, expected = None, 0, None
+    index = None
     if files is None:
         index = safetensors.read_index(folder / INDEX_NAME)
-        files, claimed, count = [folder / name for name in index.files], index.total_size, index.tensors
-        expected = set(index.weight_map)
+        files = [folder / name for name in index.files]
     present = [one for one in files if one.is_file()]
     if present and len(present) < len(files):
         missing_file = next(one.name for one in files if not one.is_file())
         message = f"its part {missing_file} is missing"
         raise SafetensorsError(message)
-    tensors = [tensor for one in present for tensor in safetensors.read_tensors(one)]
-    if present and expected is not None and not expected <= {one.name for one in tensors}:
-        message = f"the tensor '{min(expected - {one.name for one in tensors})[:80]}' of the index is in no file"
+    described, advice = folder / "config.json", folder / SAMPLING_NAME
+    return safetensors_inspection(
+        str(folder),
+        SafetensorsParts(
+            (lambda: read_config(described)) if described.is_file() else None,
+            index,
+            [(one.name, one.stat().st_size, safetensors.read_tensors(one)) for one in present],
+            read_sampling(advice) if advice.is_file() else {},
+        ),
+    )
+
+
+def safetensors_inspection(shown: str, parts: SafetensorsParts) -> Inspection:
+    """What the parts of a safetensors checkpoint say together.
+
+    Raises:
+        SafetensorsError: the index and the files contradict each other.
+        NonsenseError: a field of the description makes no sense.
+    """
+    notes: list[Text] = []
+    config: ModelConfig | None = None
+    try:
+        config = parts.config() if parts.config else None
+    except MissingError as missing:
+        notes.append(text("the architecture cannot be told: {reason}", reason=str(missing)))
+    if parts.config is None:
+        notes.append(text("there is no config.json beside the weights, so the architecture cannot be told"))
+    tensors = [tensor for _, _, found in parts.files for tensor in found]
+    index, claimed = parts.index, parts.index.total_size if parts.index else None
+    if parts.files and index is not None and (lost := set(index.weight_map) - {one.name for one in tensors}):
+        message = f"the tensor '{printable(min(lost))}' of the index is in no file"
         raise SafetensorsError(message)
-    if not present:
+    if not parts.files:
         notes.append(text("the weights are not here, only their description"))
+    if parts.sampling:
+        values = ", ".join(f"{name} {value:g}" for name, value in parts.sampling.items())
+        notes.append(text("its makers recommend for sampling: {values}", values=values))
     architecture = config.architecture if config else None
-    if architecture and present:
+    if architecture and parts.files:
         architecture = _counted(architecture, tensors)
     sums = safetensors.by_type(tensors)
     return Inspection(
-        path=str(folder), format="safetensors", files=len(present),
-        size=Bytes(sum(one.stat().st_size for one in present)),
-        tensors=len(tensors) or count,
-        tensor_bytes=Bytes(sum(sums.values())) if present else Bytes(claimed) if claimed is not None else None,
+        path=shown, format="safetensors", files=len(parts.files),
+        size=Bytes(sum(size for _, size, _ in parts.files)),
+        tensors=len(tensors) or (index.tensors if index else 0),
+        tensor_bytes=Bytes(sum(sums.values())) if parts.files else Bytes(claimed) if claimed is not None else None,
         by_type=sums,
-        weights=safetensors.weights(tensors, architecture.layer_count) if architecture and present else None,
+        weights=safetensors.weights(tensors, architecture.layer_count) if architecture and parts.files else None,
         architecture=architecture, quantization=config.quantization if config else None,
         context=architecture.context if architecture else None, vision=config.vision if config else None,
         notes=tuple(notes),

@@ -1,0 +1,292 @@
+"""A model hub on this machine, for tests: the real one's addresses, headers and habits, and some bad ones.
+
+Use it as ``with FakeHub() as hub: monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)``. Large files are answered with a
+redirect to another address (the real hub's content network) together with their size and SHA-256; small ones at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
+
+LARGE = 4096
+"""Files from this size on are kept as large files, with a pointer in the repository."""
+_ENDLESS = 1 << 40
+_CHUNK = 64 << 10
+
+
+@dataclass(slots=True)
+class FakeRepository:
+    """A repository: its files by path, its card, and whether a token must be sent to read them."""
+
+    files: dict[str, bytes]
+    licence: str | None = "apache-2.0"
+    gated: bool = False
+
+    @property
+    def revision(self) -> str:
+        """The commit, which changes with the files."""
+        digest = hashlib.sha256()
+        for path, content in sorted(self.files.items()):
+            digest.update(path.encode() + b"\0" + content)
+        return digest.hexdigest()[:40]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One answered request. `sent` is how many bytes of a body went out."""
+
+    method: str
+    path: str
+    range: str | None
+    authorization: str | None
+    status: int
+    sent: int
+
+
+@dataclass(slots=True)
+class Habits:
+    """How the content is served; the defaults are the real hub's.
+
+    `cut_after` breaks a connection after so many bytes of a body; `gate` is waited on before each chunk.
+    """
+
+    ignore_ranges: bool = False
+    endless: bool = False
+    claimed_total: int | None = None
+    shifted: int = 0
+    redirect_to: str | None = None
+    status: int | None = None
+    cut_after: int | None = None
+    gate: Callable[[], object] | None = None
+
+
+@dataclass
+class FakeHub:
+    """The hub. `token` is the one that opens gated repositories; `served` lists what was asked, in order."""
+
+    repositories: dict[str, FakeRepository] = field(default_factory=dict)
+    token: str = "hf_" + "right"
+    habits: Habits = field(default_factory=Habits)
+    served: list[Served] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self._lock = threading.Lock()
+        self._servers = [ThreadingHTTPServer(("127.0.0.1", 0), _handler(self, kind)) for kind in (_Hub, _Content)]
+        for server in self._servers:
+            server.daemon_threads = True
+        self._threads = [threading.Thread(target=one.serve_forever, args=(0.02,)) for one in self._servers]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def endpoint(self) -> str:
+        """What ``HF_ENDPOINT`` must be."""
+        return f"http://127.0.0.1:{self._servers[0].server_address[1]}"
+
+    @property
+    def content_address(self) -> str:
+        """Where large files come from."""
+        return f"http://127.0.0.1:{self._servers[1].server_address[1]}"
+
+    def add(
+        self, repo: str, files: Mapping[str, bytes], *, licence: str | None = "apache-2.0", gated: bool = False
+    ) -> FakeRepository:
+        """Put a repository in, or another commit of it."""
+        self.repositories[repo] = FakeRepository(dict(files), licence, gated)
+        return self.repositories[repo]
+
+    def sent(self) -> int:
+        """Bytes of all bodies so far."""
+        return sum(one.sent for one in self.served)
+
+    def note(self, one: Served) -> None:
+        """Remember an answered request."""
+        with self._lock:
+            self.served.append(one)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    hub: FakeHub
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+    def do_HEAD(self) -> None:
+        """Like GET, without the body."""
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        """Answer."""
+        raise NotImplementedError
+
+    def answer(self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
+        """Send a whole answer, and only its head for HEAD."""
+        self.send_response(status)
+        names = {"Content-Length": str(len(body)), **(headers or {})}
+        for name, value in names.items():
+            self.send_header(name, value)
+        self.end_headers()
+        sent = self._send(body) if self.command != "HEAD" else 0
+        self.done(status, sent)
+
+    def done(self, status: int, sent: int) -> None:
+        """Remember it."""
+        headers = self.headers
+        self.hub.note(Served(self.command, self.path, headers.get("Range"), headers.get("Authorization"), status, sent))
+
+    def _send(self, body: bytes, repeat: int = 1) -> int:
+        sent, habits = 0, self.hub.habits
+        try:
+            for _ in range(repeat):
+                for start in range(0, len(body), _CHUNK):
+                    if habits.gate is not None:
+                        habits.gate()
+                    chunk = body[start : start + _CHUNK]
+                    if habits.cut_after is not None and sent + len(chunk) > habits.cut_after:
+                        self.wfile.write(chunk[: habits.cut_after - sent])
+                        self.close_connection = True
+                        return habits.cut_after
+                    self.wfile.write(chunk)
+                    sent += len(chunk)
+        except OSError:
+            self.close_connection = True
+        return sent
+
+    def serve(self, content: bytes, headers: Mapping[str, str]) -> None:
+        """Send a file or the range of it that is asked for, by the hub's habits."""
+        habits, wanted = self.hub.habits, self.headers.get("Range")
+        if habits.status is not None:
+            self.answer(habits.status, b"no")
+            return
+        if habits.endless:
+            self.send_response(200)
+            self.send_header("Content-Length", str(_ENDLESS))
+            self.end_headers()
+            self.done(200, self._send(content + bytes(_CHUNK), _ENDLESS // _CHUNK))
+            return
+        total = habits.claimed_total if habits.claimed_total is not None else len(content)
+        if wanted is None or habits.ignore_ranges:
+            self.answer(200, content, headers)
+            return
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        start, end = int(first), min(int(last or len(content)), len(content) - 1)
+        if start > end:
+            self.answer(416, b"", {"Content-Range": f"bytes */{total}"})
+            return
+        places = f"bytes {start + habits.shifted}-{end + habits.shifted}/{total}"
+        self.answer(206, content[start : end + 1], {**headers, "Content-Range": places})
+
+
+class _Hub(_Handler):
+    """The hub itself: what repositories hold, small files, and redirects for large ones."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        parts = unquote(urlsplit(self.path).path).strip("/").split("/")
+        if parts[:2] == ["api", "models"] and len(parts) >= 4:
+            self._describe("/".join(parts[2:4]), parts[4:])
+        elif len(parts) >= 5 and parts[2] == "resolve":
+            self._resolve("/".join(parts[:2]), "/".join(parts[4:]))
+        else:
+            self.answer(404, b"no such page")
+
+    def _allowed(self, repository: FakeRepository) -> bool:
+        return not repository.gated or self.headers.get("Authorization") == f"Bearer {self.hub.token}"
+
+    def _describe(self, repo: str, rest: list[str]) -> None:
+        repository = self.hub.repositories.get(repo)
+        if repository is None:
+            # The real hub does not tell strangers whether a repository is private or does not exist.
+            self.answer(401, b"Invalid username or password.", {"X-Error-Code": "RepoNotFound"})
+            return
+        if rest[:1] == ["tree"]:
+            listed: Any = [
+                {"type": "file", "path": path, "size": len(content), "oid": _blob(content), **_lfs(content, "oid")}
+                for path, content in repository.files.items()
+            ]
+        else:
+            listed = {
+                "_id": "0" * 24, "id": repo, "modelId": repo, "sha": repository.revision, "private": False,
+                "gated": "auto" if repository.gated else False, "disabled": False, "downloads": 1, "likes": 1,
+                "tags": ["gguf", *([f"license:{repository.licence}"] if repository.licence else [])],
+                "cardData": {"license": repository.licence} if repository.licence else {},
+                "siblings": [
+                    {"rfilename": path, "size": len(content), "blobId": _blob(content), **_lfs(content, "sha256")}
+                    for path, content in repository.files.items()
+                ],
+            }  # fmt: skip
+        self.answer(200, json.dumps(listed).encode(), {"Content-Type": "application/json; charset=utf-8"})
+
+    def _resolve(self, repo: str, path: str) -> None:
+        repository = self.hub.repositories.get(repo)
+        if repository is None:
+            self.answer(401, b"Invalid username or password.", {"X-Error-Code": "RepoNotFound"})
+            return
+        if path not in repository.files:
+            self.answer(404, b"Entry not found", {"X-Error-Code": "EntryNotFound"})
+            return
+        if not self._allowed(repository):
+            status = 403 if self.headers.get("Authorization") else 401
+            self.answer(status, b"Access to model is restricted.", {"X-Error-Code": "GatedRepo"})
+            return
+        content = repository.files[path]
+        headers = {"X-Repo-Commit": repository.revision, "Accept-Ranges": "bytes"}
+        if self.hub.habits.redirect_to is not None:
+            self.answer(302, b"", {**headers, "Location": self.hub.habits.redirect_to})
+        elif len(content) >= LARGE:
+            sha256 = hashlib.sha256(content).hexdigest()
+            headers |= {"X-Linked-Size": str(len(content)), "X-Linked-ETag": f'"{sha256}"'}
+            self.answer(302, b"", {**headers, "Location": f"{self.hub.content_address}/{sha256}"})
+        else:
+            self.serve(content, {**headers, "ETag": f'"{_blob(content)}"'})
+
+
+class _Content(_Handler):
+    """The content network: files by their SHA-256, for whoever has the address."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        wanted = self.path.strip("/")
+        for repository in self.hub.repositories.values():
+            for content in repository.files.values():
+                if len(content) >= LARGE and hashlib.sha256(content).hexdigest() == wanted:
+                    self.serve(content, {"ETag": f'"{wanted}"', "Accept-Ranges": "bytes"})
+                    return
+        self.answer(404, b"gone")
+
+
+def _handler(hub: FakeHub, kind: type[_Handler]) -> type[_Handler]:
+    return type(kind.__name__, (kind,), {"hub": hub})
+
+
+def _blob(content: bytes) -> str:
+    """Git's hash of a file; of a large one, of its pointer."""
+    if len(content) >= LARGE:
+        sha256 = hashlib.sha256(content).hexdigest()
+        content = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {len(content)}\n".encode()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def _lfs(content: bytes, name: str) -> dict[str, Any]:
+    if len(content) < LARGE:
+        return {}
+    return {"lfs": {name: hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}}
