@@ -1,0 +1,169 @@
+"""ExLlamaV3 served by TabbyAPI: a ``config.yml`` and its start script.
+
+Followed: config_sample.yml @004e8374 and docs/10.-Tool-Calling.md @0158fb48 of theroyallab/tabbyAPI. ``cache_size`` is
+the total of all sequences and a multiple of 256.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from ansambl.domain.catalog import ModelKind
+from ansambl.domain.errors import NotSupportedError, UsageError
+from ansambl.domain.text import text
+from ansambl.engines.command_lines import parsers, parts
+from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
+from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
+
+_NAME = "exllamav3"
+_TITLE = "TabbyAPI (ExLlamaV3)"
+_PORT = 5000
+_PAGE = 256
+_VERIFIED = "TabbyAPI config_sample.yml @004e8374 (not verified on the real engine)"
+_BITS = re.compile(r"q?([2-8])")
+
+_SETTINGS = (
+    Setting("tensor_parallel", kind=Kind.WHOLE),
+    Setting("chunk_size", kind=Kind.WHOLE),
+    Setting("cache_size", kind=Kind.WHOLE),
+    Setting("max_batch_size", kind=Kind.WHOLE),
+    Setting("autosplit_reserve", kind=Kind.WHOLE),
+    Setting("engine_version", forecast_only=True),
+    Setting("total_memory", kind=Kind.SIZE, forecast_only=True),
+    Setting("tensor_parallel_backend", choices=("native", "nccl"), extra=True),
+    Setting("gpu_split", extra=True),
+    Setting("reasoning", kind=Kind.SWITCH, extra=True),
+    Setting("tool_call_parser", extra=True),
+    Setting("reasoning_parser", extra=True, refusal=text("it takes the tokens around the reasoning instead of a name")),
+    Setting("draft_tokens", kind=Kind.WHOLE, extra=True),
+)
+
+
+def cache_bits(kv_type: str) -> tuple[int, int]:
+    """Bits of K and V: ``"q8"``, ``"8/4"`` or a type of 16 bits.
+
+    Raises:
+        NotSupportedError: ExLlamaV3 has no such type.
+    """
+    key, _, value = kv_type.lower().replace(",", "/").partition("/")
+    found = []
+    for name in (key, value or key):
+        match = _BITS.fullmatch(name.removesuffix("_0"))
+        if name in parts.SIXTEEN_BITS:
+            found.append(16)
+        elif match:
+            found.append(int(match[1]))
+        else:
+            raise NotSupportedError(
+                text("{engine} has no KV type '{kv_type}'; it takes {known}", engine=_TITLE, kv_type=kv_type,
+                     known="f16, q8, q6, q5, q4, q3, q2, q8/q4 …")
+            )  # fmt: skip
+    if 16 in found and found[0] != found[1]:
+        raise NotSupportedError(
+            text("{engine} has no KV type '{kv_type}'; it takes {known}", engine=_TITLE, kv_type=kv_type,
+                 known="f16, q8, q6, q5, q4, q3, q2, q8/q4 …")
+        )  # fmt: skip
+    return found[0], found[1]
+
+
+def _cache_size(inputs: CommandInputs, given: Given) -> int:
+    needed = -(-inputs.context * inputs.parallel // _PAGE) * _PAGE
+    wanted = given.whole("cache_size")
+    if wanted is None:
+        return needed
+    if wanted % _PAGE or wanted < inputs.context:
+        raise UsageError(
+            text("cache_size is {value}; give a multiple of 256 that holds a context of {context} tokens", value=wanted,
+                 context=inputs.context)
+        )  # fmt: skip
+    return wanted
+
+
+def _yaml(sections: Mapping[str, Mapping[str, Any]]) -> str:
+    """Two levels of YAML; a JSON value is a YAML value."""
+    lines = []
+    for section, values in sections.items():
+        lines.append(f"{section}:")
+        lines += [f"  {name}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _model(inputs: CommandInputs, given: Given) -> dict[str, Any]:
+    bits = cache_bits(inputs.kv_type)
+    ranks = parts.tensor_parallel(inputs, given.whole("tensor_parallel"))
+    model: dict[str, Any] = {
+        "model_dir": "models" if inputs.path is None else str(PurePath(inputs.path).parent),
+        "model_name": parts.model_folder(inputs), "backend": "exllamav3", "max_seq_len": inputs.context,
+        "cache_size": _cache_size(inputs, given), "cache_mode": "FP16" if bits[0] == 16 else f"{bits[0]},{bits[1]}",
+        "max_batch_size": given.whole("max_batch_size") or inputs.parallel, "tensor_parallel": ranks > 1,
+    }  # fmt: skip
+    if given.word("tensor_parallel_backend") is not None:
+        model["tensor_parallel_backend"] = given.word("tensor_parallel_backend")
+    if given.whole("chunk_size") is not None:
+        model["chunk_size"] = given.whole("chunk_size")
+    if given.whole("autosplit_reserve") is not None:
+        model["autosplit_reserve"] = [given.whole("autosplit_reserve")]
+    split = given.word("gpu_split")
+    if split is not None:
+        model |= {"gpu_split_auto": False, "gpu_split": _split(split)}
+    if inputs.vision:
+        model["vision"] = True
+    tool, _ = parsers.chosen("tabbyapi", inputs.model, given)
+    reasons = given.switch("reasoning")
+    if reasons or (reasons is None and inputs.kind is ModelKind.REASONING and tool != "harmony"):
+        model["reasoning"] = True
+    if tool is not None:
+        model["tool_format"] = tool
+    return model
+
+
+def _split(words: str) -> list[float]:
+    try:
+        sizes = [float(one) for one in words.split(",")]
+    except ValueError:
+        sizes = [-1.0]
+    if any(not 0 < size < 1e6 for size in sizes):
+        raise UsageError(text("gpu_split is '{value}'; give GB for each GPU, for example 20,24", value=words))
+    return sizes
+
+
+def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
+    if inputs.mmproj is not None:
+        raise NotSupportedError(
+            text("{engine} takes no projector: what sees images lies in its own checkpoint; leave mmproj out",
+                 engine=_TITLE)
+        )  # fmt: skip
+    host, port, where = parts.address(inputs, _PORT)
+    model = _model(inputs, given)
+    sections: dict[str, dict[str, Any]] = {"network": {"host": host, "port": port}, "model": model}
+    if inputs.draft is not None:
+        draft = PurePath(inputs.draft)
+        sections["draft_model"] = {
+            "draft_mode": "model", "draft_model_dir": str(draft.parent), "draft_model_name": draft.name,
+        }  # fmt: skip
+        if given.whole("draft_tokens") is not None:
+            sections["draft_model"]["draft_num_tokens"] = given.whole("draft_tokens")
+    if inputs.loras:
+        folders = {str(PurePath(one.path).parent) for one in inputs.loras}
+        if len(folders) > 1:
+            raise UsageError(text("TabbyAPI loads LoRA adapters from one folder; put them into the same"))
+        sections["lora"] = {
+            "lora_dir": folders.pop(),
+            "loras": [{"name": PurePath(one.path).name, "scaling": 1.0} for one in inputs.loras],
+        }
+    fetch = parts.download(inputs, f"models/{model['model_name']}")
+    return EngineCommand(
+        engine=_NAME, lines=(*fetch, ("./start.sh",)), verified=_VERIFIED, address=where, serving=len(fetch),
+        environment=parts.visible_gpus(inputs), files={"config.yml": _yaml(sections)},
+        notes=(
+            text("type it in TabbyAPI's own folder; it writes its keys into api_tokens.yml there at the first start"),
+        ),
+    )  # fmt: skip
+
+
+LINES: EngineLines = EngineLines(_NAME, _TITLE, ("exl3",), _SETTINGS, _build)
+"""The engine."""

@@ -1,0 +1,65 @@
+"""The llama.cpp that Ansambl brings: our own module with its parameters as JSON.
+
+The flags are llama-server's, mapped by `ansambl.engines.shared.llama_flags`; tried on the real engine by the tests.
+"""
+
+from __future__ import annotations
+
+import json
+
+from ansambl.domain.engine import KEY_VARIABLE
+from ansambl.domain.errors import NotSupportedError
+from ansambl.domain.text import text
+from ansambl.domain.units import MIB
+from ansambl.engines.command_lines import llama_cpp, parts
+from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
+from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
+from ansambl.engines.shared.llama_flags import read_flags
+from ansambl.engines.shared.llama_server import Parameters
+
+_NAME = "llama.cpp-bundled"
+_TITLE = "the bundled llama.cpp"
+_MODULE = "ansambl.engines.shared.llama_server"
+_USE_LLAMA_CPP = text("take llama.cpp itself for that (--engine llama.cpp)")
+_VERIFIED = "xllamacpp 2026.10.11549 (tried on the real engine)"
+
+_SETTINGS = (
+    Setting("n_gpu_layers", "--n-gpu-layers", Kind.WHOLE),
+    Setting("n_cpu_moe", kind=Kind.WHOLE, refusal=_USE_LLAMA_CPP),
+    Setting("cpu_moe", kind=Kind.SWITCH, refusal=_USE_LLAMA_CPP),
+    Setting("n_batch", "--batch-size", Kind.WHOLE),
+    Setting("n_ubatch", "--ubatch-size", Kind.WHOLE),
+    Setting("flash_attention", kind=Kind.SWITCH),
+    Setting("kv_unified", kind=Kind.SWITCH, refusal=_USE_LLAMA_CPP),
+    Setting("swa_full", "--swa-full", Kind.SWITCH),
+    Setting("prompt_cache", kind=Kind.SIZE),
+    Setting("engine_version", forecast_only=True),
+    Setting("ram_margin", kind=Kind.SIZE, forecast_only=True),
+    Setting("threads", kind=Kind.WHOLE, extra=True),
+)
+
+
+def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
+    if inputs.gpus and inputs.vendor != "apple":
+        raise NotSupportedError(
+            text("{engine} runs on the processor (and on Metal on a Mac), not on this GPU; use --engine llama.cpp",
+                 engine=_TITLE)
+        )  # fmt: skip
+    parts.no_lora(inputs, _TITLE)
+    host, port, where = parts.address(inputs, llama_cpp.PORT)
+    arguments = [*given.flags(), *llama_cpp.kv_words(inputs, given)]
+    parameters = Parameters(
+        checkpoint=inputs.path or parts.gguf_file(inputs), model=inputs.model, host=host, port=port,
+        context=inputs.context, parallel=inputs.parallel, threads=given.whole("threads"),
+        prompt_cache_mib=(given.whole("prompt_cache") or 0) // MIB, options=read_flags(arguments, inputs.model),
+    )  # fmt: skip
+    words = ("python", "-P", "-m", _MODULE, json.dumps(parameters, ensure_ascii=False))
+    return EngineCommand(
+        engine=_NAME, lines=(*parts.download(inputs, "."), words), verified=_VERIFIED, address=where,
+        environment={"OMP_WAIT_POLICY": "passive"}, key_variable=KEY_VARIABLE,
+        serving=len(parts.download(inputs, ".")),
+    )  # fmt: skip
+
+
+LINES: EngineLines = EngineLines(_NAME, _TITLE, ("gguf",), _SETTINGS, _build)
+"""The engine."""

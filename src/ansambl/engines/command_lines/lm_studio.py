@@ -1,0 +1,85 @@
+"""LM Studio: its program ``lms``.
+
+Followed: src/subcommands/load.ts (with ``--parallel``), server.ts and importCmd.ts of lmstudio-ai/lms, and its pages on
+``lms load`` and parallel requests.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+from ansambl.domain.errors import NotSupportedError
+from ansambl.domain.text import text
+from ansambl.engines.command_lines import parts
+from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
+from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting, written
+
+_NAME = "lm_studio"
+_TITLE = "LM Studio"
+_PORT = 1234
+_VERIFIED = "lms as in lmstudio-ai/lms load.ts and server.ts (not verified on the real engine)"
+_IN_THE_APP = text("LM Studio has it in the application only (model, advanced settings)")
+
+_SETTINGS = (
+    Setting("n_gpu_layers", kind=Kind.WHOLE),
+    Setting("n_cpu_moe", kind=Kind.WHOLE, refusal=_IN_THE_APP),
+    Setting("cpu_moe", kind=Kind.SWITCH, refusal=_IN_THE_APP),
+    Setting("n_batch", kind=Kind.WHOLE, refusal=_IN_THE_APP),
+    Setting("n_ubatch", kind=Kind.WHOLE, refusal=_IN_THE_APP),
+    Setting("flash_attention", kind=Kind.SWITCH, refusal=_IN_THE_APP),
+    Setting("kv_unified", kind=Kind.SWITCH, refusal=_IN_THE_APP),
+    Setting("swa_full", kind=Kind.SWITCH, refusal=_IN_THE_APP),
+    Setting("prompt_cache", kind=Kind.SIZE, refusal=_IN_THE_APP),
+    Setting("engine_version", forecast_only=True),
+    Setting("ram_margin", kind=Kind.SIZE, forecast_only=True),
+    Setting("ttl", "--ttl", Kind.WHOLE, extra=True),
+)
+
+
+def _offload(inputs: CommandInputs, given: Given) -> str:
+    """``--gpu`` takes off, max, or the share of the layers."""
+    layers = given.whole("n_gpu_layers")
+    if not inputs.gpus or layers == 0:
+        return "off"
+    if layers is None:
+        return "max"
+    if inputs.layers is None:
+        raise parts.refused(
+            _TITLE, "n_gpu_layers", text("it takes a share of the layers, and how many this model has is not known")
+        )
+    return "max" if layers >= inputs.layers else written(round(layers / inputs.layers, 3))
+
+
+def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
+    parts.no_lora(inputs, _TITLE)
+    _, port, where = parts.address(inputs, _PORT)
+    if inputs.host not in {"127.0.0.1", "localhost"}:
+        raise NotSupportedError(
+            text("LM Studio is opened to the network in its application, not by a flag; leave the host out")
+        )
+    if inputs.kv_type.lower() not in parts.SIXTEEN_BITS:
+        raise parts.refused(_TITLE, "kv_type", _IN_THE_APP)
+    if inputs.path is not None:
+        key, fetch = PurePath(inputs.path).stem, ("lms", "import", inputs.path, "--yes")
+    else:
+        key = inputs.repo or inputs.model
+        fetch = ("lms", "get", f"{key}@{inputs.quantization.lower()}", "--yes")
+    load = (
+        "lms", "load", key, "--gpu", _offload(inputs, given), "--context-length",
+        str(inputs.context * inputs.parallel), "--parallel", str(inputs.parallel), "--identifier", inputs.model,
+        *given.flags(), "--yes",
+    )  # fmt: skip
+    return EngineCommand(
+        engine=_NAME, verified=_VERIFIED, address=where, serving=1,
+        lines=(fetch, ("lms", "server", "start", "--port", str(port)), load),
+        notes=(
+            text("LM Studio must be installed and must have run once; '{command}' starts it in the background",
+                 command="lms server start"),
+            text("LM Studio's parallel predictions share the cells of --context-length: {parallel} × {context} "
+                 "tokens", parallel=inputs.parallel, context=inputs.context),
+        ),
+    )  # fmt: skip
+
+
+LINES: EngineLines = EngineLines(_NAME, _TITLE, ("gguf",), _SETTINGS, _build)
+"""The engine."""

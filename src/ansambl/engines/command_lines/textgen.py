@@ -1,0 +1,120 @@
+"""Text Generation WebUI (TextGen): ``python server.py``.
+
+Followed: modules/shared.py of oobabooga/text-generation-webui, version 4 (loaders llama.cpp, ExLlamav3, Transformers).
+``--ctx-size`` is the total that the slots of llama.cpp divide.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+from ansambl.domain.errors import NotSupportedError
+from ansambl.domain.text import Text, text
+from ansambl.engines.command_lines import exllamav3, parts
+from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
+from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
+
+_NAME = "textgen"
+_TITLE = "Text Generation WebUI"
+_PORT = 5000
+_FOLDER = "user_data/models"
+_VERIFIED = "text-generation-webui 4, modules/shared.py (not verified on the real engine)"
+_LOADERS = {"gguf": "llama.cpp", "exl3": "ExLlamav3", "safetensors": "Transformers"}
+_KV_TYPES = {"q8_0": "q8_0", "q4_0": "q4_0"}
+_LLAMA_CPP_ONLY = text("only its loader llama.cpp (GGUF files) has it")
+_NO_FLAG = text("its loader takes flash attention by itself")
+
+_SETTINGS = (
+    Setting("n_gpu_layers", kind=Kind.WHOLE),
+    Setting("n_cpu_moe", kind=Kind.WHOLE),
+    Setting("cpu_moe", "--cpu-moe", Kind.SWITCH),
+    Setting("n_batch", "--batch-size", Kind.WHOLE),
+    Setting("n_ubatch", "--ubatch-size", Kind.WHOLE),
+    Setting("kv_unified", kind=Kind.SWITCH),
+    Setting("swa_full", kind=Kind.SWITCH),
+    Setting("flash_attention", kind=Kind.SWITCH, refusal=_NO_FLAG),
+    Setting("prompt_cache", kind=Kind.SIZE),
+    Setting("tensor_parallel", kind=Kind.WHOLE),
+    Setting("engine_version", forecast_only=True),
+    Setting("ram_margin", kind=Kind.SIZE, forecast_only=True),
+    Setting("total_memory", kind=Kind.SIZE, forecast_only=True),
+    Setting("threads", "--threads", Kind.WHOLE, extra=True),
+    Setting("tensor_split", "--tensor-split", extra=True),
+    Setting("gpu_split", "--gpu-split", extra=True),
+    Setting("attn_implementation", "--attn-implementation", extra=True),
+    Setting("draft_tokens", "--draft-max", Kind.WHOLE, extra=True),
+)
+_OF_LLAMA_CPP = ("n_gpu_layers", "n_cpu_moe", "cpu_moe", "n_batch", "n_ubatch", "kv_unified", "swa_full",
+                 "prompt_cache")  # fmt: skip
+
+
+def _llama_cpp(inputs: CommandInputs, given: Given) -> tuple[list[str], tuple[Text, ...]]:
+    layers = given.whole("n_gpu_layers")
+    words = ["--gpu-layers", str((999 if layers is None else layers) if inputs.gpus else 0)]
+    words += ["--ctx-size", str(inputs.context * inputs.parallel), "--parallel", str(inputs.parallel)]
+    kv_type = parts.one_kv_type(inputs, _KV_TYPES, _TITLE)
+    if kv_type is not None:
+        words += ["--cache-type", kv_type]
+    if inputs.mmproj is not None:
+        words += ["--mmproj", inputs.mmproj]
+    # Flags of llama-server without one here go through in this form.
+    through = [f"n-cpu-moe={given.whole('n_cpu_moe')}"] if given.whole("n_cpu_moe") else []
+    through += ["kv-unified"] if given.switch("kv_unified") else []
+    through += ["swa-full"] if given.switch("swa_full") else []
+    through.append(f"cache-ram={(given.whole('prompt_cache') or 0) >> 20}")
+    return [*words, "--extra-flags", ",".join(through)], ()
+
+
+def _exllamav3(inputs: CommandInputs, given: Given) -> tuple[list[str], tuple[Text, ...]]:
+    bits = exllamav3.cache_bits(inputs.kv_type)
+    words = ["--ctx-size", str(-(-inputs.context * inputs.parallel // 256) * 256)]
+    if bits[0] != 16:
+        words += ["--cache-type", f"q{bits[0]}" if bits[0] == bits[1] else f"q{bits[0]}_q{bits[1]}"]
+    if parts.tensor_parallel(inputs, given.whole("tensor_parallel")) > 1:
+        words.append("--enable-tp")
+    return words, ()
+
+
+def _transformers(inputs: CommandInputs, given: Given) -> tuple[list[str], tuple[Text, ...]]:
+    parts.one_kv_type(inputs, {}, _TITLE)
+    if (given.whole("tensor_parallel") or 1) > 1:
+        raise parts.refused(_TITLE, "tensor_parallel", text("its loader Transformers does not split tensors"))
+    words = ["--ctx-size", str(inputs.context)]
+    return [*words, *([] if inputs.gpus else ["--cpu"])], ()
+
+
+def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
+    loader = _LOADERS[inputs.format]
+    if inputs.format != "gguf":
+        for name in _OF_LLAMA_CPP:
+            if given.word(name) not in {None, "False"}:
+                raise parts.refused(_TITLE, name, _LLAMA_CPP_ONLY)
+        if inputs.mmproj is not None:
+            raise parts.refused(_TITLE, "mmproj", _LLAMA_CPP_ONLY)
+    elif inputs.loras:
+        raise NotSupportedError(text("{engine} cannot be told {name} on its command line", engine=_TITLE, name="LoRA"))
+    host, port, where = parts.address(inputs, _PORT)
+    one_file = inputs.format == "gguf"
+    name = parts.gguf_file(inputs) if one_file else parts.model_folder(inputs)
+    folder = _FOLDER if inputs.path is None else str(PurePath(inputs.path).parent)
+    by_loader = {"gguf": _llama_cpp, "exl3": _exllamav3, "safetensors": _transformers}
+    own, notes = by_loader[inputs.format](inputs, given)
+    words = ["python", "server.py", "--model-dir", folder, "--model", name, "--loader", loader, *own, *given.flags()]
+    words += ["--api", "--api-port", str(port), "--nowebui"]
+    if host not in {"127.0.0.1", "localhost"}:
+        words += ["--listen", "--listen-host", host]
+    if inputs.draft is not None:
+        words += ["--model-draft", inputs.draft]
+    if inputs.loras:
+        words += ["--lora-dir", str(PurePath(inputs.loras[0].path).parent), "--lora"]
+        words += [PurePath(one.path).name for one in inputs.loras]
+    fetch = parts.download(inputs, folder if one_file else f"{folder}/{name}")
+    notes += (text("type it in the folder of {engine}; leave --nowebui out to have its pages too", engine=_TITLE),)
+    return EngineCommand(
+        engine=_NAME, lines=(*fetch, tuple(words)), verified=_VERIFIED, address=where, serving=len(fetch),
+        environment=parts.visible_gpus(inputs), notes=notes,
+    )  # fmt: skip
+
+
+LINES: EngineLines = EngineLines(_NAME, _TITLE, ("gguf", "exl3", "safetensors"), _SETTINGS, _build)
+"""The engine."""

@@ -1,0 +1,64 @@
+"""Transformers: ``transformers serve``. Followed: cli/serve.py of Transformers 5.23.0."""
+
+from __future__ import annotations
+
+from ansambl.domain.text import text
+from ansambl.engines.command_lines import parts
+from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
+from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
+
+_NAME = "transformers"
+_TITLE = "Transformers"
+_PORT = 8000
+_VERIFIED = "Transformers 5.23.0 (flags checked against its source; not verified on the real engine)"
+_ONE_GPU = text("it splits tensors only under torchrun; take vLLM or SGLang for several GPUs")
+
+_SETTINGS = (
+    Setting("cb_block_size", "--cb-block-size", Kind.WHOLE),
+    Setting("cb_num_blocks", "--cb-num-blocks", Kind.WHOLE),
+    Setting("cb_max_batch_tokens", "--cb-max-batch-tokens", Kind.WHOLE),
+    Setting("cb_max_memory_percent", "--cb-max-memory-percent", Kind.NUMBER),
+    Setting("attn_implementation", "--attn-implementation"),
+    Setting("dtype", "--dtype"),
+    Setting("quantization", "--quantization", choices=("bnb-4bit", "bnb-8bit")),
+    Setting("tensor_parallel", kind=Kind.WHOLE),
+    Setting("engine_version", forecast_only=True),
+    Setting("total_memory", kind=Kind.SIZE, forecast_only=True),
+    Setting("continuous_batching", kind=Kind.SWITCH, extra=True),
+    Setting("compile", "--compile", Kind.SWITCH, off="--no-compile", extra=True),
+    Setting("trust_remote_code", "--trust-remote-code", Kind.SWITCH, off="--no-trust-remote-code", extra=True),
+    Setting("reasoning", "--reasoning", choices=("on", "off", "auto"), extra=True),
+    Setting("device", extra=True),
+)
+
+
+def _source(inputs: CommandInputs) -> str:
+    if inputs.format == "gguf" and inputs.path is None and inputs.repo is not None:
+        return f"{inputs.repo}:{parts.gguf_file(inputs)}"
+    return inputs.path or inputs.repo or parts.model_folder(inputs)
+
+
+def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
+    parts.no_lora(inputs, _TITLE)
+    host, port, where = parts.address(inputs, _PORT)
+    parts.one_kv_type(inputs, {}, _TITLE)
+    if (given.whole("tensor_parallel") or 1) > 1:
+        raise parts.refused(_TITLE, "tensor_parallel", _ONE_GPU)
+    words = ["transformers", "serve", _source(inputs), "--host", host, "--port", str(port)]
+    words += ["--device", given.word("device") or ("auto" if inputs.gpus else "cpu")]
+    batching = given.switch("continuous_batching")
+    wanted = inputs.parallel > 1 or any(word.startswith("--cb-") for word in given.flags())
+    if batching or (batching is None and wanted):
+        words.append("--continuous-batching")
+    return EngineCommand(
+        engine=_NAME, lines=((*words, *given.flags()),), verified=_VERIFIED, address=where,
+        environment=parts.visible_gpus(inputs),
+        notes=(
+            text("{engine} has no limit of context on its command line: it grows with each request, so keep requests "
+                 "within {context} tokens", engine=_TITLE, context=inputs.context),
+        ),
+    )  # fmt: skip
+
+
+LINES: EngineLines = EngineLines(_NAME, _TITLE, ("safetensors", "gguf"), _SETTINGS, _build)
+"""The engine."""
