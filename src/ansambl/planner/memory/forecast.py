@@ -9,11 +9,12 @@ from ansambl.domain.device import DeviceKind
 from ansambl.domain.errors import NotSupportedError
 from ansambl.domain.footprint import Footprint
 from ansambl.domain.text import text
-from ansambl.planner.memory import llama_cpp, vllm
+from ansambl.planner.memory import llama_cpp, sglang, vllm
 from ansambl.planner.memory.inputs import LONGEST_CONTEXT, MOST_PARALLEL, MemoryInputs
 
 _RULES: dict[str, Callable[[MemoryInputs], Footprint]] = {
     "llama.cpp": llama_cpp.forecast, "llama.cpp-bundled": llama_cpp.forecast, "vllm": vllm.forecast,
+    "sglang": sglang.forecast,
 }  # fmt: skip
 
 ENGINES = tuple(_RULES)

@@ -14,6 +14,8 @@ _ELEMENT = {
     "f32": Fraction(4), "f16": Fraction(2), "bf16": Fraction(2), "q8_0": Fraction(34, 32), "q5_1": Fraction(24, 32),
     "q5_0": Fraction(22, 32), "q4_1": Fraction(20, 32), "q4_0": Fraction(18, 32), "iq4_nl": Fraction(18, 32),
     "fp8": Fraction(1),
+    # ExLlamaV3: so many bits, and a 16-bit scale for each 32 elements (exllamav3 1.6.5 cache/quant.py).
+    **{f"q{bits}": Fraction(2 * bits + 1, 16) for bits in range(2, 9)},
 }  # fmt: skip
 _SAME = {
     "auto": "f16", "fp16": "f16", "float16": "f16", "bfloat16": "bf16", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8",
@@ -21,6 +23,21 @@ _SAME = {
 
 KV_TYPES = frozenset(_ELEMENT)
 """The number formats of a KV cache whose sizes are known."""
+
+
+def require_kv_type(kv_type: str, allowed: frozenset[str], engine: str) -> None:
+    """Refuse a KV cache type that `engine` does not have, for K or for V.
+
+    Raises:
+        UsageError: it is not among `allowed`.
+    """
+    for name in kv_type.split("/"):
+        if _SAME.get(name.lower(), name.lower()) not in allowed:
+            raise UsageError(
+                text("{engine} has no kv_type '{name}'; it has {known}", engine=engine, name=name,
+                     known=", ".join(sorted(allowed)))
+            )  # fmt: skip
+
 
 CELL_PADDING = 256
 """llama.cpp allocates cells in multiples of this (source: llama-context.cpp, llama-kv-cache-iswa.cpp)."""
@@ -77,7 +94,8 @@ def llama_cpp_layer_bytes(
     streams, sequences = (1, parallel) if unified else (parallel, 1)
     stream = padded(context * sequences)
     cells = stream_cells(group, stream=stream, sequences=sequences, n_ubatch=n_ubatch, swa_full=swa_full)
-    state = group.state_bytes * parallel if group.attention is Attention.RECURRENT else 0
+    # Falcon-H1 keeps a state beside the keys and values of every layer.
+    state = group.state_bytes * parallel
     return Bytes(round(cells * streams * cell_bytes(group, kv_type)) + state)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ansambl.domain.architecture import Architecture
 from ansambl.domain.device import DeviceKind, PlannedDevice
-from ansambl.domain.footprint import Range, Reason, WeightBytes
+from ansambl.domain.footprint import DeviceFootprint, Range, Reason, WeightBytes
 from ansambl.domain.text import text
 from ansambl.domain.units import GIB, Bytes, format_bytes
 
@@ -67,6 +67,24 @@ def estimated_size(weights: WeightBytes) -> tuple[Reason, ...]:
         Reason("estimated-size",
                text("the checkpoint's size is an estimate: {low} to {high}; what fits is judged by the greater",
                     low=format_bytes(low), high=format_bytes(high)), weights.source),
+    )  # fmt: skip
+
+
+def not_measured(engine: str, source: str) -> Reason:
+    """The reason that says that an engine's rules were checked against no measurement; `source` is what they follow."""
+    return Reason(
+        "not-measured",
+        text("the rules for {engine} follow its source code and are not checked against a measurement; "
+             "the ranges are wide for that reason", engine=engine), source,
+    )  # fmt: skip
+
+
+def does_not_fit(device: DeviceFootprint, source: str) -> Reason:
+    """The reason that says what a device would need and what it can give."""
+    return Reason(
+        "does-not-fit",
+        text("{device} would need up to {needed}, and {usable} can be used", device=device.name,
+             needed=format_bytes(device.needed.high), usable=format_bytes(device.usable)), source,
     )  # fmt: skip
 
 

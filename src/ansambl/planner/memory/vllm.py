@@ -12,20 +12,22 @@ from dataclasses import dataclass
 
 from ansambl.domain.architecture import Architecture
 from ansambl.domain.device import PlannedDevice
-from ansambl.domain.errors import UsageError
 from ansambl.domain.footprint import NOTHING, DeviceFootprint, Footprint, Range, Reason
 from ansambl.domain.text import text
 from ansambl.domain.units import GIB, Bytes, format_bytes
+from ansambl.planner.memory import kv
+from ansambl.planner.memory.budget import activation, draft_weights, loaded_weights, minus
+from ansambl.planner.memory.extras import extra_reasons, projector_compute
 from ansambl.planner.memory.inputs import MemoryInputs, Settings
-from ansambl.planner.memory.kv import padded
+from ansambl.planner.memory.ranks import allowed_rank, chosen_gpus, least_memory, lora_slots
 from ansambl.planner.memory.shares import (
     CUDA_CONTEXT,
     VISIBLE,
     VISIBLE_LOW,
     around,
     estimated_size,
-    split_weights,
     spread,
+    usable,
 )
 from ansambl.planner.memory.vllm_blocks import Pool, make_pool
 
@@ -33,10 +35,14 @@ NAME = "vllm"
 SETTINGS = frozenset(
     {
         "engine_version", "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens", "tensor_parallel",
-        "block_size", "enforce_eager", "kv_cache_memory_bytes", "total_memory", "moe_backend",
+        "block_size", "enforce_eager", "kv_cache_memory_bytes", "total_memory", "moe_backend", "cpu_offload_gb",
+        "enable_lora", "max_loras", "max_lora_rank",
     }
 )  # fmt: skip
 """The settings that change its memory. `total_memory` is one GPU's memory in bytes as the driver shows it."""
+
+KV_TYPES = frozenset({"f16", "bf16", "fp8"})
+"""KV cache types whose sizes are known; those of other formats (int8, int4, NVFP4, TurboQuant) are not."""
 
 CURRENT_VERSION = (0, 33, 0)
 """The version whose rules are followed when none is named."""
@@ -50,13 +56,12 @@ _V1 = (0, 8)
 # (vllm-project/vllm#7553). The high end is twice the greater log.
 _GRAPHS = Range(Bytes(round(0.11 * GIB)), Bytes(round(0.64 * GIB)), Bytes(round(1.28 * GIB)))
 _GRAPHS_V0 = Range(Bytes(round(0.11 * GIB)), Bytes(round(0.64 * GIB)), Bytes(round(2.41 * GIB)))
-# Copies of the logits in 4 bytes that sampling holds at once: 4.6 and 3.9 follow from two logs of vLLM 0.19 on A100.
-_SAMPLING_COPIES, _SAMPLING_HIGH = 4.2, 6.0
-# Tensors in memory beside those in the file: Llama-3.1-8B loaded 14.99 GiB of 14.96.
-_LOADED = 1.002
-_ACTIVATION = 2
-# Marlin pads the experts' hidden width to 256 and their own to 128, Triton only the first.
-_MXFP4_HIDDEN, _MXFP4_WIDTH = 256, 128
+# LoRA ranks that vLLM makes room for (vllm/config/lora.py).
+_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+_LORA_DEFAULT = 16
+_LORA_SOURCE = "vllm lora/layers/base_linear.py, lora/layers/fused_moe.py: max_loras x max_lora_rank for every layer"
+# gpt-oss and its MXFP4 experts came with 0.10.1.
+_MXFP4 = (0, 10, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,83 +70,77 @@ class _Read:
     utilization: float
     max_seqs: int
     max_batched: int
-    tensor_parallel: int
+    gpus: tuple[PlannedDevice, ...]
     block_size: int
     eager: bool
     kv_memory: int
     total: int
     moe_backend: str
+    offload: int
+    loras: int
+    lora_rank: int
+
+    @property
+    def tensor_parallel(self) -> int:
+        """GPUs that hold a part of the model."""
+        return len(self.gpus)
 
 
 def _read(inputs: MemoryInputs) -> _Read:
     given = Settings(inputs.settings, SETTINGS, NAME)
-    gpus = inputs.machine.gpus
-    if not gpus:
-        raise UsageError(
-            text("machine {machine} has no GPU for vLLM; choose llama.cpp or another machine",
-                 machine=inputs.machine.name)
-        )  # fmt: skip
+    gpus = chosen_gpus(inputs, given, "vLLM")
+    kv.require_kv_type(inputs.kv_type, KV_TYPES, "vLLM")
     version = given.version(CURRENT_VERSION)
-    ranks = given.whole("tensor_parallel", 1)
-    if ranks > len(gpus):
-        raise UsageError(
-            text("tensor_parallel is {ranks}, but machine {machine} has {count} GPUs", ranks=ranks,
-                 machine=inputs.machine.name, count=len(gpus))
-        )  # fmt: skip
-    memory = min(gpu.memory for gpu in gpus[:ranks])
+    memory = least_memory(gpus)
     a100 = "a100" in gpus[0].model.name.lower()
     batched, seqs = (16384, 1024) if memory >= 160 * GIB else (8192, 1024)
     if memory < 70 * GIB or a100 or gpus[0].model.unified_memory:
         batched, seqs = 2048, 256
     if version < _V1:
         batched, seqs = max(2048, inputs.context), 256
-    seqs = given.whole("max_num_seqs", seqs)
+    batched = given.whole("max_num_batched_tokens", batched)
+    # Where only the batch was set, the default number of sequences gives way.
+    seqs = given.whole("max_num_seqs", min(seqs, batched))
+    _refuse_contradictions(given, batched, seqs)
+    lora = inputs.extras.lora
+    adapters = given.switch("enable_lora", lora is not None or given.has("max_loras") or given.has("max_lora_rank"))
     return _Read(
         version=version,
         utilization=given.number("gpu_memory_utilization", 0.92 if version >= _UTILIZATION_092 else 0.9, 0.01, 1.0),
         max_seqs=seqs,
-        max_batched=given.whole("max_num_batched_tokens", batched),
-        tensor_parallel=ranks,
+        max_batched=batched,
+        gpus=gpus,
         block_size=given.whole("block_size", 16, 1, 1 << 20),
         eager=given.switch("enforce_eager", False),
         kv_memory=given.whole("kv_cache_memory_bytes", 0, 0),
         total=given.whole("total_memory", 0, 0),
         moe_backend=given.word("moe_backend", "auto"),
+        offload=round(given.number("cpu_offload_gb", 0, 0, 1 << 20) * GIB),
+        loras=given.whole("max_loras", lora.count if lora else 1, 1, 1 << 16) if adapters else 0,
+        lora_rank=allowed_rank(lora, given, _LORA_RANKS, _LORA_DEFAULT) if adapters else 0,
     )
 
 
-def loaded_weights(inputs: MemoryInputs, *, tensor_parallel: int, moe_backend: str) -> Range:
-    """The weights of one rank once they are loaded: experts in MXFP4 are padded by the kernels that multiply them.
-
-    Logged for gpt-oss-120b: 65.97 GiB with Marlin (both widths padded), 64.38 GiB with Triton (one).
-    """
-    total = inputs.weights.total / tensor_parallel
-    if inputs.weights.expert_format == "mxfp4":
-        experts = split_weights(inputs.architecture, inputs.weights).experts / tensor_parallel
-        hidden, width = inputs.architecture.hidden, inputs.architecture.expert_feed_forward or _MXFP4_WIDTH
-        factor = padded(hidden, _MXFP4_HIDDEN) / hidden
-        if moe_backend != "triton":
-            factor *= padded(width, _MXFP4_WIDTH) / width
-        expected = total - experts + experts * factor
-        return Range(Bytes(int(total)), Bytes(round(expected)), Bytes(round(expected * 1.01)))
-    return around(total * _LOADED, 0.99, 1.012)
-
-
-def _widest(architecture: Architecture, ranks: int) -> float:
-    """Elements for each token that the widest part of a layer holds at once: gate, up, product, and three hiddens."""
-    dense = (architecture.feed_forward or 0) / ranks
-    experts = architecture.experts_active * (architecture.expert_feed_forward or 0) / ranks
-    return 3 * max(dense, experts) + 3 * architecture.hidden
+def _refuse_contradictions(given: Settings, batched: int, seqs: int) -> None:
+    if given.has("gpu_memory_utilization") and given.has("kv_cache_memory_bytes"):
+        raise given.contradiction(
+            "gpu_memory_utilization",
+            "kv_cache_memory_bytes",
+            text("the second one replaces the first; set one of them"),
+        )
+    if given.has("max_num_batched_tokens") and given.has("max_num_seqs") and batched < seqs:
+        raise given.contradiction(
+            "max_num_batched_tokens", "max_num_seqs", text("a batch must hold a token of each sequence")
+        )
+    if given.has("enable_lora") and not given.switch("enable_lora", True):
+        for name in ("max_loras", "max_lora_rank"):
+            if given.has(name):
+                raise given.contradiction("enable_lora", name, text("without LoRA there is nothing to make room for"))
 
 
 def _profile(architecture: Architecture, read: _Read) -> Range:
     """The peak of the profiling run: a full batch through a layer, or a row of logits for each sequence."""
-    activation = read.max_batched * _widest(architecture, read.tensor_parallel) * _ACTIVATION
-    rows = min(read.max_seqs, read.max_batched)
-    logits = rows * architecture.vocabulary * 4
-    expected = max(activation, logits * _SAMPLING_COPIES)
-    high = max(activation * 1.5, logits * _SAMPLING_HIGH)
-    return Range(Bytes(int(activation / 2)), Bytes(round(expected)), Bytes(round(high)))
+    return activation(architecture, tokens=read.max_batched, rows=read.max_seqs, ranks=read.tensor_parallel)
 
 
 def _requested(read: _Read, gpu: PlannedDevice) -> Range:
@@ -151,14 +150,6 @@ def _requested(read: _Read, gpu: PlannedDevice) -> Range:
         Bytes(math.ceil(gpu.memory * VISIBLE_LOW * read.utilization)),
         Bytes(math.ceil(gpu.memory * VISIBLE * read.utilization)),
         Bytes(math.ceil(gpu.memory * read.utilization)),
-    )
-
-
-def _minus(have: Range, spent: Range) -> Range:
-    return Range(
-        Bytes(max(0, have.low - spent.high)),
-        Bytes(max(0, have.expected - spent.expected)),
-        Bytes(max(0, have.high - spent.low)),
     )
 
 
@@ -195,20 +186,30 @@ def forecast(inputs: MemoryInputs) -> Footprint:
     """
     read = _read(inputs)
     pool = _pool(inputs, read)
+    drafted = _draft_pool(inputs, read)
+    adapters = _adapters(inputs, read)
     weights = spread(
         loaded_weights(inputs, tensor_parallel=read.tensor_parallel, moe_backend=read.moe_backend), inputs.weights
     )
+    offloaded = Range(*(Bytes(min(read.offload, size)) for size in (weights.low, weights.expected, weights.high)))
+    weights = Range.total((_less(weights, read.offload), adapters, draft_weights(inputs, read.tensor_parallel)))
     compute = _profile(inputs.architecture, read)
+    if inputs.extras.projector is not None:
+        # The tower's weights are part of the checkpoint, what it computes with is not.
+        compute += Range(Bytes(0), Bytes(0), projector_compute(inputs.extras.projector).high)
     context = around(CUDA_CONTEXT, 0, 2)
     graphs = NOTHING if read.eager else (_GRAPHS if read.version >= _V1 else _GRAPHS_V0)
     within = read.version >= _GRAPHS_WITHIN_BUDGET
     fixed = Range.total((weights, compute, context, graphs if within else NOTHING))
-    needed = Range.exactly(pool.bytes_for(inputs.context, inputs.parallel))
+    needed = Range.exactly(
+        pool.bytes_for(inputs.context, inputs.parallel)
+        + (drafted.bytes_for(inputs.context, inputs.parallel) if drafted else 0)
+    )
     devices = []
     cache = NOTHING
-    for gpu in inputs.machine.gpus[: read.tensor_parallel]:
+    for gpu in read.gpus:
         requested = _requested(read, gpu)
-        cache = Range.exactly(read.kv_memory) if read.kv_memory else _minus(requested, fixed)
+        cache = Range.exactly(read.kv_memory) if read.kv_memory else minus(requested, fixed)
         visible = read.total or int(gpu.memory * VISIBLE_LOW)
         # Graphs beyond the budget must find room in what was not requested.
         budget = requested.low if within else min(visible, requested.low + graphs.high)
@@ -220,22 +221,63 @@ def forecast(inputs: MemoryInputs) -> Footprint:
                 weights=weights, kv_cache=cache, compute=compute, overhead=context + graphs, kv_needed=needed,
             )
         )  # fmt: skip
-    capacity = pool.capacity_tokens(cache.expected, inputs.context)
+    own = cache.expected
+    if drafted:
+        own = Bytes(own * pool.bytes_for(inputs.context, inputs.parallel) // max(1, needed.expected))
+    capacity = pool.capacity_tokens(own, inputs.context)
+    reasons = _reasons(inputs, read, needed.expected, devices, capacity, adapters)
+    if read.offload:
+        devices.append(_offloaded(inputs, offloaded, len(read.gpus)))
     return Footprint(
         engine=NAME, context=inputs.context, parallel=inputs.parallel, kv_type=inputs.kv_type, devices=tuple(devices),
-        reasons=_reasons(inputs, read, pool, devices, capacity), kv_capacity_tokens=capacity,
+        reasons=reasons, kv_capacity_tokens=capacity,
+    )  # fmt: skip
+
+
+def _less(size: Range, part: int) -> Range:
+    return Range(*(Bytes(max(0, end - part)) for end in (size.low, size.expected, size.high)))
+
+
+def _draft_pool(inputs: MemoryInputs, read: _Read) -> Pool | None:
+    """The draft model's own KV cache; its pages come out of the same pool."""
+    draft = inputs.extras.draft
+    if draft is None:
+        return None
+    return make_pool(
+        draft.architecture, draft.kv_type, block_size=read.block_size, tensor_parallel=read.tensor_parallel,
+        max_batched=read.max_batched, version=read.version,
+    )  # fmt: skip
+
+
+def _adapters(inputs: MemoryInputs, read: _Read) -> Range:
+    """LoRA slots, made when vLLM starts: every linear layer gets `max_loras` of `max_lora_rank`, whatever is loaded."""
+    if not read.loras:
+        return NOTHING
+    found, dense, experts = lora_slots(inputs, slots=read.loras, rank=read.lora_rank, ranks=read.tensor_parallel)
+    unknown = 2 * read.loras * found.guessed
+    # Embedding and output may get slots too.
+    ends = 4 * read.loras * read.lora_rank * (inputs.architecture.vocabulary + inputs.architecture.hidden)
+    return Range(Bytes(max(0, dense - unknown)), Bytes(dense + experts), Bytes(dense + experts + ends))
+
+
+def _offloaded(inputs: MemoryInputs, weights: Range, ranks: int) -> DeviceFootprint:
+    """The part of the weights that lies in RAM and is read from there."""
+    ram = inputs.machine.ram
+    return DeviceFootprint(
+        name=ram.model.title, kind=ram.kind, index=ram.index, capacity=ram.memory, usable=usable(ram),
+        weights=Range.total([weights] * ranks),
     )  # fmt: skip
 
 
 def _reasons(
-    inputs: MemoryInputs, read: _Read, pool: Pool, devices: list[DeviceFootprint], capacity: int
+    inputs: MemoryInputs, read: _Read, wanted: int, devices: list[DeviceFootprint], capacity: int, adapters: Range
 ) -> tuple[Reason, ...]:
     version = ".".join(map(str, read.version))
     first = devices[0]
     reasons = [
         Reason("budget", text("vLLM {version} takes {share} % of each GPU", version=version,
                               share=round(read.utilization * 100)), _SOURCE),
-        Reason("weights", text("the checkpoint takes {size} on each GPU once it is loaded",
+        Reason("weights", text("weights take {size} on each GPU once they are loaded",
                                size=format_bytes(first.weights.expected)), inputs.weights.source),
         *estimated_size(inputs.weights),
         Reason("kv-cache", text("{size} are left for the KV cache, about {tokens} tokens",
@@ -249,13 +291,33 @@ def _reasons(
                    if read.version >= _GRAPHS_WITHIN_BUDGET else text("CUDA graphs come on top of what vLLM takes"),
                    "vllm 0.33.0 gpu_worker.py (VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS, since 0.21.0)")
         )  # fmt: skip
+    reasons.extend(extra_reasons(inputs.extras, lora=adapters, lora_source=_LORA_SOURCE))
+    if read.loras and inputs.extras.lora is None:
+        reasons.append(
+            Reason("lora", text("room for {count} LoRA adapters of rank {rank} takes {size}", count=read.loras,
+                                rank=read.lora_rank, size=format_bytes(adapters.expected)), _LORA_SOURCE)
+        )  # fmt: skip
+    if read.offload:
+        reasons.append(
+            Reason("offload", text("{size} of the weights on each GPU lie in RAM and are read from there",
+                                   size=format_bytes(read.offload)), "vllm 0.33.0 config/offload.py cpu_offload_gb")
+        )  # fmt: skip
+    if read.max_seqs < inputs.parallel:
+        reasons.append(
+            Reason("queued", text("only {count} sequences run at once, the others wait", count=read.max_seqs),
+                   "vllm 0.33.0 config/scheduler.py max_num_seqs")
+        )  # fmt: skip
+    if inputs.weights.expert_format == "mxfp4" and read.version < _MXFP4:
+        reasons.append(
+            Reason("engine-too-old", text("MXFP4 needs vLLM 0.10.1 or newer; this version does not load it"),
+                   "vLLM 0.10.1 release notes; the wheel of 0.10.0 has no gpt-oss")
+        )  # fmt: skip
     if inputs.weights.expert_format == "mxfp4":
         reasons.append(
             Reason("mxfp4-padding", text("the experts' kernels pad their widths"),
                    "huikang.dev log of vLLM 0.11.2; vllm-project/vllm#33155")
         )  # fmt: skip
     if not all(device.fits for device in devices):
-        wanted = pool.bytes_for(inputs.context, inputs.parallel)
         reasons.append(
             Reason("does-not-fit",
                    text("{parallel} × {context} tokens need {needed} of KV cache, and {left} are sure to be left",

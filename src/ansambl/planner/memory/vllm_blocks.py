@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from ansambl.domain.architecture import Architecture, Attention, LayerGroup
 from ansambl.planner.memory import kv
+from ansambl.planner.memory.ranks import kv_share
 
 # From this version on, the printed size is concurrency × longest sequence; until 0.19 it was blocks by groups. Logs of
 # 0.19 (2026-04) and of 0.22.0 show either; in between the careful one is used.
@@ -80,10 +81,8 @@ def make_pool(
 ) -> Pool:  # fmt: skip
     """Cut the KV cache of one rank into blocks."""
     groups = [group for group in architecture.layers if group.count]
-    # Latent layers keep all of it on every rank.
     cells: list[Fraction] = [
-        kv.cell_bytes(group, kv_type) / (1 if group.attention is Attention.LATENT else tensor_parallel)
-        for group in groups
+        kv.cell_bytes(group, kv_type) * kv_share(architecture, group, tensor_parallel) for group in groups
     ]
     state = max((group.state_bytes for group in groups), default=0) / tensor_parallel
     largest = max(cells, default=Fraction(0))
