@@ -97,9 +97,24 @@ def command_line(engine: str, inputs: CommandInputs) -> EngineCommand:
             text("context is {context} and parallel is {parallel}; both must be at least 1", context=inputs.context,
                  parallel=inputs.parallel)
         )  # fmt: skip
+    _check_words(inputs)
     given = Given(lines, inputs.settings)
     built = lines.build(inputs, given)
     return replace(built, notes=(*parts.where_files_are(inputs), *built.notes, *_common_notes(built, given)))
+
+
+def _check_words(inputs: CommandInputs) -> None:
+    """Names and paths go into files and onto command lines: a line break in one would write a line of its own."""
+    words = {
+        "model": inputs.model, "quantization": inputs.quantization, "path": inputs.path, "repo": inputs.repo,
+        "file": inputs.file, "host": inputs.host, "mmproj": inputs.mmproj, "draft": inputs.draft,
+    }  # fmt: skip
+    words |= {f"lora {index}": f"{one.name}={one.path}" for index, one in enumerate(inputs.loras, 1)}
+    for name, word in words.items():
+        if word is not None and (not word.isprintable() or not word or word.startswith("-")):
+            raise UsageError(
+                text("{name} is {value}, which no command line can carry; rename it", name=name, value=ascii(word[:80]))
+            )
 
 
 def _common_notes(built: EngineCommand, given: Given) -> tuple[Text, ...]:

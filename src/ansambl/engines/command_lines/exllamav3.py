@@ -140,7 +140,9 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
     host, port, where = parts.address(inputs, _PORT)
     model = _model(inputs, given)
     sections: dict[str, dict[str, Any]] = {"network": {"host": host, "port": port}, "model": model}
-    if inputs.draft is not None:
+    if inputs.draft is None:
+        parts.no_draft_tokens(given.whole("draft_tokens"))
+    else:
         draft = PurePath(inputs.draft)
         sections["draft_model"] = {
             "draft_mode": "model", "draft_model_dir": str(draft.parent), "draft_model_name": draft.name,

@@ -169,3 +169,15 @@ def contradiction(first: str, second: str, engine: str) -> UsageError:
         text("{first} and {second} exclude each other on {engine}; leave one of them out", first=first, second=second,
              engine=engine)
     )  # fmt: skip
+
+
+def no_draft_tokens(tokens: int | None) -> None:
+    """Refuse a number of draft tokens where there is no draft model.
+
+    Raises:
+        UsageError: it was given.
+    """
+    if tokens is not None:
+        raise UsageError(
+            text("draft_tokens is {value}, but no draft model is named; add --set draft=PATH", value=tokens)
+        )

@@ -63,10 +63,10 @@ def _repository(candidate: Candidate, card: CatalogModel) -> tuple[str | None, s
 
     found = next((one for one in card.downloads if fits(one)), None)
     if found is None:
-        found = next(
-            (one for one in card.downloads if one.format == candidate.format == "gguf" and one.quantization is None),
-            None,
-        )
+        general = [one for one in card.downloads if one.format == candidate.format == "gguf" and not one.quantization]
+        # llama.cpp's own project converts the original MXFP4 weights; others quantize again.
+        general.sort(key=lambda one: wanted == "mxfp4" and not one.repo.startswith("ggml-org/"))
+        found = general[0] if general else None
     if found is not None:
         return found.repo, found.file, True
     if candidate.format != "safetensors":

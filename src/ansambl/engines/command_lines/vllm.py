@@ -58,9 +58,10 @@ _SETTINGS = (
 
 
 def _speculative(inputs: CommandInputs, given: Given) -> list[str]:
-    if inputs.draft is None:
-        return []
     tokens = given.whole("draft_tokens")
+    if inputs.draft is None:
+        parts.no_draft_tokens(tokens)
+        return []
     if not tokens:
         raise UsageError(
             text("{engine} must be told how many tokens the draft model guesses; add --set draft_tokens=N",
