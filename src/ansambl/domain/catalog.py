@@ -171,13 +171,15 @@ class Weights:
     """Where the bytes of a checkpoint's weights lie. All are exact sums over the tensors of its files.
 
     `embedding` is the token embedding, `output` the head that turns states into words (0 when it is the same tensor),
-    `other` what belongs to no layer: norms, a vision tower, tables for positions.
+    `other` what belongs to no layer: norms, a vision tower, tables for positions. `repack` is not in `total`: what
+    llama.cpp on an x86 processor keeps beside the file, because it writes tensors of some types anew.
     """
 
     layers: tuple[LayerWeights, ...]
     embedding: Bytes
     output: Bytes
     other: Bytes
+    repack: Bytes = Bytes(0)
 
     @property
     def experts(self) -> Bytes:

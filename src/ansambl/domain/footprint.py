@@ -162,5 +162,5 @@ class WeightBytes:
         """The same from what a reader summed up over a checkpoint's tensors; `source` names the files."""
         return cls(
             total=weights.total, source=source, embedding=weights.embedding, experts=weights.experts,
-            tied=not weights.output, expert_format=expert_format,
+            tied=not weights.output, expert_format=expert_format, repack=weights.repack,
         )  # fmt: skip

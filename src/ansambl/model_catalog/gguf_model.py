@@ -14,7 +14,7 @@ from pathlib import Path
 from ansambl.domain.architecture import Architecture, Attention, LayerGroup
 from ansambl.domain.catalog import LayerWeights, Weights
 from ansambl.domain.units import Bytes
-from ansambl.model_catalog.gguf import GgufError, GgufHeader, read_header
+from ansambl.model_catalog.gguf import GgufError, GgufHeader, Tensor, read_header
 from ansambl.model_catalog.numbers import MAX_CONTEXT, MAX_LAYERS, MAX_WIDTH, MissingError, grouped, periodic, sensible
 
 _SPLIT_NAME = re.compile(r"^(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.gguf$")
@@ -34,6 +34,8 @@ _ENCODERS = {
     "bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2", "jina-bert-v3", "modern-bert", "eurobert",
     "gemma-embedding",
 }  # fmt: skip
+# Written anew for x86 processors in groups of 8 rows: Q4_0, Q4_K, IQ4_NL, MXFP4 (llama.cpp b11549 logs "CPU_REPACK").
+_REPACKED_KINDS, _REPACKED_ROWS = {2, 12, 20, 39}, 8
 _STATE_ELEMENT = 4
 """llama.cpp keeps recurrent states in 32-bit floats."""
 
@@ -252,5 +254,34 @@ def weights(headers: Sequence[GgufHeader], layers: int) -> Weights | None:
                 other += size
     return Weights(
         tuple(LayerWeights(Bytes(one), Bytes(two)) for one, two in zip(dense, experts, strict=True)),
-        Bytes(embedding), Bytes(output), Bytes(other),
+        Bytes(embedding), Bytes(output), Bytes(other), _repack(headers),
     )  # fmt: skip
+
+
+def _repack(headers: Sequence[GgufHeader]) -> Bytes:
+    """What llama.cpp keeps beside the tensors' own bytes once it has written some of them anew for the processor.
+
+    Of each file it keeps all between the first and the last tensor that is used as it is. An embedding that is the
+    output too is kept as it is for the one and written anew for the other.
+    """
+    table = {one.name: one for header in headers for one in header.table}
+    tied = table.get("token_embd.weight") if "output.weight" not in table else None
+    kept = (tied.size or 0) if tied and _has_repacked_form(tied) else 0
+    for header in headers:
+        anew = [one for one in header.table if _is_repacked(one)]
+        as_is = [one for one in header.table if not _is_repacked(one)]
+        if anew:
+            ends = [one.offset + (one.size or 0) for one in as_is]
+            kept += max(ends, default=0) - min((one.offset for one in as_is), default=0)
+            kept -= sum(one.size or 0 for one in as_is)
+    return Bytes(kept)
+
+
+def _has_repacked_form(tensor: Tensor) -> bool:
+    rows = tensor.shape[1] if len(tensor.shape) > 1 else 0
+    return tensor.kind in _REPACKED_KINDS and rows > 0 and rows % _REPACKED_ROWS == 0
+
+
+def _is_repacked(tensor: Tensor) -> bool:
+    # Rows of the embedding are looked up one by one.
+    return _has_repacked_form(tensor) and tensor.name not in ("token_embd.weight", "per_layer_token_embd.weight")

@@ -152,10 +152,11 @@ def _ram_footprint(inputs: MemoryInputs, read: _Read, shares: WeightShares, cach
             weights = around(weights.expected, 0.9, 1.1)
         compute = host_compute(inputs, read.compute, read.swa_full)
     else:
-        weights = Range.exactly(inputs.weights.total)
+        # Beside a GPU's driver tensors are kept as they are in the file.
+        repack = 0 if inputs.machine.gpus else inputs.weights.repack
+        weights = Range.exactly(inputs.weights.total + repack)
         compute = compute_range(inputs, read.compute, read.swa_full, gpus=0, expert_layer=0)
-    # A tensor that is rewritten for the processor is read from the file once more than it is kept.
-    weights = spread(weights + Range(Bytes(0), Bytes(0), inputs.weights.repack), inputs.weights)
+    weights = spread(weights, inputs.weights)
     cached = _share(cache, here, count) if here else NOTHING
     overhead = around(_PROCESS + _PROCESS_PER_TOKEN * architecture.vocabulary, 0.75, 1.5)
     prompt_cache = Bytes(read.prompt_cache)
@@ -226,6 +227,12 @@ def _reasons(
             Reason("experts-in-ram", text("the experts of {layers} layers ({size}) lie in RAM",
                                           layers=read.expert_layers, size=format_bytes(size)),
                    "llama.cpp --n-cpu-moe")
+        )  # fmt: skip
+    if inputs.weights.repack and not inputs.machine.gpus:
+        reasons.append(
+            Reason("repacked", text("the processor keeps {size} of the weights a second time, in an order that it "
+                                    "reads faster", size=format_bytes(inputs.weights.repack)),
+                   "llama.cpp b11549, buffer CPU_REPACK in its log")
         )  # fmt: skip
     if shares.estimated:
         reasons.append(
