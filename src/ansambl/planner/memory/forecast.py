@@ -9,13 +9,18 @@ from ansambl.domain.device import DeviceKind
 from ansambl.domain.errors import NotSupportedError
 from ansambl.domain.footprint import Footprint
 from ansambl.domain.text import text
-from ansambl.planner.memory import llama_cpp, sglang, vllm
+from ansambl.planner.memory import exllamav3, llama_cpp, others, sglang, tgi, transformers, vllm
 from ansambl.planner.memory.inputs import LONGEST_CONTEXT, MOST_PARALLEL, MemoryInputs
 
 _RULES: dict[str, Callable[[MemoryInputs], Footprint]] = {
     "llama.cpp": llama_cpp.forecast, "llama.cpp-bundled": llama_cpp.forecast, "vllm": vllm.forecast,
-    "sglang": sglang.forecast,
+    "sglang": sglang.forecast, "exllamav3": exllamav3.forecast, "transformers": transformers.forecast,
+    "tgi": tgi.forecast, "ollama": others.OLLAMA.forecast, "lm_studio": others.LM_STUDIO.forecast,
+    "textgen": others.TEXTGEN.forecast, "tabbyapi": others.TABBYAPI.forecast,
 }  # fmt: skip
+
+# Settings that say how many sequences run at once.
+_SEQUENCES = ("max_num_seqs", "max_running_requests", "max_batch_size")
 
 ENGINES = tuple(_RULES)
 """Engines whose memory can be forecast."""
@@ -66,7 +71,9 @@ def most_parallel(engine: str, inputs: MemoryInputs) -> int | None:
     Raises:
         NotSupportedError, UsageError: as `forecast`.
     """
-    return _most(lambda count: forecast(engine, replace(inputs, parallel=count)).fits, MOST_PARALLEL)
+    limits = [str(inputs.settings.get(name, "")) for name in _SEQUENCES]
+    most = min([MOST_PARALLEL, *(max(1, int(limit)) for limit in limits if limit.isdecimal())])
+    return _most(lambda count: forecast(engine, replace(inputs, parallel=count)).fits, most)
 
 
 def fewest_expert_layers_in_ram(inputs: MemoryInputs) -> int | None:
