@@ -103,7 +103,8 @@ class CompatibilityRow:
     """One fact: with `engine`, what all the conditions name works, works slowly, or does not.
 
     A condition that is empty holds for everything. The fact holds from version `since` to before version `until`;
-    None is no limit that a source names. `code` is stable for scripts; `note` says more than the row's own fields.
+    None is no limit that a source names. `seen` is the oldest version in which somebody found it, where the first is
+    not known: of earlier ones nothing is said. `code` is stable for scripts; `note` says more than the row's fields.
     """
 
     engine: str
@@ -117,6 +118,7 @@ class CompatibilityRow:
     kv_type: tuple[str, ...] = ()
     since: str | None = None
     until: str | None = None
+    seen: str | None = None
     code: str | None = None
     note: Text | None = None
 

@@ -30,8 +30,8 @@ _DATA = Path(__file__).resolve().parent / "data" / "compatibility.toml"
 _SELECTOR = re.compile(
     r"(?P<platform>[a-z]+)(?:>=(?P<low>\d+\.\d+))?(?:,?<(?P<below>\d+\.\d+))?(?::(?P<targets>[a-z0-9*,]+))?"
 )
-_ROW_KEYS = {"engine", "verdict", "source", "since", "until", "note", *DIMENSIONS}
-_FOLLOWS = "llama-cpp-inside"
+_ROW_KEYS = {"engine", "verdict", "source", "since", "until", "seen", "note", *DIMENSIONS}
+_FOLLOWS = "carried-engine"
 
 
 @cache
@@ -82,7 +82,7 @@ def _rows(row: Mapping[str, Any]) -> Iterator[CompatibilityRow]:
         yield CompatibilityRow(
             engine=engine, verdict=Verdict(row.get("verdict", "yes")), source=row["source"],
             device=tuple(map(read_selector, _words(row.get("device", ())))), since=row.get("since"),
-            until=row.get("until"), code=code, note=NOTES[code] if code else None, **conditions,
+            until=row.get("until"), seen=row.get("seen"), code=code, note=NOTES[code] if code else None, **conditions,
         )  # fmt: skip
 
 
@@ -116,13 +116,14 @@ def _capability(words: str | None) -> tuple[int, int] | None:
 def _followed(rows: Iterable[CompatibilityRow], follower: Mapping[str, Any]) -> list[CompatibilityRow]:
     """What an engine gets from the engine that it carries: its rows of `dimensions`, unless it has its own.
 
-    The first version is the follower's: which build lies in which of its versions is not known, unless `builds`
-    says that it counts by the same builds.
+    Which version of the other lies in which of its own is not known, so no first version is told, unless `builds`
+    says that it counts by the same builds. `format` is what it hands over to the other.
     """
+    only = _words(follower.get("format", ()))
     own = {
         (row.subject, value)
         for row in rows
-        if row.engine == follower["engine"]
+        if row.engine == follower["engine"] and (not row.format or not only or set(row.format) & set(only))
         for value in getattr(row, row.subject, ())
         if isinstance(value, str)
     }
@@ -138,8 +139,8 @@ def _followed(rows: Iterable[CompatibilityRow], follower: Mapping[str, Any]) -> 
         changed = replace(row, engine=follower["engine"], **own_values)
         if not same_builds:
             changed = replace(
-                changed, since=follower.get("since"), until=None, code=_FOLLOWS, note=NOTES[_FOLLOWS],
-                source=f"{follower['source']}; {row.source}",
+                changed, format=only, since=None, until=None, seen=follower.get("seen"), code=_FOLLOWS,
+                note=NOTES[_FOLLOWS], source=f"{follower['source']}; {row.source}",
             )  # fmt: skip
         gained.append(changed)
     return gained

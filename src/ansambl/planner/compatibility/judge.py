@@ -35,11 +35,16 @@ class _Asked:
     values: Mapping[str, str | DeviceClass]
 
     def position(self, row: CompatibilityRow) -> int:
-        """Where the version stands to the row's window: -1 before it, 0 in it, 1 after it. No version is the newest."""
+        """Where the version stands to the row's window: -1 before it, 0 in it, 1 after it; no version is the newest.
+
+        2 is a version older than those in which anybody looked.
+        """
         if self.key is None:
             return 1 if row.until else 0
         if row.since and self.key < version_key(row.since, builds=self.engine.builds):
             return -1
+        if row.seen and self.key < version_key(row.seen, builds=self.engine.builds):
+            return 2
         return 1 if row.until and self.key >= version_key(row.until, builds=self.engine.builds) else 0
 
     def meets(self, row: CompatibilityRow) -> bool:
@@ -170,7 +175,7 @@ def _part(asked: _Asked, labels: wording.Labels, subject: str, rows: list[Compat
     if coming:
         best = _first(asked, _most_specific(asked, coming))
         return _Part(Verdict.NO, best.since, (wording.too_old(labels, subject, best),), too_old=True)
-    gone = [row for row in good if asked.position(row) > 0]
+    gone = [row for row in good if asked.position(row) == 1]
     if gone:
         return _Part(Verdict.NO, None, (wording.removed(labels, subject, gone[-1]),))
     return _Part(Verdict.UNKNOWN, None, (wording.unknown(labels, subject),))
@@ -188,7 +193,7 @@ def _first(asked: _Asked, rows: list[CompatibilityRow]) -> CompatibilityRow:
     """The row that worked earliest; one whose first version nobody names comes last, so that `since` is told."""
 
     def order(row: CompatibilityRow) -> tuple[bool, VersionKey]:
-        return row.since is None, version_key(row.since or "0", builds=asked.engine.builds)
+        return row.since is None, version_key(row.since or row.seen or "0", builds=asked.engine.builds)
 
     return min(rows, key=order)
 

@@ -29,29 +29,38 @@ class Labels:
 
 def in_favour(labels: Labels, subject: str, row: CompatibilityRow) -> Reason:
     """It works, or works slowly."""
+    if subject == "engine" and row.note is not None:
+        return Reason(row.code or "works", row.note, row.source)
     engine, what = labels.engine.title, _what(labels, subject, row)
+    if subject == "ui":
+        return _reason(row, "talks", text("{ui} can talk to {engine}", engine=engine, ui=what))
+    does = text("runs on {what}", what=what) if subject == "device" else text("runs {what}", what=what)
     since = shown_version(labels.engine, row.since) if row.since else None
+    seen = shown_version(labels.engine, row.seen) if row.seen else None
     if row.verdict is Verdict.SLOW:
-        words, code = text("{engine} runs {what}, but slowly", engine=engine, what=what), "slow"
-    elif subject == "ui":
-        words, code = text("{what} can talk to {engine}", engine=engine, what=what), "talks"
-    elif since:
-        words, code = text("{engine} runs {what} from version {since}", engine=engine, what=what, since=since), "since"
-    else:
-        words, code = text("{engine} runs {what}", engine=engine, what=what), "works"
-    return _reason(row, code, words)
+        return _reason(row, "slow", text("{engine} {does}, but slowly", engine=engine, does=does))
+    if since:
+        return _reason(
+            row, "since", text("{engine} {does} from version {since}", engine=engine, does=does, since=since)
+        )
+    if seen:
+        words = text("{engine} {does} (found in {seen}; the first version is not known)", engine=engine, does=does,
+                     seen=seen)  # fmt: skip
+        return _reason(row, "works", words)
+    return _reason(row, "works", text("{engine} {does}", engine=engine, does=does))
 
 
 def against(labels: Labels, subject: str, row: CompatibilityRow) -> Reason:
     """It does not work."""
     engine, what = labels.engine.title, _what(labels, subject, row)
     if subject == "ui":
-        words = text("{what} cannot talk to {engine}", engine=engine, what=what)
-    elif row.since:
+        return _reason(row, "unsupported", text("{ui} cannot talk to {engine}", engine=engine, ui=what))
+    does = text("does not run on {what}", what=what) if subject == "device" else text("does not run {what}", what=what)
+    if row.since:
         since = shown_version(labels.engine, row.since)
-        words = text("{engine} does not run {what} from version {since}", engine=engine, what=what, since=since)
+        words = text("{engine} {does} from version {since}", engine=engine, does=does, since=since)
     else:
-        words = text("{engine} does not run {what}", engine=engine, what=what)
+        words = text("{engine} {does}", engine=engine, does=does)
     return _reason(row, "unsupported", words)
 
 
@@ -68,7 +77,7 @@ def too_old(labels: Labels, subject: str, row: CompatibilityRow) -> Reason:
 def removed(labels: Labels, subject: str, row: CompatibilityRow) -> Reason:
     """Later versions do it no more."""
     words = text(
-        "{engine} runs {what} no more from version {until}",
+        "{engine} runs {what} only before version {until}",
         engine=labels.engine.title, what=_what(labels, subject, row),
         until=shown_version(labels.engine, row.until or ""),
     )  # fmt: skip
@@ -77,11 +86,13 @@ def removed(labels: Labels, subject: str, row: CompatibilityRow) -> Reason:
 
 def unknown(labels: Labels, subject: str) -> Reason:
     """Nobody says."""
-    what = _what(labels, subject, None)
+    engine, what = labels.engine.title, _what(labels, subject, None)
     if subject == "ui":
-        words = text("no source says that {what} can talk to {engine}", what=what, engine=labels.engine.title)
+        words = text("no source says that {ui} can talk to {engine}", ui=what, engine=engine)
+    elif subject == "device":
+        words = text("no source says whether {engine} runs on {what}", what=what, engine=engine)
     else:
-        words = text("no source says whether {engine} runs {what}", what=what, engine=labels.engine.title)
+        words = text("no source says whether {engine} runs {what}", what=what, engine=engine)
     return Reason("unknown", words, _NO_SOURCE)
 
 
@@ -114,8 +125,6 @@ def _what(labels: Labels, subject: str, row: CompatibilityRow | None) -> Text | 
 def _label(labels: Labels, name: str) -> Text | str:
     if name == "device":
         return _device(labels.device)
-    if name == "engine":
-        return text("new models")
     if name == "kv_type":
         return text("a KV cache in {type}", type=labels.kv_type)
     if name == "family":
