@@ -55,11 +55,12 @@ def _checkpoint(row: Mapping[str, str]) -> CatalogCheckpoint:
 def _downloads(row: Mapping[str, Any]) -> tuple[Download, ...]:
     """A row that names several quantizations is one download for each, ``{}`` in its file standing for the name."""
     size = parse_bytes(row["size"]) if "size" in row else None
+    plain = {"FP16": "F16", "FP32": "F32"}
     names = row.get("quantizations", [row.get("quantization")])
     file = row.get("file")
     return tuple(
         Download(
-            row["repo"], row["format"], row["source"], name.upper() if name else None,
+            row["repo"], row["format"], row["source"], plain.get(name.upper(), name.upper()) if name else None,
             file.replace("{}", name or "") if file else None, size,
         )
         for name in names
@@ -95,6 +96,7 @@ def _architecture(row: Mapping[str, Any]) -> Architecture | None:
         hidden=row["hidden"], vocabulary=row["vocabulary"], heads=row["heads"], context=row.get("context"),
         feed_forward=row.get("feed_forward"), experts=row.get("experts", 0),
         experts_active=row.get("experts_active", 0), expert_feed_forward=row.get("expert_feed_forward"),
+        query_width=row.get("query_width"),
     )  # fmt: skip
 
 

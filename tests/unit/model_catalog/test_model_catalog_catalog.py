@@ -22,8 +22,11 @@ def test_every_entry_is_consistent(model):
     assert catalog()[model.name] is model is find_model(model.repo) is find_model(model.name.upper())
     json.dumps(model_to_json(model))
     assert model.released is None or re.fullmatch(r"20[12]\d-(0[1-9]|1[0-2])", model.released)
-    assert all(one.source and one.repo.count("/") == 1 for one in model.downloads)
-    assert all(one.file is None or "{" not in one.file for one in model.downloads)
+    for one in model.downloads:
+        assert one.source
+        assert re.fullmatch(r"[\w.-]+/[\w.-]+", one.repo)
+        assert one.file is None or re.fullmatch(r"[\w./*-]+\.(gguf|bin)", one.file)
+        assert one.file is None or one.quantization
     assert all(one.source for one in model.scores.values())
     assert len(set(model.specialities)) == len(model.specialities)
     if model.architecture is None:
@@ -88,3 +91,21 @@ def test_unknown_names():
         find_model("%%%%")
     with pytest.raises(UnknownNameError):
         find_model("x" * 1_000_000)
+
+
+def test_a_row_of_several_quantizations_is_one_download_for_each():
+    downloads = {(one.repo, one.quantization): one.file for one in catalog()["qwen3-32b"].downloads}
+    assert downloads["unsloth/Qwen3-32B-GGUF", "Q4_K_M"] == "Qwen3-32B-Q4_K_M.gguf"
+    assert downloads["Qwen/Qwen3-32B-AWQ", "AWQ"] is None
+    # In parts: a pattern, as the names end in numbers.
+    assert {one.file for one in catalog()["gpt-oss-120b"].downloads} >= {"gpt-oss-120b-mxfp4-*.gguf"}
+
+
+def test_release_months_and_scores():
+    models = catalog()
+    assert models["gpt-oss-120b"].released == "2025-08"
+    assert models["llama-3.3-70b-instruct"].released == "2024-12"
+    assert sum(model.released is not None for model in models.values()) >= 100
+    index = "Artificial Analysis Intelligence Index"
+    assert models["gpt-oss-120b"].scores[index].value == 23.8
+    assert models["qwen3.8-27b"].scores[index].value > models["qwen3-32b"].scores[index].value
