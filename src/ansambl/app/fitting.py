@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ansambl.app.configuration_file import load_data_paths
 from ansambl.app.planning import find_candidates, planned_machines
-from ansambl.domain.device import PlannedMachine
 from ansambl.domain.errors import NotSupportedError
 from ansambl.domain.planning import Candidate
 from ansambl.domain.text import text
-from ansambl.planner.choosing import Choice, choose
+from ansambl.engines.compatibility import compatibility_rows
+from ansambl.planner.choosing import Choice, Engines, choose, engines_for
 from ansambl.planner.fitting import Wish, check_context
 
 DEFAULT_CONTEXT = 32_768
 """Tokens, or what the model was made for where that is less."""
-
-_AUTOMATIC = {"gguf": ("llama.cpp",), "safetensors": ("vllm",), "exl3": ("exllamav3",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +46,23 @@ def answer(question: Question, config: Path | None = None) -> Choice:
     context = question.context if question.context is not None else min(DEFAULT_CONTEXT, made_for or DEFAULT_CONTEXT)
     check_context(candidates[0], context)
     wish = Wish(context, question.parallel, question.kv_type, question.settings)
-    choice = choose(candidates, lambda one: engines_for(one, machine, question.engine), machine, wish)
+    facts = compatibility_rows()
+    version = question.settings.get("engine_version")
+
+    def engines(candidate: Candidate) -> Engines:
+        return engines_for(candidate, machine, facts, wanted=question.engine, version=version)
+
+    choice = choose(candidates, engines, machine, wish)
     if choice is None:
+        reasons = [one for candidate in candidates for one in engines(candidate).left_out]
         raise NotSupportedError(
-            text("no engine is known that runs {model} on {machine}; see: ansambl compat {model} --machine {machine}",
-                 model=question.model, machine=machine.name)
+            text("nothing is known that runs {model} on {machine}: {why}; see: ansambl compat {model} --machine "
+                 "{machine}", model=question.model, machine=machine.name,
+                 why=reasons[0].text if reasons else text("no rules for such a checkpoint"))
         )  # fmt: skip
-    return choice
-
-
-def engines_for(candidate: Candidate, machine: PlannedMachine, wanted: str | None) -> Sequence[str]:
-    """The engines to try for a checkpoint: `wanted`, or the usual one of its format where it runs on the machine."""
-    usual = _AUTOMATIC.get(candidate.format, ())
-    if wanted is not None:
-        return (wanted,)
-    if "vllm" in usual and not machine.gpus:
-        return ()
-    return usual
+    if choice.best.fits or question.quantization is None:
+        return choice
+    # What was asked for does not fit: tell what would.
+    others = choose(find_candidates(question.model, None, load_data_paths(config)), engines, machine, wish)
+    fitting = [one for one in (others.best, *others.others) if one.fits] if others else []
+    return replace(choice, others=(*choice.others, *fitting))

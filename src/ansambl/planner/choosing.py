@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ansambl.domain.compatibility import CompatibilityFacts, Verdict
 from ansambl.domain.device import PlannedMachine
 from ansambl.domain.footprint import Reason
 from ansambl.domain.planning import Candidate, PlannedPlacement
+from ansambl.domain.text import text
+from ansambl.planner.compatibility import find_engine, judge
 from ansambl.planner.fitting import Wish, expert_layers_in_ram, layers_in_ram, place
+from ansambl.planner.memory import ENGINES
+
+USUAL_ENGINES = {"gguf": ("llama.cpp",), "safetensors": ("vllm",), "exl3": ("exllamav3",)}
+"""By format of a checkpoint, the engines that are tried when none is named."""
+
+NEED_GPU = frozenset({"vllm", "sglang", "exllamav3", "tgi"})
+"""Engines whose rules here are those of GPUs."""
+
+_RULES = "memory rules of the planner"
 
 LOSSLESS_BITS = 8.75
 """Bits for each weight that lose nothing that tests notice (llama.cpp's Q8_0 is 8.5): more costs speed and memory."""
@@ -31,10 +43,57 @@ def bits(candidate: Candidate) -> float:
     return candidate.weights.total * 8 / max(1, candidate.architecture.parameters)
 
 
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """The engines to try for a candidate, and why others are not tried."""
+
+    names: tuple[str, ...]
+    left_out: tuple[Reason, ...] = ()
+
+
+def engines_for(
+    candidate: Candidate, machine: PlannedMachine, facts: CompatibilityFacts, *, wanted: str | None = None,
+    version: str | None = None,
+) -> Engines:  # fmt: skip
+    """The engines that run a candidate on a machine: the usual one of its format, or `wanted` where that can.
+
+    A combination of which nothing is known is tried; one that works slowly only when it is wanted.
+
+    Raises:
+        UsageError: there is no such engine, or `version` is none of its versions.
+    """
+    wanted = find_engine(facts, wanted).name if wanted else None
+    names = (wanted,) if wanted else USUAL_ENGINES.get(candidate.format, ())
+    allowed = {Verdict.YES, Verdict.UNKNOWN, Verdict.SLOW} if wanted else {Verdict.YES, Verdict.UNKNOWN}
+    good: list[str] = []
+    left_out: list[Reason] = []
+    devices = dict.fromkeys(gpu.model.name for gpu in machine.gpus)
+    models = [next(gpu.model for gpu in machine.gpus if gpu.model.name == name) for name in devices]
+    for name in names:
+        if not machine.gpus and name in NEED_GPU:
+            left_out.append(
+                Reason("no-gpu", text("{engine} is planned for GPUs, and {machine} has none", engine=name,
+                                      machine=machine.name), _RULES)
+            )  # fmt: skip
+            continue
+        judged = [
+            judge(
+                facts, name, version=version, format=candidate.format, quantization=candidate.quantization,
+                family=candidate.architecture.family, device=model,
+            )
+            for model in models or [machine.ram.model]
+        ]  # fmt: skip
+        against = next((one for one in judged if one.verdict not in allowed), None)
+        if against is None:
+            good.append(name)
+        else:
+            left_out += against.reasons
+    return Engines(tuple(good), tuple(left_out))
+
+
 def choose(
-    candidates: Iterable[Candidate], engines_for: Callable[[Candidate], Sequence[str]], machine: PlannedMachine,
-    wish: Wish,
-) -> Choice | None:  # fmt: skip
+    candidates: Iterable[Candidate], engines: Callable[[Candidate], Engines], machine: PlannedMachine, wish: Wish
+) -> Choice | None:
     """Try each candidate with each of its engines and rank what comes out; None when there is nothing to try.
 
     First comes what fits, then what lies on the GPUs alone, then the most bits up to where more lose nothing, then
@@ -43,11 +102,16 @@ def choose(
     Raises:
         NotSupportedError, UsageError: as `place`.
     """
-    tried = [place(one, engine, machine, wish) for one in candidates for engine in engines_for(one)]
+    tried: list[PlannedPlacement] = []
+    left_out: dict[tuple[str, str], Reason] = {}
+    for candidate in candidates:
+        found = engines(candidate)
+        left_out.update({(one.code, one.text.render()): one for one in found.left_out})
+        tried += [place(candidate, engine, machine, wish) for engine in found.names if engine in ENGINES]
     if not tried:
         return None
     ranked = sorted(tried, key=_rank)
-    return Choice(ranked[0], tuple(ranked[1:]))
+    return Choice(ranked[0], tuple(ranked[1:]), tuple(left_out.values()))
 
 
 def _rank(placement: PlannedPlacement) -> tuple[bool, bool, float, float, float, str, str]:

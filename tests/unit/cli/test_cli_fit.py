@@ -1,0 +1,157 @@
+"""``ansambl fit`` as users call it, on machines that nobody here owns."""
+
+import json
+
+import pytest
+from model_files import write_gguf
+
+from ansambl.cli import main as program
+from ansambl.domain.units import GIB
+from ansambl.foundation.locales import speak
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ANSAMBL_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
+    monkeypatch.setattr(speak, "language", "en")
+
+
+def run(capsys, *arguments):
+    code = program.main(["fit", *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def fit(capsys, *arguments):
+    code, out, _ = run(capsys, *arguments, "--json")
+    return code, json.loads(out)
+
+
+def test_the_document_has_the_promised_keys(capsys):
+    code, found = fit(capsys, "openai/gpt-oss-120b", "--machine", "rtx-pro-6000-128g", "--context", "131072")
+    assert code == 0
+    assert {
+        "model", "checkpoint", "engine", "machine", "context", "parallel", "kv_type", "fits", "devices",
+        "kv_capacity_tokens", "max_context", "max_parallel", "speed", "reasons",
+    } <= found.keys()  # fmt: skip
+    assert (found["model"], found["context"], found["fits"]) == ("openai/gpt-oss-120b", 131_072, True)
+    assert found["checkpoint"]["quantization"] == "MXFP4"
+    assert found["max_context"] >= 131_072
+    gpu = found["devices"][0]
+    assert gpu["kind"] == "gpu"
+    assert gpu["capacity_bytes"] == 96 * GIB
+    assert gpu["low_bytes"] <= gpu["expected_bytes"] <= gpu["high_bytes"]
+    assert sum(gpu["parts"].values()) == gpu["expected_bytes"]
+    assert gpu["needed_bytes"] <= gpu["usable_bytes"] < gpu["capacity_bytes"]
+    decode = found["speed"]["decode_tokens_per_second"]
+    assert 0 < decode["low"] <= decode["expected"] <= decode["high"]
+    assert found["speed"]["basis"]
+    assert all(one["code"] and one["text"] and one["source"] for one in found["reasons"])
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["meta-llama/Llama-3.3-70B-Instruct", "Qwen/Qwen2.5-72B-Instruct", "01-ai/Yi-34B",
+     "mistralai/Mixtral-8x7B-Instruct-v0.1", "Qwen/Qwen3-30B-A3B"],
+)  # fmt: skip
+def test_the_usual_models_are_answered_for(capsys, model):
+    code, found = fit(capsys, model, "--machine", "rtx-pro-6000-128g", "--context", "131072")
+    assert code == 0
+    assert found["fits"]
+    assert all(one["needed_bytes"] <= one["usable_bytes"] for one in found["devices"])
+
+
+def test_a_large_model_of_experts_on_a_small_card(capsys):
+    code, found = fit(capsys, "openai/gpt-oss-120b", "--machine", "rtx-4090-64g")
+    assert code == 0
+    assert 23 <= found["settings"]["n_cpu_moe"] <= 28
+    reason = next(one for one in found["reasons"] if one["code"] == "experts-in-ram")
+    assert f"{found['settings']['n_cpu_moe']} layers" in reason["text"]
+
+
+def test_seventy_billion_in_float16_are_refused_on_96_gb(capsys):
+    asked = ("meta-llama/Llama-3.3-70B-Instruct", "--quantization", "float16", "--machine", "rtx-pro-6000-128g")
+    code, found = fit(capsys, *asked)
+    assert (code, found["fits"]) == (3, False)
+    assert found["checkpoint"]["bytes"] > 130 * GIB
+    assert any(one["code"] == "does-not-fit" for one in found["reasons"])
+    code, out, _ = run(capsys, *asked)
+    assert code == 3
+    assert "does not fit" in out.splitlines()[0]
+
+
+def test_yi_34b_in_float16_is_judged(capsys):
+    code, found = fit(capsys, "01-ai/Yi-34B", "--quantization", "f16", "--machine", "rtx-pro-6000-128g",
+                      "--context", "4096")  # fmt: skip
+    assert (code, found["fits"]) == (0, True)
+    code, found = fit(capsys, "01-ai/Yi-34B", "--quantization", "f16", "--machine", "rtx-pro-6000-128g",
+                      "--context", "131072")  # fmt: skip
+    # Only with layers in RAM: 64 GiB of weights and 30 GiB of KV cache.
+    assert (code, found["fits"]) == (0, True)
+    assert 0 < found["settings"]["n_gpu_layers"] < 60
+    assert any(one["code"] == "context-beyond-model" for one in found["reasons"])
+
+
+def test_settings_of_an_engine_are_followed(capsys):
+    asked = ("openai/gpt-oss-120b", "--engine", "vllm", "--machine", "h100-80g", "--context", "8192")
+    _, usual = fit(capsys, *asked)
+    _, more = fit(capsys, *asked, "--set", "gpu_memory_utilization=0.95")
+    assert more["devices"][0]["usable_bytes"] > usual["devices"][0]["usable_bytes"]
+    code, old = fit(capsys, *asked, "--set", "engine_version=0.10.1")
+    assert code in {0, 3}
+    assert old["devices"][0]["usable_bytes"] < usual["devices"][0]["usable_bytes"]
+
+
+def test_a_file_of_the_user(capsys, tmp_path):
+    fields = {
+        "general.architecture": "llama", "general.name": "Tiny", "llama.block_count": 2, "llama.embedding_length": 64,
+        "llama.attention.head_count": 4, "llama.attention.head_count_kv": 2, "llama.context_length": 4096,
+        "llama.feed_forward_length": 128, "llama.vocab_size": 100,
+    }  # fmt: skip
+    path = write_gguf(tmp_path / "tiny.gguf", fields, {"token_embd.weight": ("F16", (64, 100))})
+    code, found = fit(capsys, str(path), "--machine", "rtx-4090-64g")
+    assert (code, found["fits"]) == (0, True)
+    assert found["context"] == 4096
+    # 2 layers × (K and V of 2 heads of 16) × 4096 tokens × 2 bytes
+    assert sum(one["parts"]["kv_cache"] for one in found["devices"]) == 2 * 2 * 32 * 4096 * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("openai/gpt-oss-12b",), 2, "gpt-oss-120b"),
+        (("gpt-oss-120b", "--machine", "rtx-pro-600"), 2, "rtx-pro-6000-128g"),
+        (("gpt-oss-120b", "--quantization", "Q9"), 2, "MXFP4"),
+        (("gpt-oss-120b", "--context", "0"), 2, "context is 0"),
+        (("gpt-oss-120b", "--context", "10000000"), 2, "context is 10000000"),
+        (("gpt-oss-120b", "--parallel", "0"), 2, "parallel is 0"),
+        (("gpt-oss-120b", "--kv-type", "q3"), 2, "kv_type 'q3'"),
+        (("gpt-oss-120b", "--set", "n_cpu_moe"), 2, "KEY=VALUE"),
+        (("gpt-oss-120b", "--set", "n_cpu_moe=1", "--set", "n_cpu_moe=2"), 2, "twice"),
+        (("gpt-oss-120b", "--engine", "vllm", "--set", "gpu_memory_utilization=7"), 2, "gpu_memory_utilization"),
+        (("gpt-oss-120b", "--engine", "vlm"), 2, "vllm"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_it(capsys, arguments, code, words):
+    if "--machine" not in arguments:
+        arguments = (*arguments, "--machine", "rtx-4090-64g")
+    found, out, err = run(capsys, *arguments)
+    assert (found, out) == (code, "")
+    assert len(err.splitlines()) == 1
+    assert words in err
+
+
+def test_people_see_bars_reasons_and_the_other_checkpoints(capsys):
+    code, out, err = run(capsys, "meta-llama/Llama-3.1-8B-Instruct", "--machine", "rtx-4090-64g")
+    assert code == 0
+    for words in ("fits", "█", "weights", "KV cache", "Why", "The same model otherwise", "Q4_K_M", "tokens/s"):
+        assert words in out
+    assert "which processor" in err
+
+
+def test_in_russian(capsys, monkeypatch):
+    monkeypatch.setattr(speak, "language", "ru")
+    _, out, _ = run(capsys, "gpt-oss-120b", "--machine", "rtx-4090-64g")
+    assert "помещается" in out
