@@ -14,13 +14,15 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-from ansambl.planner.speed.forecast import expected_rates
-from ansambl.planner.speed.roofline import Factors, decode_seconds, device_class, prefill_seconds
+from ansambl.planner.speed.forecast import batch_speed, expected_rates
+from ansambl.planner.speed.roofline import Factors, decode_seconds, device_class, known_rate, prefill_seconds
+from ansambl.planner.speed.work import Work, work_of
 from support.speed_cases import Measured, measurements
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,49 +31,73 @@ TARGET = ROOT / "src" / "ansambl" / "planner" / "speed" / "factors.py"
 COVERED = 0.92
 # Errors beyond this (a natural logarithm) weigh by their size and no longer by their square.
 ODD = 0.15
-# Values to start the search from, and the highest that make sense: no part of a rate is above 1.
+# Values to start the search from.
 DECODE = {
     "bandwidth gpu": 0.8, "bandwidth stacked": 0.6, "bandwidth unified": 0.8, "bandwidth ram": 0.7,
     "seconds gpu": 1e-4, "seconds amd": 1e-4, "seconds unified": 1e-4, "seconds vllm": 1e-4,
+    "seconds transformers": 1e-4, "seconds ram": 1e-4,
 }  # fmt: skip
 PREFILL = {
-    "operations gpu": 0.6, "operations wide": 0.3, "operations vllm": 0.6, "operations vllm wide": 0.3, "experts": 0.8,
+    "operations gpu": 0.3, "operations apple": 0.6, "operations ram": 0.6, "operations vllm": 0.3,
+    "experts": 20.0, "link": 0.5, "sixteen": 1.3, "pipeline": 0.5,
 }  # fmt: skip
+BATCH = {"routing": 0.8, "crowd llama.cpp": 0.05, "crowd vllm": 0.2}
+PHASES = {"decode": DECODE, "prefill": PREFILL, "batch": BATCH}
+# No part of a bandwidth is above 1, and tokens do not choose more experts than if each routed for itself.
+AT_MOST_ONE = ("bandwidth", "link", "routing", "pipeline")
 
 
 def factors(values: dict[str, float]) -> Factors:
     """The table that the planner reads. NVIDIA's own kernels reach as much of stacked memory as of any in vLLM."""
     gpu = values["bandwidth gpu"]
+    operations = values["operations vllm"]
     return Factors(
         bandwidth={
             "llama.cpp gpu": gpu, "llama.cpp amd": gpu, "llama.cpp stacked": values["bandwidth stacked"],
-            "llama.cpp unified": values["bandwidth unified"], "llama.cpp ram": values["bandwidth ram"],
-            "vllm gpu": gpu, "vllm stacked": gpu,
+            "llama.cpp unified": values["bandwidth unified"], "llama.cpp superchip": values["bandwidth unified"],
+            "llama.cpp ram": values["bandwidth ram"],
+            "vllm gpu": gpu, "vllm stacked": gpu, "vllm superchip": values["bandwidth unified"],
+            "transformers gpu": gpu, "transformers stacked": gpu,
         },
         seconds={
             "llama.cpp gpu": values["seconds gpu"], "llama.cpp stacked": values["seconds gpu"],
             "llama.cpp amd": values["seconds amd"], "llama.cpp unified": values["seconds unified"],
-            "llama.cpp ram": 0.0, "vllm gpu": values["seconds vllm"], "vllm stacked": values["seconds vllm"],
+            "llama.cpp superchip": values["seconds unified"], "vllm superchip": values["seconds unified"],
+            "llama.cpp ram": values["seconds ram"],
+            "vllm gpu": values["seconds vllm"], "vllm stacked": values["seconds vllm"],
+            "transformers gpu": values["seconds transformers"], "transformers stacked": values["seconds transformers"],
         },
         operations={
-            "llama.cpp gpu": values["operations gpu"], "llama.cpp wide": values["operations wide"],
-            "vllm gpu": values["operations vllm"], "vllm wide": values["operations vllm wide"],
+            "llama.cpp gpu": values["operations gpu"], "llama.cpp apple": values["operations apple"],
+            "llama.cpp ram": values["operations ram"], "vllm gpu": operations, "transformers gpu": operations,
         },
-        experts=values["experts"],
+        experts=values["experts"], link=values["link"], routing=values["routing"],
+        sixteen=values["sixteen"], pipeline=values["pipeline"],
+        crowd={
+            "llama.cpp": values["crowd llama.cpp"], "vllm": values["crowd vllm"],
+            "transformers": values["crowd vllm"],
+        },
     )  # fmt: skip
+
+
+_WORK: dict[int, Work] = {}
+
+
+def speed_of(row: Measured, table: Factors) -> float:
+    """The forecast of one row in tokens per second."""
+    rates = expected_rates(row.engine)
+    work = _WORK.get(id(row)) or _WORK.setdefault(id(row), work_of(row.inputs))
+    if row.phase == "batch":
+        return batch_speed(row.inputs, work, row.engine, table, rates)
+    if row.phase == "decode":
+        return 1 / decode_seconds(row.inputs, work, row.engine, table, rates)
+    return row.inputs.prompt / prefill_seconds(row.inputs, work, row.engine, table, rates)
 
 
 def errors(rows: Sequence[Measured], values: dict[str, float]) -> list[float]:
     """The logarithm of forecast over measurement, for each row."""
-    table, rates = factors(values), expected_rates()
-    result = []
-    for row in rows:
-        if row.phase == "decode":
-            speed = 1 / decode_seconds(row.inputs, row.engine, table, rates)
-        else:
-            speed = row.inputs.prompt / prefill_seconds(row.inputs, row.engine, table, rates)
-        result.append(math.log(speed / row.speed))
-    return result
+    table = factors(values)
+    return [math.log(speed_of(row, table) / row.speed) for row in rows]
 
 
 def search(
@@ -85,7 +111,7 @@ def search(
         for name in names:
             for factor in (1 + step, 1 / (1 + step)):
                 tried = {**values, name: values[name] * factor}
-                if not name.startswith("seconds") and tried[name] > 1:
+                if name.startswith(AT_MOST_ONE) and tried[name] > 1:
                     continue
                 found = loss(tried)
                 if found < best - 1e-9:
@@ -96,13 +122,18 @@ def search(
 
 
 def fit(rows: Sequence[Measured]) -> dict[str, float]:
-    """Decode first, then prefill with the bandwidths so found."""
-    values = {**DECODE, **PREFILL}
-    for phase, names in (("decode", DECODE), ("prefill", PREFILL)):
-        some = [row for row in rows if row.phase == phase]
+    """Decode first, then prefill with the bandwidths so found, then batches with both.
 
-        def loss(tried: dict[str, float], some: Sequence[Measured] = some) -> float:
-            return sum(math.hypot(1, error / ODD) - 1 for error in errors(some, tried))
+    A source with many rows weighs by the square root of their number, so that one machine does not outvote the rest.
+    """
+    values = {**DECODE, **PREFILL, **BATCH}
+    for phase, names in PHASES.items():
+        some = [row for row in rows if row.phase == phase]
+        sizes = Counter(row.source for row in some)
+
+        def loss(tried: dict[str, float], some: Sequence[Measured] = some, sizes: Counter[str] = sizes) -> float:
+            found = zip(some, errors(some, tried), strict=True)
+            return sum((math.hypot(1, error / ODD) - 1) / math.sqrt(sizes[row.source]) for row, error in found)
 
         values = search(loss, values, tuple(names))
     return values
@@ -113,7 +144,8 @@ def fittable() -> list[Measured]:
     return [
         row
         for row in measurements()
-        if row.phase == "decode" or all("bf16" in part.device.model.operations for part in row.inputs.parts)
+        if row.phase == "decode"
+        or all(known_rate(part.device.model, row.engine) for part in row.inputs.parts if part.layers > 0)
     ]
 
 
@@ -138,10 +170,10 @@ def spreads(left_out: Sequence[tuple[Measured, float]]) -> dict[str, float]:
     A row counts for the class of its first device.
     """
     result = {}
-    for phase in ("decode", "prefill"):
+    for phase in PHASES:
         some = [(row, abs(error)) for row, error in left_out if row.phase == phase]
         every = quantile([error for _, error in some], COVERED)
-        for name in factors({**DECODE, **PREFILL}).bandwidth:
+        for name in factors({**DECODE, **PREFILL, **BATCH}).bandwidth:
             engine, kind = name.rsplit(" ", 1)
             like = [error for row, error in some if row.engine == engine]
             own = [
@@ -149,7 +181,9 @@ def spreads(left_out: Sequence[tuple[Measured, float]]) -> dict[str, float]:
                 for row, error in some
                 if row.engine == engine and device_class(row.inputs.parts[0].device.model) == kind
             ]
-            result[f"{engine} {phase} {kind}"] = max(every, quantile(like, COVERED), quantile(own or [0.0], COVERED))
+            result[f"{engine} {phase} {kind}"] = max(
+                every, quantile(like or [0.0], COVERED), quantile(own or [0.0], COVERED)
+            )
     return result
 
 
@@ -176,7 +210,10 @@ def written(rows: Sequence[Measured], left_out: Sequence[tuple[Measured, float]]
         f"_BANDWIDTH = {_table('', table.bandwidth)}\n"
         f"_SECONDS = {_table('', table.seconds)}\n"
         f"_OPERATIONS = {_table('', table.operations)}\n\n"
-        f"FACTORS = Factors(_BANDWIDTH, _SECONDS, _OPERATIONS, experts={table.experts:.4g})\n"
+        f"_CROWD = {_table('', table.crowd)}\n\n"
+        f"FACTORS = Factors(\n    _BANDWIDTH, _SECONDS, _OPERATIONS, experts={table.experts:.4g}, "
+        f"link={table.link:.4g}, routing={table.routing:.4g},\n"
+        f"    sixteen={table.sixteen:.4g}, pipeline={table.pipeline:.4g}, crowd=_CROWD,\n)\n"
         '"""The fitted factors."""\n\n'
         f"SPREAD = {_table('', spreads(left_out))}\n"
         '"""By ``"engine phase class"``, the natural logarithm of the factor to either side."""\n'
@@ -193,7 +230,7 @@ def main() -> None:
     rows = fittable()
     left_out = cross_validated(rows)
     content = written(rows, left_out)
-    for phase in ("decode", "prefill"):
+    for phase in PHASES:
         found = [error for row, error in left_out if row.phase == phase]
         print(f"{phase}: {share_within(found):.0%} of {len(found)} rows within 25 % when their source is left out")
     if check:

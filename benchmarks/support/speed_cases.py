@@ -17,7 +17,10 @@ from support.memory_cases import DATA, architecture
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One measured phase (``decode`` or ``prefill``) in tokens per second. `source` names who measured."""
+    """One measured phase (``decode``, ``prefill`` or ``batch``) in tokens per second. `source` names who measured.
+
+    `batch` is the decode of all of the inputs' parallel sequences together.
+    """
 
     case: str
     phase: str
@@ -63,11 +66,14 @@ def inputs_of(case: dict[str, Any], architectures: dict[str, Any]) -> SpeedInput
     """The planner's inputs of one case."""
     parts = spread_over([_device(name, index) for index, name in enumerate(case["devices"])])
     if "experts_in" in case:
-        parts = with_experts_in_ram(parts, _device(case["experts_in"], 0))
+        ram = case["experts_in"]
+        device = _device(ram if "bandwidth" in ram else ram["name"], 0)
+        parts = with_experts_in_ram(parts, device, ram.get("share", 1.0))
     return SpeedInputs(
         architecture=architecture(architectures[case["model"]]),
         weights=WeightBytes(case["bytes"], case["bytes_source"]), parts=parts,
         context=case["context"], prompt=case.get("prompt", 1024), split_tensors=case["split"] == "tensors",
+        parallel=case.get("parallel", 1), cached=case.get("cached", 0), batch_tokens=case.get("batch_tokens"),
     )  # fmt: skip
 
 
@@ -80,7 +86,7 @@ def measurements() -> list[Measured]:
             inputs_of(case, table["architectures"]), case[phase],
         )
         for case in table["cases"]
-        for phase in ("decode", "prefill")
+        for phase in ("decode", "prefill", "batch")
         if phase in case
     ]  # fmt: skip
 
@@ -88,7 +94,7 @@ def measurements() -> list[Measured]:
 def compare_speed(one: Measured) -> ComparedSpeed:
     """One measurement beside its forecast."""
     found = forecast(one.engine, one.inputs)
-    speed = found.decode if one.phase == "decode" else found.prefill
+    speed = getattr(found, one.phase)
     if speed is None:
         return ComparedSpeed(one, None, None, None)
     return ComparedSpeed(one, speed.expected, speed.low, speed.high)

@@ -23,12 +23,23 @@ class SpeedRange:
 
 @dataclass(frozen=True, slots=True)
 class SpeedForecast:
-    """The speed of one stream. None is unknown, and a reason says what is missing.
+    """The speed of a placement. None is unknown, and a reason says what is missing.
 
-    `decode` is for a token after the wanted context, `prefill` the mean over the wanted prompt.
+    `decode` is one stream's speed for a token after the wanted context, `prefill` the mean over the wanted prompt.
+    `batch` is what `parallel` sequences, each with that context, get together while no other stream runs.
     """
 
     engine: str
     decode: SpeedRange | None
     prefill: SpeedRange | None
     reasons: tuple[Reason, ...] = ()
+    batch: SpeedRange | None = None
+    parallel: int = 1
+
+    @property
+    def per_stream(self) -> SpeedRange | None:
+        """What each of the `parallel` sequences gets of `batch`."""
+        if self.batch is None:
+            return None
+        count = self.parallel
+        return SpeedRange(self.batch.low / count, self.batch.expected / count, self.batch.high / count)

@@ -29,7 +29,8 @@ ROOT = Path(__file__).parents[3]
 
 def gpu(**facts):
     known = {"bandwidth": 1e12, "operations": {"bf16": (100 * TERA, 100 * TERA)}, "capability": "8.9"} | facts
-    return PlannedDevice(DeviceKind.GPU, DeviceModel("card", "Card", "nvidia", **known), Bytes(24 * GIB))
+    model = DeviceModel("card", "Card", known.pop("vendor", "nvidia"), **known)
+    return PlannedDevice(DeviceKind.GPU, model, Bytes(24 * GIB))
 
 
 def ram(**facts):
@@ -51,27 +52,40 @@ def codes(found):
     return {reason.code for reason in found.reasons}
 
 
+def shares(phase, *, facts_only=False):
+    rows = [
+        one for one in compared_speeds()
+        if one.measured.phase == phase and (one.measured.case.startswith("spd") or not facts_only)
+    ]  # fmt: skip
+    assert all(one.expected is not None for one in rows)
+    near = sum(abs(one.error) <= 0.25 for one in rows) / len(rows)
+    return len(rows), near, sum(one.within for one in rows) / len(rows)
+
+
 def test_measured_speeds_are_met_as_claimed():
-    rows = compared_speeds()
-    decode = [one for one in rows if one.measured.phase == "decode"]
-    assert len(decode) >= 60
-    assert all(one.expected is not None for one in decode)
-    assert sum(abs(one.error) <= 0.25 for one in decode) / len(decode) >= 0.85
-    assert sum(one.within for one in decode) / len(decode) >= 0.90
-    prefill = [one for one in rows if one.measured.phase == "prefill" and one.expected is not None]
-    assert len(prefill) >= 20
-    assert sum(abs(one.error) <= 0.25 for one in prefill) / len(prefill) >= 0.60
-    assert sum(one.within for one in prefill) / len(prefill) >= 0.90
+    for facts_only, least in ((True, (70, 45)), (False, (90, 80))):
+        count, near, within = shares("decode", facts_only=facts_only)
+        assert count >= least[0]
+        assert near >= 0.85
+        assert within >= 0.90
+        count, near, within = shares("prefill", facts_only=facts_only)
+        assert count >= least[1]
+        assert near >= 0.70
+        assert within >= 0.90
+    count, near, within = shares("batch")
+    assert count >= 30
+    assert near >= 0.70
+    assert within >= 0.90
 
 
 def test_factors_are_the_fitted_ones_and_hold_for_sources_left_out():
     done = subprocess.run(
         [sys.executable, str(ROOT / "tools" / "fit_speed.py"), "--check"],
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    decode = int(done.stdout.split("decode: ")[1].split("%")[0])
-    assert decode >= 75
+    for phase, least in (("decode", 70), ("prefill", 70)):
+        assert int(done.stdout.split(f"{phase}: ")[1].split("%")[0]) >= least
 
 
 def test_every_row_is_either_used_or_left_out_with_a_reason():
@@ -136,8 +150,8 @@ def test_cards_one_after_the_other_add_and_cards_together_share():
     ("device", "engine", "code"),
     [
         (gpu(bandwidth=None), "llama.cpp", "speed.bandwidth-unknown"),
-        (gpu(), "exllamav3", "speed.engine-unknown"),
-        (gpu(unified_memory=True), "vllm", "speed.factor-unknown"),
+        (gpu(), "cloud", "speed.engine-unknown"),
+        (gpu(unified_memory=True, vendor="amd"), "vllm", "speed.factor-unknown"),
         (ram(), "vllm", "speed.factor-unknown"),
     ],
 )
@@ -177,7 +191,18 @@ def test_a_gpu_of_stacked_memory_has_factors_of_its_own():
     assert expected(placed(gpu(capability="9.0"))) != expected(placed(gpu()))
 
 
-@pytest.mark.parametrize("change", [{"context": -1}, {"prompt": 0}, {"parts": ()}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"context": -1},
+        {"prompt": 0},
+        {"parts": ()},
+        {"parallel": 0},
+        {"parallel": 10**6},
+        {"cached": -1},
+        {"batch_tokens": 0},
+    ],
+)
 def test_what_makes_no_sense_is_refused(change):
     with pytest.raises(UsageError):
         dataclasses.replace(placed(gpu()), **change)

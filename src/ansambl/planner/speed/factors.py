@@ -4,51 +4,88 @@ from __future__ import annotations
 
 from ansambl.planner.speed.roofline import Factors
 
-PROVENANCE = "tools/fit_speed.py on 89 measurements of 9 sources"
+PROVENANCE = "tools/fit_speed.py on 216 measurements of 27 sources"
 """Where the factors are from."""
 
 _BANDWIDTH = {
-    "llama.cpp gpu": 0.8467,
-    "llama.cpp amd": 0.8467,
-    "llama.cpp stacked": 0.5452,
-    "llama.cpp unified": 0.9554,
-    "llama.cpp ram": 0.7177,
-    "vllm gpu": 0.8467,
-    "vllm stacked": 0.8467,
+    "llama.cpp gpu": 0.9106,
+    "llama.cpp amd": 0.9106,
+    "llama.cpp stacked": 0.5444,
+    "llama.cpp unified": 0.9284,
+    "llama.cpp superchip": 0.9284,
+    "llama.cpp ram": 0.7452,
+    "vllm gpu": 0.9106,
+    "vllm stacked": 0.9106,
+    "vllm superchip": 0.9284,
+    "transformers gpu": 0.9106,
+    "transformers stacked": 0.9106,
 }
 _SECONDS = {
-    "llama.cpp gpu": 7.576e-05,
-    "llama.cpp stacked": 7.576e-05,
-    "llama.cpp amd": 0.0002594,
-    "llama.cpp unified": 0.0002283,
-    "llama.cpp ram": 0,
-    "vllm gpu": 7.953e-05,
-    "vllm stacked": 7.953e-05,
+    "llama.cpp gpu": 7.55e-05,
+    "llama.cpp stacked": 7.55e-05,
+    "llama.cpp amd": 0.0002075,
+    "llama.cpp unified": 0.0001869,
+    "llama.cpp superchip": 0.0001869,
+    "vllm superchip": 0.0001869,
+    "llama.cpp ram": 0.0002772,
+    "vllm gpu": 9.141e-05,
+    "vllm stacked": 9.141e-05,
+    "transformers gpu": 0.0002399,
+    "transformers stacked": 0.0002399,
 }
 _OPERATIONS = {
-    "llama.cpp gpu": 0.8923,
-    "llama.cpp wide": 0.2179,
-    "vllm gpu": 0.8314,
-    "vllm wide": 0.5587,
+    "llama.cpp gpu": 0.2555,
+    "llama.cpp apple": 0.7399,
+    "llama.cpp ram": 0.6596,
+    "vllm gpu": 0.3305,
+    "transformers gpu": 0.3305,
 }
 
-FACTORS = Factors(_BANDWIDTH, _SECONDS, _OPERATIONS, experts=0.5818)
+_CROWD = {
+    "llama.cpp": 0.03328,
+    "vllm": 0.3196,
+    "transformers": 0.3196,
+}
+
+FACTORS = Factors(
+    _BANDWIDTH, _SECONDS, _OPERATIONS, experts=27.88, link=0.4217, routing=0.752,
+    sixteen=1.422, pipeline=0.7216, crowd=_CROWD,
+)
 """The fitted factors."""
 
 SPREAD = {
-    "llama.cpp decode gpu": 0.2964,
-    "llama.cpp decode amd": 0.2964,
-    "llama.cpp decode stacked": 0.2964,
-    "llama.cpp decode unified": 0.2964,
-    "llama.cpp decode ram": 0.2964,
-    "vllm decode gpu": 0.4268,
-    "vllm decode stacked": 0.4268,
-    "llama.cpp prefill gpu": 0.899,
-    "llama.cpp prefill amd": 0.899,
-    "llama.cpp prefill stacked": 0.899,
-    "llama.cpp prefill unified": 0.899,
-    "llama.cpp prefill ram": 0.899,
-    "vllm prefill gpu": 0.899,
-    "vllm prefill stacked": 0.899,
+    "llama.cpp decode gpu": 0.4274,
+    "llama.cpp decode amd": 0.4333,
+    "llama.cpp decode stacked": 0.4274,
+    "llama.cpp decode unified": 0.4274,
+    "llama.cpp decode superchip": 0.4274,
+    "llama.cpp decode ram": 0.4274,
+    "vllm decode gpu": 0.4615,
+    "vllm decode stacked": 0.4615,
+    "vllm decode superchip": 0.4615,
+    "transformers decode gpu": 0.5419,
+    "transformers decode stacked": 0.5419,
+    "llama.cpp prefill gpu": 0.4272,
+    "llama.cpp prefill amd": 0.4272,
+    "llama.cpp prefill stacked": 0.4272,
+    "llama.cpp prefill unified": 0.4272,
+    "llama.cpp prefill superchip": 0.4272,
+    "llama.cpp prefill ram": 0.4272,
+    "vllm prefill gpu": 0.4272,
+    "vllm prefill stacked": 0.4272,
+    "vllm prefill superchip": 0.4272,
+    "transformers prefill gpu": 0.4272,
+    "transformers prefill stacked": 0.4272,
+    "llama.cpp batch gpu": 0.9483,
+    "llama.cpp batch amd": 0.9483,
+    "llama.cpp batch stacked": 0.9483,
+    "llama.cpp batch unified": 0.9483,
+    "llama.cpp batch superchip": 0.9483,
+    "llama.cpp batch ram": 0.9483,
+    "vllm batch gpu": 0.9483,
+    "vllm batch stacked": 0.9483,
+    "vllm batch superchip": 0.9483,
+    "transformers batch gpu": 0.9483,
+    "transformers batch stacked": 0.9483,
 }
 """By ``"engine phase class"``, the natural logarithm of the factor to either side."""

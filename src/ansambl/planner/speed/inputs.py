@@ -12,6 +12,9 @@ from ansambl.domain.footprint import WeightBytes
 from ansambl.domain.text import text
 from ansambl.planner.memory.inputs import LONGEST_CONTEXT
 
+MOST_PARALLEL = 4096
+"""More sequences at once than any engine is started with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -27,8 +30,11 @@ class SpeedInputs:
     """One placement to forecast.
 
     The format of the weights counts by the bytes that they take. `context` is the tokens before the
-    one that is decoded, `prompt` the tokens of a prefill. `split_tensors` says that the devices work on each layer
-    together (vLLM's tensor parallelism) and not one after the other.
+    one that is decoded, `prompt` the tokens of a prefill and `cached` those before it that need no prefill (a shared
+    prefix). `parallel` sequences are decoded at once, each with `context`. `batch_tokens` is how many tokens an engine
+    computes at once (llama.cpp's ``n_ubatch``, vLLM's ``max_num_batched_tokens``), None for its default.
+    `split_tensors` says that the devices work on each layer together (vLLM's tensor parallelism) and not one after the
+    other.
 
     Raises:
         UsageError: a length makes no sense, or the parts do not make up one model.
@@ -41,13 +47,22 @@ class SpeedInputs:
     prompt: int = 1024
     kv_type: str = "f16"
     split_tensors: bool = False
+    parallel: int = 1
+    cached: int = 0
+    batch_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value, least in (("context", self.context, 0), ("prompt", self.prompt, 1)):
-            if not least <= value <= LONGEST_CONTEXT:
+        for name, value, least, most in (
+            ("context", self.context, 0, LONGEST_CONTEXT),
+            ("prompt", self.prompt, 1, LONGEST_CONTEXT),
+            ("cached", self.cached, 0, LONGEST_CONTEXT),
+            ("parallel", self.parallel, 1, MOST_PARALLEL),
+            ("batch_tokens", 1 if self.batch_tokens is None else self.batch_tokens, 1, LONGEST_CONTEXT),
+        ):
+            if not least <= value <= most:
                 raise UsageError(
                     text("{name} is {value}; give a whole number from {least} to {most}",
-                         name=name, value=value, least=least, most=LONGEST_CONTEXT)
+                         name=name, value=value, least=least, most=most)
                 )  # fmt: skip
         for share in (sum(part.layers for part in self.parts), sum(part.experts for part in self.parts)):
             if abs(share - 1) > 1e-6 or any(min(part.layers, part.experts) < 0 for part in self.parts):
