@@ -219,6 +219,11 @@ def _gpu_footprints(inputs: MemoryInputs, read: _Read, compute: Range) -> list[D
             kv_needed=Range(Bytes(max(0, needed - one)), Bytes(needed), Bytes(needed)),
             compute=compute, overhead=around(CUDA_CONTEXT, 0, 2),
         )  # fmt: skip
+        if not position and weights.embedding is None:
+            # If the embedding is quantized too, it lies on the first GPU.
+            words = inputs.architecture.vocabulary * inputs.architecture.hidden
+            share = min(1.0, words / max(1, inputs.architecture.parameters))
+            part = plus(part, weights=Range(Bytes(0), Bytes(0), Bytes(round(weights.span[1] * share))))
         if needed > cache:
             # The engine keeps what was set, however much would be free.
             part = replace(part, usable=Bytes(min(part.usable, part.total.high)))

@@ -14,6 +14,9 @@ from ansambl.domain.units import Bytes, format_bytes
 LORA_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The linear layers of a transformer that a LoRA adapter may change, by the names that most models give them."""
 
+EXPERTS = "experts"
+"""Named among the modules, it says that an adapter changes every expert too; most leave them alone."""
+
 _ATTENTION = frozenset(LORA_MODULES[:4])
 _FEED_FORWARD = frozenset(LORA_MODULES[4:])
 _MOST_RANK = 4096
@@ -52,11 +55,11 @@ class Lora:
                 raise UsageError(
                     text("{name} is {value}; give a whole number from 1 to {most}", name=name, value=value, most=most)
                 )
-        unknown = [name for name in self.modules if name not in LORA_MODULES]
+        unknown = [name for name in self.modules if name not in (*LORA_MODULES, EXPERTS)]
         if unknown or not self.modules:
             raise UsageError(
                 text("lora modules '{names}' are not known; known are {known}", names=", ".join(unknown),
-                     known=", ".join(LORA_MODULES))
+                     known=", ".join((*LORA_MODULES, EXPERTS)))
             )  # fmt: skip
 
 
@@ -156,15 +159,14 @@ def lora_parameters(architecture: Architecture, rank: int, modules: Iterable[str
 def lora_files(architecture: Architecture, lora: Lora, low: int, high: int) -> Range:
     """Bytes of all adapters as they lie in their files, with `low` to `high` bytes for a parameter.
 
-    A known file size counts; adapters on experts belong to the high end only.
+    A known file size counts; experts count where the adapter's modules name them.
     """
     if lora.size is not None:
         return Range.exactly(lora.size * lora.count)
     found = lora_parameters(architecture, lora.rank, lora.modules)
-    return Range(
-        Bytes((found.dense - found.guessed) * low * lora.count), Bytes(found.dense * high * lora.count),
-        Bytes((found.dense + found.experts) * high * lora.count),
-    )  # fmt: skip
+    experts = found.experts if EXPERTS in lora.modules else 0
+    most = Bytes((found.dense + experts) * high * lora.count)
+    return Range(Bytes((found.dense + experts - found.guessed) * low * lora.count), most, most)
 
 
 def projector_compute(projector: Projector) -> Range:

@@ -6,18 +6,33 @@ input embedding, the graph's inputs and the output rows lie in RAM even when eve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 from ansambl.domain.device import DeviceKind, PlannedDevice
 from ansambl.domain.footprint import NOTHING, DeviceFootprint, Footprint, Range, Reason
 from ansambl.domain.text import text
 from ansambl.domain.units import MIB, Bytes, format_bytes
 from ansambl.planner.memory import kv
-from ansambl.planner.memory.inputs import MemoryInputs, Settings
-from ansambl.planner.memory.llama_cpp_compute import ComputeSettings, compute_range, host_compute, output_rows
+from ansambl.planner.memory.extras import (
+    NO_EXTRAS,
+    Extras,
+    beside,
+    extra_reasons,
+    lora_files,
+    plus,
+    projector_compute,
+)
+from ansambl.planner.memory.inputs import MemoryInputs
+from ansambl.planner.memory.llama_cpp_compute import compute_range, host_compute, output_rows
+from ansambl.planner.memory.llama_cpp_settings import (
+    NAME,
+    LlamaCppSettings,
+    one_gpu,
+    read_settings,
+    with_files,
+)
 from ansambl.planner.memory.shares import (
     CUDA_CONTEXT,
-    RAM_MARGIN,
     VISIBLE_SOURCE,
     WeightShares,
     around,
@@ -27,67 +42,24 @@ from ansambl.planner.memory.shares import (
     usable,
 )
 
-NAME = "llama.cpp"
-SETTINGS = frozenset(
-    {
-        "engine_version", "n_ubatch", "n_batch", "flash_attention", "kv_unified", "swa_full", "n_cpu_moe", "cpu_moe",
-        "n_gpu_layers", "prompt_cache", "ram_margin",
-    }
-)  # fmt: skip
-"""The settings that change its memory."""
-
-CURRENT_VERSION = (11549,)
-"""The build whose rules are followed when none is named."""
-
 # Resident beside weights and KV right after the load: 54 MiB with 49,152 tokens of vocabulary, 89 MiB with 262,144.
 _PROCESS, _PROCESS_PER_TOKEN = 48_150_000, 172
 # A Radeon RX 7900 XT held 0.85 GiB more than the buffers of gpt-oss-20b (llama.cpp discussion 15396, 19.0 GB in all).
 _GPU_OVERHEAD_HIGH = 0.85 / 0.35
+_LORA_SOURCE = "llama.cpp --lora: the file's tensors lie beside those that they change; convert_lora_to_gguf.py"
+# Settings of the model that its draft model shares.
+_OF_DRAFT = frozenset({"engine_version", "n_ubatch", "n_batch", "flash_attention", "kv_unified", "swa_full"})
 _SOURCE = "llama-kv-cache-iswa.cpp, llama-context.cpp; checked against logs of llama.cpp b11549"
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    compute: ComputeSettings
-    swa_full: bool
-    gpu_layers: int
-    expert_layers: int
-    prompt_cache: int
-    ram_margin: int
-
-
-def _read(inputs: MemoryInputs) -> _Read:
-    given = Settings(inputs.settings, SETTINGS, NAME)
-    layers = inputs.architecture.layer_count
-    n_batch = given.whole("n_batch", 2048)
-    gpu_layers = given.whole("n_gpu_layers", layers + 1, 0) if inputs.machine.gpus else 0
-    gpu_layers = min(gpu_layers, layers + 1)
-    # Of n layers on the GPU the output layer is one.
-    repeating = max(0, gpu_layers - 1)
-    expert_layers = layers if given.switch("cpu_moe", False) else given.whole("n_cpu_moe", 0, 0)
-    return _Read(
-        ComputeSettings(
-            n_ubatch=min(given.whole("n_ubatch", 512), n_batch),
-            flash_attention=given.switch("flash_attention", True),
-            unified=given.switch("kv_unified", False),
-            version=given.version(CURRENT_VERSION),
-        ),
-        swa_full=given.switch("swa_full", False),
-        gpu_layers=gpu_layers,
-        # Layers that are in RAM anyway are the first ones too.
-        expert_layers=max(0, min(expert_layers, layers) - (layers - repeating)) if inputs.architecture.experts else 0,
-        prompt_cache=given.whole("prompt_cache", 0, 0),
-        ram_margin=given.whole("ram_margin", RAM_MARGIN, 0),
-    )
-
-
-def _layers_by_gpu(gpus: tuple[PlannedDevice, ...], layers: int) -> list[int]:
-    """Layers in order, divided by the GPUs' memory."""
-    memory = sum(gpu.memory for gpu in gpus)
+def _layers_by_gpu(gpus: tuple[PlannedDevice, ...], layers: int, ratios: tuple[float, ...]) -> list[int]:
+    """Layers in order, divided by the GPUs' memory or by the ratios that were set."""
+    sizes = ratios or tuple(float(gpu.memory) for gpu in gpus)
+    memory = sum(sizes)
     counts, before = [], 0
-    done = 0
-    for gpu in gpus:
-        done += gpu.memory
+    done = 0.0
+    for size in sizes:
+        done += size
         upto = round(layers * done / memory)
         counts.append(upto - before)
         before = upto
@@ -105,7 +77,7 @@ def _share(total: int, layers: int, of: int) -> Range:
 
 
 def _gpu_footprint(
-    inputs: MemoryInputs, read: _Read, shares: WeightShares, cache: int, counts: list[int], position: int
+    inputs: MemoryInputs, read: LlamaCppSettings, shares: WeightShares, cache: int, counts: list[int], position: int
 ) -> DeviceFootprint:
     # The position among the machine's GPUs, not the GPU's index: a machine may be a part of another.
     gpu, layers, last = inputs.machine.gpus[position], counts[position], position == len(counts) - 1
@@ -128,7 +100,10 @@ def _gpu_footprint(
         weights = around(weights.expected, 0.96, 1.04)
     elif not all_of_them:
         weights = around(weights.expected, 0.97, 1.03)
-    cached = _share(cache, layers, count)
+    cached = _share(cache, layers, count) if read.kv_offload else NOTHING
+    if read.split_mode == "row" and len(counts) > 1 and read.kv_offload:
+        # Rows of every matrix are divided, the KV cache is not.
+        cached = Range.exactly(round(cache * sum(counts) / count)) if not position else NOTHING
     expert_layer = shares.experts / count if read.expert_layers else 0
     compute = compute_range(
         inputs, read.compute, read.swa_full, gpus=len(inputs.machine.gpus), expert_layer=round(expert_layer)
@@ -140,7 +115,9 @@ def _gpu_footprint(
     )  # fmt: skip
 
 
-def _ram_footprint(inputs: MemoryInputs, read: _Read, shares: WeightShares, cache: int, on_gpu: int) -> DeviceFootprint:
+def _ram_footprint(
+    inputs: MemoryInputs, read: LlamaCppSettings, shares: WeightShares, cache: int, on_gpu: int
+) -> DeviceFootprint:
     architecture, ram = inputs.architecture, inputs.machine.ram
     count = architecture.layer_count
     here = count - on_gpu
@@ -158,6 +135,8 @@ def _ram_footprint(inputs: MemoryInputs, read: _Read, shares: WeightShares, cach
         compute = compute_range(inputs, read.compute, read.swa_full, gpus=0, expert_layer=0)
     weights = spread(weights, inputs.weights)
     cached = _share(cache, here, count) if here else NOTHING
+    if not read.kv_offload:
+        cached = Range.exactly(cache)
     overhead = around(_PROCESS + _PROCESS_PER_TOKEN * architecture.vocabulary, 0.75, 1.5)
     prompt_cache = Bytes(read.prompt_cache)
     return DeviceFootprint(
@@ -183,7 +162,8 @@ def forecast(inputs: MemoryInputs) -> Footprint:
     Raises:
         UsageError: a setting makes no sense or is not known.
     """
-    read = _read(inputs)
+    inputs = one_gpu(with_files(inputs))
+    read = read_settings(inputs)
     architecture, gpus = inputs.architecture, inputs.machine.gpus
     shares = split_weights(architecture, inputs.weights)
     cache = kv.llama_cpp_bytes(
@@ -193,21 +173,62 @@ def forecast(inputs: MemoryInputs) -> Footprint:
     devices: list[DeviceFootprint] = []
     on_gpu = max(0, read.gpu_layers - 1)
     if read.gpu_layers:
-        counts = _layers_by_gpu(gpus, on_gpu)
+        counts = _layers_by_gpu(gpus, on_gpu, read.tensor_split)
         devices.extend(_gpu_footprint(inputs, read, shares, cache, counts, position) for position in range(len(gpus)))
     ram = _ram_footprint(inputs, read, shares, cache, on_gpu)
+    adapters = NOTHING
+    if inputs.extras is not NO_EXTRAS:
+        devices, ram, adapters = _with_extras(inputs, read, devices, ram, on_gpu)
     if len(devices) == 1 and gpus[0].model.unified_memory:
         devices = [_one_pool(devices[0], ram)]
     else:
         devices.append(ram)
+    reasons = _reasons(inputs, read, shares, cache, devices)
+    if inputs.extras is not NO_EXTRAS:
+        reasons += tuple(extra_reasons(inputs.extras, lora=adapters, lora_source=_LORA_SOURCE))
     return Footprint(
         engine=NAME, context=inputs.context, parallel=inputs.parallel, kv_type=inputs.kv_type, devices=tuple(devices),
-        reasons=_reasons(inputs, read, shares, cache, devices),
+        reasons=reasons,
     )  # fmt: skip
 
 
+def _with_extras(
+    inputs: MemoryInputs, read: LlamaCppSettings, devices: list[DeviceFootprint], ram: DeviceFootprint, on_gpu: int
+) -> tuple[list[DeviceFootprint], DeviceFootprint, Range]:
+    """The GPUs and the RAM with what is loaded beside the model, and the size of the LoRA adapters in all."""
+    extras, architecture = inputs.extras, inputs.architecture
+    adapters = NOTHING
+    if extras.lora is not None:
+        # The converter writes 32 bits, or 16 when it is asked to.
+        adapters = lora_files(architecture, extras.lora, 2, 4)
+        share = on_gpu / architecture.layer_count / max(1, len(devices))
+        part = Range(*(Bytes(round(size * share)) for size in (adapters.low, adapters.expected, adapters.high)))
+        # An adapter's tensor lies where the one lies that it changes.
+        devices = [plus(device, weights=part) for device in devices]
+        rest = 1 - on_gpu / architecture.layer_count
+        ram = plus(
+            ram,
+            weights=Range(*(Bytes(round(size * rest)) for size in (adapters.low, adapters.expected, adapters.high))),
+        )
+    if extras.projector is not None:
+        size, compute = Range.exactly(extras.projector.size), projector_compute(extras.projector)
+        if devices and read.mmproj_offload:
+            devices = [plus(devices[0], weights=size, compute=compute), *devices[1:]]
+        else:
+            ram = plus(ram, weights=size, compute=compute)
+    if extras.draft is not None:
+        draft = extras.draft
+        kept = {name: value for name, value in inputs.settings.items() if name in _OF_DRAFT}
+        small = replace(
+            inputs, architecture=draft.architecture, weights=draft.own_weights, kv_type=draft.kv_type, settings=kept,
+            extras=Extras(), machine=inputs.machine if devices else replace(inputs.machine, gpus=()),
+        )  # fmt: skip
+        *devices, ram = beside([*devices, ram], forecast(small).devices)
+    return devices, ram, adapters
+
+
 def _reasons(
-    inputs: MemoryInputs, read: _Read, shares: WeightShares, cache: int, devices: list[DeviceFootprint]
+    inputs: MemoryInputs, read: LlamaCppSettings, shares: WeightShares, cache: int, devices: list[DeviceFootprint]
 ) -> tuple[Reason, ...]:
     reasons = [
         Reason("weights", text("the checkpoint's tensors take {size}", size=format_bytes(inputs.weights.total)),
