@@ -27,7 +27,7 @@ def _reported():
 
 def test_estimates_hold_every_reported_size():
     cases = list(_reported())
-    assert len(cases) >= 80
+    assert len(cases) >= 140
     for model, one, guess in cases:
         assert guess.low <= one.high, (model.name, one.quantization)
         assert one.low <= guess.high, (model.name, one.quantization)
@@ -35,7 +35,10 @@ def test_estimates_hold_every_reported_size():
 
 def test_estimates_are_near_the_reported_sizes():
     gguf = [(model, abs(guess.size / one.size - 1)) for model, one, guess in _reported() if one.format == "gguf"]
-    assert statistics.median(error for _, error in gguf) <= 0.01
+    errors = sorted(error for _, error in gguf)
+    assert statistics.median(errors) <= 0.005
+    assert errors[round(len(errors) * 0.9)] <= 0.06
+    assert errors[-1] <= 0.12
     # Models of one kind of layer, without experts or a vision part: the mix of types is the published one.
     plain = [
         error for model, error in gguf
