@@ -44,7 +44,7 @@ def _print_speeds(console: Console) -> None:
             f"{one.error:+.0%}", "yes" if one.within else "no",
         )  # fmt: skip
     console.print(table)
-    for phase in ("decode", "prefill"):
+    for phase in ("decode", "prefill", "batch"):
         every = [one for one in rows if one.measured.phase == phase]
         known = [one for one in every if one.expected is not None]
         close = sum(abs(one.error) <= CLOSE for one in known) / len(known)
