@@ -18,6 +18,7 @@ from ansambl.domain.units import Bytes
 from ansambl.foundation.paths import DataPaths
 from ansambl.hardware import inventory
 from ansambl.hardware.catalog import from_inventory, load_machine
+from ansambl.hardware.probes.bandwidth import measure_ram_bandwidth
 from ansambl.model_catalog import embedded
 from ansambl.model_catalog.catalog import catalog, find_model
 from ansambl.model_catalog.estimates import estimated_checkpoints
@@ -46,7 +47,13 @@ def planned_machines(wanted: Sequence[str]) -> tuple[PlannedMachine, ...]:
             same = sum(other.name.partition("#")[0] == one.name for other in found)
             found.append(replace(one, name=f"{one.name}#{same + 1}") if same else one)
         return tuple(found)
-    return (from_inventory(inventory.detect()),)
+    return (this_machine(),)
+
+
+def this_machine() -> PlannedMachine:
+    """This machine as it is, its RAM's bandwidth measured. Takes half a second."""
+    found = inventory.detect()
+    return from_inventory(found, measure_ram_bandwidth(found.cpu.physical_cores or found.cpu.usable_cores))
 
 
 @cache

@@ -26,6 +26,7 @@ from ansambl.hardware.toml_fields import shown as quoted
 
 _DATA = Path(__file__).resolve().parent / "data"
 _LARGEST_FILE = 1_000_000
+_BY_DATA_SHEET = text("The RAM's bandwidth is the processor's by its data sheet; modules may run slower.")
 
 
 @cache
@@ -63,12 +64,12 @@ def load_machine(name_or_path: str | Path) -> PlannedMachine:
     return read_machine(wanted, path.stem or wanted, _read_toml(path, wanted), _entries())
 
 
-def from_inventory(machine: Machine) -> PlannedMachine:
+def from_inventory(machine: Machine, ram_bandwidth: float | None = None) -> PlannedMachine:
     """This machine as it was measured, joined with the catalog's facts where its devices are in it.
 
     Memory is what was measured. A device that the catalog does not know keeps None; a GPU whose memory nobody tells is
-    left out, and a note says so. The RAM's bandwidth is the processor's by its data sheet: which modules are really in
-    is not known.
+    left out, and a note says so. `ram_bandwidth` is what was measured, in bytes a second; without it the RAM's bandwidth
+    is the processor's by its data sheet, since which modules are really in is not known.
     """
     entries = tuple(_entries().values())
     ram_memory = Bytes(machine.memory.usable + sum(_set_aside(gpu) for gpu in machine.gpus))
@@ -87,9 +88,12 @@ def from_inventory(machine: Machine) -> PlannedMachine:
     ram_model = plain_ram(gpus)
     if processor:
         ram_model = processor.model
-        notes.append(text("The RAM's bandwidth is the processor's by its data sheet; modules may run slower."))
+        notes.append(_BY_DATA_SHEET)
     elif machine.cpu.model and not ram_model.unified_memory:
         ram_model = dataclasses.replace(ram_model, title=machine.cpu.model, capability=machine.cpu.isa_level)
+    if ram_bandwidth is not None and not ram_model.unified_memory:
+        ram_model = _measured(ram_model, ram_bandwidth)
+        notes = [one for one in notes if one != _BY_DATA_SHEET]
     ram = PlannedDevice(DeviceKind.RAM, ram_model, ram_memory)
     return PlannedMachine(machine.name, machine.name, tuple(gpus), ram, (*notes, *notes_on(gpus, ram)))
 
@@ -174,6 +178,14 @@ def _set_aside(gpu: Gpu) -> int:
     if not gpu.integrated or gpu.memory_total is None or gpu.memory_shared is None:
         return 0
     return max(0, gpu.memory_total - gpu.memory_shared)
+
+
+def _measured(model: DeviceModel, bandwidth: float) -> DeviceModel:
+    """The RAM with what was measured as its low end; copying reaches less than the data sheet says, never more."""
+    return dataclasses.replace(
+        model, bandwidth=max(bandwidth, model.bandwidth or 0.0), bandwidth_low=bandwidth,
+        sources=(*model.sources, "bandwidth measured on this machine by copying in RAM"),
+    )  # fmt: skip
 
 
 def _joined(gpu: Gpu, entries: tuple[Entry, ...]) -> DeviceModel:

@@ -110,7 +110,8 @@ def test_a_file_of_the_user(capsys, tmp_path):
         "llama.attention.head_count": 4, "llama.attention.head_count_kv": 2, "llama.context_length": 4096,
         "llama.feed_forward_length": 128, "llama.vocab_size": 100,
     }  # fmt: skip
-    path = write_gguf(tmp_path / "tiny.gguf", fields, {"token_embd.weight": ("F16", (64, 100))})
+    path = tmp_path / "tiny.gguf"
+    write_gguf(path, fields, {"token_embd.weight": ("F16", (64, 100))})
     code, found = fit(capsys, str(path), "--machine", "rtx-4090-64g")
     assert (code, found["fits"]) == (0, True)
     assert found["context"] == 4096

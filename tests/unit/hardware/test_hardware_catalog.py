@@ -481,3 +481,17 @@ def test_json_holds_the_records_fields():
     assert document["notes"] == [
         "The name does not say which processor and RAM modules it has: a common desktop was taken."
     ]
+
+
+def test_a_measured_bandwidth_is_the_low_end_and_no_note_speaks_of_the_data_sheet():
+    machine = catalog.from_inventory(Machine("host", "Linux", CPU, MEMORY), 41e9)
+    assert machine.ram.model.bandwidth_low == 41e9
+    assert machine.ram.model.bandwidth == 83.2e9
+    assert any("measured on this machine" in source for source in machine.ram.model.sources)
+    assert machine.notes == ()
+
+
+def test_a_measured_bandwidth_is_all_that_is_known_of_an_unknown_processor():
+    machine = catalog.from_inventory(Machine("host", "Linux", replace(CPU, model="Other CPU"), MEMORY), 41e9)
+    assert (machine.ram.model.bandwidth, machine.ram.model.bandwidth_low) == (41e9, 41e9)
+    assert not any("bandwidth" in str(note) for note in machine.notes)
