@@ -68,8 +68,8 @@ def from_inventory(machine: Machine, ram_bandwidth: float | None = None) -> Plan
     """This machine as it was measured, joined with the catalog's facts where its devices are in it.
 
     Memory is what was measured. A device that the catalog does not know keeps None; a GPU whose memory nobody tells is
-    left out, and a note says so. `ram_bandwidth` is what was measured, in bytes a second; without it the RAM's bandwidth
-    is the processor's by its data sheet, since which modules are really in is not known.
+    left out, and a note says so. `ram_bandwidth` is what was measured, in bytes a second; without it the RAM's
+    bandwidth is the processor's by its data sheet, since which modules are really in is not known.
     """
     entries = tuple(_entries().values())
     ram_memory = Bytes(machine.memory.usable + sum(_set_aside(gpu) for gpu in machine.gpus))
