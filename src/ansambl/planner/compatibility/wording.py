@@ -116,10 +116,14 @@ def _what(labels: Labels, subject: str, row: CompatibilityRow | None) -> Text | 
         for name in ("quantization", "format")
         if name != subject and row is not None and getattr(row, name) and getattr(labels, name)
     ]
+    if row is None and subject == "quantization" and labels.format:
+        parts.append(_label(labels, "format"))
     words: Text | str = main if not parts else text("{what} as {form}", what=main, form=" ".join(map(str, parts)))
     if subject == "device" or row is None or not row.device:
         return words
-    return text("{what} on {devices}", what=words, devices=_devices(row.device))
+    asked = labels.device
+    devices = row.device if asked is None else tuple(one for one in row.device if one.accepts(asked))
+    return text("{what} on {devices}", what=words, devices=_devices(devices))
 
 
 def _label(labels: Labels, name: str) -> Text | str:
