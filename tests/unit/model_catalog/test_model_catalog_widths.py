@@ -71,3 +71,32 @@ def test_widths_fit_together(model):
         if group.attention is not Attention.LATENT and group.key_width:
             # As many KV heads as heads of the query, or a part of them.
             assert group.key_width <= max(inside.query_width or 0, inside.hidden) * 2
+
+
+def test_published_caches_come_out():
+    # 6.72 GiB for 1048576 tokens of 16-bit elements: the published figure of DeepSeek V4 Flash, windows aside.
+    inside = catalog()["deepseek-v4-flash"].architecture
+    kept = sum(one.count * one.key_width for one in inside.layers if one.attention is Attention.LATENT)
+    assert kept * 2 * 1048576 / 2**30 == pytest.approx(6.72, abs=0.005)
+    # Gemma 4 E4B: 24 of 42 layers keep keys and values, four of them for all tokens.
+    groups = catalog()["gemma-4-e4b-it"].architecture.layers
+    assert [(one.count, one.key_width) for one in groups] == [(20, 512), (4, 1024), (18, 0)]
+
+
+def test_latent_widths_of_gigachat_reproduce_its_count():
+    # DeepSeek V3's layer: queries without a low rank, heads of 128 + 64, values of 192, one shared expert, one dense
+    # layer of 8960, one layer that predicts ahead with tables of its own.
+    model = catalog()["gigachat3-10b-a1.8b"]
+    inside = model.architecture
+    hidden, heads, rank, rope = inside.hidden, inside.heads, 512, 64
+    assert inside.layers[0].key_width == rank + rope
+    attention = (
+        hidden * heads * 192 + hidden * (rank + rope) + rank + rank * heads * (128 + 192) + heads * 192 * hidden
+        + 2 * hidden
+    )  # fmt: skip
+    experts = (inside.experts + 1) * 3 * hidden * inside.expert_feed_forward + hidden * inside.experts + inside.experts
+    tables = 2 * inside.vocabulary * hidden
+    main = tables + 26 * attention + 25 * experts + 3 * hidden * inside.feed_forward + hidden
+    ahead = attention + experts + 2 * hidden * hidden + 3 * hidden + tables
+    assert main == model.text_parameters
+    assert main + ahead == model.parameters
