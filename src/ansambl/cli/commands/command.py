@@ -57,23 +57,23 @@ def command(
         for one in found.command.notes:
             note(one.render(speak))
         note(speak("Flags as in {version}.").format(version=found.command.verified))
-    if found.fits is False:
+    if not found.placement.fits:
         raise typer.Exit(_DOES_NOT_FIT)
 
 
 def _document(found: CommandAnswer) -> dict[str, Any]:
-    command = found.command
+    command, candidate = found.command, found.placement.candidate
     return {
-        "model": found.candidate.model,
-        "checkpoint": {"quantization": found.candidate.quantization, "format": found.candidate.format,
+        "model": candidate.model,
+        "checkpoint": {"quantization": candidate.quantization, "format": candidate.format,
                        "source": found.inputs.path or found.inputs.repo},
         "engine": command.engine,
-        "machine": found.machine.name,
+        "machine": found.placement.machine.name,
         "context": found.inputs.context,
         "parallel": found.inputs.parallel,
         "kv_type": found.inputs.kv_type,
         "settings": dict(found.inputs.settings),
-        "fits": found.fits,
+        "fits": found.placement.fits,
         "environment": dict(command.environment),
         "files": dict(command.files),
         "commands": [list(line) for line in command.lines],

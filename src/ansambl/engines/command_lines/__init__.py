@@ -23,7 +23,7 @@ from ansambl.engines.command_lines import (
     transformers_serve,
     vllm,
 )
-from ansambl.engines.command_lines.placements import inputs_for, inputs_of
+from ansambl.engines.command_lines.placements import inputs_of
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand, Lora
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
 
@@ -49,7 +49,7 @@ SAME_ENGINE = {"tabbyapi": "exllamav3", "llama-server": "llama.cpp", "lmstudio":
 
 __all__ = [
     "ENGINE_LINES", "SAME_ENGINE", "CommandInputs", "EngineCommand", "EngineLines", "Kind", "Lora", "Setting",
-    "command_line", "extra_settings", "get_lines", "inputs_for", "inputs_of",
+    "command_line", "extra_settings", "get_lines", "inputs_of",
 ]  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def command_line(engine: str, inputs: CommandInputs) -> EngineCommand:
     _check_words(inputs)
     given = Given(lines, inputs.settings)
     built = lines.build(inputs, given)
-    return replace(built, notes=(*parts.where_files_are(inputs), *built.notes, *_common_notes(built, given)))
+    return replace(built, notes=(*parts.where_files_are(inputs), *built.notes, *_common_notes(built, given, inputs)))
 
 
 def _check_words(inputs: CommandInputs) -> None:
@@ -117,10 +117,12 @@ def _check_words(inputs: CommandInputs) -> None:
             )
 
 
-def _common_notes(built: EngineCommand, given: Given) -> tuple[Text, ...]:
+def _common_notes(built: EngineCommand, given: Given, inputs: CommandInputs) -> tuple[Text, ...]:
     notes: list[Text] = []
-    if given.forecast_only():
-        notes.append(text("{names}: for the forecast only, no flag says it", names=", ".join(given.forecast_only())))
+    paths = {"mmproj": inputs.mmproj, "lora": inputs.loras}
+    silent = [name for name in given.forecast_only() if not paths.get(name)]
+    if silent:
+        notes.append(text("{names}: for the forecast only, no flag says it", names=", ".join(silent)))
     if built.key_variable is not None:
         notes.append(
             text("it answers whoever reaches {address}; to ask for a key, put one into the environment variable "

@@ -27,13 +27,13 @@ _VERIFIED = "TabbyAPI config_sample.yml @004e8374 (not verified on the real engi
 _BITS = re.compile(r"q?([2-8])")
 
 _SETTINGS = (
-    Setting("tensor_parallel", kind=Kind.WHOLE),
+    Setting("tensor_parallel"),
     Setting("chunk_size", kind=Kind.WHOLE),
     Setting("cache_size", kind=Kind.WHOLE),
     Setting("max_batch_size", kind=Kind.WHOLE),
-    Setting("autosplit_reserve", kind=Kind.WHOLE),
+    Setting("autosplit_reserve", kind=Kind.NUMBER),
     Setting("engine_version", forecast_only=True),
-    Setting("total_memory", kind=Kind.SIZE, forecast_only=True),
+    Setting("ram_margin", kind=Kind.SIZE, forecast_only=True),
     Setting("tensor_parallel_backend", choices=("native", "nccl"), extra=True),
     Setting("gpu_split", extra=True),
     Setting("reasoning", kind=Kind.SWITCH, extra=True),
@@ -70,6 +70,20 @@ def cache_bits(kv_type: str) -> tuple[int, int]:
     return found[0], found[1]
 
 
+def splits_tensors(inputs: CommandInputs, given: Given) -> bool:
+    """Whether all GPUs of the placement share each tensor: on, off, or how many (more than one means all).
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    word = (given.word("tensor_parallel") or "off").lower()
+    if word in {"off", "false", "0"}:
+        return False
+    if word not in {"on", "true"} and not (word.isascii() and word.isdigit()):
+        raise UsageError(text("{name} is '{value}'; give on, off or auto", name="tensor_parallel", value=word))
+    return len(inputs.gpus) > 1
+
+
 def _cache_size(inputs: CommandInputs, given: Given) -> int:
     needed = -(-inputs.context * inputs.parallel // _PAGE) * _PAGE
     wanted = given.whole("cache_size")
@@ -94,12 +108,12 @@ def _yaml(sections: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _model(inputs: CommandInputs, given: Given) -> dict[str, Any]:
     bits = cache_bits(inputs.kv_type)
-    ranks = parts.tensor_parallel(inputs, given.whole("tensor_parallel"))
     model: dict[str, Any] = {
         "model_dir": "models" if inputs.path is None else str(PurePath(inputs.path).parent),
         "model_name": parts.model_folder(inputs), "backend": "exllamav3", "max_seq_len": inputs.context,
         "cache_size": _cache_size(inputs, given), "cache_mode": "FP16" if bits[0] == 16 else f"{bits[0]},{bits[1]}",
-        "max_batch_size": given.whole("max_batch_size") or inputs.parallel, "tensor_parallel": ranks > 1,
+        "max_batch_size": given.whole("max_batch_size") or inputs.parallel,
+        "tensor_parallel": splits_tensors(inputs, given),
     }  # fmt: skip
     if given.word("tensor_parallel_backend") is not None:
         model["tensor_parallel_backend"] = given.word("tensor_parallel_backend")

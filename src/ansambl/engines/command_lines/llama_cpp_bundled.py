@@ -24,7 +24,7 @@ _USE_LLAMA_CPP = text("take llama.cpp itself for that (--engine llama.cpp)")
 _VERIFIED = "xllamacpp 2026.10.11549 (tried on the real engine)"
 
 _SETTINGS = (
-    Setting("n_gpu_layers", "--n-gpu-layers", Kind.WHOLE),
+    Setting("n_gpu_layers", "--n-gpu-layers", Kind.LAYERS),
     Setting("n_cpu_moe", kind=Kind.WHOLE, refusal=_USE_LLAMA_CPP),
     Setting("cpu_moe", kind=Kind.SWITCH, refusal=_USE_LLAMA_CPP),
     Setting("n_batch", "--batch-size", Kind.WHOLE),
@@ -33,6 +33,13 @@ _SETTINGS = (
     Setting("kv_unified", kind=Kind.SWITCH, refusal=_USE_LLAMA_CPP),
     Setting("swa_full", "--swa-full", Kind.SWITCH),
     Setting("prompt_cache", kind=Kind.SIZE),
+    Setting("kv_offload", kind=Kind.SWITCH, usual=True),
+    Setting("split_mode", "--split-mode", choices=("none", "layer", "row", "tensor")),
+    Setting("tensor_split", "--tensor-split"),
+    Setting("main_gpu", "--main-gpu", Kind.WHOLE),
+    Setting("mmproj_offload", kind=Kind.SWITCH, usual=True, refusal=_USE_LLAMA_CPP),
+    Setting("mmproj", kind=Kind.SIZE, refusal=_USE_LLAMA_CPP),
+    Setting("lora", kind=Kind.SIZE, refusal=_USE_LLAMA_CPP),
     Setting("engine_version", forecast_only=True),
     Setting("ram_margin", kind=Kind.SIZE, forecast_only=True),
     Setting("threads", kind=Kind.WHOLE, extra=True),
@@ -48,6 +55,8 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
     parts.no_lora(inputs, _TITLE)
     host, port, where = parts.address(inputs, llama_cpp.PORT)
     arguments = [*given.flags(), *llama_cpp.kv_words(inputs, given)]
+    if given.switch("kv_offload") is False:
+        arguments.append("--no-kv-offload")
     parameters = Parameters(
         checkpoint=inputs.path or parts.gguf_file(inputs), model=inputs.model, host=host, port=port,
         context=inputs.context, parallel=inputs.parallel, threads=given.whole("threads"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from ansambl.domain.errors import NotSupportedError
-from ansambl.domain.text import text
+from ansambl.domain.text import Text, text
 from ansambl.engines.command_lines import parts
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting, written
@@ -21,7 +21,7 @@ _VERIFIED = "lms as in lmstudio-ai/lms load.ts and server.ts (not verified on th
 _IN_THE_APP = text("LM Studio has it in the application only (model, advanced settings)")
 
 _SETTINGS = (
-    Setting("n_gpu_layers", kind=Kind.WHOLE),
+    Setting("n_gpu_layers", kind=Kind.LAYERS),
     Setting("n_cpu_moe", kind=Kind.WHOLE, refusal=_IN_THE_APP),
     Setting("cpu_moe", kind=Kind.SWITCH, refusal=_IN_THE_APP),
     Setting("n_batch", kind=Kind.WHOLE, refusal=_IN_THE_APP),
@@ -30,6 +30,13 @@ _SETTINGS = (
     Setting("kv_unified", kind=Kind.SWITCH, refusal=_IN_THE_APP),
     Setting("swa_full", kind=Kind.SWITCH, refusal=_IN_THE_APP),
     Setting("prompt_cache", kind=Kind.SIZE, refusal=_IN_THE_APP),
+    Setting("kv_offload", kind=Kind.SWITCH, refusal=_IN_THE_APP, usual=True),
+    Setting("split_mode", refusal=_IN_THE_APP),
+    Setting("tensor_split", refusal=_IN_THE_APP),
+    Setting("main_gpu", kind=Kind.WHOLE, refusal=_IN_THE_APP),
+    Setting("mmproj_offload", kind=Kind.SWITCH, refusal=_IN_THE_APP, usual=True),
+    Setting("mmproj", kind=Kind.SIZE, refusal=_IN_THE_APP),
+    Setting("lora", kind=Kind.SIZE, refusal=_IN_THE_APP),
     Setting("engine_version", forecast_only=True),
     Setting("ram_margin", kind=Kind.SIZE, forecast_only=True),
     Setting("ttl", "--ttl", Kind.WHOLE, extra=True),
@@ -60,7 +67,9 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
     if inputs.kv_type.lower() not in parts.SIXTEEN_BITS:
         raise parts.refused(_TITLE, "kv_type", _IN_THE_APP)
     if inputs.path is not None:
-        key, fetch = PurePath(inputs.path).stem, ("lms", "import", inputs.path, "--yes")
+        # Without --symbolic-link it would move the user's file.
+        key = PurePath(inputs.path).stem
+        fetch: tuple[str, ...] = ("lms", "import", inputs.path, "--symbolic-link", "--yes")
     else:
         key = inputs.repo or inputs.model
         fetch = ("lms", "get", f"{key}@{inputs.quantization.lower()}", "--yes")
@@ -69,6 +78,12 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
         str(inputs.context * inputs.parallel), "--parallel", str(inputs.parallel), "--identifier", inputs.model,
         *given.flags(), "--yes",
     )  # fmt: skip
+    notes: tuple[Text, ...] = (parts.no_key(where),)
+    if inputs.gpus not in {(), (0,)}:
+        notes += (
+            text("LM Studio chooses its GPUs in the application; the placement means those with the indexes {indexes}",
+                 indexes=", ".join(map(str, inputs.gpus))),
+        )  # fmt: skip
     return EngineCommand(
         engine=_NAME, verified=_VERIFIED, address=where, serving=1,
         lines=(fetch, ("lms", "server", "start", "--port", str(port)), load),
@@ -77,6 +92,7 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
                  command="lms server start"),
             text("LM Studio's parallel predictions share the cells of --context-length: {parallel} × {context} "
                  "tokens", parallel=inputs.parallel, context=inputs.context),
+            *notes,
         ),
     )  # fmt: skip
 

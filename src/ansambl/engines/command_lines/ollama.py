@@ -23,7 +23,7 @@ _KV_TYPES = {"q8_0": "q8_0", "q4_0": "q4_0"}
 _UNFIT = re.compile(r"[^a-z0-9._-]+")
 
 _SETTINGS = (
-    Setting("n_gpu_layers", kind=Kind.WHOLE),
+    Setting("n_gpu_layers", kind=Kind.LAYERS),
     Setting("n_batch", kind=Kind.WHOLE),
     Setting("flash_attention", kind=Kind.SWITCH),
     Setting("n_cpu_moe", kind=Kind.WHOLE, refusal=_DECIDES),
@@ -32,10 +32,16 @@ _SETTINGS = (
     Setting("kv_unified", kind=Kind.SWITCH, refusal=_DECIDES),
     Setting("swa_full", kind=Kind.SWITCH, refusal=_DECIDES),
     Setting("prompt_cache", kind=Kind.SIZE, refusal=_DECIDES),
+    Setting("kv_offload", kind=Kind.SWITCH, refusal=_DECIDES, usual=True),
+    Setting("split_mode", refusal=_DECIDES),
+    Setting("tensor_split", refusal=_DECIDES),
+    Setting("main_gpu", kind=Kind.WHOLE),
+    Setting("mmproj_offload", kind=Kind.SWITCH, refusal=_DECIDES, usual=True),
+    Setting("mmproj", kind=Kind.SIZE, refusal=_DECIDES),
+    Setting("lora", kind=Kind.SIZE, forecast_only=True),
     Setting("engine_version", forecast_only=True),
     Setting("ram_margin", kind=Kind.SIZE, forecast_only=True),
     Setting("threads", kind=Kind.WHOLE, extra=True),
-    Setting("main_gpu", kind=Kind.WHOLE, extra=True),
     Setting("keep_alive", extra=True),
     Setting("draft_tokens", kind=Kind.WHOLE, extra=True),
 )
@@ -94,7 +100,7 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
             text("'{command}' stays in the foreground: type what follows in a second terminal, with the same "
                  "environment; where Ollama runs as a service, set the environment there and leave it out",
                  command="ollama serve"),
-            text("Ollama has no key of its own: who reaches its port may use it"),
+            parts.no_key(where),
         ),
     )  # fmt: skip
 

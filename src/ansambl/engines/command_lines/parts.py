@@ -181,3 +181,9 @@ def no_draft_tokens(tokens: int | None) -> None:
         raise UsageError(
             text("draft_tokens is {value}, but no draft model is named; add --set draft=PATH", value=tokens)
         )
+
+
+def no_key(where: str) -> Text:
+    """What must be said of an engine that takes no key from its environment."""
+    return text("it answers whoever reaches {address} and takes no key from the environment: keep it on this machine",
+                address=where)  # fmt: skip

@@ -23,26 +23,16 @@ def inputs_of(
     `path` is where the checkpoint lies when it is here (for a candidate that came from files the reference is taken);
     `extra` are settings that no forecast knows.
     """
-    return inputs_for(
-        placement.candidate, placement.machine, context=placement.context, parallel=placement.parallel,
-        kv_type=placement.kv_type, settings={**placement.settings, **(extra or {})}, path=path,
-    )  # fmt: skip
-
-
-def inputs_for(
-    candidate: Candidate, machine: PlannedMachine, *, context: int, parallel: int, kv_type: str,
-    settings: Mapping[str, Any], path: str | None = None,
-) -> CommandInputs:  # fmt: skip
-    """The same for an engine whose memory nobody forecast."""
+    candidate, machine = placement.candidate, placement.machine
     card = candidate.card
     if card is None and path is None:
         path = candidate.reference
     repo, file, exact = (None, None, True) if path is not None or card is None else _repository(candidate, card)
     return CommandInputs(
-        model=candidate.model, format=candidate.format, quantization=candidate.quantization, context=context,
-        parallel=parallel, kv_type=kv_type, settings=settings, path=path, repo=repo, file=file, exact_repo=exact,
-        gpus=tuple(gpu.index for gpu in machine.gpus), vendor=_vendor(machine),
-        layers=candidate.architecture.layer_count, kind=card.kind if card else None,
+        model=candidate.model, format=candidate.format, quantization=candidate.quantization, context=placement.context,
+        parallel=placement.parallel, kv_type=placement.kv_type, settings={**placement.settings, **(extra or {})},
+        path=path, repo=repo, file=file, exact_repo=exact, gpus=tuple(gpu.index for gpu in machine.gpus),
+        vendor=_vendor(machine), layers=candidate.architecture.layer_count, kind=card.kind if card else None,
         vision=bool(card and card.vision),
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 MOST = 1 << 53
 """No setting is greater: beyond it a number read from JSON is no longer exact."""
 
+_ALL = frozenset({"all", "auto", "-1"})
 _SWITCH = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
 
 
@@ -27,6 +28,7 @@ class Kind(StrEnum):
     NUMBER = "number"
     WORD = "word"
     SIZE = "size"
+    LAYERS = "layers"
     SWITCH = "switch"
 
 
@@ -36,7 +38,8 @@ class Setting:
 
     `flag` is how the engine spells it; None where the engine's module writes it itself. A switch may have a word that
     puts it off. `extra` says that no memory forecast knows it: it goes onto the command line only. `forecast_only`
-    says that it corrects the forecast and no flag expresses it. `refusal` says why the engine cannot be told it.
+    says that it corrects the forecast and no flag expresses it. `refusal` says why the engine cannot be told it; a
+    switch that stands as the engine has it anyway (`usual`) is not refused.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Setting:
     extra: bool = False
     forecast_only: bool = False
     refusal: Text | None = None
+    usual: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class Given:
             if value is None:
                 continue
             read = self._read(known, value)
-            if known.refusal is not None and read is not False and read is not None:
+            if known.refusal is not None and read is not None and read is not known.usual:
                 raise NotSupportedError(
                     text("{engine} cannot be told {name}: {why}", engine=self._title, name=name, why=known.refusal)
                 )
@@ -128,6 +132,8 @@ class Given:
             if lowered != "auto" and lowered not in _SWITCH:
                 raise UsageError(text("{name} is '{value}'; give on, off or auto", name=setting.name, value=word))
             return _SWITCH.get(lowered)
+        if setting.kind is Kind.LAYERS and word.lower() in _ALL:
+            return None
         if setting.kind is Kind.SIZE:
             return _size(setting, value)
         if setting.kind is Kind.WORD:
@@ -168,7 +174,7 @@ def _number(setting: Setting, value: Any) -> int | float:
             text("{name} is {value}; give a number from {least} to {most}", name=setting.name, value=value, least=0,
                  most=MOST)
         )  # fmt: skip
-    if setting.kind is Kind.WHOLE and number != int(number):
+    if setting.kind is not Kind.NUMBER and number != int(number):
         raise UsageError(text("{name} is {value}; give a whole number", name=setting.name, value=value))
     return int(number) if number == int(number) else number
 

@@ -82,6 +82,7 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
         engine=_NAME, lines=(*fetch, tuple(words)), verified=_VERIFIED, address=where,
         environment=parts.visible_gpus(inputs, ranks), serving=len(fetch),
         notes=(
+            parts.no_key(where),
             text("{engine} takes {parallel} × {context} tokens as they come: what its KV cache holds is shared by all "
                  "requests", engine=_TITLE, parallel=inputs.parallel, context=inputs.context),
         ),

@@ -25,7 +25,7 @@ _LLAMA_CPP_ONLY = text("only its loader llama.cpp (GGUF files) has it")
 _NO_FLAG = text("its loader takes flash attention by itself")
 
 _SETTINGS = (
-    Setting("n_gpu_layers", kind=Kind.WHOLE),
+    Setting("n_gpu_layers", kind=Kind.LAYERS),
     Setting("n_cpu_moe", kind=Kind.WHOLE),
     Setting("cpu_moe", "--cpu-moe", Kind.SWITCH),
     Setting("n_batch", "--batch-size", Kind.WHOLE),
@@ -34,21 +34,28 @@ _SETTINGS = (
     Setting("swa_full", kind=Kind.SWITCH),
     Setting("flash_attention", kind=Kind.SWITCH, refusal=_NO_FLAG),
     Setting("prompt_cache", kind=Kind.SIZE),
+    Setting("kv_offload", kind=Kind.SWITCH, usual=True),
+    Setting("split_mode", choices=("none", "layer", "row", "tensor")),
+    Setting("tensor_split", "--tensor-split"),
+    Setting("main_gpu", kind=Kind.WHOLE),
+    Setting("mmproj_offload", kind=Kind.SWITCH, usual=True),
+    Setting("mmproj", kind=Kind.SIZE, forecast_only=True),
+    Setting("lora", kind=Kind.SIZE, forecast_only=True),
     Setting("tensor_parallel", kind=Kind.WHOLE),
     Setting("engine_version", forecast_only=True),
     Setting("ram_margin", kind=Kind.SIZE, forecast_only=True),
-    Setting("total_memory", kind=Kind.SIZE, forecast_only=True),
     Setting("threads", "--threads", Kind.WHOLE, extra=True),
-    Setting("tensor_split", "--tensor-split", extra=True),
     Setting("gpu_split", "--gpu-split", extra=True),
     Setting("attn_implementation", "--attn-implementation", extra=True),
     Setting("draft_tokens", "--draft-max", Kind.WHOLE, extra=True),
 )
 _OF_LLAMA_CPP = ("n_gpu_layers", "n_cpu_moe", "cpu_moe", "n_batch", "n_ubatch", "kv_unified", "swa_full",
-                 "prompt_cache")  # fmt: skip
+                 "prompt_cache", "split_mode", "tensor_split", "main_gpu")  # fmt: skip
 
 
 def _llama_cpp(inputs: CommandInputs, given: Given) -> tuple[list[str], tuple[Text, ...]]:
+    if (given.whole("tensor_parallel") or 1) > 1:
+        raise parts.refused(_TITLE, "tensor_parallel", text("its loader llama.cpp divides layers, not tensors"))
     layers = given.whole("n_gpu_layers")
     words = ["--gpu-layers", str((999 if layers is None else layers) if inputs.gpus else 0)]
     words += ["--ctx-size", str(inputs.context * inputs.parallel), "--parallel", str(inputs.parallel)]
@@ -61,7 +68,12 @@ def _llama_cpp(inputs: CommandInputs, given: Given) -> tuple[list[str], tuple[Te
     through = [f"n-cpu-moe={given.whole('n_cpu_moe')}"] if given.whole("n_cpu_moe") else []
     through += ["kv-unified"] if given.switch("kv_unified") else []
     through += ["swa-full"] if given.switch("swa_full") else []
+    through += [f"split-mode={given.word('split_mode')}"] if given.word("split_mode") else []
+    through += [f"main-gpu={given.whole('main_gpu')}"] if given.whole("main_gpu") is not None else []
+    through += ["no-mmproj-offload"] if given.switch("mmproj_offload") is False else []
     through.append(f"cache-ram={(given.whole('prompt_cache') or 0) >> 20}")
+    if given.switch("kv_offload") is False:
+        words.append("--no-kv-offload")
     return [*words, "--extra-flags", ",".join(through)], ()
 
 
@@ -89,6 +101,9 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
         for name in _OF_LLAMA_CPP:
             if given.word(name) not in {None, "False"}:
                 raise parts.refused(_TITLE, name, _LLAMA_CPP_ONLY)
+        for name in ("kv_offload", "mmproj_offload"):
+            if given.switch(name) is False:
+                raise parts.refused(_TITLE, name, _LLAMA_CPP_ONLY)
         if inputs.mmproj is not None:
             raise parts.refused(_TITLE, "mmproj", _LLAMA_CPP_ONLY)
     elif inputs.loras:
@@ -109,7 +124,10 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
         words += ["--lora-dir", str(PurePath(inputs.loras[0].path).parent), "--lora"]
         words += [PurePath(one.path).name for one in inputs.loras]
     fetch = parts.download(inputs, folder if one_file else f"{folder}/{name}")
-    notes += (text("type it in the folder of {engine}; leave --nowebui out to have its pages too", engine=_TITLE),)
+    notes += (
+        text("type it in the folder of {engine}; leave --nowebui out to have its pages too", engine=_TITLE),
+        parts.no_key(where),
+    )
     return EngineCommand(
         engine=_NAME, lines=(*fetch, tuple(words)), verified=_VERIFIED, address=where, serving=len(fetch),
         environment=parts.visible_gpus(inputs), notes=notes,
