@@ -31,6 +31,7 @@ BEYOND_MODEL = 1_048_576
 _IN_RAM = frozenset({"n_gpu_layers", "n_cpu_moe", "cpu_moe"})
 _LLAMA_CPP = frozenset({"llama.cpp", "llama.cpp-bundled", "ollama", "lm_studio", "textgen"})
 _RANKS = (1, 2, 4, 8, 16)
+_BATCHES = {True: "n_ubatch", False: "max_num_batched_tokens"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +198,14 @@ def _placed(
 
 
 def speed_of(placement: PlannedPlacement, prompt: int = 1024) -> SpeedForecast:
-    """The speed of one stream: expected after a few thousand tokens, at the low end with the context full."""
+    """The speed: expected after a few thousand tokens, one stream's low end with the context full."""
     candidate = placement.candidate
+    batch = str(placement.settings.get(_BATCHES[placement.engine in _LLAMA_CPP], ""))
     inputs = speed.SpeedInputs(
         architecture=candidate.architecture, weights=candidate.weights, parts=_parts(placement),
         context=min(placement.context, TYPICAL_FILL), prompt=max(1, min(prompt, placement.context)),
-        kv_type=placement.kv_type, split_tensors=_ranks(placement) > 1,
+        kv_type=placement.kv_type, split_tensors=_ranks(placement) > 1, parallel=placement.parallel,
+        batch_tokens=int(batch) if batch.isdecimal() and int(batch) else None,
     )  # fmt: skip
     answer = speed.forecast(placement.engine, inputs)
     if answer.decode is None or placement.context <= TYPICAL_FILL:

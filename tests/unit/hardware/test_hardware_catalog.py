@@ -74,7 +74,7 @@ def test_every_device_has_sources_and_possible_figures(model):
         assert model.bandwidth_low is None or model.bandwidth_low < model.bandwidth
     if model.memory is not None:
         assert 8 * GIB <= model.memory <= 512 * GIB
-    least = 10e12 if model.kind is DeviceKind.GPU else 0.5e12
+    least = 5e12 if model.kind is DeviceKind.GPU else 0.5e12
     for low, high in model.operations.values():
         assert least <= low <= high <= 10e15
 

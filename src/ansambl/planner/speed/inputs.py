@@ -10,10 +10,7 @@ from ansambl.domain.device import PlannedDevice
 from ansambl.domain.errors import UsageError
 from ansambl.domain.footprint import WeightBytes
 from ansambl.domain.text import text
-from ansambl.planner.memory.inputs import LONGEST_CONTEXT
-
-MOST_PARALLEL = 4096
-"""More sequences at once than any engine is started with."""
+from ansambl.planner.memory.inputs import LONGEST_CONTEXT, MOST_PARALLEL
 
 
 @dataclass(frozen=True, slots=True)
