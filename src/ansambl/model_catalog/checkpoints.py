@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from ansambl.domain.errors import CheckpointError, NotSupportedError
@@ -13,21 +12,21 @@ from ansambl.model_catalog import embedded
 from ansambl.model_catalog.failures import named
 from ansambl.model_catalog.gguf import read_header
 from ansambl.model_catalog.gguf_model import split_parts
-
-_HUB_REFERENCE = re.compile(r"[\w.-]+/[\w.-]+(?::[\w.-]+)?")
+from ansambl.model_catalog.library import find_installed
+from ansambl.model_catalog.references import parse_reference
 
 
 def open_checkpoint(reference: str, models_folder: Path) -> Checkpoint:
     """Find the checkpoint that `reference` names and check, cheaply, that its file is whole.
 
     Args:
-        reference: ``"embedded"``, or the path of a local GGUF file (``~`` is the home folder; a bare file name is
-            looked for in `models_folder` too).
+        reference: ``"embedded"``, the path of a local GGUF file (``~`` is the home folder; a bare file name is looked
+            for in `models_folder` too), or a hub reference that was fetched before (``owner/name:Q4_K_M``).
         models_folder: where downloaded checkpoints lie.
 
     Raises:
         CheckpointError: there is no such file, or it is no GGUF file, truncated, or incomplete.
-        NotSupportedError: it is a hub reference.
+        NotSupportedError: it is a folder.
     """
     if reference == embedded.REFERENCE:
         return embedded.find(models_folder)
@@ -35,12 +34,8 @@ def open_checkpoint(reference: str, models_folder: Path) -> Checkpoint:
     if not path.exists() and not path.is_absolute() and (models_folder / path).is_file():
         path = models_folder / path
     if not path.exists():
-        if _HUB_REFERENCE.fullmatch(reference) and not reference.endswith(".gguf"):
-            raise NotSupportedError(
-                text("'{reference}' looks like a name on a model hub, and downloads from a hub are not built yet; give "
-                     "the path of a local GGUF file, or the address of a server that runs the model",
-                     reference=reference)
-            )  # fmt: skip
+        if parse_reference(reference) is not None and not reference.startswith(("./", "../")):
+            return _from_library(reference, models_folder)
         raise CheckpointError(
             text('the checkpoint {path} does not exist; give the path of a GGUF file, or "embedded"', path=str(path))
         )
@@ -49,6 +44,20 @@ def open_checkpoint(reference: str, models_folder: Path) -> Checkpoint:
             text("the checkpoint {path} is a folder; only single GGUF files can be run so far", path=str(path))
         )
     return _open_gguf(reference, path.absolute())
+
+
+def _from_library(reference: str, models_folder: Path) -> Checkpoint:
+    found = find_installed(reference, models_folder)
+    if found is None:
+        raise CheckpointError(
+            text("{reference} is not on this machine; fetch it with: ansambl models pull {reference}",
+                 reference=reference)
+        )  # fmt: skip
+    if found.format != "gguf":
+        raise NotSupportedError(
+            text("the checkpoint {path} is a folder; only single GGUF files can be run so far", path=found.path)
+        )
+    return _open_gguf(reference, Path(found.path))
 
 
 def _open_gguf(reference: str, path: Path) -> Checkpoint:

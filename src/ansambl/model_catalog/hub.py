@@ -80,7 +80,11 @@ def read_repository(web: Web, repo: str) -> HubRepository:
             text("what the hub says of {repo} is not as its interface wants it ({reason}); check HF_ENDPOINT",
                  repo=repo, reason=printable(failure, 120))
         ) from failure  # fmt: skip
-    files = [_file(one) for one in found.siblings if _is_safe(one.rfilename)]
+    files = [file for one in found.siblings if _is_safe(one.rfilename) and (file := _file(one))]
+    if found.siblings and not files:
+        raise CheckpointError(
+            text("what the hub says of {repo} names no file with its size; check HF_ENDPOINT", repo=repo)
+        )
     licence = _word(found.card.licence) if found.card else None
     if licence == "other" and found.card:
         licence = _word(found.card.licence_name) or licence
@@ -97,10 +101,12 @@ def _is_safe(path: str) -> bool:
     return path.isprintable() and "\\" not in path and all(one and one not in {".", ".."} for one in parts)
 
 
-def _file(one: _Sibling) -> HubFile:
+def _file(one: _Sibling) -> HubFile | None:
     size = one.lfs.size if one.lfs and one.lfs.size is not None else one.size
+    if size is None:
+        return None
     # Of a large file the commit holds a pointer, so git's hash is not of its content.
-    return HubFile(one.rfilename, Bytes(size or 0), one.lfs.sha256 if one.lfs else None, None if one.lfs else one.blob)
+    return HubFile(one.rfilename, Bytes(size), one.lfs.sha256 if one.lfs else None, None if one.lfs else one.blob)
 
 
 def _word(raw: msgspec.Raw) -> str | None:

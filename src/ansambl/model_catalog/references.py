@@ -79,6 +79,9 @@ def parse_reference(reference: str) -> HubReference | None:
     match = _REFERENCE.fullmatch(reference)
     if match is None or ".." in reference or not reference.isprintable():
         return None
+    if match["repo"].lower().endswith((".gguf", ".safetensors")):
+        # A file in a folder, not a repository.
+        return None
     if match["file"] and any(not part for part in match["file"].split("/")):
         return None
     return HubReference(match["repo"], match["tag"], match["file"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -39,16 +40,16 @@ class FakeRepository:
         return digest.hexdigest()[:40]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Served:
-    """One answered request. `sent` is how many bytes of a body went out."""
+    """One answered request, in the list before its answer is sent. `sent` grows with the bytes of the body."""
 
     method: str
     path: str
     range: str | None
     authorization: str | None
     status: int
-    sent: int
+    sent: int = 0
 
 
 @dataclass(slots=True)
@@ -79,9 +80,7 @@ class FakeHub:
 
     def __enter__(self) -> Self:
         self._lock = threading.Lock()
-        self._servers = [ThreadingHTTPServer(("127.0.0.1", 0), _handler(self, kind)) for kind in (_Hub, _Content)]
-        for server in self._servers:
-            server.daemon_threads = True
+        self._servers = [_Server(("127.0.0.1", 0), _handler(self, kind)) for kind in (_Hub, _Content)]
         self._threads = [threading.Thread(target=one.serve_forever, args=(0.02,)) for one in self._servers]
         for thread in self._threads:
             thread.start()
@@ -123,8 +122,18 @@ class FakeHub:
             self.served.append(one)
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is nothing to tell of; anything else is."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class _Handler(BaseHTTPRequestHandler):
     hub: FakeHub
+    note: Served
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: Any) -> None:
@@ -140,20 +149,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
         """Send a whole answer, and only its head for HEAD."""
+        self._head(status, {"Content-Length": str(len(body)), **(headers or {})})
+        if self.command != "HEAD":
+            self._send(body)
+
+    def _head(self, status: int, headers: Mapping[str, str]) -> None:
+        asked = self.headers
+        self.note = Served(self.command, self.path, asked.get("Range"), asked.get("Authorization"), status)
+        self.hub.note(self.note)
         self.send_response(status)
-        names = {"Content-Length": str(len(body)), **(headers or {})}
-        for name, value in names.items():
+        for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        sent = self._send(body) if self.command != "HEAD" else 0
-        self.done(status, sent)
 
-    def done(self, status: int, sent: int) -> None:
-        """Remember it."""
-        headers = self.headers
-        self.hub.note(Served(self.command, self.path, headers.get("Range"), headers.get("Authorization"), status, sent))
-
-    def _send(self, body: bytes, repeat: int = 1) -> int:
+    def _send(self, body: bytes, repeat: int = 1) -> None:
         sent, habits = 0, self.hub.habits
         try:
             for _ in range(repeat):
@@ -164,12 +173,12 @@ class _Handler(BaseHTTPRequestHandler):
                     if habits.cut_after is not None and sent + len(chunk) > habits.cut_after:
                         self.wfile.write(chunk[: habits.cut_after - sent])
                         self.close_connection = True
-                        return habits.cut_after
+                        return
                     self.wfile.write(chunk)
                     sent += len(chunk)
+                    self.note.sent = sent
         except OSError:
             self.close_connection = True
-        return sent
 
     def serve(self, content: bytes, headers: Mapping[str, str]) -> None:
         """Send a file or the range of it that is asked for, by the hub's habits."""
@@ -178,10 +187,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(habits.status, b"no")
             return
         if habits.endless:
-            self.send_response(200)
-            self.send_header("Content-Length", str(_ENDLESS))
-            self.end_headers()
-            self.done(200, self._send(content + bytes(_CHUNK), _ENDLESS // _CHUNK))
+            self._head(200, {"Content-Length": str(_ENDLESS)})
+            self._send(content + bytes(_CHUNK), _ENDLESS // _CHUNK)
             return
         total = habits.claimed_total if habits.claimed_total is not None else len(content)
         if wanted is None or habits.ignore_ranges:

@@ -55,7 +55,7 @@ def test_global_options_are_taken_from_anywhere(
         (["data"], 2, "error: Missing command. See: ansambl data --help"),
         (["--lang", "xx", "status"], 2, "error: there is no language 'xx'; use one of: en, ru"),
         (["config", "show", "--config", "none.toml"], 2, "error: the configuration file none.toml does not exist"),
-        (["models", "pull", "other"], 2, "error: 'other' cannot be fetched; only 'embedded' can so far."),
+        (["models", "pull", "other"], 2, "error: the catalog has no model 'other'; see what it has with"),
         (["logs"], 2, "error: there is no log in"),
         (["ask", "coder", " "], 2, "error: the question is empty"),
     ],

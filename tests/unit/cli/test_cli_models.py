@@ -15,6 +15,8 @@ def own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ANSAMBL_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(speak, "language", "en")
 
 
@@ -70,6 +72,10 @@ def test_inspect_a_file(capsys, tmp_path):
         ("./folder", 1, "does not exist"),
         ("broken.gguf", 1, "does not begin with 'GGUF'"),
         ("embedded", 1, "ansambl models pull embedded"),
+        ("owner/unknown", 1, "nothing is requested from the network"),
+        ("openai/gpt-oss-120b:Q4_K_M", 1, "nothing is requested from the network"),
+        ("owner/name/model.gguf", 1, "nothing is requested from the network"),
+        ("https://models.example/model.gguf", 1, "nothing is requested from the network"),
     ],
 )
 def test_failures_are_one_line(capsys, tmp_path, name, code, words):
@@ -78,3 +84,45 @@ def test_failures_are_one_line(capsys, tmp_path, name, code, words):
     assert (found, out) == (code, "")
     assert words in err
     assert len(err.splitlines()) == 1
+
+
+def test_a_path_into_a_folder_that_exists_is_no_name_on_a_hub(capsys, tmp_path):
+    (tmp_path / "models" / "sub").mkdir(parents=True)
+    code, _, err = run(capsys, "models", "inspect", "models/sub/mistyped.gguf")
+    assert (code, "does not exist" in err) == (1, True)
+
+
+def test_offline_is_said_in_one_line(capsys, monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    for arguments in (["pull", "owner/name"], ["inspect", "owner/name"], ["inspect", "--remote", "gpt-oss-20b"]):
+        code, out, err = run(capsys, "models", *arguments, "--offline")
+        assert (code, out, len(err.splitlines())) == (1, "", 1)
+        assert "--offline" in err
+    code, out, err = run(capsys, "models", "pull", "embedded", "--offline")
+    assert (code, out) == (1, "")
+    assert "--offline forbids" in err
+
+
+def test_the_list_shows_what_is_on_this_machine(capsys, tmp_path):
+    (tmp_path / "data" / "models").mkdir(parents=True)
+    (tmp_path / "more").mkdir()
+    gguf(tmp_path / "data" / "models" / "mine.gguf")
+    gguf(tmp_path / "more" / "other.gguf")
+    _, out, _ = run(capsys, "models", "list", "--folder", "more", "--json")
+    found = json.loads(out)["installed"]
+    assert [(one["path"], one["origin"], one["repo"]) for one in found] == [
+        (str(tmp_path / "data" / "models" / "mine.gguf"), "folder", None), ("more/other.gguf", "folder", None),
+    ]  # fmt: skip
+    _, out, _ = run(capsys, "models", "list")
+    assert "On this machine" in out
+    assert "mine.gguf" in out
+    assert "other.gguf" not in out
+
+
+def test_what_ansambl_did_not_fetch_is_not_removed(capsys, tmp_path):
+    (tmp_path / "data" / "models").mkdir(parents=True)
+    mine = tmp_path / "data" / "models" / "mine.gguf"
+    gguf(mine)
+    code, _, err = run(capsys, "models", "remove", str(mine), "--yes")
+    assert (code, mine.is_file()) == (2, True)
+    assert "has not fetched" in err

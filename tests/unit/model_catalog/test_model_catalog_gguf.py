@@ -115,10 +115,9 @@ def test_truncation_is_told_with_both_sizes(tmp_path):
 
 
 def test_references_that_cannot_be_opened(tmp_path):
-    with pytest.raises(NotSupportedError, match="hub are not built yet"):
-        open_checkpoint("owner/name", tmp_path)
-    with pytest.raises(NotSupportedError, match="hub are not built yet"):
-        open_checkpoint("owner/name:Q4_K_M", tmp_path)
+    for reference in ("owner/name", "owner/name:Q4_K_M", "owner/name/file.gguf"):
+        with pytest.raises(CheckpointError, match=f"ansambl models pull {reference}"):
+            open_checkpoint(reference, tmp_path)
     with pytest.raises(CheckpointError, match="does not exist"):
         open_checkpoint("folder/model.gguf", tmp_path)
     with pytest.raises(CheckpointError, match="does not exist"):

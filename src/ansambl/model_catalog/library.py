@@ -1,0 +1,284 @@
+"""Which checkpoints lie on this machine: those that we fetched, the hub's cache, and folders that the user names.
+
+Nothing is written, and no network is used. What is not whole is not listed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ansambl.domain.errors import CheckpointError, UsageError
+from ansambl.domain.text import text
+from ansambl.domain.units import Bytes
+from ansambl.foundation.paths import write_atomically
+from ansambl.model_catalog import embedded
+from ansambl.model_catalog.gguf import GgufError, read_header
+from ansambl.model_catalog.printable import printable
+from ansambl.model_catalog.references import INDEX, HubFile, gguf_groups, parse_reference, safetensors_files
+from ansambl.model_catalog.safetensors import SafetensorsError, read_index
+
+MANIFEST = "ansambl-checkpoint.json"
+"""Written into a folder as its last file, when all the others are there and checked."""
+INCOMING = ".incoming"
+_DEPTH, _MOST_ENTRIES = 5, 100_000
+
+
+class Origin(StrEnum):
+    """Who put a checkpoint where it is."""
+
+    ANSAMBL = "ansambl"
+    HUB_CACHE = "hub cache"
+    FOLDER = "folder"
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledCheckpoint:
+    """A checkpoint on this machine. `path` is what an engine is given: a GGUF file (the first), or a folder.
+
+    `repo` is None when nobody says where it came from; `size` is the bytes of all its files.
+    """
+
+    path: str
+    repo: str | None
+    format: str
+    quantization: str | None
+    size: Bytes
+    files: int
+    origin: Origin
+    revision: str | None = None
+    licence: str | None = None
+
+    @property
+    def reference(self) -> str:
+        """What people write for it: ``owner/name:Q4_K_M``, or its path."""
+        if self.repo is None or self.origin is Origin.FOLDER:
+            return self.path
+        return f"{self.repo}:{self.quantization}" if self.format == "gguf" and self.quantization else self.repo
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a fetched checkpoint's folder says of itself. `files` maps a path to its bytes, `first` is what to run."""
+
+    repo: str
+    revision: str
+    format: str
+    quantization: str | None
+    licence: str | None
+    first: str
+    files: dict[str, int]
+
+
+def installed(
+    models_folder: Path, *, folders: Iterable[Path] = (), environment: Mapping[str, str] | None = None
+) -> tuple[InstalledCheckpoint, ...]:
+    """All checkpoints on this machine that are whole, ours first, then by reference.
+
+    Args:
+        models_folder: where `download.fetch` puts them; GGUF files that a user put there count too.
+        folders: further folders to look for GGUF files in.
+        environment: the variables that say where the hub's cache is; this process's when left out.
+    """
+    found = list(_ours(models_folder))
+    found += _in_cache(cache_folder(os.environ if environment is None else environment))
+    for folder in folders:
+        found += _in_folder(folder, Origin.FOLDER)
+    order = list(Origin)
+    unique = {one.path: one for one in reversed(found)}
+    return tuple(sorted(unique.values(), key=lambda one: (order.index(one.origin), one.reference, one.path)))
+
+
+def find_installed(reference: str, models_folder: Path) -> InstalledCheckpoint | None:
+    """The checkpoint that a hub reference names, when it is on this machine; ours before the hub's cache."""
+    wanted = parse_reference(reference)
+    if wanted is None:
+        return None
+    for one in installed(models_folder):
+        if one.repo is None or one.repo.lower() != wanted.repo.lower():
+            continue
+        if wanted.quantization and wanted.quantization.lower() not in {(one.quantization or "").lower(), one.format}:
+            continue
+        if wanted.file and not one.path.endswith(f"/{wanted.file}"):
+            continue
+        return one
+    return None
+
+
+def remove(reference: str, models_folder: Path, *, confirmed: bool) -> InstalledCheckpoint:
+    """What `reference` names among the checkpoints that Ansambl fetched; with `confirmed` it is deleted.
+
+    Raises:
+        UsageError: there is no such checkpoint, or Ansambl did not fetch it.
+        CheckpointError: it cannot be deleted.
+    """
+    ours = [one for one in _fetched(models_folder) if reference in {one.reference, one.path, one.repo}]
+    if len(ours) > 1:
+        raise UsageError(
+            text("'{reference}' means several checkpoints ({names}); give one of them", reference=printable(reference),
+                 names=", ".join(one.reference for one in ours))
+        )  # fmt: skip
+    if not ours:
+        raise UsageError(
+            text("Ansambl has not fetched '{reference}', so it does not remove it; see what there is with: ansambl "
+                 "models list", reference=printable(reference))
+        )  # fmt: skip
+    if confirmed:
+        folder = _folder_of(ours[0], models_folder)
+        try:
+            # The manifest goes first: what is left of a deletion that was cut off is no checkpoint.
+            (folder / MANIFEST).unlink()
+            shutil.rmtree(folder)
+            for parent in (folder.parent, folder.parent.parent):
+                if parent != models_folder and not any(parent.iterdir()):
+                    parent.rmdir()
+        except OSError as failure:
+            raise CheckpointError(
+                text("the checkpoint {path} cannot be removed ({reason}); give yourself permission to delete it",
+                     path=str(folder), reason=failure.strerror or str(failure))
+            ) from failure  # fmt: skip
+    return ours[0]
+
+
+def _folder_of(one: InstalledCheckpoint, models_folder: Path) -> Path:
+    path = Path(one.path)
+    # A fetched checkpoint lies in owner/name/quantization, and its first file perhaps in a folder of the repository.
+    return models_folder.joinpath(*path.relative_to(models_folder).parts[:3])
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Declare `folder` to be a whole checkpoint."""
+    write_atomically(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """What `folder` says of itself; None when it is no checkpoint, or a file is missing or of another length."""
+    try:
+        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+        whole = all((folder / path).stat().st_size == size for path, size in manifest.files.items())
+    except (OSError, ValueError, RecursionError):
+        # msgspec's errors are ValueErrors.
+        return None
+    return manifest if whole else None
+
+
+def cache_folder(environment: Mapping[str, str]) -> Path:
+    """Where the hub's own tools keep what they fetch, by the variables that they read."""
+    home = environment.get("HF_HOME") or os.path.join(  # noqa: PTH118  (expanded below, as the hub's tool does)
+        environment.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
+    )
+    chosen = environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE") or f"{home}/hub"
+    try:
+        return Path(os.path.expandvars(chosen)).expanduser()
+    except RuntimeError:
+        return Path(chosen)
+
+
+def installed_to_json(one: InstalledCheckpoint) -> dict[str, Any]:
+    """What ``models list --json`` prints of it."""
+    return {**asdict(one), "reference": one.reference}
+
+
+def _fetched(models_folder: Path) -> Iterator[InstalledCheckpoint]:
+    for path in sorted(models_folder.glob(f"*/*/*/{MANIFEST}")):
+        folder = path.parent
+        manifest = None if INCOMING in folder.parts else read_manifest(folder)
+        if manifest is not None:
+            first = folder / manifest.first if manifest.first else folder
+            yield InstalledCheckpoint(
+                str(first), manifest.repo, manifest.format, manifest.quantization,
+                Bytes(sum(manifest.files.values())), len(manifest.files), Origin.ANSAMBL, manifest.revision,
+                manifest.licence,
+            )  # fmt: skip
+
+
+def _ours(models_folder: Path) -> Iterator[InstalledCheckpoint]:
+    yield from _fetched(models_folder)
+    fetched = {path.parent for path in models_folder.glob(f"*/*/*/{MANIFEST}")}
+    known = embedded.embedded_path(models_folder)
+    for one in _in_folder(models_folder, Origin.FOLDER, fetched):
+        if Path(one.path) != known:
+            yield one
+
+
+def _in_cache(cache: Path) -> Iterator[InstalledCheckpoint]:
+    """The newest commit of each model in the hub's cache."""
+    for folder in sorted(cache.glob("models--*--*")):
+        repo = folder.name.removeprefix("models--").replace("--", "/", 1)
+        snapshots = _folders(folder / "snapshots")
+        try:
+            head = (folder / "refs" / "main").read_text("ascii").strip()
+        except (OSError, ValueError):
+            head = ""
+        for snapshot in sorted(snapshots, key=lambda one: (one.name == head, one.stat().st_mtime))[-1:]:
+            for one in _in_folder(snapshot, Origin.HUB_CACHE, safetensors=True):
+                yield InstalledCheckpoint(
+                    one.path, repo, one.format, one.quantization, one.size, one.files, one.origin, snapshot.name
+                )
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return [one for one in folder.iterdir() if one.is_dir()]
+    except OSError:
+        return []
+
+
+def _in_folder(
+    root: Path, origin: Origin, left_out: Iterable[Path] = (), *, safetensors: bool = False
+) -> Iterator[InstalledCheckpoint]:
+    """The GGUF checkpoints below `root` that are whole, and with `safetensors` the one that the folder itself is."""
+    skipped, files, seen = set(left_out), [], 0
+    for name, folders, names in os.walk(root):
+        folder = Path(name)
+        seen += len(names) + len(folders)
+        if seen > _MOST_ENTRIES:
+            break
+        deep = len(folder.relative_to(root).parts) >= _DEPTH
+        folders[:] = [] if deep else sorted(
+            one for one in folders if not one.startswith(".") and folder / one not in skipped
+        )  # fmt: skip
+        for one in names:
+            path = folder / one
+            if one.lower().endswith((".gguf", ".safetensors")) and path.is_file():
+                files.append(HubFile(path.relative_to(root).as_posix(), Bytes(path.stat().st_size)))
+    for group in gguf_groups(files):
+        quantization = _quantization(root, group.files)
+        if quantization is not None:
+            yield InstalledCheckpoint(
+                str(root / group.files[0].path), None, "gguf", quantization or group.quantization, group.size,
+                len(group.files), origin,
+            )  # fmt: skip
+    weights = safetensors_files(files) if safetensors and (root / "config.json").is_file() else []
+    if weights and _is_whole(root, {one.path for one in weights}):
+        size = Bytes(sum(one.size for one in weights))
+        yield InstalledCheckpoint(str(root), None, "safetensors", None, size, len(weights), origin)
+
+
+def _quantization(root: Path, files: Iterable[HubFile]) -> str | None:
+    """What the first header says, empty when nothing; None when a file is damaged or cut off."""
+    found = None
+    for one in files:
+        try:
+            header = read_header(root / one.path)
+        except (GgufError, OSError):
+            return None
+        if one.size < header.expected_size:
+            return None
+        found = (header.quantization or "") if found is None else found
+    return found
+
+
+def _is_whole(folder: Path, names: set[str]) -> bool:
+    if not (folder / INDEX).is_file():
+        return True
+    try:
+        return set(read_index(folder / INDEX).files) <= names
+    except (SafetensorsError, OSError):
+        return False
