@@ -67,12 +67,14 @@ def main() -> None:
         )  # fmt: skip
     console = Console(width=150)
     console.print(table)
-    errors = [abs(one.error) for one in rows]
-    worst = max(rows, key=lambda one: abs(one.error))
-    console.print(
-        f"median absolute error {statistics.median(errors):.2%} over {len(rows)} measurements of "
-        f"{len({one.case for one in rows})} cases; worst {abs(worst.error):.1%} ({worst.case} {worst.what})"
-    )
+    for held_out, name in ((False, "cases of the facts"), (True, "cases found later, held out at first")):
+        some = [one for one in rows if one.held_out is held_out]
+        worst = max(some, key=lambda one: abs(one.error))
+        console.print(
+            f"{name}: median absolute error {statistics.median(abs(one.error) for one in some):.2%} over {len(some)} "
+            f"measurements of {len({one.case for one in some})} cases; worst {abs(worst.error):.1%} "
+            f"({worst.case} {worst.what})"
+        )
     _print_speeds(console)
 
 

@@ -32,6 +32,7 @@ class Compared:
     expected: float
     low: float
     high: float
+    held_out: bool = False
 
     @property
     def error(self) -> float:
@@ -70,7 +71,7 @@ def inputs_of(case: dict[str, Any], architectures: dict[str, Architecture]) -> M
     )  # fmt: skip
 
 
-def _forecast_of(what: str, footprint: Footprint) -> Range:
+def _forecast_of(what: str, footprint: Footprint, *, per_gpu: bool = False) -> Range:
     side, _, part = what.partition("_")
     kind = DeviceKind.RAM if side == "ram" else DeviceKind.GPU
     devices = [device for device in footprint.devices if device.kind is kind]
@@ -87,29 +88,32 @@ def _forecast_of(what: str, footprint: Footprint) -> Range:
             "used": (device.total,),
         }[part]
 
-    return Range.total(one for device in devices for one in parts(device))
+    # What is logged for each GPU is compared with the first.
+    counted = devices[:1] if per_gpu else devices
+    return Range.total(one for device in counted for one in parts(device))
 
 
 def compare(case: dict[str, Any], architectures: dict[str, Architecture]) -> Iterator[Compared]:
     """Every measurement of a case beside its forecast."""
     inputs = inputs_of(case, architectures)
     footprint = forecast(case["engine"], inputs)
+    new = case.get("held_out", False)
     for what, measured in case["measured"].items():
         label = (case["id"], case["model"], what)
         if what == "kv_tokens_of_pool":
             value = float(kv_capacity_tokens(inputs, measured[0]))
-            yield Compared(*label, measured[1], value, value, value)
+            yield Compared(*label, measured[1], value, value, value, new)
         elif what == "concurrency_of_pool":
             value = kv_concurrency(inputs, measured[0])
-            yield Compared(*label, measured[1], value, value, value)
+            yield Compared(*label, measured[1], value, value, value, new)
         elif what in ("kv_tokens", "concurrency"):
             pool = _forecast_of("kv_pool", footprint)
             rule = kv_capacity_tokens if what == "kv_tokens" else kv_concurrency
             low, expected, high = (float(rule(inputs, size)) for size in (pool.low, pool.expected, pool.high))
-            yield Compared(*label, measured, expected, low, high)
+            yield Compared(*label, measured, expected, low, high, new)
         else:
-            found = _forecast_of(what, footprint)
-            yield Compared(*label, measured, found.expected, found.low, found.high)
+            found = _forecast_of(what, footprint, per_gpu=case.get("per_gpu", False))
+            yield Compared(*label, measured, found.expected, found.low, found.high, new)
 
 
 def compared() -> list[Compared]:

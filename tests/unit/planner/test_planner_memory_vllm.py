@@ -97,9 +97,10 @@ def test_what_fits_is_judged_on_the_careful_side_and_can_be_inverted():
     found = forecast("vllm", inputs)
     assert found.fits
     # The log gave 31,232 tokens; the promise stays below.
-    context = largest_context("vllm", replace(inputs, settings={**inputs.settings, "max_num_batched_tokens": 2048}))
+    small = replace(inputs, settings={**inputs.settings, "max_num_batched_tokens": 2048})
+    context = largest_context("vllm", small)
     assert context is not None
-    assert context <= found.kv_capacity_tokens
+    assert context <= forecast("vllm", replace(small, context=context)).kv_capacity_tokens
     many = most_parallel("vllm", inputs)
     assert many is not None
     assert forecast("vllm", replace(inputs, parallel=many)).fits
@@ -136,3 +137,57 @@ def test_a_machine_without_a_gpu_is_refused():
     )
     with pytest.raises(UsageError, match="no GPU"):
         forecast("vllm", inputs)
+
+
+@pytest.mark.parametrize(
+    ("version", "context", "settings", "peak"),
+    [
+        # 1024 sequences of 201,088 logits in 4 bytes, 9.2 times; 0.19 and later sort no more.
+        ("0.10.1", 4096, {"max_num_seqs": 1024}, 1024 * 201088 * 4 * 9.2),
+        ("0.20.0", 4096, {"max_num_seqs": 1024}, 1024 * 201088 * 4 * 4.2),
+        # A big card's default is 1024 sequences.
+        ("0.8.0", 4096, {}, 1024 * 201088 * 4 * 9.2),
+    ],
+)
+def test_what_sampling_takes_depends_on_the_version(version, context, settings, peak):
+    inputs = case("mem002", context=context)
+    inputs = replace(inputs, settings={"engine_version": version, **settings})
+    assert forecast("vllm", inputs).devices[0].compute.expected == pytest.approx(peak, rel=1e-6)
+
+
+def test_the_old_engine_cuts_long_sequences_into_chunks_unless_adapters_are_served():
+    inputs = case("mem016")
+    peaks = {
+        (context, lora): forecast(
+            "vllm", replace(inputs, context=context, settings={**inputs.settings, "enable_lora": lora})
+        ).devices[0].compute.expected
+        for context in (32768, 32769) for lora in (False, True)
+    }  # fmt: skip
+    assert peaks[32769, False] < peaks[32768, False] / 10
+    assert peaks[32769, True] > peaks[32768, True]
+
+
+def test_graphs_beyond_the_share_must_find_room():
+    inputs = case("mem002", context=4096)
+    shares = {
+        (version, share): forecast(
+            "vllm", replace(inputs, settings={"engine_version": version, "gpu_memory_utilization": share,
+                                              "max_num_seqs": 8})
+        )
+        for version, share in (("0.14.1", 0.9), ("0.14.1", 0.97), ("0.21.0", 0.97))
+    }  # fmt: skip
+    assert {key: found.fits for key, found in shares.items()} == {
+        ("0.14.1", 0.9): True, ("0.14.1", 0.97): False, ("0.21.0", 0.97): True,
+    }  # fmt: skip
+    assert "no-room-for-graphs" in {reason.code for reason in shares["0.14.1", 0.97].reasons}
+
+
+def test_a_sequence_holds_two_pages_of_a_state_where_prefixes_are_kept():
+    cases, architectures = load()
+    inputs = inputs_of(next(one for one in cases if one["id"] == "new16"), architectures)
+    kept, dropped = (
+        kv_concurrency(replace(inputs, settings={**inputs.settings, "enable_prefix_caching": keep}), 6 << 30)
+        for keep in (True, False)
+    )
+    # 61 pages of keys and 3 groups of layers with a state, twice or once.
+    assert kept / dropped == pytest.approx((61 + 3) / (61 + 6))

@@ -60,12 +60,15 @@ def widest(architecture: Architecture, ranks: int) -> float:
     return 3 * max(dense, experts) + 3 * architecture.hidden
 
 
-def activation(architecture: Architecture, *, tokens: int, rows: int, ranks: int) -> Range:
-    """The peak while `tokens` pass a layer at once, or while `rows` of logits are sampled from."""
+def activation(
+    architecture: Architecture, *, tokens: int, rows: int, ranks: int, copies: float = SAMPLING_COPIES,
+    most_copies: float = SAMPLING_HIGH,
+) -> Range:  # fmt: skip
+    """The peak while `tokens` pass a layer at once, or while `rows` of logits are sampled from in so many copies."""
     layer = tokens * widest(architecture, ranks) * _ACTIVATION
     logits = min(rows, tokens) * architecture.vocabulary * 4
-    expected = max(layer, logits * SAMPLING_COPIES)
-    high = max(layer * 1.5, logits * SAMPLING_HIGH)
+    expected = max(layer, logits * copies)
+    high = max(layer * 1.5, logits * most_copies)
     return Range(Bytes(int(layer / 2)), Bytes(round(expected)), Bytes(round(high)))
 
 

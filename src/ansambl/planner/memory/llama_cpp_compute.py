@@ -6,7 +6,8 @@ token: h = hidden, f = feed forward, q = heads × head size, e = experts used ×
 
 * dense: 5 h + 3 f; wide attention: 5 h + 2 q; where f or q is not above h, freed blocks are reused and 6 h is enough
 * experts: 5 h + 3 e, and experts used × h more where one expert's output does not fit into its freed gate and up
-* without flash attention: heads × cells + 3 q + 3 h + K and V, its mask in 4 bytes instead of 2
+* without flash attention: heads × cells + 3 q + 3 h + K and V, its mask in 4 bytes instead of 2; on a GPU heads ×
+  cells + q + h + K and V (buffers logged for Llama-2-7B, Command-R, Phi-4, DeepSeek-V2 and Qwen3-30B-A3B)
 * latent attention: 5 h + heads × (2 rank + rope + head), and the roped part and the query's rank once more where they
   do not fit into a freed hidden state; without flash attention heads × cells on top
 * layers with a state, values of width i and keys of width k: delta nets 5 h + 2 (i + 2 k) + the new states, and their
@@ -30,6 +31,8 @@ from ansambl.planner.memory.shares import around
 # Until here the logits of a whole batch were reserved, then those of one row for each sequence (llama.cpp#23527
 # measured b9272 before, #23861 changed it).
 _LAST_WITH_ALL_LOGITS = (9272,)
+# Builds whose logs hold more than one batch of hidden states in RAM; see `host_compute`.
+_MORE_INPUTS, _TWO_INPUTS = (7000,), (9000,)
 _FLOAT = 4
 # Token, position, output row, and the KV row for K and for V.
 _INPUT_BYTES = 28
@@ -124,7 +127,7 @@ def _attention(architecture: Architecture) -> int:
     return 5 * hidden + 2 * query if query > hidden else 6 * hidden
 
 
-def _layer(inputs: MemoryInputs, settings: ComputeSettings, swa_full: bool) -> int:
+def _layer(inputs: MemoryInputs, settings: ComputeSettings, swa_full: bool, gpus: int) -> int:
     architecture, batch = inputs.architecture, settings.n_ubatch
     kinds, hidden = _kinds(architecture), architecture.hidden
     states = max((group.state_bytes for group in architecture.layers), default=0)
@@ -142,6 +145,8 @@ def _layer(inputs: MemoryInputs, settings: ComputeSettings, swa_full: bool) -> i
     query = architecture.query_width or hidden
     cache = max((group.key_width + group.value_width for group in architecture.layers), default=0)
     products = architecture.heads * cells + (4 if _is_delta_net(architecture) else 3) * query + 3 * hidden + cache
+    if gpus:
+        products -= 2 * (query + hidden)
     if Attention.LATENT in kinds:
         products = architecture.heads * cells + attention
     return max(feed_forward, products * batch * _FLOAT) + _masks(inputs, settings, swa_full, 4) + _INPUT_BYTES * batch
@@ -179,7 +184,7 @@ def compute_range(
     rows = settings.n_ubatch if settings.version <= _LAST_WITH_ALL_LOGITS else min(inputs.parallel, settings.n_ubatch)
     hidden = inputs.architecture.hidden * settings.n_ubatch * _FLOAT
     logits = rows * inputs.architecture.vocabulary * _FLOAT + hidden
-    expected = float(max(_layer(inputs, settings, swa_full), logits))
+    expected = float(max(_layer(inputs, settings, swa_full, gpus), logits))
     if gpus > 1:
         mask = _masks(inputs, settings, swa_full, 2 if settings.flash_attention else 4)
         expected += _PIPELINE_COPIES * (mask + hidden)
@@ -190,11 +195,13 @@ def compute_range(
 
 
 def host_compute(inputs: MemoryInputs, settings: ComputeSettings, swa_full: bool) -> Range:
-    """The graph's inputs in RAM when layers are on a GPU: masks and two batches of hidden states.
+    """The graph's inputs in RAM when layers are on a GPU: masks and batches of hidden states, one or two.
 
-    Logged: 281 MiB for gpt-oss-120b (ollama#16416) and 2408 MiB where the mask was kept twice (llama.cpp#23861).
+    Logged: 281 MiB for gpt-oss-120b (ollama#16416: two), 16 MiB for Llama-2-7B and 18 MiB for DeepSeek-V2 (llama.cpp
+    #9229, #12728: one), 23 MiB for Phi-4 (ollama#13552: one and a half), and 2408 MiB where the mask was kept twice
+    (llama.cpp#23861).
     """
     mask = _masks(inputs, settings, swa_full, 2 if settings.flash_attention else 4)
-    hidden = 2 * inputs.architecture.hidden * settings.n_ubatch * _FLOAT
-    size = mask + hidden
-    return Range(Bytes(size), Bytes(size), Bytes(size + mask))
+    hidden = inputs.architecture.hidden * settings.n_ubatch * _FLOAT
+    copies = 2.0 if settings.version >= _TWO_INPUTS else 1.5 if settings.version >= _MORE_INPUTS else 1.0
+    return Range(Bytes(mask + hidden), Bytes(mask + round(copies * hidden)), Bytes(2 * (mask + hidden)))

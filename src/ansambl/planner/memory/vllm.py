@@ -36,7 +36,7 @@ SETTINGS = frozenset(
     {
         "engine_version", "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens", "tensor_parallel",
         "block_size", "enforce_eager", "kv_cache_memory_bytes", "total_memory", "moe_backend", "cpu_offload_gb",
-        "enable_lora", "max_loras", "max_lora_rank",
+        "enable_lora", "max_loras", "max_lora_rank", "enable_prefix_caching",
     }
 )  # fmt: skip
 """The settings that change its memory. `total_memory` is one GPU's memory in bytes as the driver shows it."""
@@ -52,9 +52,20 @@ _GRAPHS_WITHIN_BUDGET = (0, 21)
 _UTILIZATION_092 = (0, 21)
 # Until the V1 engine became the default, a whole sequence was one batch (vllm#10517: peak grows with the context).
 _V1 = (0, 8)
-# CUDA graphs: 0.64 GiB logged for gpt-oss-120b on an H100, 0.11 GiB for gemma-4-12B; 2.41 GiB with the old engine
-# (vllm-project/vllm#7553). The high end is twice the greater log.
-_GRAPHS = Range(Bytes(round(0.11 * GIB)), Bytes(round(0.64 * GIB)), Bytes(round(1.28 * GIB)))
+# From here on big cards of the A100 kind get the batches of smaller ones (vllm-project/vllm#17885).
+_A100_SMALL = (0, 9)
+# Before, the new engine served 1024 sequences on every card (vllm-project/vllm#15598; #15105 failed with them).
+_FEWER_SEQUENCES = (0, 8, 3)
+# The old engine cut sequences longer than this into chunks, and then sampled nothing while it profiled: its peak is
+# 0.19 GiB for 131,072 tokens (vllm-project/vllm#13061). With LoRA it did not (#11251).
+_CHUNKED_ABOVE, _CHUNK = 32768, 2048
+# Sorting all logits took 9.2 copies of them (gpt-oss-120b, 1024 sequences: vllm-project/vllm#23278) to 10.3
+# (Llama-3-8B, 256: #10511); 0.15 still sorts (#33920), and two logs of 0.19 leave room for 4.2.
+_NO_SORTING = (0, 19)
+_SORTING_COPIES, _SORTING_HIGH = 9.2, 11.0
+# CUDA graphs: 0.64 GiB logged for gpt-oss-120b on an H100, 0.11 GiB for gemma-4-12B, 2.22 GiB for Qwen3.5-35B
+# (vllm-project/vllm#50722); 2.41 GiB with the old engine (#7553).
+_GRAPHS = Range(Bytes(round(0.11 * GIB)), Bytes(round(0.64 * GIB)), Bytes(round(2.22 * GIB)))
 _GRAPHS_V0 = Range(Bytes(round(0.11 * GIB)), Bytes(round(0.64 * GIB)), Bytes(round(2.41 * GIB)))
 # LoRA ranks that vLLM makes room for (vllm/config/lora.py).
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -69,6 +80,8 @@ class _Read:
     version: tuple[int, ...]
     utilization: float
     max_seqs: int
+    sampled: int
+    states: int
     max_batched: int
     gpus: tuple[PlannedDevice, ...]
     block_size: int
@@ -94,20 +107,24 @@ def _read(inputs: MemoryInputs) -> _Read:
     memory = least_memory(gpus)
     a100 = "a100" in gpus[0].model.name.lower()
     batched, seqs = (16384, 1024) if memory >= 160 * GIB else (8192, 1024)
-    if memory < 70 * GIB or a100 or gpus[0].model.unified_memory:
-        batched, seqs = 2048, 256
+    if memory < 70 * GIB or (a100 and version >= _A100_SMALL) or gpus[0].model.unified_memory:
+        batched, seqs = 2048, 256 if version >= _FEWER_SEQUENCES else 1024
+    lora = inputs.extras.lora
+    adapters = given.switch("enable_lora", lora is not None or given.has("max_loras") or given.has("max_lora_rank"))
+    chunked = version < _V1 and inputs.context > _CHUNKED_ABOVE and not adapters
     if version < _V1:
-        batched, seqs = max(2048, inputs.context), 256
+        batched, seqs = _CHUNK if chunked else max(_CHUNK, inputs.context), 256
     batched = given.whole("max_num_batched_tokens", batched)
     # Where only the batch was set, the default number of sequences gives way.
     seqs = given.whole("max_num_seqs", min(seqs, batched))
     _refuse_contradictions(given, batched, seqs)
-    lora = inputs.extras.lora
-    adapters = given.switch("enable_lora", lora is not None or given.has("max_loras") or given.has("max_lora_rank"))
     return _Read(
         version=version,
         utilization=given.number("gpu_memory_utilization", 0.92 if version >= _UTILIZATION_092 else 0.9, 0.01, 1.0),
         max_seqs=seqs,
+        sampled=0 if chunked else seqs,
+        # With prefixes kept, a layer with a state holds the one that it goes on from too (club-3090#612).
+        states=2 if given.switch("enable_prefix_caching", True) else 1,
         max_batched=batched,
         gpus=gpus,
         block_size=given.whole("block_size", 16, 1, 1 << 20),
@@ -140,7 +157,10 @@ def _refuse_contradictions(given: Settings, batched: int, seqs: int) -> None:
 
 def _profile(architecture: Architecture, read: _Read) -> Range:
     """The peak of the profiling run: a full batch through a layer, or a row of logits for each sequence."""
-    return activation(architecture, tokens=read.max_batched, rows=read.max_seqs, ranks=read.tensor_parallel)
+    sizes = {"tokens": read.max_batched, "rows": read.sampled, "ranks": read.tensor_parallel}
+    if read.version >= _NO_SORTING:
+        return activation(architecture, **sizes)
+    return activation(architecture, **sizes, copies=_SORTING_COPIES, most_copies=_SORTING_HIGH)
 
 
 def _requested(read: _Read, gpu: PlannedDevice) -> Range:
@@ -156,7 +176,7 @@ def _requested(read: _Read, gpu: PlannedDevice) -> Range:
 def _pool(inputs: MemoryInputs, read: _Read) -> Pool:
     return make_pool(
         inputs.architecture, inputs.kv_type, block_size=read.block_size, tensor_parallel=read.tensor_parallel,
-        max_batched=read.max_batched, version=read.version,
+        max_batched=read.max_batched, version=read.version, states=read.states,
     )  # fmt: skip
 
 
@@ -207,18 +227,24 @@ def forecast(inputs: MemoryInputs) -> Footprint:
     )
     devices = []
     cache = NOTHING
+    crowded = False
     for gpu in read.gpus:
         requested = _requested(read, gpu)
         cache = Range.exactly(read.kv_memory) if read.kv_memory else minus(requested, fixed)
         visible = read.total or int(gpu.memory * VISIBLE_LOW)
         # Graphs beyond the budget must find room in what was not requested.
         budget = requested.low if within else min(visible, requested.low + graphs.high)
+        kv_needed = needed
+        if not within and requested.expected + min(graphs.high, _GRAPHS.high) > visible:
+            # It takes all that it may whatever is needed, and then the graphs find no room.
+            kv_needed = Range.exactly(max(needed.expected, cache.expected))
+            crowded = True
         if read.kv_memory:
             budget = min(visible, fixed.high + read.kv_memory + (0 if within else graphs.high))
         devices.append(
             DeviceFootprint(
                 name=gpu.model.title, kind=gpu.kind, index=gpu.index, capacity=gpu.memory, usable=Bytes(budget),
-                weights=weights, kv_cache=cache, compute=compute, overhead=context + graphs, kv_needed=needed,
+                weights=weights, kv_cache=cache, compute=compute, overhead=context + graphs, kv_needed=kv_needed,
             )
         )  # fmt: skip
     own = cache.expected
@@ -226,6 +252,13 @@ def forecast(inputs: MemoryInputs) -> Footprint:
         own = Bytes(own * pool.bytes_for(inputs.context, inputs.parallel) // max(1, needed.expected))
     capacity = pool.capacity_tokens(own, inputs.context)
     reasons = _reasons(inputs, read, needed.expected, devices, capacity, adapters)
+    if crowded:
+        reasons += (
+            Reason("no-room-for-graphs",
+                   text("CUDA graphs take up to {graphs} beyond the share that vLLM may use; lower "
+                        "gpu_memory_utilization or set enforce_eager", graphs=format_bytes(graphs.high)),
+                   "vllm-project/vllm#50722, #7553; out of memory at 0.97 in #33155"),
+        )  # fmt: skip
     if read.offload:
         devices.append(_offloaded(inputs, offloaded, len(read.gpus)))
     return Footprint(

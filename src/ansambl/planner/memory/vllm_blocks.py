@@ -36,7 +36,8 @@ def _ceil(value: int, by: int) -> int:
 class Pool:
     """How a model's KV cache is cut into blocks.
 
-    `block` is bytes of one block (a page of each layer of one group), `groups` how many groups share the pool.
+    `block` is bytes of one block (a page of each layer of one group), `groups` how many groups share the pool, `states`
+    how many pages of a layer with a state one sequence holds.
     """
 
     block: int
@@ -45,13 +46,14 @@ class Pool:
     kinds: tuple[_Kind, ...]
     max_batched: int
     version: tuple[int, ...]
+    states: int = 1
 
     def blocks_for(self, tokens: int) -> int:
         """Blocks that one sequence of `tokens` takes."""
         total = 0
         for kind in self.kinds:
             if kind.group.attention is Attention.RECURRENT:
-                total += kind.groups
+                total += kind.groups * self.states
             elif kind.group.attention is Attention.SLIDING and kind.group.window:
                 held = min(kind.group.window - 1 + self.max_batched, tokens)
                 total += kind.groups * (_ceil(held, kind.tokens) + 1)
@@ -77,7 +79,7 @@ class Pool:
 
 def make_pool(
     architecture: Architecture, kv_type: str, *, block_size: int, tensor_parallel: int, max_batched: int,
-    version: tuple[int, ...],
+    version: tuple[int, ...], states: int = 1,
 ) -> Pool:  # fmt: skip
     """Cut the KV cache of one rank into blocks."""
     groups = [group for group in architecture.layers if group.count]
@@ -93,11 +95,11 @@ def make_pool(
     page = max(largest * size, Fraction(state)) or Fraction(1)
     if len({group.attention for group in groups}) == 1 and len(set(cells)) == 1:
         layers = sum(group.count for group in groups)
-        return Pool(int(page * layers), 1, size, (_Kind(groups[0], size, 1),), max_batched, version)
+        return Pool(int(page * layers), 1, size, (_Kind(groups[0], size, 1),), max_batched, version, states)
     fewest, most = min(group.count for group in groups), max(group.count for group in groups)
     width = most if most < _NEARLY_EQUAL * fewest else fewest
     kinds = tuple(
         _Kind(group, int(page / cell) if cell else size, _ceil(group.count, width))
         for group, cell in zip(groups, cells, strict=True)
     )
-    return Pool(int(page * width), sum(kind.groups for kind in kinds), size, kinds, max_batched, version)
+    return Pool(int(page * width), sum(kind.groups for kind in kinds), size, kinds, max_batched, version, states)
