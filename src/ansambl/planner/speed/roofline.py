@@ -10,7 +10,8 @@ beside the reading of the weights (a smooth roofline: the root of the sum of bot
 layers. Matrix units are held back by their power as much as by their rate: what the measured cards reach goes with the
 square root of the rate times the watts (one factor serves cards of 119 to 756 TFLOPS and 140 to 575 W). Weights of 16
 bits need no unpacking and go faster. Few tokens for each expert leave the units partly idle. Cards that hold layers one
-after the other work on several batches at once, in part. Weights that lie in RAM are copied to the GPUs for each batch.
+after the other work on several batches at once, in part; cards that work on each layer together exchange what they
+found over their links. Weights that lie in RAM are copied to the GPUs for each batch.
 The parts reached are fitted to measurements (`factors`).
 """
 
@@ -183,12 +184,29 @@ def prefill_seconds(inputs: SpeedInputs, work: Work, engine: str, factors: Facto
             slowest = max(slowest, factors.seconds[f"{engine} {kind}"])
     fixed = batches * inputs.architecture.layer_count * slowest
     seconds = (max(each) if inputs.split_tensors else sum(each) * _pipelined(batches, len(each), factors)) + fixed
+    if inputs.split_tensors:
+        seconds += _exchange_seconds(inputs, factors)
     if copied:
         links = [one.device.model.link_bandwidth for one in computing if one.device.model.link_bandwidth]
         # In unified memory the GPU reads what lies in RAM where it lies.
         if links:
             seconds += batches * copied / (min(links) * factors.link)
     return seconds
+
+
+def _exchange_seconds(inputs: SpeedInputs, factors: Factors) -> float:
+    """What devices that work on each layer together need to add up their halves of a prompt, twice in each layer.
+
+    Two bytes for each element; a ring of n devices sends 2 (n - 1) / n of them over each link (NVIDIA NCCL tests,
+    PERFORMANCE.md). Cards with stacked memory are joined by links of their own that are not counted.
+    """
+    models = [part.device.model for part in inputs.parts if part.layers > 0]
+    links = [model.link_bandwidth for model in models if model.link_bandwidth and device_class(model) != "stacked"]
+    if len(models) < 2 or not links:
+        return 0.0
+    architecture = inputs.architecture
+    sent = 2 * architecture.layer_count * architecture.hidden * 2 * inputs.prompt * 2 * (len(models) - 1) / len(models)
+    return sent / (min(links) * factors.link)
 
 
 def _pipelined(batches: int, devices: int, factors: Factors) -> float:
