@@ -65,7 +65,7 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
     words = ("python", "-P", "-m", _MODULE, json.dumps(parameters, ensure_ascii=False))
     return EngineCommand(
         engine=_NAME, lines=(*parts.download(inputs, "."), words), verified=_VERIFIED, address=where,
-        environment={"OMP_WAIT_POLICY": "passive"}, key_variable=KEY_VARIABLE,
+        environment={"OMP_WAIT_POLICY": "passive"}, key_variable=KEY_VARIABLE, notes=parts.guessed_name(inputs),
         serving=len(parts.download(inputs, ".")),
     )  # fmt: skip
 

@@ -187,3 +187,19 @@ def no_key(where: str) -> Text:
     """What must be said of an engine that takes no key from its environment."""
     return text("it answers whoever reaches {address} and takes no key from the environment: keep it on this machine",
                 address=where)  # fmt: skip
+
+
+def no_slots(engine: str, inputs: CommandInputs) -> Text:
+    """What must be said of an engine whose sequences share one pool."""
+    return text("{engine} has no slots: the plan counts on {parallel} × {context} tokens, and all requests share its "
+                "KV cache", engine=engine, parallel=inputs.parallel, context=inputs.context)  # fmt: skip
+
+
+def guessed_name(inputs: CommandInputs) -> tuple[Text, ...]:
+    """What must be said where a command names a GGUF file whose real name is not known."""
+    if inputs.path is not None or inputs.repo is None or (inputs.file is not None and not is_pattern(inputs.file)):
+        return ()
+    return (
+        text("what the file is called is not known before it is fetched: write its name in place of {file}, of a "
+             "divided one the first", file=gguf_file(inputs)),
+    )  # fmt: skip

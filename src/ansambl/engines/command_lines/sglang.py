@@ -83,8 +83,8 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
         environment=parts.visible_gpus(inputs, ranks), serving=len(fetch),
         notes=(
             parts.no_key(where),
-            text("{engine} takes {parallel} × {context} tokens as they come: what its KV cache holds is shared by all "
-                 "requests", engine=_TITLE, parallel=inputs.parallel, context=inputs.context),
+            *(parts.guessed_name(inputs) if gguf else ()),
+            parts.no_slots(_TITLE, inputs),
         ),
     )  # fmt: skip
 

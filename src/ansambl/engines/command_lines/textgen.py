@@ -124,6 +124,7 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
         words += ["--lora-dir", str(PurePath(inputs.loras[0].path).parent), "--lora"]
         words += [PurePath(one.path).name for one in inputs.loras]
     fetch = parts.download(inputs, folder if one_file else f"{folder}/{name}")
+    notes += parts.guessed_name(inputs) if one_file else ()
     notes += (
         text("type it in the folder of {engine}; leave --nowebui out to have its pages too", engine=_TITLE),
         parts.no_key(where),

@@ -62,6 +62,7 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
         environment=parts.visible_gpus(inputs),
         notes=(
             parts.no_key(where),
+            *(parts.guessed_name(inputs) if inputs.format == "gguf" else ()),
             text("{engine} has no limit of context on its command line: it grows with each request, so keep requests "
                  "within {context} tokens", engine=_TITLE, context=inputs.context),
         ),

@@ -43,8 +43,7 @@ _SETTINGS = (
     Setting("dtype", "--dtype", extra=True),
     Setting("quantization", "--quantization", extra=True),
     Setting("load_format", "--load-format", extra=True),
-    Setting("enable_prefix_caching", "--enable-prefix-caching", Kind.SWITCH, off="--no-enable-prefix-caching",
-            extra=True),
+    Setting("enable_prefix_caching", "--enable-prefix-caching", Kind.SWITCH, off="--no-enable-prefix-caching"),
     Setting("async_scheduling", "--async-scheduling", Kind.SWITCH, off="--no-async-scheduling", extra=True),
     Setting("enable_sleep_mode", "--enable-sleep-mode", Kind.SWITCH, off="--no-enable-sleep-mode", extra=True),
     Setting("trust_remote_code", "--trust-remote-code", Kind.SWITCH, off="--no-trust-remote-code", extra=True),
@@ -102,8 +101,7 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
         engine=_NAME, lines=(tuple(words),), verified=_VERIFIED, address=where,
         environment=parts.visible_gpus(inputs, ranks), key_variable="VLLM_API_KEY",
         notes=(
-            text("{engine} takes {parallel} × {context} tokens as they come: what its KV cache holds is shared by all "
-                 "requests", engine=_TITLE, parallel=inputs.parallel, context=inputs.context),
+            parts.no_slots(_TITLE, inputs),
         ),
     )  # fmt: skip
 
