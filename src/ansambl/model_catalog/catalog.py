@@ -105,12 +105,13 @@ def _model(row: Mapping[str, Any]) -> CatalogModel:
         code: LanguageQuality(Standing(one["standing"]), one.get("note", ""), one.get("score"))
         for code, one in row.get("languages", {}).items()
     }
+    checkpoints = (*map(_checkpoint, row.get("checkpoints", ())), *_native(row))
     return CatalogModel(
         name=row["repo"].rpartition("/")[2].lower(), repo=row["repo"], title=row["title"], family=row["family"],
         kind=ModelKind(row["kind"]), licence=row.get("licence"), parameters=row["parameters"],
         architecture=_architecture(row), context=row.get("context"), tools=row.get("tools"), vision=row.get("vision"),
         languages=MappingProxyType(languages),
-        checkpoints=(*map(_checkpoint, row.get("checkpoints", ())), *_native(row)),
+        checkpoints=tuple(sorted(checkpoints, key=lambda one: (one.size, one.format))),
         sources=tuple(row["sources"]), notes=tuple(row.get("notes", ())), conflicts=tuple(row.get("conflicts", ())),
         released=row.get("released"), specialities=tuple(map(Speciality, row.get("specialities", ()))),
         downloads=tuple(one for each in row.get("downloads", ()) for one in _downloads(each)),
