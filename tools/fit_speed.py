@@ -31,6 +31,7 @@ TARGET = ROOT / "src" / "ansambl" / "planner" / "speed" / "factors.py"
 COVERED = 0.94
 # In so many parts the sources are left out. Each source alone would take three times as long and leave out less.
 FOLDS = 9
+FEW = 5
 # Errors beyond this (a natural logarithm) weigh by their size and no longer by their square.
 ODD = 0.15
 # Values to start the search from.
@@ -168,8 +169,12 @@ def cross_validated(rows: Sequence[Measured]) -> list[tuple[Measured, float]]:
 
 
 def quantile(numbers: Sequence[float], part: float) -> float:
-    """The number that `part` of the others do not exceed; of a few numbers the very largest is not taken."""
-    return sorted(numbers)[int(part * (len(numbers) - 1))]
+    """The number that `part` of the others do not exceed; of fewer than `FEW` the largest.
+
+    Of a few more the very largest is not taken, since one measurement of a bad day would make the range useless.
+    """
+    ordered = sorted(numbers)
+    return ordered[-1] if len(ordered) < FEW else ordered[int(part * (len(ordered) - 1))]
 
 
 def spreads(left_out: Sequence[tuple[Measured, float]]) -> dict[str, float]:
