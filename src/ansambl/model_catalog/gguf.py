@@ -24,6 +24,8 @@ _MAX_FIELDS, _MAX_TENSORS, _MAX_ITEMS = 16_384, 131_072, 3_000_000
 _MAX_NAME, _MAX_TEXT, _MAX_DIMENSIONS, _MAX_LIST, _MAX_KEPT = 256, 4096, 4, 4096, 1 << 18
 _MAX_TEXTS = 16 << 20
 """Bytes of all names and texts together that are kept."""
+MAX_HEADER = 64 << 20
+"""Bytes of a file that are looked at. A vocabulary of 260,000 words with scores and merges makes a header of 12 MB."""
 _MAX_DIMENSION, _MAX_ELEMENTS = 1 << 40, 1 << 50
 _DEFAULT_ALIGNMENT, _MAX_ALIGNMENT = 32, 1 << 20
 
@@ -54,6 +56,9 @@ _FILE_TYPES = {
     20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M",
     28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4_MOE",
 }  # fmt: skip
+
+
+TOO_LONG = f"its header is longer than {MAX_HEADER} bytes, more than any model needs"
 
 
 class GgufError(ValueError):
@@ -321,5 +326,10 @@ def read_header(path: Path) -> GgufHeader:
         if size < 24:
             message = "the file is too short to be a GGUF file"
             raise GgufError(message)
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return parse_header(data)
+        with mmap.mmap(file.fileno(), min(size, MAX_HEADER), access=mmap.ACCESS_READ) as data:
+            try:
+                return parse_header(data)
+            except GgufIncompleteError:
+                if size <= MAX_HEADER:
+                    raise
+                raise GgufError(TOO_LONG) from None

@@ -262,14 +262,14 @@ def _in_folder(
 
 
 def _quantization(root: Path, files: Iterable[HubFile]) -> str | None:
-    """What the first header says, empty when nothing; None when a file is damaged or cut off."""
+    """What the first header says, empty when nothing; None when a file is damaged, cut off, or no model."""
     found = None
     for one in files:
         try:
             header = read_header(root / one.path)
         except (GgufError, OSError):
             return None
-        if one.size < header.expected_size:
+        if one.size < header.expected_size or (found is None and header.architecture is None):
             return None
         found = (header.quantization or "") if found is None else found
     return found

@@ -11,7 +11,7 @@ from ansambl.domain.catalog import Inspection
 from ansambl.domain.errors import CheckpointError, UsageError
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
-from ansambl.model_catalog import safetensors
+from ansambl.model_catalog import gguf, safetensors
 from ansambl.model_catalog.config_json import MAX_FILE, SAMPLING_NAME, decode_config, decode_sampling
 from ansambl.model_catalog.failures import named
 from ansambl.model_catalog.gguf import GgufError, GgufHeader, GgufIncompleteError, parse_header
@@ -30,8 +30,6 @@ from ansambl.model_catalog.references import (
 from ansambl.model_catalog.safetensors import MAX_HEADER, MAX_INDEX, SafetensorsError, StoredTensor
 from ansambl.model_catalog.web import Web
 
-MAX_GGUF_HEADER = 64 << 20
-"""The largest known headers, of vocabularies of 260,000 words with scores and merges, have about 12 MB."""
 _FIRST, _GROWTH = 512 << 10, 4
 _FIRST_SAFETENSORS = 128 << 10
 _AT_ONCE = 8
@@ -157,10 +155,9 @@ def _gguf_header(web: Web, address: str, size: int | None) -> tuple[int, GgufHea
                 message = "the server does not tell how long it is"
                 raise GgufError(message)
             return size, header
-        if wanted >= MAX_GGUF_HEADER:
-            message = f"its header is longer than {MAX_GGUF_HEADER} bytes, more than any model needs"
-            raise GgufError(message)
-        wanted = min(wanted * _GROWTH, MAX_GGUF_HEADER)
+        if wanted >= gguf.MAX_HEADER:
+            raise GgufError(gguf.TOO_LONG)
+        wanted = min(wanted * _GROWTH, gguf.MAX_HEADER)
 
 
 def _tensors(web: Web, address: str, size: int | None) -> tuple[int, tuple[StoredTensor, ...]]:
