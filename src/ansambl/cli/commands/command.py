@@ -56,7 +56,7 @@ def command(
         say(found.command.shell())
         for one in found.command.notes:
             note(one.render(speak))
-        note(speak("Flags as in {version}.").format(version=found.command.verified))
+        note(found.command.verified.render(speak))
     if not found.placement.fits:
         raise typer.Exit(_DOES_NOT_FIT)
 
@@ -82,5 +82,5 @@ def _document(found: CommandAnswer) -> dict[str, Any]:
         "address": command.address,
         "key_variable": command.key_variable,
         "notes": [one.render(speak) for one in (*found.warnings, *command.notes)],
-        "verified": command.verified,
+        "verified": command.verified.render(speak),
     }  # fmt: skip

@@ -23,7 +23,7 @@ _NAME = "exllamav3"
 _TITLE = "TabbyAPI (ExLlamaV3)"
 _PORT = 5000
 _PAGE = 256
-_VERIFIED = "TabbyAPI config_sample.yml @004e8374 (not verified on the real engine)"
+_VERIFIED = parts.as_documented("TabbyAPI, config_sample.yml @004e8374")
 _BITS = re.compile(r"q?([2-8])")
 
 _SETTINGS = (

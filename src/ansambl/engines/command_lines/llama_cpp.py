@@ -26,7 +26,7 @@ QUANTIZED = frozenset({"q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"})
 ALL_LAYERS = 999
 """More layers than any model has: means all of them in old builds too, which do not know the word "all"."""
 
-_VERIFIED = "llama.cpp b11549 (flags checked against the build), README of llama-server @00dc8057"
+_VERIFIED = parts.flags_checked("llama.cpp b11549")
 
 SETTINGS = (
     Setting("n_gpu_layers", kind=Kind.LAYERS),

@@ -18,10 +18,10 @@ from ansambl.engines.shared.llama_flags import read_flags
 from ansambl.engines.shared.llama_server import Parameters
 
 _NAME = "llama.cpp-bundled"
-_TITLE = "the bundled llama.cpp"
+_TITLE = "llama.cpp-bundled"
 _MODULE = "ansambl.engines.shared.llama_server"
 _USE_LLAMA_CPP = text("take llama.cpp itself for that (--engine llama.cpp)")
-_VERIFIED = "xllamacpp 2026.10.11549 (tried on the real engine)"
+_VERIFIED = parts.tried("xllamacpp 2026.10.11549")
 
 _SETTINGS = (
     Setting("n_gpu_layers", "--n-gpu-layers", Kind.LAYERS),

@@ -17,7 +17,7 @@ from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Set
 _NAME = "lm_studio"
 _TITLE = "LM Studio"
 _PORT = 1234
-_VERIFIED = "LM Studio's lms: load.ts, server.ts, importCmd.ts of lmstudio-ai/lms (not verified on the real engine)"
+_VERIFIED = parts.as_documented("lmstudio-ai/lms, load.ts, server.ts, importCmd.ts")
 _IN_THE_APP = text("LM Studio has it in the application only (model, advanced settings)")
 
 _SETTINGS = (

@@ -17,7 +17,7 @@ from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Set
 _NAME = "ollama"
 _TITLE = "Ollama"
 _PORT = 11434
-_VERIFIED = "Ollama documentation @071c82b1 and @00182b50 (not verified on the real engine)"
+_VERIFIED = parts.as_documented("Ollama, docs/modelfile.mdx @071c82b1, docs/faq.mdx @00182b50")
 _DECIDES = text("Ollama decides that by itself; take llama.cpp (--engine llama.cpp) to set it")
 _KV_TYPES = {"q8_0": "q8_0", "q4_0": "q4_0"}
 _UNFIT = re.compile(r"[^a-z0-9._-]+")

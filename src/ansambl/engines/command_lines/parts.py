@@ -203,3 +203,18 @@ def guessed_name(inputs: CommandInputs) -> tuple[Text, ...]:
         text("what the file is called is not known before it is fetched: write its name in place of {file}, of a "
              "divided one the first", file=gguf_file(inputs)),
     )  # fmt: skip
+
+
+def tried(version: str) -> Text:
+    """How far a command can be trusted: it was tried on the real engine."""
+    return text("{version}: tried on the real engine", version=version)
+
+
+def flags_checked(version: str) -> Text:
+    """How far a command can be trusted: its flags stand in the engine's own source."""
+    return text("{version}: every flag stands in its source; not verified on the real engine", version=version)
+
+
+def as_documented(source: str) -> Text:
+    """How far a command can be trusted: documentation was followed."""
+    return text("{source}: as documented there; not verified on the real engine", source=source)

@@ -62,12 +62,12 @@ class EngineCommand:
     all of them. `files` maps a name in the current folder to its content; they are written first. `key_variable` is
     the environment variable from which the engine takes an API key (no key ever stands in a command), None where it
     has none. `address` is where it answers. `verified` names the version whose documentation or source was followed,
-    and whether the real engine was tried.
+    and says whether the real engine was tried.
     """
 
     engine: str
     lines: tuple[tuple[str, ...], ...]
-    verified: str
+    verified: Text
     address: str
     environment: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Set
 _NAME = "sglang"
 _TITLE = "SGLang"
 _PORT = 30000
-_VERIFIED = "SGLang 0.5.23 (flags checked against its source; not verified on the real engine)"
+_VERIFIED = parts.flags_checked("SGLang 0.5.23")
 _KV_TYPES = {"fp8": "fp8_e4m3", "fp8_e4m3": "fp8_e4m3", "fp8_e5m2": "fp8_e5m2", "bf16": "bf16", "bfloat16": "bf16",
              "mxfp8": "mxfp8", "nvfp4": "nvfp4", "fp4_mx_block16": "fp4_mx_block16"}  # fmt: skip
 

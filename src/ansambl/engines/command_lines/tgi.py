@@ -15,7 +15,7 @@ from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Set
 _NAME = "tgi"
 _TITLE = "TGI"
 _PORT = 3000
-_VERIFIED = "text-generation-inference @032fc4c4, launcher reference (not verified on the real engine)"
+_VERIFIED = parts.as_documented("text-generation-inference @032fc4c4, launcher reference")
 _KV_TYPES = {"fp8": "fp8_e4m3fn", "fp8_e4m3": "fp8_e4m3fn", "fp8_e4m3fn": "fp8_e4m3fn", "fp8_e5m2": "fp8_e5m2"}
 _QUANTIZE = ("awq", "compressed-tensors", "eetq", "exl2", "gptq", "marlin", "bitsandbytes", "bitsandbytes-nf4",
              "bitsandbytes-fp4", "fp8")  # fmt: skip

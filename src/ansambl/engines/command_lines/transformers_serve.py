@@ -10,7 +10,7 @@ from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Set
 _NAME = "transformers"
 _TITLE = "Transformers"
 _PORT = 8000
-_VERIFIED = "Transformers 5.23.0 (flags checked against its source; not verified on the real engine)"
+_VERIFIED = parts.flags_checked("Transformers 5.23.0")
 _NO_FLAG = text("'transformers serve' has no flag for it")
 _ONE_GPU = text("it splits tensors only under torchrun; take vLLM or SGLang for several GPUs")
 

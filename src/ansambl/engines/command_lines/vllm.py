@@ -13,7 +13,7 @@ from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Set
 _NAME = "vllm"
 _TITLE = "vLLM"
 _PORT = 8000
-_VERIFIED = "vLLM 0.32.0 (flags checked against its source; not verified on the real engine)"
+_VERIFIED = parts.flags_checked("vLLM 0.32.0")
 _KV_TYPES = {
     name: name
     for name in ("fp8", "fp8_e4m3", "fp8_e5m2", "int8_per_token_head", "int4_per_token_head", "fp8_per_token_head",
