@@ -2,7 +2,8 @@
 
 Cases, their settings and sources are in ``tests/data/planner/memory_cases.json``; rows that lack settings are named
 there with what they lack. Printed for each measurement: the forecast with its range, the error of the expected value,
-and whether the measurement lies within the range. The speeds are in ``speed_cases.json`` beside it; their factors were
+and whether the measurement lies within the range. Where llmfit, another planner, is installed beside this Python, it is
+asked the same. The speeds are in ``speed_cases.json`` beside it; their factors were
 fitted to these very rows, and `tools/fit_speed.py` prints what holds for sources that the fit did not see.
 
     python benchmarks/planner_accuracy.py
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ansambl.domain.units import GIB
+from support.llmfit_cases import program, rivals
 from support.memory_cases import Compared, compared
 from support.speed_cases import compared_speeds
 
@@ -55,6 +57,36 @@ def _print_speeds(console: Console) -> None:
         )
 
 
+def _print_rival(console: Console) -> None:
+    """The same measurements by llmfit, where it is installed."""
+    binary = program()
+    if binary is None:
+        console.print("llmfit is not installed beside this Python, so it is not compared (pip install llmfit)")
+        return
+    rows = list(rivals(binary))
+    table = Table("case", "model", "what", "measured", "ours", "error", "llmfit", "error")
+    for one in rows:
+        ours = one.ours
+        known = one.figure is not None and one.error is not None
+        table.add_row(
+            ours.case, ours.model, ours.what, _write(ours, ours.measured), _write(ours, ours.expected),
+            f"{ours.error:+.2%}", _write(ours, one.figure) if known else "no figure",
+            f"{one.error:+.2%}" if known else "",
+        )  # fmt: skip
+    console.print(table)
+    both = [(abs(one.ours.error), abs(one.error)) for one in rows if one.error is not None]
+    if not both:
+        console.print("llmfit gives no figure for any of these measurements")
+        return
+    mine, theirs = (statistics.median(column) for column in zip(*both, strict=True))
+    ratio = f"{mine / theirs:.3f}" if theirs else "not defined"
+    console.print(
+        f"over the {len(both)} measurements of {len(rows)} that llmfit gives a figure for: median error ours "
+        f"{mine:.2%}, llmfit {theirs:.2%}, ratio {ratio}; worst ours {max(one for one, _ in both):.1%}, "
+        f"llmfit {max(one for _, one in both):.1%}. llmfit knows no KV pool of vLLM and no compute buffers"
+    )
+
+
 def main() -> None:
     """Print both tables and their figures."""
     table = Table("case", "model", "what", "measured", "expected", "range", "error", "within")
@@ -75,6 +107,7 @@ def main() -> None:
             f"measurements of {len({one.case for one in some})} cases; worst {abs(worst.error):.1%} "
             f"({worst.case} {worst.what})"
         )
+    _print_rival(console)
     _print_speeds(console)
 
 
