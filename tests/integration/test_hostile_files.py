@@ -45,7 +45,7 @@ def head(tensors, fields):
 def gguf_files():
     """Name: content, words of the refusal."""
     named = [text(b"%08x" % index) for index in range(140_000)]
-    tensor = struct.pack("<IIQ", 0, 0, 0)
+    tensor = struct.pack("<IQIQ", 1, 0, 0, 0)
     loop = struct.pack("<IQ", 9, 1)
     return {
         "count of tensors": (head(2**64 - 1, 0) + bytes(99), "more tensors or fields"),
