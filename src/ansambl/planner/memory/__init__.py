@@ -9,6 +9,7 @@ from ansambl.planner.memory.forecast import (
     most_parallel,
 )
 from ansambl.planner.memory.inputs import MemoryInputs
+from ansambl.planner.memory.training import TrainingInputs, TrainingMethod, TrainingOptimizer, forecast_training
 
 __all__ = [
     "ENGINES",
@@ -17,8 +18,12 @@ __all__ = [
     "Lora",
     "MemoryInputs",
     "Projector",
+    "TrainingInputs",
+    "TrainingMethod",
+    "TrainingOptimizer",
     "fewest_expert_layers_in_ram",
     "forecast",
+    "forecast_training",
     "largest_context",
     "most_parallel",
 ]
