@@ -1,7 +1,9 @@
 """``ansambl command`` as users call it."""
 
 import json
+import re
 import shlex
+from pathlib import Path
 
 import pytest
 from model_files import write_gguf
@@ -145,3 +147,21 @@ def test_help(capsys):
     code, out, _ = run(capsys, "command", "--help")
     assert code == 0
     assert "--set" in out
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "take-a-command-elsewhere.md"
+EXAMPLES = re.findall(r"^\$ (ansambl command .*)\n(.*)\n```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize(("typed", "printed"), EXAMPLES)
+def test_the_page_shows_what_the_command_prints(capsys, typed, printed):
+    code, out, _ = run(capsys, *shlex.split(typed)[1:])
+    assert (code, out) == (0, printed + "\n")
+
+
+def test_the_page_has_examples_and_names_every_engine():
+    from ansambl.engines.command_lines import ENGINE_LINES
+
+    assert len(EXAMPLES) == 2
+    text = PAGE.read_text(encoding="utf-8")
+    assert [name for name in ENGINE_LINES if f"`{name}`" not in text] == []
