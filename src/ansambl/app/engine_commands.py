@@ -29,6 +29,7 @@ from ansambl.engines.compatibility import compatibility_rows
 from ansambl.foundation.paths import DataPaths
 from ansambl.model_catalog import embedded
 from ansambl.model_catalog.inspection import inspect_checkpoint
+from ansambl.planner.choosing import Choice
 from ansambl.planner.compatibility import find_engine
 
 _BESIDE = ("lora", "mmproj", "draft")
@@ -58,7 +59,9 @@ def engine_command(question: Question, config: Path | None = None) -> CommandAns
     settings = {name: value for name, value in question.settings.items() if name not in beside}
     forecast, extra = _divided(settings, engine)
     sizes = _sizes(beside, engine)
-    best = answer(replace(question, engine=engine, settings={**forecast, **sizes}), config).best
+    best = _most_usable(
+        answer(replace(question, engine=engine, settings={**forecast, **sizes}), config), question.quantization
+    )
     path = _path(best.candidate, load_data_paths(config))
     inputs = _with(inputs_of(best, path=path, extra=extra), beside)
     warnings: list[Text] = []
@@ -72,6 +75,26 @@ def engine_command(question: Question, config: Path | None = None) -> CommandAns
                  machine=best.machine.name, model=question.model, engine=best.engine)
         )  # fmt: skip
     return CommandAnswer(command_line(best.engine, inputs), best, inputs, tuple(warnings))
+
+
+def _most_usable(choice: Choice, quantization: str | None) -> PlannedPlacement:
+    """The placement that ``fit`` puts first among those whose files the engine runs best and somebody names.
+
+    A command needs the very files; an estimate of a quantization that nobody published starts nothing.
+    """
+    best = choice.best
+
+    def place(one: PlannedPlacement) -> tuple[bool, bool, int, bool]:
+        formats, form = get_lines(one.engine).formats, one.candidate.format
+        runs = form in formats
+        nowhere = form != "gguf" and not inputs_of(one).exact_repo
+        return (not runs, not one.fits, formats.index(form) if runs else 0, nowhere)
+
+    tried = [one for one in choice.others if one.engine == best.engine]
+    if quantization is not None:
+        # fit adds what would fit instead of what was asked for.
+        tried = [one for one in tried if one.candidate.quantization == best.candidate.quantization]
+    return min((best, *tried), key=place)
 
 
 def _engine(name: str | None) -> str | None:

@@ -149,6 +149,14 @@ def test_help(capsys):
     assert "--set" in out
 
 
+@pytest.mark.parametrize(("engine", "form"), [("sglang", "safetensors"), ("transformers", "safetensors"),
+                                              ("textgen", "gguf"), ("tgi", "safetensors")])  # fmt: skip
+def test_an_engine_gets_the_format_that_it_runs_best(capsys, engine, form):
+    code, out, _ = run(capsys, "command", "Qwen/Qwen3-8B", "--machine", "h100-80g", "--engine", engine, "--json")
+    assert code == 0
+    assert json.loads(out)["checkpoint"]["format"] == form
+
+
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "take-a-command-elsewhere.md"
 EXAMPLES = re.findall(r"^\$ (ansambl command .*)\n(.*)\n```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 

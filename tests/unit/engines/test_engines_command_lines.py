@@ -371,3 +371,9 @@ def test_where_files_lie_is_said_when_nobody_knows():
     wrong = CommandInputs(**{**QWEN, "quantization": "FP8"}, format="safetensors", context=4096, repo="owner/m",
                           exact_repo=False)  # fmt: skip
     assert "holds the original weights" in str(command_line("vllm", wrong).notes[0])
+    assert "whether owner/m has" in str(command_line("llama.cpp", replace(wrong, format="gguf")).notes[0])
+
+
+def test_another_version_of_the_engine_is_named():
+    command = command_line("vllm", simple("vllm", settings={"engine_version": "0.10.1"}))
+    assert any("0.10.1" in str(note) for note in command.notes)

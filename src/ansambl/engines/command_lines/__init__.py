@@ -120,9 +120,14 @@ def _check_words(inputs: CommandInputs) -> None:
 def _common_notes(built: EngineCommand, given: Given, inputs: CommandInputs) -> tuple[Text, ...]:
     notes: list[Text] = []
     paths = {"mmproj": inputs.mmproj, "lora": inputs.loras}
-    silent = [name for name in given.forecast_only() if not paths.get(name)]
+    silent = [name for name in given.forecast_only() if not paths.get(name) and name != "engine_version"]
     if silent:
         notes.append(text("{names}: for the forecast only, no flag says it", names=", ".join(silent)))
+    if given.word("engine_version") is not None:
+        notes.append(
+            text("engine_version={version} is for the forecast: the flags are those of the version named below",
+                 version=given.word("engine_version"))
+        )  # fmt: skip
     if built.key_variable is not None:
         notes.append(
             text("it answers whoever reaches {address}; to ask for a key, put one into the environment variable "

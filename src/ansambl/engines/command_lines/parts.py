@@ -126,6 +126,11 @@ def where_files_are(inputs: CommandInputs) -> tuple[Text, ...]:
             text("no source names a repository with {model} in {quantization} ({format}); write the path of your files "
                  "in its place", model=inputs.model, quantization=inputs.quantization, format=inputs.format),
         )  # fmt: skip
+    if not inputs.exact_repo and inputs.format == "gguf":
+        return (
+            text("whether {repo} has {quantization} is not known: look there before you fetch it", repo=inputs.repo,
+                 quantization=inputs.quantization),
+        )  # fmt: skip
     if not inputs.exact_repo:
         return (
             text("no source names the repository of {model} in {quantization}; {repo} holds the original weights: "

@@ -44,7 +44,7 @@ def _vendor(machine: PlannedMachine) -> str:
 def _repository(candidate: Candidate, card: CatalogModel) -> tuple[str | None, str | None, bool]:
     """Where the files of this very quantization lie: the first that a source names, an exact one before a general one.
 
-    The last is False when only the repository of the original weights is known.
+    The last is False when no source says that the repository has this quantization.
     """
     wanted = folded(candidate.quantization)
 
@@ -56,7 +56,8 @@ def _repository(candidate: Candidate, card: CatalogModel) -> tuple[str | None, s
         general = [one for one in card.downloads if one.format == candidate.format == "gguf" and not one.quantization]
         # llama.cpp's own project converts the original MXFP4 weights; others quantize again.
         general.sort(key=lambda one: wanted == "mxfp4" and not one.repo.startswith("ggml-org/"))
-        found = general[0] if general else None
+        if general:
+            return general[0].repo, general[0].file, wanted == "mxfp4"
     if found is not None:
         return found.repo, found.file, True
     if candidate.format != "safetensors":
