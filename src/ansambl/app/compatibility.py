@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from ansambl.planner.compatibility import find_engine, find_ui, judge, plain_for
 VERSION, KV_TYPE = "engine_version", "kv_type"
 """What ``--set`` may hold here."""
 _USUAL = {"gguf": "Q4_K_M"}
+_LONGEST_PATH = 4096
 _FILE_ENDINGS = (".gguf", ".safetensors", ".json")
 _BEST_FIRST = (Verdict.YES, Verdict.SLOW, Verdict.UNKNOWN, Verdict.NO)
 
@@ -71,7 +73,7 @@ class CompatibilityReport:
 class _Model:
     name: str
     family: str | None
-    forms: tuple[tuple[str, str | None], ...]
+    forms: tuple[tuple[str | None, str | None], ...]
 
 
 def answer_compatibility(question: CompatibilityQuestion, config: Path | None = None) -> CompatibilityReport:
@@ -81,11 +83,11 @@ def answer_compatibility(question: CompatibilityQuestion, config: Path | None = 
         AnsamblError: a name is not known (the nearest are offered), a version is none, or a file is damaged.
     """
     facts = compatibility_rows()
-    engines = [find_engine(facts, question.engine)] if question.engine else list(facts.engines.values())
-    ui = find_ui(facts, question.ui) if question.ui else None
+    engines = [find_engine(facts, question.engine)] if question.engine is not None else list(facts.engines.values())
+    ui = find_ui(facts, question.ui) if question.ui is not None else None
     _check_settings(question)
     machine = planned_machines([question.machine] if question.machine else [])[0]
-    model = _find(question.model, config) if question.model else None
+    model = _find(question.model, config) if question.model is not None else None
     version, kv_type = question.settings.get(VERSION), question.settings.get(KV_TYPE)
 
     def line(engine: KnownEngine, form: str | None = None, quantization: str | None = None,
@@ -104,7 +106,8 @@ def answer_compatibility(question: CompatibilityQuestion, config: Path | None = 
             if ui is None:
                 lines += [line(engine, ui=one) for one in facts.uis.values()]
         else:
-            forms = _with_converted(model.forms, engine)
+            # Of a model without any known file, at least its family can be judged.
+            forms = _with_converted(model.forms, engine) or ((None, None),)
             lines += [
                 line(engine, form, quantization, device, ui)
                 for device in _devices(machine, alone=_runs_on_gpus(facts, engine))
@@ -169,15 +172,22 @@ def _runs_on_gpus(facts: CompatibilityFacts, engine: KnownEngine) -> bool:
 
 
 def _find(reference: str, config: Path | None) -> _Model:
-    path = Path(reference).expanduser()
     if reference == embedded.REFERENCE:
         path = Path(embedded.find(load_data_paths(config).models, verify=False).path)
-    elif not (path.exists() or path.suffix in _FILE_ENDINGS or reference.startswith((".", "~", "/"))):
+    elif _is_path(reference):
+        path = Path(os.path.expanduser(reference))  # noqa: PTH111 - pathlib raises when there is no such user
+    else:
         return _find_in_catalog(reference)
     found = inspect_checkpoint(path)
     family = found.architecture.family if found.architecture else None
     quantization = found.quantization or next(iter(found.by_type), None)
     return _Model(found.title or path.stem, family, ((found.format, quantization),))
+
+
+def _is_path(reference: str) -> bool:
+    """Whether a file is meant: it looks like one, or there is one of this name; nothing is too long to ask."""
+    looks = reference.endswith(_FILE_ENDINGS) or reference.startswith((".", "~", "/"))
+    return looks or (bool(reference) and os.path.lexists(reference[:_LONGEST_PATH].replace("\0", "")))
 
 
 def _find_in_catalog(reference: str) -> _Model:
@@ -209,8 +219,8 @@ def _distinct(forms: Iterable[tuple[str, str]]) -> tuple[tuple[str, str | None],
 
 
 def _with_converted(
-    forms: tuple[tuple[str, str | None], ...], engine: KnownEngine
-) -> tuple[tuple[str, str | None], ...]:
+    forms: tuple[tuple[str | None, str | None], ...], engine: KnownEngine
+) -> tuple[tuple[str | None, str | None], ...]:
     """The same, and what people convert models to for the engine."""
     missing = [one for one in engine.converts if all(form != one for form, _ in forms)]
     return (*forms, *((one, _USUAL.get(one)) for one in missing))

@@ -99,6 +99,11 @@ def gguf_file(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("arguments", "sentence"), [
     (["gptoss-20"], "gpt-oss-20b"),
     (["nobody/nothing-at-all-9000"], "catalog has no model"),
+    (["x" * 5000], "catalog has no model"),
+    ([""], "catalog has no model"),
+    (["--engine", ""], "there is no engine"),
+    (["--ui", ""], "there is no user interface"),
+    (["gpt-oss-20b", "--engine", "vllm", "--set", "engine_version="], "write it like"),
     (["--engine", "vlmm"], "there is no engine 'vlmm'; the nearest are: vllm"),
     (["--ui", "openwebu"], "the nearest are: open-webui"),
     (["gpt-oss-20b", "--engine", "vllm", "--set", "engine_version=new"], "write it like"),

@@ -118,9 +118,9 @@ def _judge(
     kv_type: str | None,
 ) -> Judgement:
     known = find_engine(facts, engine)
-    interface = find_ui(facts, ui) if ui else None
+    interface = find_ui(facts, ui) if ui is not None else None
     try:
-        key = version_key(version, builds=known.builds) if version else None
+        key = version_key(version, builds=known.builds) if version is not None else None
     except ValueError:
         raise UsageError(bad_version(known, version or "")) from None
     plain, method = plain_format(form, quantization)
