@@ -6,12 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
+FUZZ := $(VENV)/fuzz
 # Arguments for `ansambl up`, for example: make up ARGS="--port 9000"
 ARGS ?=
 NO_INDEX := "pip could not install the packages (its reason stands above). It needs a package index: check the network and pip's configuration, and run make again."
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test check lint format types contracts docs docs-check recording locales lock bench setup browser clean help
+.PHONY: up test check lint format types contracts docs docs-check recording locales lock bench fuzz setup browser clean help
 
 help: ## What each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -77,6 +78,19 @@ bench: $(DEV) ## Every figure that the README quotes, beside its reference
 	$(BIN)/python benchmarks/role_switch.py
 	$(BIN)/python benchmarks/gateway_overhead.py
 	$(BIN)/python benchmarks/planner_accuracy.py
+
+$(FUZZ)/.installed: requirements/fuzz.txt $(RUNTIME)
+	@echo "Installing the fuzzer into $(FUZZ) ..."
+	@$(BIN)/python -m venv $(FUZZ)
+	@$(FUZZ)/bin/python -m pip install --quiet --require-hashes -r requirements/fuzz.txt || { echo $(NO_INDEX) >&2; exit 1; }
+	@touch $@
+
+fuzz: $(FUZZ)/.installed ## Fuzz the readers of model and machine files, FUZZ_SECONDS (60) each
+	@packages=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	export PYTHONPATH="src:$$packages" && \
+	for harness in fuzz/fuzz_*.py; do \
+	  echo "$$harness"; $(FUZZ)/bin/python $$harness || exit 1; \
+	done && $(FUZZ)/bin/python fuzz/replay.py
 
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q \
