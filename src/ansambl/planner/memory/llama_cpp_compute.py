@@ -190,8 +190,15 @@ def compute_range(
         expected += _PIPELINE_COPIES * (mask + hidden)
     low, middle, high = _spread(inputs.architecture, gpus)
     result = around(expected * middle, low / middle, high / middle)
-    # One of the three expert tensors at a time; logged 774 to 1024 MiB for gpt-oss-120b.
-    return result + Range(Bytes(0), Bytes(expert_layer // 3), Bytes(2 * expert_layer // 3))
+    if not expert_layer:
+        return result
+    # One of the three expert tensors at a time (774 to 1024 MiB logged for gpt-oss-120b), and what goes in and comes out
+    # of each, which no longer shares the memory of other steps.
+    architecture = inputs.architecture
+    width = max(architecture.hidden, architecture.expert_feed_forward or 0)
+    crossing = 3 * architecture.experts_active * width * settings.n_ubatch * _FLOAT
+    copied = expert_layer // 3 + crossing
+    return result + Range(Bytes(0), Bytes(copied), Bytes(2 * copied))
 
 
 def host_compute(inputs: MemoryInputs, settings: ComputeSettings, swa_full: bool) -> Range:

@@ -67,6 +67,8 @@ _SORTING_COPIES, _SORTING_HIGH = 9.2, 11.0
 # (vllm-project/vllm#50722); 2.41 GiB with the old engine (#7553).
 _GRAPHS = Range(Bytes(round(0.11 * GIB)), Bytes(round(0.64 * GIB)), Bytes(round(2.22 * GIB)))
 _GRAPHS_V0 = Range(Bytes(round(0.11 * GIB)), Bytes(round(0.64 * GIB)), Bytes(round(2.41 * GIB)))
+# What GPUs need to talk to each other: 15.03 GiB were in use with 14.28 of weights on each of two (club-3090#1087).
+_COMMUNICATION = Bytes(round(0.4 * GIB))
 # LoRA ranks that vLLM makes room for (vllm/config/lora.py).
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _LORA_DEFAULT = 16
@@ -218,6 +220,8 @@ def forecast(inputs: MemoryInputs) -> Footprint:
         # The tower's weights are part of the checkpoint, what it computes with is not.
         compute += Range(Bytes(0), Bytes(0), projector_compute(inputs.extras.projector).high)
     context = around(CUDA_CONTEXT, 0, 2)
+    if read.tensor_parallel > 1 and read.version >= _GRAPHS_WITHIN_BUDGET:
+        context += around(_COMMUNICATION, 0, 2)
     graphs = NOTHING if read.eager else (_GRAPHS if read.version >= _V1 else _GRAPHS_V0)
     within = read.version >= _GRAPHS_WITHIN_BUDGET
     fixed = Range.total((weights, compute, context, graphs if within else NOTHING))
