@@ -15,7 +15,7 @@ from ansambl.domain.architecture import Architecture, Attention, LayerGroup
 from ansambl.domain.errors import NotSupportedError, UsageError
 from ansambl.domain.footprint import WeightBytes
 from ansambl.domain.units import GIB
-from ansambl.planner.memory.training import TrainingMethod, TrainingOptimizer, TrainingInputs, forecast_training
+from ansambl.planner.memory.training import TrainingInputs, TrainingMethod, TrainingOptimizer, forecast_training
 from support.memory_cases import DATA, load, machine
 
 CASES = json.loads((DATA / "training_cases.json").read_text(encoding="utf-8"))["rows"]

@@ -137,10 +137,10 @@ def _compute(inputs: MemoryInputs, read: _Read) -> Range:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """The bytes of one layer, and how much its weights may differ from another's."""
+    """The bytes of one layer."""
 
     weights: float
-    cache: int
+    cache: Fraction
 
 
 def _layers(inputs: MemoryInputs, weights: int, tokens: int, batch: int) -> list[_Layer]:
@@ -149,8 +149,8 @@ def _layers(inputs: MemoryInputs, weights: int, tokens: int, batch: int) -> list
     if _keeps_rings(inputs.architecture) or len({group.attention for group in groups}) > 1:
         # Kinds alternate through a model, so each GPU gets its share of all.
         total = sum(_layer_cache(inputs, group, tokens, batch) for group in groups)
-        return [_Layer(weights / count, math.ceil(total / count)) for _ in groups]
-    return [_Layer(weights / count, _layer_cache(inputs, group, tokens, batch)) for group in groups]
+        return [_Layer(weights / count, Fraction(total, count)) for _ in groups]
+    return [_Layer(weights / count, Fraction(_layer_cache(inputs, group, tokens, batch))) for group in groups]
 
 
 def _split(layers: list[_Layer], output: int, budgets: list[int]) -> list[tuple[int, int]]:
@@ -185,6 +185,14 @@ def _ends(inputs: MemoryInputs) -> tuple[int, int]:
     return embedding, 0 if weights.tied else output
 
 
+def _quantized_embedding(inputs: MemoryInputs) -> int:
+    """Bytes that the first GPU would hold if the embedding were quantized too; 0 where the files say what it is."""
+    if inputs.weights.embedding is not None:
+        return 0
+    words = inputs.architecture.vocabulary * inputs.architecture.hidden
+    return math.ceil(inputs.weights.span[1] * min(1.0, words / max(1, inputs.architecture.parameters)))
+
+
 def _gpu_footprints(inputs: MemoryInputs, read: _Read, compute: Range) -> list[DeviceFootprint]:
     gpus, weights = inputs.machine.gpus, inputs.weights
     embedding, output = _ends(inputs)
@@ -196,7 +204,9 @@ def _gpu_footprints(inputs: MemoryInputs, read: _Read, compute: Range) -> list[D
         divide = len(gpus)
     else:
         careful = [replace(layer, weights=layer.weights * high * 1.04) for layer in layers]
+        beside_first = _quantized_embedding(inputs)
         budgets = [_budget(gpu, read, compute, first=not position) for position, gpu in enumerate(gpus)]
+        budgets[0] = max(0, budgets[0] - beside_first)
         parts, divide = _split(careful, math.ceil(output * high), budgets), 1
     devices = []
     for position, (gpu, (start, end)) in enumerate(zip(gpus, parts, strict=True)):
@@ -211,7 +221,7 @@ def _gpu_footprints(inputs: MemoryInputs, read: _Read, compute: Range) -> list[D
         # All of the cache is allocated at the start, wanted or not.
         needed = max(cache, math.ceil(sum(layer.cache for layer in wanted[start:end]) / divide))
         # A layer more or less may lie on a GPU than was counted.
-        one = 0 if everything or divide > 1 else layers[0].cache
+        one = 0 if everything or divide > 1 else math.ceil(layers[0].cache)
         part = DeviceFootprint(
             name=gpu.model.title, kind=gpu.kind, index=gpu.index, capacity=gpu.memory, usable=usable(gpu),
             weights=spread(around(size, low, top), weights),
@@ -219,11 +229,8 @@ def _gpu_footprints(inputs: MemoryInputs, read: _Read, compute: Range) -> list[D
             kv_needed=Range(Bytes(max(0, needed - one)), Bytes(needed), Bytes(needed)),
             compute=compute, overhead=around(CUDA_CONTEXT, 0, 2),
         )  # fmt: skip
-        if not position and weights.embedding is None:
-            # If the embedding is quantized too, it lies on the first GPU.
-            words = inputs.architecture.vocabulary * inputs.architecture.hidden
-            share = min(1.0, words / max(1, inputs.architecture.parameters))
-            part = plus(part, weights=Range(Bytes(0), Bytes(0), Bytes(round(weights.span[1] * share))))
+        if not position:
+            part = plus(part, weights=Range(Bytes(0), Bytes(0), Bytes(_quantized_embedding(inputs))))
         if needed > cache:
             # The engine keeps what was set, however much would be free.
             part = replace(part, usable=Bytes(min(part.usable, part.total.high)))

@@ -79,6 +79,14 @@ def not_measured(engine: str, source: str) -> Reason:
     )  # fmt: skip
 
 
+def partly_measured(source: str) -> Reason:
+    """The reason that says that tensors were measured, and what a GPU's allocator adds was not."""
+    return Reason(
+        "partly-measured",
+        text("sizes of tensors were measured on small models without a GPU; what its allocator loses was not"), source,
+    )  # fmt: skip
+
+
 def does_not_fit(device: DeviceFootprint, source: str) -> Reason:
     """The reason that says what a device would need and what it can give."""
     return Reason(

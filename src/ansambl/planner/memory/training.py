@@ -28,7 +28,15 @@ from ansambl.domain.units import GIB, MIB, Bytes, format_bytes
 from ansambl.planner.memory import loaded
 from ansambl.planner.memory.extras import EXPERTS, LORA_MODULES, LORA_SOURCE, Lora, lora_parameters
 from ansambl.planner.memory.inputs import LONGEST_CONTEXT, MOST_PARALLEL
-from ansambl.planner.memory.shares import CUDA_CONTEXT, VISIBLE_SOURCE, around, does_not_fit, estimated_size, usable
+from ansambl.planner.memory.shares import (
+    CUDA_CONTEXT,
+    VISIBLE_SOURCE,
+    around,
+    does_not_fit,
+    estimated_size,
+    partly_measured,
+    usable,
+)
 
 _SOURCE = "peak of tensors with torch 2.14, transformers 5.23, peft 0.21.2 on small Llama models"
 _KBIT_SOURCE = "peft 0.21.2 utils/other.py prepare_model_for_kbit_training; QLoRA (arXiv:2305.14314)"
@@ -239,8 +247,7 @@ def _reasons(
                text("without gradient checkpointing all layers' intermediate results are kept; it would save memory"),
                "gradient checkpointing (arXiv:1604.06174)"),
         Reason("visible-memory", text("a program sees about 98 % of a GPU's memory"), VISIBLE_SOURCE),
-        Reason("partly-measured", text("sizes of tensors were measured on small models without a GPU; what its "
-                                       "allocator loses was not"), _SOURCE),
+        partly_measured(_SOURCE),
     ]  # fmt: skip
     if inputs.method is TrainingMethod.QLORA:
         reasons.append(

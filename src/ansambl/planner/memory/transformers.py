@@ -7,6 +7,7 @@
 * A prompt passes in one piece unless prefill_chunk_size is set; eager attention makes heads × tokens² products.
 
 Source: transformers 5.23 ``cache_utils.py``, ``integrations/accelerate.py``, ``quantizers/``, ``generation/utils.py``.
+Checked against the tensors that small Llama models held (``tests/data/planner/transformers_cases.json``), not on a GPU.
 """
 
 from __future__ import annotations
@@ -14,14 +15,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from ansambl.domain.architecture import Architecture, Attention
+from ansambl.domain.architecture import Attention
 from ansambl.domain.device import PlannedDevice
 from ansambl.domain.errors import UsageError
 from ansambl.domain.footprint import NOTHING, DeviceFootprint, Footprint, Range, Reason
 from ansambl.domain.text import text
 from ansambl.domain.units import GIB, MIB, Bytes, format_bytes
 from ansambl.planner.memory import kv, loaded
-from ansambl.planner.memory.budget import widest
 from ansambl.planner.memory.extras import NO_EXTRAS, beside, extra_reasons, lora_files, plus, projector_compute
 from ansambl.planner.memory.inputs import MemoryInputs, Settings
 from ansambl.planner.memory.shares import (
@@ -30,7 +30,7 @@ from ansambl.planner.memory.shares import (
     around,
     does_not_fit,
     estimated_size,
-    not_measured,
+    partly_measured,
     usable,
 )
 
@@ -47,6 +47,7 @@ KV_TYPES = frozenset({"f16", "bf16", "f32"})
 """The KV cache is in the model's number type; quantized caches of other packages are not counted here."""
 
 _SOURCE = "transformers 5.23 cache_utils.py, integrations/accelerate.py, generation/utils.py"
+_MEASURED = "peak of tensors with torch 2.14 and transformers 5.23 on small Llama models"
 _DTYPES = ("auto", "bfloat16", "float16", "float32")
 _QUANTIZATIONS = ("auto", "none", "bnb-4bit", "bnb-8bit")
 _ATTENTIONS = ("auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3")
@@ -55,6 +56,10 @@ _EAGER = frozenset({"gpt_oss", "gpt-oss"})
 # Of a GPU's free memory, what "auto" gives to weights; bitsandbytes takes 90 % of that again.
 _SINGLE, _BNB = 0.9, 0.9
 _RAM_SHARE = 0.9
+# Bytes for each token and element of the hidden state beside the feed forward, for each product of full attention, and
+# for each word of the vocabulary: found on the cases named above.
+_HIDDEN, _PRODUCT, _LOGITS = 8, 10, 6
+_LOW, _HIGH, _EXPERTS_HIGH = 0.8, 1.3, 2.0
 # The caching allocator keeps what growing caches left behind; how much is not measured.
 _GROWTH_HIGH = 1.25
 # Resident once torch 2.14 and transformers 5.23 are imported: 703 MiB; with a GPU's libraries more.
@@ -150,20 +155,17 @@ def _compute(inputs: MemoryInputs, read: _Read) -> Range:
     """The widest part of a layer for all tokens of a pass, its attention, and the logits of one row a sequence."""
     architecture = inputs.architecture
     tokens = min(read.chunk, inputs.context) * inputs.parallel
-    layer = tokens * _widest(architecture) * 2
-    products = 0
-    if read.eager:
-        # Scores in 16 bits, their softmax in 32 and in 16 bits.
-        products = architecture.heads * tokens * inputs.context * (2 + 4 + 2)
-    logits = inputs.parallel * architecture.vocabulary * (2 + 4)
-    expected = max(layer, products) + logits
-    high = 2 * layer + products * 1.25 + logits
-    return Range(Bytes(int(expected / 2)), Bytes(expected), Bytes(round(high)))
-
-
-def _widest(architecture: Architecture) -> int:
     query = architecture.query_width or architecture.hidden
-    return round(max(widest(architecture, 1), 3 * query + 3 * architecture.hidden))
+    experts = architecture.experts_active * (architecture.expert_feed_forward or 0)
+    inside = 3 * max(architecture.feed_forward or 0, experts, query)
+    hidden = tokens * architecture.hidden * _HIDDEN
+    layer = tokens * inside * 2 + hidden
+    products = architecture.heads * tokens * inputs.context * _PRODUCT + hidden if read.eager else 0
+    logits = inputs.parallel * architecture.vocabulary * _LOGITS
+    expected = max(layer, products) + logits
+    # Experts sort and gather their tokens in ways that differ by model.
+    high = max(layer * (_EXPERTS_HIGH if architecture.experts else _HIGH), products * _HIGH) + logits * _HIGH
+    return Range(Bytes(int(expected * _LOW)), Bytes(expected), Bytes(math.ceil(high)))
 
 
 def _shares(read: _Read, layers: int) -> tuple[list[float], float]:
@@ -256,7 +258,7 @@ def _reasons(
         Reason("compute", text("a prompt passes in pieces of {tokens} tokens", tokens=min(read.chunk, inputs.context)),
                _SOURCE),
         *extra_reasons(inputs.extras, lora=adapters, lora_source="peft 0.21: adapters are kept in 32 bits"),
-        not_measured(NAME, _SOURCE),
+        partly_measured(_MEASURED),
     ]  # fmt: skip
     if read.gpus:
         reasons.append(Reason("visible-memory", text("a program sees about 98 % of a GPU's memory"), VISIBLE_SOURCE))
