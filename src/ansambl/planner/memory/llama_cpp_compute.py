@@ -146,7 +146,10 @@ def _layer(inputs: MemoryInputs, settings: ComputeSettings, swa_full: bool, gpus
     cache = max((group.key_width + group.value_width for group in architecture.layers), default=0)
     products = architecture.heads * cells + (4 if _is_delta_net(architecture) else 3) * query + 3 * hidden + cache
     if gpus:
-        products -= 2 * (query + hidden)
+        # Builds of before autumn 2025 kept two queries more where keys and values are narrower (Mistral-7B:
+        # fedora-copr/logdetective#106).
+        kept = cache if settings.version >= _MORE_INPUTS else max(cache, 2 * query)
+        products = architecture.heads * cells + query + hidden + kept
     if Attention.LATENT in kinds:
         products = architecture.heads * cells + attention
     return max(feed_forward, products * batch * _FLOAT) + _masks(inputs, settings, swa_full, 4) + _INPUT_BYTES * batch
@@ -192,8 +195,8 @@ def compute_range(
     result = around(expected * middle, low / middle, high / middle)
     if not expert_layer:
         return result
-    # One of the three expert tensors at a time (774 to 1024 MiB logged for gpt-oss-120b), and what goes in and comes out
-    # of each, which no longer shares the memory of other steps.
+    # One of the three expert tensors at a time (774 to 1024 MiB logged for gpt-oss-120b), and what goes into and comes
+    # out of each, which no longer shares the memory of other steps.
     architecture = inputs.architecture
     width = max(architecture.hidden, architecture.expert_feed_forward or 0)
     crossing = 3 * architecture.experts_active * width * settings.n_ubatch * _FLOAT
