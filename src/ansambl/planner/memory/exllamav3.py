@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ansambl.domain.architecture import Architecture, Attention, LayerGroup
-from ansambl.domain.device import DeviceKind, PlannedDevice
+from ansambl.domain.device import PlannedDevice
 from ansambl.domain.errors import UsageError
 from ansambl.domain.footprint import NOTHING, DeviceFootprint, Footprint, Range, Reason
 from ansambl.domain.text import text
@@ -252,16 +252,6 @@ def forecast(inputs: MemoryInputs) -> Footprint:
     if extras.projector is not None:
         size = Range.exactly(extras.projector.size)
         devices[0] = plus(devices[0], weights=size, compute=projector_compute(extras.projector))
-    if extras.draft is not None:
-        draft = extras.draft
-        # It is loaded first and lies on the first GPU where there is room.
-        small = replace(
-            inputs, architecture=draft.architecture, weights=draft.own_weights, kv_type=draft.kv_type,
-            extras=NO_EXTRAS, machine=replace(inputs.machine, gpus=inputs.machine.gpus[:1]),
-            settings={name: value for name, value in inputs.settings.items() if name != "tensor_parallel"},
-        )  # fmt: skip
-        other = [one for one in forecast(small).devices if one.kind is DeviceKind.GPU]
-        devices = beside(devices, other)
     ram = inputs.machine.ram
     embedding = Range.exactly(_ends(inputs)[0])
     if inputs.weights.embedding is None:
@@ -274,6 +264,15 @@ def forecast(inputs: MemoryInputs) -> Footprint:
             weights=spread(embedding, inputs.weights),
         )
     )  # fmt: skip
+    if extras.draft is not None:
+        draft = extras.draft
+        # It is loaded first and lies on the first GPU where there is room.
+        small = replace(
+            inputs, architecture=draft.architecture, weights=draft.own_weights, kv_type=draft.kv_type,
+            extras=NO_EXTRAS, machine=replace(inputs.machine, gpus=inputs.machine.gpus[:1]),
+            settings={name: value for name, value in inputs.settings.items() if name != "tensor_parallel"},
+        )  # fmt: skip
+        devices = beside(devices, forecast(small).devices)
     return Footprint(
         engine=NAME, context=inputs.context, parallel=inputs.parallel, kv_type=inputs.kv_type, devices=tuple(devices),
         reasons=_reasons(inputs, read, devices, adapters), kv_capacity_tokens=read.cache_tokens,
