@@ -323,7 +323,7 @@ def test_the_commands_from_pull_to_remove(hub, command, models, tmp_path):
     # Without a terminal nobody can be asked, so nothing is fetched.
     code, out, err = command("pull", REPO)
     assert (code, out) == (1, "")
-    assert f"{REPO}: 1.0 MiB in 1 files, licence mit." in err
+    assert f"{REPO}: 1.0 MiB, files: 1, licence: mit." in err
     assert "at 50 Mbit/s" in err
     assert "are free" in err
     assert installed(models) == ()

@@ -128,7 +128,9 @@ def test_the_token_goes_to_the_hub_alone(hub, gguf, monkeypatch):
 @pytest.mark.parametrize(
     ("reference", "words"),
     [
-        ("own/missing", "has no api/models/own/missing/revision/main, or it is private"),
+        ("own/xyzzy", "has no own/xyzzy, or it is private; check the name"),
+        ("openai/gpt-oss-12b", "hub has no openai/gpt-oss-12b, .* nearest names .*: openai/gpt-oss-120b"),
+        ("openai/gpt-oss-120b", "has no openai/gpt-oss-120b, or it is private; check the name"),
         ("own/tiny:Q2_K", "holds no Q2_K; it has: Q4_K_M"),
         ("own/tiny/other.gguf", "holds no other.gguf"),
         ("own/words", "holds no model"),
@@ -139,6 +141,14 @@ def test_what_is_not_there(hub, gguf, reference, words):
     hub.add("own/words", {"README.md": b"x"})
     with pytest.raises(CheckpointError, match=words):
         inspect_remote(reference)
+
+
+def test_a_file_that_is_gone_is_named_as_people_write_it(hub, gguf):
+    hub.add("own/tiny", {"tiny-Q4_K_M.gguf": gguf()})
+    hub.habits = Habits(status=404)
+    with pytest.raises(CheckpointError) as refusal:
+        inspect_remote("own/tiny")
+    assert "resolve/" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(

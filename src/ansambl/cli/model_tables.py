@@ -182,7 +182,7 @@ def print_announcement(announced: Announcement) -> None:
     from ansambl.model_catalog.download import LINK_SPEEDS
 
     note(
-        speak("{reference}: {size} in {count} files, licence {licence}.").format(
+        speak("{reference}: {size}, files: {count}, licence: {licence}.").format(
             reference=announced.reference, size=format_bytes(announced.size), count=len(announced.files),
             licence=announced.licence or speak("unknown"),
         )

@@ -11,9 +11,10 @@ import msgspec
 from ansambl.domain.errors import CheckpointError
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
+from ansambl.model_catalog.catalog import catalog, nearest_names
 from ansambl.model_catalog.printable import printable
 from ansambl.model_catalog.references import HubFile
-from ansambl.model_catalog.web import Web, endpoint
+from ansambl.model_catalog.web import NotThereError, Web, endpoint
 
 _MAX_ANSWER = 32 << 20
 _MAX_FILES = 50_000
@@ -72,7 +73,16 @@ def read_repository(web: Web, repo: str) -> HubRepository:
         CheckpointError: there is no such repository, or the answer is not the hub's.
         UnavailableError: the hub cannot be reached.
     """
-    content = web.whole(f"{endpoint()}/api/models/{repo}/revision/main?blobs=true", _MAX_ANSWER)
+    try:
+        content = web.whole(f"{endpoint()}/api/models/{repo}/revision/main?blobs=true", _MAX_ANSWER)
+    except NotThereError as failure:
+        near = [catalog()[name].repo for name in nearest_names(repo)]
+        if not near or repo in near:
+            raise
+        raise NotThereError(
+            text("the hub has no {repo}, or it is private; the nearest names that Ansambl knows: {names}",
+                 repo=repo, names=", ".join(near))
+        ) from failure  # fmt: skip
     try:
         found = msgspec.json.decode(content, type=_Answer)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as failure:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,8 +27,14 @@ if TYPE_CHECKING:
 _REDIRECTS = 6
 _CONNECT_SECONDS, _READ_SECONDS = 10.0, 30.0
 _MAX_SIZE = 1 << 50
+_HUB_PARTS = re.compile(r"^/api/models(?=/)|/revision/main$|/resolve/[0-9a-f]{40}(?=/)")
+"""What of an address of the hub says nothing to a reader."""
 _YES = {"1", "ON", "YES", "TRUE"}
 Seconds = Callable[[], float]
+
+
+class NotThereError(CheckpointError):
+    """The other side has nothing at an address, or does not show it to us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +277,7 @@ def _unreachable(url: str, failure: Exception) -> AnsamblError:
 def _refused(url: str, answer: httpx.Response) -> AnsamblError:
     """What an answer with an error status means, by the status and the hub's own code for it."""
     status, code = answer.status_code, answer.headers.get("x-error-code", "")
-    shown = printable(urlsplit(url).path.strip("/") or url, 160)
+    shown = printable(_HUB_PARTS.sub("", urlsplit(url).path).strip("/") or url, 160)
     if code == "GatedRepo" or status == 403:
         return CheckpointError(
             text("{path} is only for those who accepted its licence; accept it on the model's page, then set HF_TOKEN "
@@ -278,12 +285,12 @@ def _refused(url: str, answer: httpx.Response) -> AnsamblError:
         )  # fmt: skip
     if status == 401:
         # To who is not signed in, the hub answers 401 for what does not exist, too.
-        return CheckpointError(
+        return NotThereError(
             text("{host} has no {path}, or it is private; check the name, or set HF_TOKEN to a token that may read it",
                  host=_host(url), path=shown)
         )  # fmt: skip
     if status == 404:
-        return CheckpointError(
+        return NotThereError(
             text("{host} has no {path}; check the name of the repository and of the file", host=_host(url), path=shown)
         )
     if status == 429:
