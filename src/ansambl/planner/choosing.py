@@ -57,7 +57,7 @@ def engines_for(
 ) -> Engines:  # fmt: skip
     """The engines that run a candidate on a machine: the usual one of its format, or `wanted` where that can.
 
-    A combination of which nothing is known is tried; one that works slowly only when it is wanted.
+    A quantization, family or device of which nothing is known is tried; one that works slowly only when it is wanted.
 
     Raises:
         UsageError: there is no such engine, or `version` is none of its versions.
@@ -75,6 +75,11 @@ def engines_for(
                 Reason("no-gpu", text("{engine} is planned for GPUs, and {machine} has none", engine=name,
                                       machine=machine.name), _RULES)
             )  # fmt: skip
+            continue
+        form = judge(facts, name, version=version, format=candidate.format)
+        if form.verdict in {Verdict.NO, Verdict.UNKNOWN}:
+            # Not tried: nobody would build a plan on a format of which no source says that the engine reads it.
+            left_out += form.reasons
             continue
         judged = [
             judge(

@@ -30,6 +30,8 @@ BEYOND_MODEL = 1_048_576
 
 _IN_RAM = frozenset({"n_gpu_layers", "n_cpu_moe", "cpu_moe"})
 _LLAMA_CPP = frozenset({"llama.cpp", "llama.cpp-bundled", "ollama", "lm_studio", "textgen"})
+_RANKED = frozenset({"vllm", "sglang", "tgi"})
+"""Engines that divide each tensor over a number of GPUs; others spread whole layers over all of them by themselves."""
 _RANKS = (1, 2, 4, 8, 16)
 _BATCHES = {True: "n_ubatch", False: "max_num_batched_tokens"}
 
@@ -158,7 +160,7 @@ def _tries(engine: str, inputs: MemoryInputs) -> Iterator[dict[str, Any]]:
             yield {"n_gpu_layers": most}
         yield {"n_gpu_layers": 0}
         return
-    if "tensor_parallel" in given or len(gpus) <= 1:
+    if "tensor_parallel" in given or len(gpus) <= 1 or engine not in _RANKED:
         yield {}
         return
     for ranks in _RANKS:
@@ -224,7 +226,7 @@ def speed_of(placement: PlannedPlacement, prompt: int = 1024) -> SpeedForecast:
 
 
 def _ranks(placement: PlannedPlacement) -> int:
-    if placement.engine in _LLAMA_CPP:
+    if placement.engine not in _RANKED:
         return 1
     return int(placement.settings.get("tensor_parallel", 1))
 
@@ -234,7 +236,7 @@ def _parts(placement: PlannedPlacement) -> tuple[speed.Part, ...]:
     if not gpus:
         return (speed.Part(ram, 1.0, 1.0),)
     if placement.engine not in _LLAMA_CPP:
-        return speed.spread_over(gpus[: _ranks(placement)])
+        return speed.spread_over(gpus[: _ranks(placement)] if placement.engine in _RANKED else gpus)
     layers = placement.candidate.architecture.layer_count
     here = layers_in_ram(placement) / layers
     if here >= 1:
