@@ -96,7 +96,8 @@ def _architecture(row: Mapping[str, Any]) -> Architecture | None:
         hidden=row["hidden"], vocabulary=row["vocabulary"], heads=row["heads"], context=row.get("context"),
         feed_forward=row.get("feed_forward"), experts=row.get("experts", 0),
         experts_active=row.get("experts_active", 0), expert_feed_forward=row.get("expert_feed_forward"),
-        query_width=row.get("query_width"),
+        query_width=row.get("query_width"), recurrent_inner=row.get("recurrent_inner", 0),
+        recurrent_keys=row.get("recurrent_keys", 0),
     )  # fmt: skip
 
 

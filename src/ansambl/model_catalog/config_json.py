@@ -205,7 +205,15 @@ def _architecture(fields: _Fields, outer: Mapping[str, Any]) -> Architecture:
         feed_forward=None if experts and not width else ffn or None, experts=experts, experts_active=used,
         expert_feed_forward=(width or ffn or None) if experts else None,
         query_width=_query_width(fields, heads),
+        recurrent_inner=_linear_width(fields, "value"), recurrent_keys=_linear_width(fields, "key"),
+        latent_rope=fields.number("qk_rope_head_dim", default=0), query_rank=fields.number("q_lora_rank", default=0),
+        latent_head=fields.number("qk_rope_head_dim", default=0) + fields.number("qk_nope_head_dim", default=0),
     )  # fmt: skip
+
+
+def _linear_width(fields: _Fields, part: str) -> int:
+    """Width of the keys or the values of a delta net; 0 where there is none."""
+    return fields.number(f"linear_num_{part}_heads", default=0) * fields.number(f"linear_{part}_head_dim", default=0)
 
 
 def _query_width(fields: _Fields, heads: int) -> int | None:
