@@ -20,6 +20,9 @@ USUAL_ENGINES = {"gguf": ("llama.cpp",), "safetensors": ("vllm",), "exl3": ("exl
 NEED_GPU = frozenset({"vllm", "sglang", "exllamav3", "tgi"})
 """Engines whose rules here are those of GPUs."""
 
+_BEST_FORMAT = {name: "safetensors" for name in ("vllm", "sglang", "tgi", "transformers")}
+"""What an engine that reads several formats was made for; the others it converts or reads by slower kernels."""
+
 _RULES = "memory rules of the planner"
 
 LOSSLESS_BITS = 8.75
@@ -119,7 +122,7 @@ def choose(
     return Choice(ranked[0], tuple(ranked[1:]), tuple(left_out.values()))
 
 
-def _rank(placement: PlannedPlacement) -> tuple[bool, bool, float, float, float, str, str]:
+def _rank(placement: PlannedPlacement) -> tuple[bool, bool, bool, float, float, float, str, str]:
     candidate = placement.candidate
     weight = bits(candidate)
     lossless = weight > LOSSLESS_BITS
@@ -129,6 +132,7 @@ def _rank(placement: PlannedPlacement) -> tuple[bool, bool, float, float, float,
     return (
         not placement.fits,
         moved,
+        candidate.format != _BEST_FORMAT.get(placement.engine, candidate.format),
         # Of what does not fit the nearest is told; of what fits the one with the most bits that count.
         float(excess),
         (100 + weight) if lossless else -round(weight),
