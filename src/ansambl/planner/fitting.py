@@ -128,9 +128,10 @@ def limits(placement: PlannedPlacement) -> Limits:
 def layers_in_ram(placement: PlannedPlacement) -> int:
     """Whole layers that llama.cpp keeps in RAM although there is a GPU."""
     count = placement.settings.get("n_gpu_layers")
-    if count is None or not placement.machine.gpus or placement.engine not in _LLAMA_CPP:
+    # "all" and "auto" are numbers too high for any model.
+    if not str(count).isdecimal() or not placement.machine.gpus or placement.engine not in _LLAMA_CPP:
         return 0
-    return max(0, placement.candidate.architecture.layer_count - max(0, int(count) - 1))
+    return max(0, placement.candidate.architecture.layer_count - max(0, int(str(count)) - 1))
 
 
 def expert_layers_in_ram(placement: PlannedPlacement) -> int:

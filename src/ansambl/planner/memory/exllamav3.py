@@ -135,38 +135,26 @@ def _compute(inputs: MemoryInputs, read: _Read) -> Range:
     return Range(Bytes(int(expected / 2)), Bytes(round(expected)), Bytes(math.ceil(high)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """The bytes of one layer."""
-
-    weights: float
-    cache: Fraction
+def _cache_bytes(inputs: MemoryInputs, tokens: int, batch: int) -> int:
+    """Bytes that all layers keep."""
+    return sum(group.count * _layer_cache(inputs, group, tokens, batch) for group in inputs.architecture.layers)
 
 
-def _layers(inputs: MemoryInputs, weights: int, tokens: int, batch: int) -> list[_Layer]:
-    count = max(1, inputs.architecture.layer_count)
-    groups = [group for group in inputs.architecture.layers for _ in range(group.count)]
-    if _keeps_rings(inputs.architecture) or len({group.attention for group in groups}) > 1:
-        # Kinds alternate through a model, so each GPU gets its share of all.
-        total = sum(_layer_cache(inputs, group, tokens, batch) for group in groups)
-        return [_Layer(weights / count, Fraction(total, count)) for _ in groups]
-    return [_Layer(weights / count, Fraction(_layer_cache(inputs, group, tokens, batch))) for group in groups]
+def _split(layer: float, count: int, output: int, budgets: list[int]) -> list[int]:
+    """Layers of each GPU: each is filled before the next one starts, and the last one takes what is left.
 
-
-def _split(layers: list[_Layer], output: int, budgets: list[int]) -> list[tuple[int, int]]:
-    """First and last layer of each GPU: each is filled before the next one starts; the last one takes what is left."""
-    parts, start = [], 0
+    Kinds of layers alternate through a model, so `layer` is the bytes of an average one.
+    """
+    parts: list[int] = []
+    left = count
     for position, budget in enumerate(budgets):
-        end, left = start, float(budget)
         last = position == len(budgets) - 1
-        while end < len(layers) and (last or layers[end].weights + layers[end].cache <= left):
-            left -= layers[end].weights + layers[end].cache
-            end += 1
-        # The output layer may need a GPU of its own.
-        if end == len(layers) and not last and output > left and end > start:
-            end -= 1
-        parts.append((start, end))
-        start = end
+        held = left if last else min(left, int(budget // layer) if layer else left)
+        # The output layer may need the next GPU, and then a layer goes along.
+        if held == left and held and not last and output > budget - held * layer:
+            held -= 1
+        parts.append(held)
+        left -= held
     return parts
 
 
@@ -197,31 +185,31 @@ def _gpu_footprints(inputs: MemoryInputs, read: _Read, compute: Range) -> list[D
     gpus, weights = inputs.machine.gpus, inputs.weights
     embedding, output = _ends(inputs)
     inside, high = weights.total - embedding - output, weights.span[1] / max(1, weights.total)
-    layers = _layers(inputs, inside, read.cache_tokens, read.batch)
-    wanted = _layers(inputs, inside, kv.padded(inputs.context * inputs.parallel, PAGE), read.batch)
-    if read.ranks > 1:
-        parts = [(0, len(layers))] * len(gpus)
-        divide = len(gpus)
+    count = max(1, inputs.architecture.layer_count)
+    kept = _cache_bytes(inputs, read.cache_tokens, read.batch)
+    # All of the cache is allocated at the start, wanted or not.
+    wanted = max(kept, _cache_bytes(inputs, kv.padded(inputs.context * inputs.parallel, PAGE), read.batch))
+    divide = read.ranks
+    if divide > 1:
+        parts = [count] * len(gpus)
     else:
-        careful = [replace(layer, weights=layer.weights * high * 1.04) for layer in layers]
-        beside_first = _quantized_embedding(inputs)
         budgets = [_budget(gpu, read, compute, first=not position) for position, gpu in enumerate(gpus)]
-        budgets[0] = max(0, budgets[0] - beside_first)
-        parts, divide = _split(careful, math.ceil(output * high), budgets), 1
+        budgets[0] = max(0, budgets[0] - _quantized_embedding(inputs))
+        parts = _split((inside * high * 1.04 + kept) / count, count, math.ceil(output * high), budgets)
     devices = []
-    for position, (gpu, (start, end)) in enumerate(zip(gpus, parts, strict=True)):
-        if start == end and position and divide == 1:
+    done = 0
+    for position, (gpu, layers) in enumerate(zip(gpus, parts, strict=True)):
+        done += layers
+        if not layers and position:
             continue
         everything = len(gpus) == 1
-        size = sum(layer.weights for layer in layers[start:end]) / divide
-        if end == len(layers):
+        size = inside * layers / count / divide
+        if position == len(gpus) - 1 or divide > 1 or (done == count and not any(parts[position + 1 :])):
             size += output / divide
         low, top = (1.0, 1.0) if everything and weights.embedding is not None else (0.97, 1.03)
-        cache = math.ceil(sum(layer.cache for layer in layers[start:end]) / divide)
-        # All of the cache is allocated at the start, wanted or not.
-        needed = max(cache, math.ceil(sum(layer.cache for layer in wanted[start:end]) / divide))
+        cache, needed = (-(-total * layers // (count * divide)) for total in (kept, wanted))
         # A layer more or less may lie on a GPU than was counted.
-        one = 0 if everything or divide > 1 else math.ceil(layers[0].cache)
+        one = 0 if everything or divide > 1 else -(-kept // count)
         part = DeviceFootprint(
             name=gpu.model.title, kind=gpu.kind, index=gpu.index, capacity=gpu.memory, usable=usable(gpu),
             weights=spread(around(size, low, top), weights),
