@@ -13,6 +13,10 @@ from ansambl.hardware.device_tables import GPU_KEYS, RAM_KEYS, Entry, find_entry
 from ansambl.hardware.toml_fields import Fields
 
 MOST_GPUS = 64
+
+# What macOS lets a GPU have of smaller RAM: llama.cpp logs 14,302 MB of 18 GiB on an M3 Pro, 26,801 of 32 on an M4 and
+# 30,151 of 36 (recommendedMaxWorkingSetSize): 74 to 78 %.
+_APPLE_SHARE = 0.74
 _ASSUMED = {
     "gpu": text("The name does not say which variant of the GPU it is: one was chosen."),
     "processor": text("The name does not say which processor and RAM modules it has: a common desktop was taken."),
@@ -86,6 +90,8 @@ def plain_ram(gpus: list[PlannedDevice]) -> DeviceModel:
 def total_memory(model: DeviceModel, ram: Bytes) -> Bytes | None:
     """What a GPU's driver calls its total: as sold; in the RAM, what was seen to be usable, at most all of it."""
     if model.unified_memory:
+        if model.vendor == "apple" and model.memory and ram < model.memory:
+            return Bytes(int(ram * _APPLE_SHARE))
         return Bytes(min(model.memory_visible or model.memory or ram, ram))
     return model.memory
 
