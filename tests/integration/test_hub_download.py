@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -99,6 +100,18 @@ def test_all_parts_and_the_projector(hub, models, tmp_path):
     assert path.name == "big-Q8_0-00001-of-00003.gguf"
 
 
+def test_two_models_of_one_repository_and_quantization_lie_side_by_side(hub, models, tmp_path):
+    files = {f"{name}.gguf": gguf(tmp_path, **{"general.name": name}) for name in ("a-Q4_K_M", "b-Q4_K_M", "plain")}
+    hub.add(REPO, files)
+    paths = [fetch(announce(f"{REPO}/{name}", models), quiet, pause=never) for name in files]
+    assert [path.read_bytes() for path in paths] == list(files.values())
+    assert [one.reference for one in installed(models)] == [
+        f"{REPO}/b-Q4_K_M.gguf", f"{REPO}/plain.gguf", f"{REPO}:Q4_K_M",
+    ]  # fmt: skip
+    assert open_checkpoint(f"{REPO}/b-Q4_K_M.gguf", models).path == str(paths[1])
+    assert announce(f"{REPO}:Q4_K_M", models).path == paths[0]
+
+
 def test_a_snapshot_has_what_engines_need(hub, models, tmp_path):
     write_safetensors(tmp_path / "made", {"model.layers.0.x": ("F16", (64, 64), 8192)})
     weights = (tmp_path / "made").read_bytes()
@@ -159,6 +172,28 @@ def test_what_came_stays_when_the_hub_goes_away_for_good(hub, models, tmp_path):
     hub.served.clear()
     assert fetch(again, quiet, pause=never).read_bytes() == content
     assert [one.range for one in hub.served if one.status == 206] == [f"bytes=200000-{len(content) - 1}"]
+
+
+def test_a_machine_that_stops_at_the_last_step_loses_nothing(hub, models, tmp_path, monkeypatch):
+    content = gguf(tmp_path)
+    hub.add(REPO, {"tiny-Q4_K_M.gguf": content})
+    real = pathlib.Path.rename
+
+    def stops(path, target):
+        if path.is_dir():
+            raise KeyboardInterrupt
+        return real(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pathlib.Path, "rename", stops)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(announce(REPO, models), quiet, pause=never)
+    assert installed(models) == ()
+    again = announce(REPO, models)
+    assert again.here == len(content)
+    hub.served.clear()
+    assert fetch(again, quiet, pause=never).read_bytes() == content
+    assert hub.served == []
 
 
 def test_another_commit_begins_anew_only_what_changed(hub, models, tmp_path):
@@ -252,7 +287,7 @@ def test_one_process_at_a_time(hub, models, tmp_path):
     first = threading.Thread(target=fetch, args=(announced, hold))
     first.start()
     assert inside.wait(20)
-    with pytest.raises(UnavailableError, match="another Ansambl is fetching own/tiny-GGUF"):
+    with pytest.raises(UnavailableError, match="another Ansambl is fetching own/tiny-GGUF:Q4_K_M"):
         fetch(announced, quiet, pause=never)
     leave.set()
     first.join(20)
@@ -323,7 +358,7 @@ def test_the_commands_from_pull_to_remove(hub, command, models, tmp_path):
     # Without a terminal nobody can be asked, so nothing is fetched.
     code, out, err = command("pull", REPO)
     assert (code, out) == (1, "")
-    assert f"{REPO}: 1.0 MiB, files: 1, licence: mit." in err
+    assert f"{REPO}:Q4_K_M: 1.0 MiB, files: 1, licence: mit." in err
     assert "at 50 Mbit/s" in err
     assert "are free" in err
     assert installed(models) == ()

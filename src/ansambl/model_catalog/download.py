@@ -26,10 +26,11 @@ from ansambl.domain.text import text
 from ansambl.domain.units import Bytes, Seconds, format_bytes
 from ansambl.foundation.paths import PRIVATE_FOLDER, write_atomically
 from ansambl.model_catalog.hub import HubRepository, read_repository
-from ansambl.model_catalog.library import INCOMING, Manifest, read_manifest, write_manifest
+from ansambl.model_catalog.library import INCOMING, MANIFEST, Manifest, read_manifest, write_manifest
 from ansambl.model_catalog.printable import printable
 from ansambl.model_catalog.references import (
     SAFETENSORS,
+    GgufGroup,
     HubFile,
     HubReference,
     choose_gguf,
@@ -55,8 +56,9 @@ _STATE = ".ansambl-state.json"
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What a download would be. `size` is its bytes, `here` those that an earlier try has left, `free` the disk's.
+    """What a download would be.
 
+    `reference` names exactly it; `size` is its bytes, `here` those that an earlier try has left, `free` the disk's.
     `quantization` is None where nothing names one. `folder` is where the checkpoint will lie, `first` what of it is
     given to an engine (empty: the folder). `installed` means that this very commit is there and whole.
     """
@@ -131,22 +133,33 @@ def _announcement(wanted: HubReference, repository: HubRepository, models_folder
         projector = projector_of(repository.files)
         files = (*group.files, *((projector,) if projector else ()))
         form, quantization, first = "gguf", group.quantization, group.files[0].path
+        place, name = _place(wanted.repo, group, repository.files)
     else:
         files = snapshot_files(repository.files, safetensors_files(repository.files))
         form, quantization, first = SAFETENSORS, None, ""
+        place, name = SAFETENSORS, wanted.repo
         if not any(one.path.endswith(".safetensors") for one in files):
             raise CheckpointError(
                 text("the repository {repo} holds neither GGUF nor safetensors files; choose another", repo=wanted.repo)
             )
-    folder = models_folder.joinpath(*wanted.repo.split("/"), quantization or (SAFETENSORS if not first else "gguf"))
+    folder = models_folder.joinpath(*wanted.repo.split("/"), place)
     incoming = _incoming(models_folder, folder)
     manifest = read_manifest(folder)
     same = manifest is not None and manifest.files == {one.path: one.size for one in files}
     return Announcement(
-        str(wanted), repository, form, quantization, files, first, folder, _free(models_folder),
+        name, repository, form, quantization, files, first, folder, _free(models_folder),
         Bytes(sum(_here(incoming, one) for one in files)),
         installed=same and manifest is not None and manifest.revision == repository.revision,
     )  # fmt: skip
+
+
+def _place(repo: str, group: GgufGroup, files: tuple[HubFile, ...]) -> tuple[str, str]:
+    """The name of the folder for a GGUF checkpoint, and its reference: by its quantization where that says which."""
+    if group.quantization is not None:
+        meant = choose_gguf(HubReference(repo, group.quantization), files)
+        if meant is not None and meant.stem == group.stem:
+            return group.quantization, f"{repo}:{group.quantization}"
+    return group.stem.replace("/", "--").lstrip("."), f"{repo}/{group.files[0].path}"
 
 
 def check_room(announcement: Announcement) -> None:
@@ -192,7 +205,9 @@ def fetch(
     try:
         incoming.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         with _locked(incoming, announcement.reference), connect(offline=offline) as web:
-            _Fetching(announcement, incoming, web, progress, pause).run()
+            if read_manifest(incoming) != _manifest(announcement):
+                (incoming / MANIFEST).unlink(missing_ok=True)
+                _Fetching(announcement, incoming, web, progress, pause).run()
             _put_in_place(announcement, incoming)
     except OSError as failure:
         if failure.errno == errno.ENOSPC:
@@ -241,21 +256,22 @@ def _locked(incoming: Path, reference: str) -> Iterator[None]:
         yield
 
 
+def _manifest(announcement: Announcement) -> Manifest:
+    repository = announcement.repository
+    return Manifest(
+        announcement.reference, repository.repo, repository.revision, announcement.format, announcement.quantization,
+        repository.licence, announcement.first, {one.path: one.size for one in announcement.files},
+    )  # fmt: skip
+
+
 def _put_in_place(announcement: Announcement, incoming: Path) -> None:
     """Turn the folder with all files into the checkpoint, in one step."""
-    repository = announcement.repository
-    (incoming / _STATE).unlink(missing_ok=True)
-    kept = {one.path for one in announcement.files}
+    # The manifest first: should the machine stop from here on, the next try finds it and only renames.
+    write_manifest(incoming, _manifest(announcement))
+    kept = {MANIFEST, *(one.path for one in announcement.files)}
     for path in sorted(incoming.rglob("*"), reverse=True):
         if path.is_file() and path.relative_to(incoming).as_posix() not in kept:
             path.unlink()
-    write_manifest(
-        incoming,
-        Manifest(
-            repository.repo, repository.revision, announcement.format, announcement.quantization, repository.licence,
-            announcement.first, {one.path: one.size for one in announcement.files},
-        ),
-    )  # fmt: skip
     folder = announcement.folder
     folder.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
     old = incoming.with_name(f"{incoming.name}.old")

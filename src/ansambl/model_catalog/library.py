@@ -43,9 +43,11 @@ class Origin(StrEnum):
 class InstalledCheckpoint:
     """A checkpoint on this machine. `path` is what an engine is given: a GGUF file (the first), or a folder.
 
-    `repo` is None when nobody says where it came from; `size` is the bytes of all its files.
+    `reference` is what people write for it: ``owner/name:Q4_K_M``, or its path. `repo` is None when nobody says where
+    it came from; `size` is the bytes of all its files.
     """
 
+    reference: str
     path: str
     repo: str | None
     format: str
@@ -56,17 +58,11 @@ class InstalledCheckpoint:
     revision: str | None = None
     licence: str | None = None
 
-    @property
-    def reference(self) -> str:
-        """What people write for it: ``owner/name:Q4_K_M``, or its path."""
-        if self.repo is None or self.origin is Origin.FOLDER:
-            return self.path
-        return f"{self.repo}:{self.quantization}" if self.format == "gguf" and self.quantization else self.repo
-
 
 class Manifest(msgspec.Struct, frozen=True):
     """What a fetched checkpoint's folder says of itself. `files` maps a path to its bytes, `first` is what to run."""
 
+    reference: str
     repo: str
     revision: str
     format: str
@@ -182,7 +178,7 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
 
 def installed_to_json(one: InstalledCheckpoint) -> dict[str, Any]:
     """What ``models list --json`` prints of it."""
-    return {**asdict(one), "reference": one.reference}
+    return asdict(one)
 
 
 def _fetched(models_folder: Path) -> Iterator[InstalledCheckpoint]:
@@ -192,7 +188,7 @@ def _fetched(models_folder: Path) -> Iterator[InstalledCheckpoint]:
         if manifest is not None:
             first = folder / manifest.first if manifest.first else folder
             yield InstalledCheckpoint(
-                str(first), manifest.repo, manifest.format, manifest.quantization,
+                manifest.reference, str(first), manifest.repo, manifest.format, manifest.quantization,
                 Bytes(sum(manifest.files.values())), len(manifest.files), Origin.ANSAMBL, manifest.revision,
                 manifest.licence,
             )  # fmt: skip
@@ -218,8 +214,17 @@ def _in_cache(cache: Path) -> Iterator[InstalledCheckpoint]:
             head = ""
         for snapshot in sorted(snapshots, key=lambda one: (one.name == head, one.stat().st_mtime))[-1:]:
             for one in _in_folder(snapshot, Origin.HUB_CACHE, safetensors=True):
+                tag = f":{one.quantization}" if one.format == "gguf" and one.quantization else ""
                 yield InstalledCheckpoint(
-                    one.path, repo, one.format, one.quantization, one.size, one.files, one.origin, snapshot.name
+                    repo + tag,
+                    one.path,
+                    repo,
+                    one.format,
+                    one.quantization,
+                    one.size,
+                    one.files,
+                    one.origin,
+                    snapshot.name,
                 )
 
 
@@ -251,14 +256,15 @@ def _in_folder(
     for group in gguf_groups(files):
         quantization = _quantization(root, group.files)
         if quantization is not None:
+            first = str(root / group.files[0].path)
             yield InstalledCheckpoint(
-                str(root / group.files[0].path), None, "gguf", quantization or group.quantization, group.size,
+                first, first, None, "gguf", quantization or group.quantization, group.size,
                 len(group.files), origin,
             )  # fmt: skip
     weights = safetensors_files(files) if safetensors and (root / "config.json").is_file() else []
     if weights and _is_whole(root, {one.path for one in weights}):
         size = Bytes(sum(one.size for one in weights))
-        yield InstalledCheckpoint(str(root), None, "safetensors", None, size, len(weights), origin)
+        yield InstalledCheckpoint(str(root), str(root), None, "safetensors", None, size, len(weights), origin)
 
 
 def _quantization(root: Path, files: Iterable[HubFile]) -> str | None:
