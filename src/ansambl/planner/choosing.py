@@ -20,7 +20,7 @@ USUAL_ENGINES = {"gguf": ("llama.cpp",), "safetensors": ("vllm",), "exl3": ("exl
 NEED_GPU = frozenset({"vllm", "sglang", "exllamav3", "tgi"})
 """Engines whose rules here are those of GPUs."""
 
-_BEST_FORMAT = {name: "safetensors" for name in ("vllm", "sglang", "tgi", "transformers")}
+_BEST_FORMAT = dict.fromkeys(("vllm", "sglang", "tgi", "transformers"), "safetensors")
 """What an engine that reads several formats was made for; the others it converts or reads by slower kernels."""
 
 _RULES = "memory rules of the planner"
