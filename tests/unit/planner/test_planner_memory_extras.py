@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
 from ansambl.domain.device import DeviceKind
-from ansambl.domain.errors import UsageError
+from ansambl.domain.errors import NotSupportedError, UsageError
 from ansambl.domain.footprint import Range, WeightBytes
 from ansambl.domain.units import GIB, MIB
 from ansambl.planner.memory import ENGINES, Draft, Extras, Lora, MemoryInputs, Projector, forecast
@@ -218,6 +218,14 @@ def test_programs_that_run_another_engine_follow_its_rules_with_their_own_defaul
     if engine == "llama.cpp":
         small = replace(base, settings={"n_ubatch": 64, "n_batch": 64})
         assert forecast(program, small).devices == forecast(engine, small).devices
+
+
+def test_a_model_whose_inside_is_not_known_is_refused():
+    for unknown in (replace(LLAMA, layers=()), replace(LLAMA, hidden=0)):
+        with pytest.raises(NotSupportedError, match="not known"):
+            replace(inputs(), architecture=unknown)
+        with pytest.raises(NotSupportedError, match="not known"):
+            Draft(unknown, SMALL)
 
 
 def test_ollama_before_it_ran_llama_server_is_named():

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ansambl.domain.architecture import Architecture, Attention
-from ansambl.domain.errors import UsageError
+from ansambl.domain.errors import NotSupportedError, UsageError
 from ansambl.domain.footprint import NOTHING, DeviceFootprint, Range, Reason, WeightBytes
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes, format_bytes
@@ -29,6 +29,19 @@ PROJECTOR_SOURCE = (
 )
 # Compute of a projector by its size: the log above; the high end is a margin, not a measurement.
 _PROJECTOR_LOW, _PROJECTOR, _PROJECTOR_HIGH = 3 / 1033, 248 / 888, 1.0
+
+
+def require_known(architecture: Architecture) -> None:
+    """Refuse a model whose inside is not known.
+
+    Raises:
+        NotSupportedError: it has no layers or no width.
+    """
+    if architecture.hidden < 1 or not any(group.count for group in architecture.layers):
+        raise NotSupportedError(
+            text("the memory of a model of family {family} cannot be forecast: its layers or widths are not known",
+                 family=architecture.family)
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +93,18 @@ class Draft:
 
     `head` says that it is no whole model but layers for multi-token prediction that use the model's own embedding and
     output: its `weights` are then those layers alone (0 bytes when they are part of the checkpoint's size).
+
+    Raises:
+        NotSupportedError: its layers or widths are not known.
     """
 
     architecture: Architecture
     weights: WeightBytes
     kv_type: str = "f16"
     head: bool = False
+
+    def __post_init__(self) -> None:
+        require_known(self.architecture)
 
     @property
     def own_weights(self) -> WeightBytes:

@@ -14,7 +14,7 @@ from ansambl.domain.footprint import WeightBytes
 from ansambl.domain.names import nearest_names
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import Bytes, parse_bytes
-from ansambl.planner.memory.extras import NO_EXTRAS, Extras
+from ansambl.planner.memory.extras import NO_EXTRAS, Extras, require_known
 
 LONGEST_CONTEXT = 100_000_000
 """Tokens; beyond any model, and small enough that no product of sizes becomes absurd."""
@@ -32,6 +32,7 @@ class MemoryInputs:
 
     Raises:
         UsageError: context or parallel makes no sense.
+        NotSupportedError: the model's layers or widths are not known.
     """
 
     architecture: Architecture
@@ -44,6 +45,7 @@ class MemoryInputs:
     extras: Extras = NO_EXTRAS
 
     def __post_init__(self) -> None:
+        require_known(self.architecture)
         for name, value, most in (
             ("context", self.context, LONGEST_CONTEXT),
             ("parallel", self.parallel, MOST_PARALLEL),

@@ -26,7 +26,7 @@ from ansambl.domain.footprint import DeviceFootprint, Footprint, Range, Reason, 
 from ansambl.domain.text import text
 from ansambl.domain.units import GIB, MIB, Bytes, format_bytes
 from ansambl.planner.memory import loaded
-from ansambl.planner.memory.extras import EXPERTS, LORA_MODULES, LORA_SOURCE, Lora, lora_parameters
+from ansambl.planner.memory.extras import EXPERTS, LORA_MODULES, LORA_SOURCE, Lora, lora_parameters, require_known
 from ansambl.planner.memory.inputs import LONGEST_CONTEXT, MOST_PARALLEL
 from ansambl.planner.memory.shares import (
     CUDA_CONTEXT,
@@ -78,6 +78,7 @@ class TrainingInputs:
 
     Raises:
         UsageError: a number makes no sense, or a module is not known.
+        NotSupportedError: the model's layers or widths are not known.
     """
 
     architecture: Architecture
@@ -94,6 +95,7 @@ class TrainingInputs:
     attention_in_full: bool = False
 
     def __post_init__(self) -> None:
+        require_known(self.architecture)
         Lora(1, self.rank, self.modules)
         for name, value, most in (
             ("sequence", self.sequence, LONGEST_CONTEXT),

@@ -170,7 +170,7 @@ def _compute(inputs: MemoryInputs, read: _Read) -> Range:
 
 def _shares(read: _Read, layers: int) -> tuple[list[float], float]:
     """The part of the weights that each GPU gets, and the part that stays in RAM, judged on the high end."""
-    size = read.weights.high
+    size = max(1, read.weights.high)
     left = 1.0
     parts = []
     for position, gpu in enumerate(read.gpus):
