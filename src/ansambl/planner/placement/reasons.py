@@ -1,0 +1,79 @@
+"""What speaks for and against an option, in sentences with their sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ansambl.domain.catalog import Basis
+from ansambl.domain.compatibility import Verdict
+from ansambl.domain.footprint import Reason
+from ansambl.domain.planning import PlannedPlacement
+from ansambl.domain.text import text
+from ansambl.planner.fitting import expert_layers_in_ram, layers_in_ram
+from ansambl.planner.placement.inputs import PlanInputs
+from ansambl.planner.placement.rules import OWN_RULE
+from ansambl.planner.placement.variants import Variant
+
+SHARED_PREFIX = "Ansambl's layout of prompts: what makes a role comes last, so what comes before it is prefilled once"
+"""Why roles on one model share."""
+
+
+def about_placement(
+    variant: Variant, placement: PlannedPlacement, title: str | None = None
+) -> tuple[list[Reason], list[Reason]]:
+    """For and against one placement of an option: strength with its basis, speed, doubts."""
+    name = title or placement.candidate.model
+    good = [Reason("strength", text("{model} in {quantization}: strength {points} points (ten are a doubling)",
+                                    model=name, quantization=placement.candidate.quantization,
+                                    points=f"{variant.strength.points:.0f}"), OWN_RULE)]  # fmt: skip
+    good.extend(variant.strength.basis)
+    bad: list[Reason] = []
+    decode = placement.speed.decode
+    if decode is None:
+        bad.append(Reason("speed-unknown", text("{model}: the speed is unknown", model=name),
+                          placement.speed.reasons[0].source if placement.speed.reasons else OWN_RULE))  # fmt: skip
+    else:
+        good.append(
+            Reason("speed", text("{model}: {expected} tokens/s expected ({low} to {high})", model=name,
+                                 expected=f"{decode.expected:.3g}", low=f"{decode.low:.3g}",
+                                 high=f"{decode.high:.3g}"), "planner.speed")
+        )  # fmt: skip
+    layers = layers_in_ram(placement)
+    experts = expert_layers_in_ram(placement)
+    if layers or experts:
+        bad.append(Reason("in-ram", text("{model}: {layers} layers lie in RAM with all or their experts, so it is slower "
+                                         "than on the GPU alone", model=name, layers=max(layers, experts)),
+                          "llama.cpp --n-cpu-moe, --n-gpu-layers"))  # fmt: skip
+    if placement.candidate.basis is not Basis.REPORTED:
+        bad.append(Reason("size-derived", text("{model}: nobody reports the size of this file; it is worked out",
+                                               model=name), placement.candidate.source))  # fmt: skip
+    bad.extend(one for one in placement.footprint.reasons if one.code == "context-beyond-model")
+    if variant.judgement.verdict in {Verdict.UNKNOWN, Verdict.SLOW}:
+        bad.extend(variant.judgement.reasons[:1])
+    return good, bad
+
+
+def second_machine_absent(rejected: Sequence[Reason]) -> tuple[Reason, ...]:
+    """What is told of a second machine when one is given: what it would change, and who counts the rest."""
+    told = [
+        Reason("second-machine.adds", text("its memory comes on top: the big model stays where it is, and quick or "
+                                           "special roles get a model of their own there"), OWN_RULE),
+        Reason("second-machine.advice", text("what to buy, and what each machine would add, is worked out by: ansambl "
+                                             "buy"), "ansambl buy"),
+        Reason("second-machine.try", text("to plan with a second machine, name both: --machine FIRST --machine SECOND"),
+               "ansambl plan --help"),
+    ]  # fmt: skip
+    large = next((one for one in rejected if one.code in {"rejected.too-large", "rejected.does-not-fit"}), None)
+    if large is not None:
+        told.append(Reason("second-machine.too-large", text("what does not fit here today: {what}", what=large.text),
+                           large.source))  # fmt: skip
+    return tuple(told)
+
+
+def swaps_assumed(inputs: PlanInputs, swaps: float) -> Reason:
+    """How swaps were counted."""
+    return Reason(
+        "swaps", text("about {swaps} swaps an hour, if {requests} requests an hour ask for roles in random order",
+                      swaps=f"{swaps:.1f}", requests=f"{inputs.requests_per_hour:g}"),
+        "assumption: each request's role is drawn by weight, whatever came before",
+    )  # fmt: skip
