@@ -197,6 +197,18 @@ def test_nonsense_and_contradictions_name_their_settings(engine, chosen, fields)
     assert all(field in str(error.value) for field in fields)
 
 
+@pytest.mark.parametrize("engine", ["llama.cpp", "exllamav3", "transformers", "vllm"])
+def test_memory_that_gpu_and_ram_share_is_counted_once(engine):
+    base = inputs(gpus=(48,), **({"cpu_offload_gb": 1} if engine == "vllm" else {}))
+    apart = forecast(engine, base).devices
+    gpu = base.machine.gpus[0]
+    one = replace(gpu, model=replace(gpu.model, unified_memory=True))
+    together = forecast(engine, replace(base, machine=replace(base.machine, gpus=(one,)))).devices
+    assert (len(apart), len(together)) == (2, 1)
+    assert together[0].weights.expected == sum(device.weights.expected for device in apart)
+    assert together[0].usable == apart[0].usable
+
+
 def test_without_a_gpu_exllamav3_is_refused_and_transformers_is_not():
     with pytest.raises(UsageError, match="no GPU"):
         forecast("exllamav3", inputs(gpus=()))

@@ -25,7 +25,7 @@ from ansambl.domain.text import text
 from ansambl.domain.units import GIB, MIB, Bytes, format_bytes
 from ansambl.planner.memory import kv
 from ansambl.planner.memory.budget import widest
-from ansambl.planner.memory.extras import NO_EXTRAS, beside, extra_reasons, lora_files, plus, projector_compute
+from ansambl.planner.memory.extras import NO_EXTRAS, beside, extra_reasons, lora_files, plus, pooled, projector_compute
 from ansambl.planner.memory.inputs import MemoryInputs, Settings
 from ansambl.planner.memory.shares import (
     CUDA_CONTEXT,
@@ -261,6 +261,7 @@ def forecast(inputs: MemoryInputs) -> Footprint:
             settings={name: value for name, value in inputs.settings.items() if name != "tensor_parallel"},
         )  # fmt: skip
         devices = beside(devices, forecast(small).devices)
+    devices = pooled(devices, inputs.machine)
     return Footprint(
         engine=NAME, context=inputs.context, parallel=inputs.parallel, kv_type=inputs.kv_type, devices=tuple(devices),
         reasons=_reasons(inputs, read, devices, adapters), kv_capacity_tokens=read.cache_tokens,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ansambl.domain.architecture import Architecture, Attention
+from ansambl.domain.device import DeviceKind, PlannedMachine
 from ansambl.domain.errors import NotSupportedError, UsageError
 from ansambl.domain.footprint import NOTHING, DeviceFootprint, Range, Reason, WeightBytes
 from ansambl.domain.text import text
@@ -216,6 +217,20 @@ def beside(devices: Sequence[DeviceFootprint], others: Iterable[DeviceFootprint]
         else:
             found[key] = other
     return list(found.values())
+
+
+def pooled(devices: list[DeviceFootprint], machine: PlannedMachine) -> list[DeviceFootprint]:
+    """The same where GPU and RAM are one memory: what lies in either is taken from what the GPU may use."""
+    if len(machine.gpus) != 1 or not machine.gpus[0].model.unified_memory or len(devices) != len(DeviceKind):
+        return devices
+    gpu, ram = devices
+    return [
+        replace(
+            gpu, weights=gpu.weights + ram.weights, kv_cache=gpu.kv_cache + ram.kv_cache,
+            compute=gpu.compute + ram.compute, overhead=gpu.overhead + ram.overhead,
+            kv_needed=gpu.kv_needed + ram.kv_needed,
+        )
+    ]  # fmt: skip
 
 
 def extra_reasons(extras: Extras, *, lora: Range = NOTHING, lora_source: str = LORA_SOURCE) -> list[Reason]:

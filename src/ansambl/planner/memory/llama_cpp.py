@@ -20,6 +20,7 @@ from ansambl.planner.memory.extras import (
     extra_reasons,
     lora_files,
     plus,
+    pooled,
     projector_compute,
 )
 from ansambl.planner.memory.inputs import MemoryInputs
@@ -147,15 +148,6 @@ def _ram_footprint(
     )  # fmt: skip
 
 
-def _one_pool(gpu: DeviceFootprint, ram: DeviceFootprint) -> DeviceFootprint:
-    """GPU and RAM of a machine where both are the same memory."""
-    return DeviceFootprint(
-        name=gpu.name, kind=gpu.kind, index=gpu.index, capacity=gpu.capacity, usable=gpu.usable,
-        weights=gpu.weights + ram.weights, kv_cache=gpu.kv_cache + ram.kv_cache, compute=gpu.compute + ram.compute,
-        overhead=gpu.overhead + ram.overhead, kv_needed=gpu.kv_needed + ram.kv_needed,
-    )  # fmt: skip
-
-
 def forecast(inputs: MemoryInputs) -> Footprint:
     """What llama.cpp will need of each device of the machine.
 
@@ -179,10 +171,7 @@ def forecast(inputs: MemoryInputs) -> Footprint:
     adapters = NOTHING
     if inputs.extras is not NO_EXTRAS:
         devices, ram, adapters = _with_extras(inputs, read, devices, ram, on_gpu)
-    if len(devices) == 1 and gpus[0].model.unified_memory:
-        devices = [_one_pool(devices[0], ram)]
-    else:
-        devices.append(ram)
+    devices = pooled([*devices, ram], inputs.machine)
     reasons = _reasons(inputs, read, shares, cache, devices)
     if inputs.extras is not NO_EXTRAS:
         reasons += tuple(extra_reasons(inputs.extras, lora=adapters, lora_source=_LORA_SOURCE))

@@ -22,7 +22,7 @@ from ansambl.domain.footprint import NOTHING, DeviceFootprint, Footprint, Range,
 from ansambl.domain.text import text
 from ansambl.domain.units import GIB, MIB, Bytes, format_bytes
 from ansambl.planner.memory import kv, loaded
-from ansambl.planner.memory.extras import NO_EXTRAS, beside, extra_reasons, lora_files, plus, projector_compute
+from ansambl.planner.memory.extras import NO_EXTRAS, beside, extra_reasons, lora_files, plus, pooled, projector_compute
 from ansambl.planner.memory.inputs import MemoryInputs, Settings
 from ansambl.planner.memory.shares import (
     CUDA_CONTEXT,
@@ -238,6 +238,7 @@ def forecast(inputs: MemoryInputs) -> Footprint:
             machine=replace(inputs.machine, gpus=read.gpus[:1]), settings={},
         )  # fmt: skip
         devices = beside(devices, forecast(small).devices)
+    devices = pooled(devices, inputs.machine)
     return Footprint(
         engine=NAME, context=inputs.context, parallel=inputs.parallel, kv_type=inputs.kv_type, devices=tuple(devices),
         reasons=_reasons(inputs, read, devices, left, adapters),

@@ -17,7 +17,7 @@ from ansambl.domain.text import text
 from ansambl.domain.units import GIB, Bytes, format_bytes
 from ansambl.planner.memory import kv
 from ansambl.planner.memory.budget import activation, draft_weights, loaded_weights, minus
-from ansambl.planner.memory.extras import extra_reasons, projector_compute
+from ansambl.planner.memory.extras import extra_reasons, pooled, projector_compute
 from ansambl.planner.memory.inputs import MemoryInputs, Settings
 from ansambl.planner.memory.ranks import allowed_rank, chosen_gpus, least_memory, lora_slots
 from ansambl.planner.memory.shares import (
@@ -264,7 +264,7 @@ def forecast(inputs: MemoryInputs) -> Footprint:
                    "vllm-project/vllm#50722, #7553; out of memory at 0.97 in #33155"),
         )  # fmt: skip
     if read.offload:
-        devices.append(_offloaded(inputs, offloaded, len(read.gpus)))
+        devices = pooled([*devices, _offloaded(inputs, offloaded, len(read.gpus))], inputs.machine)
     return Footprint(
         engine=NAME, context=inputs.context, parallel=inputs.parallel, kv_type=inputs.kv_type, devices=tuple(devices),
         reasons=reasons, kv_capacity_tokens=capacity,
