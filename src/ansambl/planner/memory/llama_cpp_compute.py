@@ -66,17 +66,22 @@ def _feed_forward(architecture: Architecture) -> int:
     return widest
 
 
-def _masks(inputs: MemoryInputs, settings: ComputeSettings, swa_full: bool, element: int) -> int:
-    """Bytes of the attention masks: one for layers that see everything, one for those with a window."""
+def _cells(inputs: MemoryInputs, settings: ComputeSettings, swa_full: bool) -> set[int]:
+    """Cells of one stream that layers see: all of them, or those of a window."""
     streams = inputs.parallel if settings.unified else 1
     stream = kv.padded(inputs.context * streams)
-    cells = {
+    return {
         kv.stream_cells(group, stream=stream, sequences=streams, n_ubatch=settings.n_ubatch, swa_full=swa_full)
         if group.attention is Attention.SLIDING
         else stream
         for group in inputs.architecture.layers
         if group.attention is not Attention.RECURRENT
     }
+
+
+def _masks(inputs: MemoryInputs, settings: ComputeSettings, swa_full: bool, element: int) -> int:
+    """Bytes of the attention masks: one for layers that see everything, one for those with a window."""
+    cells = _cells(inputs, settings, swa_full)
     kinds = {
         (group.attention is Attention.SLIDING)
         for group in inputs.architecture.layers
@@ -141,7 +146,8 @@ def _layer(inputs: MemoryInputs, settings: ComputeSettings, swa_full: bool, gpus
     if settings.flash_attention:
         mask = _masks(inputs, settings, swa_full, 2)
         return max(feed_forward, attention * batch * _FLOAT) + mask + _INPUT_BYTES * batch
-    cells = kv.padded(inputs.context * (inputs.parallel if settings.unified else 1))
+    # A model may have layers with a window only.
+    cells = max(_cells(inputs, settings, swa_full), default=0)
     query = architecture.query_width or hidden
     cache = max((group.key_width + group.value_width for group in architecture.layers), default=0)
     products = architecture.heads * cells + (4 if _is_delta_net(architecture) else 3) * query + 3 * hidden + cache

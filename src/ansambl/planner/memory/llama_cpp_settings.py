@@ -71,7 +71,8 @@ def read_settings(inputs: MemoryInputs) -> LlamaCppSettings:
     expert_layers = layers if given.switch("cpu_moe", False) else given.whole("n_cpu_moe", 0, 0)
     return LlamaCppSettings(
         ComputeSettings(
-            n_ubatch=min(given.whole("n_ubatch", 512), n_batch),
+            # No batch is longer than all slots together (llama-context.cpp).
+            n_ubatch=min(given.whole("n_ubatch", 512), n_batch, kv.padded(inputs.context * inputs.parallel)),
             flash_attention=given.switch("flash_attention", True),
             unified=given.switch("kv_unified", False),
             version=given.version(CURRENT_VERSION),
