@@ -1,9 +1,12 @@
 """Headers on a hub: only they are fetched, and a hub that misbehaves gets no more than it should."""
 
+import contextlib
 import itertools
 import json
 import os
+import socket
 import struct
+import threading
 
 import pytest
 from model_files import write_gguf, write_safetensors
@@ -226,6 +229,27 @@ def test_a_slow_server_is_given_up(hub, gguf):
     ticks = itertools.count(step=40)
     with Web(seconds=100, now=lambda: next(ticks)) as web, pytest.raises(UnavailableError, match="too slowly"):
         web.piece(f"{hub.endpoint}/own/tiny/resolve/main/tiny.gguf", 0, 1 << 20)
+
+
+def test_a_head_that_comes_letter_by_letter_is_given_up():
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def trickle():
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+                while not stop.wait(0.05):
+                    connection.sendall(b"x")
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        try:
+            with Web(seconds=0.4) as web, pytest.raises(UnavailableError, match="too slowly"):
+                web.whole(f"http://127.0.0.1:{listening.getsockname()[1]}/", 100)
+        finally:
+            stop.set()
+            thread.join()
 
 
 def test_nothing_listens_and_no_such_host(monkeypatch):

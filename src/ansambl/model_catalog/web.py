@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -186,15 +188,41 @@ class Web:
         except httpx.HTTPError as failure:
             raise _unreachable(url, failure) from failure
 
+    def _connected(self) -> httpx.Client:
+        if self._client is None:
+            message = "use it in a with block"
+            raise RuntimeError(message)
+        return self._client
+
+    def _head(self, request: httpx.Request, url: str) -> httpx.Response:
+        """The head of an answer, or an error when its time is over.
+
+        In a thread of its own: a head that comes letter by letter never makes the client's own limits run out.
+        """
+        client = self._connected()
+        found: queue.SimpleQueue[httpx.Response | Exception] = queue.SimpleQueue()
+
+        def wait() -> None:
+            try:
+                found.put(client.send(request, stream=True))
+            except Exception as failure:  # noqa: BLE001 - whatever it is, it is raised below
+                found.put(failure)
+
+        threading.Thread(target=wait, daemon=True).start()
+        try:
+            answer = found.get(timeout=self._seconds)
+        except queue.Empty:
+            raise _too_slow(url) from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
     @contextlib.contextmanager
     def _answer(self, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
         """The answer after redirects; the token goes to the hub itself and to nobody else."""
         import httpx
 
-        if self._client is None:
-            message = "use it in a with block"
-            raise RuntimeError(message)
-        client, home, end = self._client, _origin(endpoint()), self._now() + self._seconds
+        client, home, end = self._connected(), _origin(endpoint()), self._now() + self._seconds
         for _ in range(_REDIRECTS):
             if self._now() > end:
                 raise _too_slow(url)
@@ -203,7 +231,7 @@ class Web:
             if token:
                 sent["authorization"] = f"Bearer {token}"
             try:
-                answer = client.send(client.build_request("GET", url, headers=sent), stream=True)
+                answer = self._head(client.build_request("GET", url, headers=sent), url)
             except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as failure:
                 raise _unreachable(url, failure) from failure
             try:
