@@ -15,6 +15,7 @@ from ansambl.planner.placement.problem import Answer, Limits, Problem, fits, val
 
 _CANNOT = -(10**9)
 _MOST_COLUMNS, _MOST_PAIRS, _CLIMBED = 500, 250, 12
+_ROUNDS, _MOST_PARTNERS = 4, 1500
 
 
 def good_answer(problem: Problem, limits: Limits, numbers: Sequence[int]) -> Answer | None:
@@ -46,10 +47,55 @@ def promising(
     """
     worths = _able(problem, limits, numbers, time)
     bounds = _bounds(problem, limits, numbers, worths)
-    kept: dict[tuple[int, int], bool] = {}
-    for position, role in np.argwhere((bounds >= least) & (worths > _CANNOT)):
-        kept[numbers[int(position)], int(role)] = True
-    return kept
+    hopeful = (bounds >= least) & (worths > _CANNOT)
+    # What two columns cannot be together bounds more closely; again, as each that goes makes the others' partners fewer.
+    for _ in range(_ROUNDS):
+        left = np.flatnonzero(hopeful.any(axis=1))
+        if limits.swaps or limits.most == 1 or not 1 < len(left) <= _MOST_PARTNERS:
+            break
+        worths[~hopeful] = _CANNOT
+        closer = _partner_bounds(problem, limits, [numbers[int(one)] for one in left], worths[left], time)
+        before = int(hopeful.sum())
+        hopeful[left] &= closer >= least
+        if int(hopeful.sum()) == before:
+            break
+    return {(numbers[int(position)], int(role)): True for position, role in np.argwhere(hopeful)}
+
+
+def _partner_bounds(
+    problem: Problem, limits: Limits, numbers: Sequence[int], worths: NDArray[np.int64], time: int | None
+) -> NDArray[np.float64]:
+    """By column and role the most of an answer in which every other role runs on a column that fits beside this one."""
+    required, weights = problem.required, np.array(problem.weights)
+    columns = [problem.columns[number] for number in numbers]
+    together = np.ones((len(columns), len(columns)), dtype=bool)
+    in_time = together.copy()
+    for device, room in problem.capacity.items():
+        taken = np.array([one.taken.get(device, 0) for one in columns])
+        together &= taken[:, None] + taken[None, :] <= room
+        if time is not None:
+            part = np.array([one.fixed + one.slope if device in one.busy else 0 for one in columns])
+            in_time &= (part[:, None] == 0) | (part[None, :] == 0) | (part[:, None] + part[None, :] <= time)
+    groups, kinds = np.array([one.group for one in columns]), np.array([one.kind for one in columns])
+    together &= (groups[:, None] != groups[None, :]) | (kinds[:, None] != kinds[None, :])
+    np.fill_diagonal(together, val=True)
+    np.fill_diagonal(in_time, val=True)
+    best = np.empty(worths.shape)
+    for role in range(worths.shape[1]):
+        # A column that serves helpers alone is busy with no role.
+        fits_beside = together & in_time if role < required else together
+        best[:, role] = np.where(fits_beside, worths[None, :, role], _CANNOT).max(axis=1)
+    best[:, required:] = np.maximum(best[:, required:], 0)
+    total = best @ weights - problem.column * limits.least + problem.clone * len(problem.council)
+    bounds = np.empty(worths.shape)
+    for role in range(worths.shape[1]):
+        here = worths[:, role]
+        others = np.delete(best[:, :required], role, axis=1) if role < required else best[:, :required]
+        worst = others.min(axis=1, initial=np.inf)
+        if role < required:
+            worst = np.minimum(worst, here)
+        bounds[:, role] = total - weights[role] * (best[:, role] - here) + problem.weakest * worst
+    return bounds
 
 
 def most_value(problem: Problem, limits: Limits, numbers: Sequence[int], time: int | None, worth: int) -> int | None:

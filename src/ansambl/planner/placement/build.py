@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,8 +16,8 @@ UNITS = 20
 
 _TENTHS, _HALF_WEIGHTS = 10, 2
 _MICROSECONDS = 1e6
-# Half doublings from 1 ms to 32 s for a token of all roles; what is slower is all the same.
-_FASTEST, _HALVES, _FOREVER = 1_000, 30, 10**12
+# Doublings from 1 ms to 32 s for a token of all roles; what is slower is all the same.
+_FASTEST, _DOUBLINGS, _FOREVER = 1_000, 15, 10**12
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +76,5 @@ def build(inputs: PlanInputs, variants: Sequence[Variant]) -> Built:
 def _levels(for_doubling: float) -> tuple[tuple[int, int], ...]:
     if for_doubling <= 0:
         return ()
-    levels = [
-        (math.ceil(_FASTEST * 2 ** (half / 2)), round(for_doubling * (_HALVES - half) / 2))
-        for half in range(_HALVES + 1)
-    ]
+    levels = [(_FASTEST << one, round(for_doubling * (_DOUBLINGS - one))) for one in range(_DOUBLINGS + 1)]
     return (*levels, (_FOREVER, 0))

@@ -269,6 +269,16 @@ def _within(problem: Problem, time: int, model: _Model, variables: _Variables) -
     times: dict[int, list[tuple[int, float]]] = {}
     for (number, swapped), main in variables.main.items():
         column = problem.columns[number]
+        if column.busy and column.slope:
+            # Implied, and tells the solver early how many roles one column can serve in time.
+            most = (time - column.fixed) // column.slope
+            serving = [
+                (variables.serve[number, role, swapped], 1.0)
+                for role in range(problem.required)
+                if (number, role, swapped) in variables.serve
+            ]
+            if most < len(serving):
+                model.row([*serving, (main, -float(max(0, most)))], -highspy.kHighsInf, 0.0)
         for device in column.busy:
             entries = times.setdefault(device, [])
             if column.fixed:
@@ -307,7 +317,7 @@ def _run(model: _Model) -> list[float] | None:
     lp.sense_ = highspy.ObjSense.kMaximize
     solver = highspy.Highs()
     for name, setting in (
-        ("output_flag", False), ("threads", 1), ("parallel", "off"), ("random_seed", 0), ("mip_rel_gap", 0.0),
+        ("output_flag", False), ("threads", 1), ("parallel", "off"), ("random_seed", 0), ("mip_rel_gap", 0.0), ("presolve", "off"), ("mip_heuristic_effort", 0.0),
         ("mip_abs_gap", 0.5),
     ):  # fmt: skip
         solver.setOptionValue(name, setting)

@@ -22,9 +22,10 @@ from ansambl.planner import memory
 from ansambl.planner.compatibility import judge
 from ansambl.planner.fitting import LEAST_USEFUL, Wish, expert_layers_in_ram, layers_in_ram, place
 from ansambl.planner.memory.shares import VISIBLE_LOW, usable
-from ansambl.planner.placement.domination import undominated
 from ansambl.planner.placement.claims import Device, Step, busy, capacities, claims, step
+from ansambl.planner.placement.domination import undominated
 from ansambl.planner.placement.inputs import PlanInputs, Wants
+from ansambl.planner.placement.prefilter import OTHERS, SLACK, SLACK_MEMORY, Beaten
 from ansambl.planner.placement.refusals import Refusals
 from ansambl.planner.placement.worth import Strength, bits_per_weight, cannot_serve, native_bits, strength, worth
 
@@ -39,12 +40,9 @@ _DESPERATE = 12.0
 _PROCESSOR_LEAST = 4.0
 # Of a GPU's visible memory the least share that an engine which takes a budget is given, and the step between shares.
 _LEAST_SHARE, _SHARE_STEP = 0.05, 0.01
-# A variant is as good as another that is better by less: points of worth, and a share of a device's memory.
-_SLACK, _SLACK_MEMORY, _CANNOT = 1.0, 0.03, -1e9
+_CANNOT = -1e9
 # A council's copies of the KV cache that take less than this share of a placement are always made.
 _CHEAP_COPIES = 0.1
-# A plan of several models that holds a variant beaten by two other models can always take one of the two instead.
-_OTHERS = 2
 _USES_GPUS_ONLY = frozenset({"vllm", "sglang", "exllamav3"})
 
 
@@ -95,6 +93,7 @@ class _Way:
     strength: Strength
     judgement: Judgement
     at_once: int
+    points: Mapping[str, float | None]
 
 
 def thinned(candidates: Sequence[Candidate], made_with: Mapping[str, float]) -> tuple[Candidate, ...]:
@@ -133,6 +132,7 @@ def find_variants(inputs: PlanInputs, refusals: Refusals) -> tuple[Variant, ...]
         refusals.strengths[one.model] = max(points.points, refusals.strengths.get(one.model, points.points))
         if _serves(one, inputs, refusals):
             strengths.append((one, points))
+    strengths.sort(key=lambda pair: (-pair[1].points, pair[0].model, pair[0].quantization, pair[0].format))
     known: dict[object, list[_Way]] = {}
     found: list[Variant] = []
     for position, machine in enumerate(inputs.machines):
@@ -196,6 +196,7 @@ def _ways(
 ) -> Iterator[_Way]:  # fmt: skip
     device = (machine.gpus[0] if machine.gpus else machine.ram).model
     fitting: set[str] = set()
+    beaten = Beaten(inputs, machine)
     for candidate, points in strengths:
         if candidate.model in fitting and points.lost >= _DESPERATE:
             continue
@@ -215,10 +216,15 @@ def _ways(
                 continue
             if not _could_fit(candidate, engine.name, machine, refusals, beside_gpu=beside_gpu):
                 continue
+            if beaten.hopeless(candidate, points.points, judgement.verdict):
+                refusals.feasible(candidate)
+                continue
             for placement, at_once in _placements(candidate, engine.name, machine, inputs, refusals):
                 fitting.add(candidate.model)
                 refusals.feasible(candidate)
-                yield _Way(placement, points, judgement, at_once)
+                worths = _worths(placement, points, judgement, inputs)
+                beaten.add(placement, worths, at_once)
+                yield _Way(placement, points, judgement, at_once, worths)
 
 
 def _could_fit(
@@ -256,31 +262,34 @@ def _placements(
         context = min(context, candidate.architecture.context or context)
     wish = Wish(context, 1 if embedding else inputs.parallel, inputs.kv_type, inputs.settings.get(engine, {}),
                 inputs.prompt)  # fmt: skip
-    first = _placed(candidate, engine, machine, wish, refusals)
-    if first is None:
-        return
-    used = sum(1 for device in first.footprint.devices if device.kind is DeviceKind.GPU)
-    if engine in _USES_GPUS_ONLY and used < len(machine.gpus):
-        return  # the same on fewer GPUs is a variant of its own
-    if first.footprint.kv_capacity_tokens is not None:
-        # Its pages are shared between roles with one prefix, so a council needs no copies.
-        yield first, max(council, wish.parallel)
-        smaller = _smaller_budget(first, candidate, engine, machine, wish, refusals)
-        if smaller is not None:
-            yield smaller, max(council, wish.parallel)
-        return
-    if len(machine.gpus) > 1 and not layers_in_ram(first) and not expert_layers_in_ram(first):
-        smallest = min(usable(gpu) for gpu in machine.gpus)
-        if first.footprint.total.high < smallest:
-            return  # fits on one of them
-    cloned = None
-    if council > wish.parallel and not embedding:
+    if council > wish.parallel and not embedding and engine not in _USES_GPUS_ONLY:
         cloned = _placed(candidate, engine, machine, replace(wish, parallel=council), refusals)
-    total = first.footprint.total.high
-    if cloned is None or cloned.footprint.total.high - total > _CHEAP_COPIES * total:
+        if cloned is not None and not _on_fewer(cloned):
+            yield cloned, council
+            copies = sum(device.kv_needed.high for device in cloned.footprint.devices)
+            if copies * (1 - wish.parallel / council) <= _CHEAP_COPIES * cloned.footprint.total.high:
+                return
+    first = _placed(candidate, engine, machine, wish, refusals)
+    if first is None or _on_fewer(first):
+        return
+    if first.footprint.kv_capacity_tokens is None:
         yield first, wish.parallel
-    if cloned is not None:
-        yield cloned, council
+        return
+    # Its pages are shared between roles with one prefix, so a council needs no copies.
+    smaller = _smaller_budget(first, engine, machine, wish)
+    yield smaller or first, max(council, wish.parallel)
+
+
+def _on_fewer(placement: PlannedPlacement) -> bool:
+    """Whether fewer of its GPUs would do as well: that is a variant of its own."""
+    gpus = placement.machine.gpus
+    if len(gpus) < 2:
+        return False
+    if placement.engine in _USES_GPUS_ONLY:
+        return len(_gpus(placement.footprint)) < len(gpus)
+    if layers_in_ram(placement) or expert_layers_in_ram(placement):
+        return False
+    return placement.footprint.total.high < min(usable(gpu) for gpu in gpus)
 
 
 def _placed(
@@ -298,7 +307,7 @@ def _placed(
 
 
 def _smaller_budget(
-    first: PlannedPlacement, candidate: Candidate, engine: str, machine: PlannedMachine, wish: Wish, refusals: Refusals
+    first: PlannedPlacement, engine: str, machine: PlannedMachine, wish: Wish
 ) -> PlannedPlacement | None:
     """The same with the least share of the GPUs that holds what is wanted, so that others find room beside it."""
     if "gpu_memory_utilization" in wish.settings:
@@ -334,16 +343,23 @@ def _variant(way: _Way, inputs: PlanInputs, position: int, machine: PlannedMachi
     )
     placement = replace(placement, machine=machine, footprint=replace(placement.footprint, devices=devices))
     taken = claims(placement, position, gpus)
-    points = {
-        role.name: worth(way.strength.points, placement, role, inputs.worth, way.judgement.verdict)
+    return Variant(
+        placement, position, gpus, way.strength, way.judgement, taken, busy(placement, taken),
+        step(placement, len(inputs.roles), way.at_once), way.at_once,
+        way.points,
+    )  # fmt: skip
+
+
+def _worths(
+    placement: PlannedPlacement, points: Strength, judgement: Judgement, inputs: PlanInputs
+) -> Mapping[str, float | None]:
+    """The points of a placement by role; roles run on no other models than those that the user names, if any."""
+    return {
+        role.name: worth(points.points, placement, role, inputs.worth, judgement.verdict)
         if role.helper or not inputs.models or placement.candidate.model in inputs.models
         else None
         for role in (*inputs.roles, *inputs.helpers)
     }
-    return Variant(
-        placement, position, gpus, way.strength, way.judgement, taken, busy(placement, taken),
-        step(placement, len(inputs.roles), way.at_once), way.at_once, points,
-    )  # fmt: skip
 
 
 def _undominated(variants: list[Variant], inputs: PlanInputs) -> list[Variant]:
@@ -363,10 +379,10 @@ def _undominated(variants: list[Variant], inputs: PlanInputs) -> list[Variant]:
         + [-float(device in one.busy) for device in devices]
         for one in serving
     ]
-    slack = [math.inf, *(_SLACK for _ in roles), *(_SLACK_MEMORY * room[device] for device in devices),
+    slack = [math.inf, *(SLACK for _ in roles), *(SLACK_MEMORY * room[device] for device in devices),
              0.0, 0.0, 0.0, *(0.0 for _ in devices)]  # fmt: skip
     left = undominated(
-        np.array(rows), np.array(slack), [one.model for one in serving], _OTHERS,
+        np.array(rows), np.array(slack), [one.model for one in serving], OTHERS,
         frozenset((*inputs.pinned, *inputs.models)),
     )  # fmt: skip
     return [serving[one] for one in left]

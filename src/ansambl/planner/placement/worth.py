@@ -183,7 +183,19 @@ def worth(
     points: float, placement: PlannedPlacement, role: RoleNeed, rules: WorthRules, verdict: Verdict = Verdict.YES
 ) -> float | None:
     """The points of a placement in a role, None when it cannot serve it; `points` is the checkpoint's strength."""
-    candidate = placement.candidate
+    decode = placement.speed.decode
+    return worth_at(points, placement.candidate, decode.expected if decode else None, role, rules, verdict)
+
+
+def worth_at(
+    points: float,
+    candidate: Candidate,
+    decode: float | None,
+    role: RoleNeed,
+    rules: WorthRules,
+    verdict: Verdict = Verdict.YES,
+) -> float | None:
+    """The points of a checkpoint in a role at a decode speed in tokens a second (None: unknown)."""
     if cannot_serve(candidate, role) is not None:
         return None
     doubt = {Verdict.UNKNOWN: rules.unknown_compatibility, Verdict.SLOW: rules.slow_compatibility}.get(verdict, 0.0)
@@ -191,10 +203,9 @@ def worth(
         return max(1.0, _EMBEDDING_BASE + min(points, rules.speeds[role.wants.value].most_points) + doubt)
     if role.wants is Wants.TASK and candidate.weights.total > rules.task_most_bytes:
         return None
-    decode = placement.speed.decode
     need = rules.speeds[role.wants.value]
     total = min(points, need.most_points) * need.strength + doubt
-    total += speed_points(decode.expected if decode else None, role.wants, rules)
+    total += speed_points(decode, role.wants, rules)
     card = candidate.card
     if card is not None:
         if card.kind is ModelKind.REASONING:
