@@ -29,7 +29,7 @@ PARTS = {"weights", "kv_cache", "compute"}
 # MiB are logged with two decimals, and weights and caches in up to three lines each.
 ROUNDING = 0.016 * MIB
 # A load takes a tenth of a second. Of some 4000 loads four stopped without a word before their buffers, three of them
-# with files that llama.cpp refuses; the same files never did it again, not in 1800 loads under a debugger's watch, so the
+# with files that llama.cpp refuses; it never came again, not in 1800 loads under a debugger's watch, so the
 # cause is not known and a file is loaded once more.
 PATIENCE, TRIES = 15.0, 2
 
