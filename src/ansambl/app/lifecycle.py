@@ -12,12 +12,15 @@ from typing import Protocol
 
 from ansambl import __version__
 from ansambl.api.routes import make_admin_api
+from ansambl.app import first_plan
 from ansambl.app.controls import ProductControls
 from ansambl.app.data_folder import DataLock, open_database
+from ansambl.app.first_plan import Proposal
+from ansambl.app.proposals import propose_once
 from ansambl.app.running_state import RunningState, new_token, write_state
 from ansambl.app.settings import EMBEDDED
-from ansambl.app.settings_file import DEFAULT, LoadedSettings
-from ansambl.app.web import Application, WebServer
+from ansambl.app.settings_file import LoadedSettings
+from ansambl.app.web import App, Application, WebServer
 from ansambl.app.wiring import Product, build, needs_embedded
 from ansambl.console.pages import make_console
 from ansambl.domain.errors import AnsamblError, CheckpointError, UnavailableError
@@ -133,6 +136,10 @@ class Reporter(Protocol):
         """Ansambl answers."""
         ...
 
+    async def consent(self, proposal: Proposal) -> bool | None:
+        """Show what could be fetched and run, and ask whether it shall be; None when nobody could be asked."""
+        ...
+
 
 async def serve(loaded: LoadedSettings, paths: DataPaths, reporter: Reporter, *, offline: bool = False) -> None:
     """Run Ansambl until it is told to stop. The caller holds the data lock.
@@ -147,47 +154,99 @@ async def serve(loaded: LoadedSettings, paths: DataPaths, reporter: Reporter, *,
         database = open_database(paths)
         stack.callback(database.close)
         offered = await _find_offer(loaded, reporter)
+        chosen = loaded
         if offered is None:
-            await _have_embedded(loaded, paths, reporter, offline=offline)
-        product = await build(loaded, paths, database, offered=offered)
-        stop = StopSignal()
-        with stop.on_signals():
+            chosen = await asyncio.to_thread(first_plan.with_installed, loaded, paths)
+            await _have_embedded(chosen, paths, reporter, offline=offline)
+        proposing = offered is None and not offline and chosen is loaded and first_plan.is_unconfigured(loaded)
+        life = _Life(chosen, paths, database, reporter, listener, proposing=proposing)
+        with life.stop.on_signals():
+            await life.run(offered)
+
+
+class _Life:
+    """One run, from the first product to the stop; a plan that was agreed to puts another product in its place."""
+
+    def __init__(
+        self, loaded: LoadedSettings, paths: DataPaths, database: Database, reporter: Reporter,
+        listener: socket.socket, *, proposing: bool,
+    ) -> None:  # fmt: skip
+        self.stop = StopSignal()
+        self._loaded = loaded
+        self._paths = paths
+        self._database = database
+        self._reporter = reporter
+        self._listener = listener
+        self._proposing = proposing
+        self._fetched = asyncio.Event()
+
+    async def run(self, offered: Attachment | None) -> None:
+        """Serve until it is told to stop; no engine is left."""
+        product = await build(self._loaded, self._paths, self._database, offered=offered)
+        try:
+            token = new_token()
+            host, port = self._listener.getsockname()[:2]
+            running = write_state(self._paths, host, port, token)
+            application = Application(
+                product.gateway, self._admin_api(product, running, token), make_console(version=__version__)
+            )
+            server = WebServer(application, self._listener)
+            await server.start()
+            log.info("started", address=running.address, version=__version__)
+            starting = asyncio.create_task(self._begin(product, running))
             try:
-                await _run(loaded, paths, reporter, product, listener, stop)
+                while await self._has_fetched():
+                    product = await self._renewed(product)
+                    application.use(product.gateway, self._admin_api(product, running, token))
+                    await _start_instances(self._loaded, self._reporter, product, running)
+                self._reporter.say(text("Stopping: running answers may finish, for at most {seconds} s.",
+                                        seconds=round(self._loaded.settings.gateway.drain)))  # fmt: skip
+                await self._drain(product)
             finally:
-                await product.coordinator.stop()
+                starting.cancel()
+                await asyncio.gather(starting, return_exceptions=True)
+                await server.stop()
+                self._paths.state.unlink(missing_ok=True)
+                log.info("stopped")
+        finally:
+            await product.coordinator.stop()
 
+    def _admin_api(self, product: Product, running: RunningState, token: str) -> App:
+        return make_admin_api(ProductControls(product, running, self.stop.set), token)
 
-async def _run(
-    loaded: LoadedSettings,
-    paths: DataPaths,
-    reporter: Reporter,
-    product: Product,
-    listener: socket.socket,
-    stop: StopSignal,
-) -> None:
-    token = new_token()
-    host, port = listener.getsockname()[:2]
-    running = write_state(paths, host, port, token)
-    controls = ProductControls(product, running, stop.set)
-    application = Application(product.gateway, make_admin_api(controls, token), make_console(version=__version__))
-    server = WebServer(application, listener)
-    await server.start()
-    log.info("started", address=running.address, version=__version__)
-    starting = asyncio.create_task(_start_instances(loaded, reporter, product, running))
-    try:
-        await stop.requested.wait()
-        reporter.say(text("Stopping: running answers may finish, for at most {seconds} s.",
-                          seconds=round(loaded.settings.gateway.drain)))  # fmt: skip
+    async def _begin(self, product: Product, running: RunningState) -> None:
+        await _start_instances(self._loaded, self._reporter, product, running)
+        if not self._proposing:
+            return
+        try:
+            if await propose_once(self._loaded, self._paths, self._reporter):
+                self._fetched.set()
+        except AnsamblError as error:
+            self._reporter.warn(error.message)
+
+    async def _has_fetched(self) -> bool:
+        """Wait for the stop or for the end of a download; return whether it was the download."""
+        waits = [asyncio.create_task(one.wait()) for one in (self.stop.requested, self._fetched)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
+        return not self.stop.requested.is_set()
+
+    async def _renewed(self, product: Product) -> Product:
+        """The parts joined anew around what was fetched; requests meanwhile are told to come again."""
+        self._fetched.clear()
+        await self._drain(product)
+        await product.coordinator.stop()
+        self._loaded = await asyncio.to_thread(first_plan.with_installed, self._loaded, self._paths)
+        return await build(self._loaded, self._paths, self._database)
+
+    async def _drain(self, product: Product) -> None:
         product.gateway.draining = True
-        if not await _holds(lambda: product.gateway.running == 0, loaded.settings.gateway.drain, stop.urgent):
+        limit = self._loaded.settings.gateway.drain
+        if not await _holds(lambda: product.gateway.running == 0, limit, self.stop.urgent):
             await product.gateway.cut()
-    finally:
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-        await server.stop()
-        paths.state.unlink(missing_ok=True)
-        log.info("stopped")
 
 
 async def _start_instances(loaded: LoadedSettings, reporter: Reporter, product: Product, running: RunningState) -> None:
@@ -210,9 +269,7 @@ async def _start_instances(loaded: LoadedSettings, reporter: Reporter, product: 
 
 async def _find_offer(loaded: LoadedSettings, reporter: Reporter) -> Attachment | None:
     """A running server to use, when no model is configured and the user agrees."""
-    if loaded.origins.get(f"models.{EMBEDDED}.checkpoint", DEFAULT) != DEFAULT or set(loaded.settings.models) != {
-        EMBEDDED
-    }:
+    if not first_plan.is_unconfigured(loaded):
         return None
     found = discovery.choose(await discovery.discover(exclude_ports=(loaded.settings.gateway.port,)))
     return found if found is not None and reporter.offer(found) else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ansambl.app.settings import EMBEDDED
 from ansambl.cli.output import ask_yes
 from ansambl.cli.progress import DownloadBar
+from ansambl.cli.proposal import ask_beside, proposal_lines
 from ansambl.domain.plan import Attachment
 from ansambl.domain.text import Text
 from ansambl.foundation.locales import speak
@@ -15,6 +16,7 @@ from ansambl.foundation.locales import speak
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ansambl.app.first_plan import Proposal
     from ansambl.app.running_state import RunningState
     from ansambl.app.wiring import Product
 
@@ -61,6 +63,23 @@ class TerminalReporter:
         self._line(speak("To run roles and council on it, start with --yes, or put this into ansambl.toml:"))
         self._line(f'\n    [models.main]\n    address = "{found.address}"\n    name = "{found.name}"\n')
         return False
+
+    async def consent(self, proposal: Proposal) -> bool | None:
+        """Show what could be fetched and run here; ask on a terminal, else say how to have it and return None."""
+        for line in proposal_lines(proposal):
+            self._line(line)
+        if self._yes:
+            return True
+        if not (sys.stdin.isatty() and self._console.is_terminal):
+            self._line("  " + speak("To fetch and run it, start with --yes. All options: ansambl plan"), "dim")
+            return None
+        answer = await ask_beside(
+            self._console, speak("Fetch it now and run it? Ansambl goes on answering meanwhile. {choice}").format(
+                choice=speak("[y/N]"))
+        )  # fmt: skip
+        if answer is False:
+            self._line(speak("Not fetched, and not asked again. All options: ansambl plan"), "dim")
+        return answer
 
     def ready(self, running: RunningState, product: Product) -> None:
         """Say where everything is and give one command to try."""

@@ -1,0 +1,257 @@
+"""What to run when nobody configured anything: the best of what is installed, and a plan that may be fetched.
+
+Nothing here uses the network before the owner has agreed; sizes and licences come from the shipped catalog until then.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+
+from ansambl.app.catalog import catalog_of
+from ansambl.app.planning import candidate_from_files, catalog_candidates, this_machine
+from ansambl.app.settings import COMMAND_ENGINE, EMBEDDED, ModelSettings, RoleSettings
+from ansambl.app.settings_file import DEFAULT, LoadedSettings
+from ansambl.domain.catalog import CatalogModel, ModelKind
+from ansambl.domain.device import PlannedMachine
+from ansambl.domain.errors import AnsamblError
+from ansambl.domain.planning import Candidate, Goal, Plan, PlannedPlacement, PlanOption, Residency
+from ansambl.domain.units import Bytes
+from ansambl.engines.command_lines import command_line, inputs_of
+from ansambl.foundation.paths import DataPaths, write_atomically
+from ansambl.model_catalog import download, library
+from ansambl.model_catalog.catalog import catalog
+from ansambl.model_catalog.inspection import inspect_checkpoint
+
+CONTEXT = 16_384
+"""Tokens for each conversation in a first plan: long enough for work, small enough for most machines."""
+
+_CHAT = frozenset({ModelKind.INSTRUCT, ModelKind.REASONING})
+_DEVICES = ("CUDA", "ROCm", "HIP", "Vulkan", "MTL", "Metal", "SYCL")
+_PATIENCE = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """One checkpoint of a proposal: what the hub calls it, its bytes as the catalog knows them, its licence."""
+
+    placement: PlannedPlacement
+    reference: str
+    size: Bytes
+    licence: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What could be fetched and run here. `free` is the disk's room in the models' folder."""
+
+    plan: Plan
+    option: PlanOption
+    fetches: tuple[Fetch, ...]
+    free: Bytes
+    folder: Path
+
+    @property
+    def size(self) -> Bytes:
+        """Bytes to fetch in all."""
+        return Bytes(sum(one.size for one in self.fetches))
+
+    @property
+    def identity(self) -> str:
+        """Tells one proposal from another: an owner is asked once for each."""
+        return " ".join(sorted(one.reference for one in self.fetches))
+
+
+def is_unconfigured(loaded: LoadedSettings) -> bool:
+    """Whether nobody chose a model: neither under [models] nor for a role."""
+    settings = loaded.settings
+    return (
+        set(settings.models) == {EMBEDDED}
+        and loaded.origins.get(f"models.{EMBEDDED}.checkpoint", DEFAULT) == DEFAULT
+        and all(role.model is None for role in settings.roles.values())
+    )
+
+
+def with_installed(loaded: LoadedSettings, paths: DataPaths) -> LoadedSettings:
+    """The settings with the best of the checkpoints that were fetched here, in place of the embedded model alone.
+
+    Unchanged when something is configured, nothing was fetched, or nothing of it fits.
+    """
+    if not is_unconfigured(loaded):
+        return loaded
+    found = [one for one in library.installed(paths.models, environment={"HF_HUB_CACHE": str(paths.models / "-")})
+             if one.format == "gguf"]  # fmt: skip
+    candidates: list[Candidate] = []
+    for one in found:
+        try:
+            candidate = candidate_from_files(inspect_checkpoint(Path(one.path)), one.path)
+        except AnsamblError:
+            # Damaged, or of an architecture that no forecast knows: `ansambl models list` and `inspect` tell.
+            continue
+        candidates.append(replace(candidate, card=_card_of(one.repo)))
+    option = _best_option(loaded, candidates)
+    return loaded if option is None else _with_option(loaded, option)
+
+
+def propose(loaded: LoadedSettings, paths: DataPaths) -> Proposal | None:
+    """What would be better than the embedded model, from the catalog; None when there is nothing or no room for it."""
+    free = Bytes(shutil.disk_usage(paths.models).free)
+    fetchable: dict[str, tuple[Candidate, str]] = {}
+    for one in catalog_candidates():
+        reference = hub_reference(one)
+        if reference is not None and one.weights.total < free:
+            fetchable[f"{one.model} {one.quantization}"] = (one, reference)
+    plan = _plan(loaded, [candidate for candidate, _ in fetchable.values()])
+    option = _swapless(plan)
+    if option is None:
+        return None
+    fetches = []
+    for placement in option.placements:
+        candidate = placement.candidate
+        _, reference = fetchable[f"{candidate.model} {candidate.quantization}"]
+        licence = candidate.card.licence if candidate.card else None
+        fetches.append(Fetch(placement, reference, candidate.size, licence))
+    return Proposal(plan, option, tuple(fetches), free, paths.models)
+
+
+def fetch_all(proposal: Proposal, paths: DataPaths, progress: Callable[[int, int], None]) -> None:
+    """Fetch what was agreed to. Blocks; what has come stays when it is broken off.
+
+    Raises:
+        AnsamblError: the hub cannot be reached, has other files than the catalog says, or the disk has no room.
+    """
+    done = 0
+    for one in proposal.fetches:
+        announced = download.announce(one.reference, paths.models)
+        download.check_room(announced)
+        before = done
+
+        def told(here: int, _: int, before: int = before) -> None:
+            progress(before + here, proposal.size)
+
+        download.fetch(announced, told)
+        done += announced.size
+
+
+def hub_reference(candidate: Candidate) -> str | None:
+    """Where a hub has the files of a GGUF candidate, where a source names the very quantization; else None."""
+    if candidate.format != "gguf" or candidate.card is None:
+        return None
+    for one in candidate.card.downloads:
+        if one.format == "gguf" and one.quantization == candidate.quantization:
+            if one.file and "*" not in one.file:
+                return f"{one.repo}/{one.file}"
+            return f"{one.repo}:{one.quantization}"
+    return None
+
+
+def is_declined(proposal: Proposal, paths: DataPaths) -> bool:
+    """Whether the owner said no to this very proposal before."""
+    try:
+        return bool(json.loads(_declined(paths).read_text("utf-8")).get("proposal") == proposal.identity)
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def remember_declined(proposal: Proposal, paths: DataPaths) -> None:
+    """Keep that the owner said no, so that the question comes once."""
+    write_atomically(_declined(paths), json.dumps({"proposal": proposal.identity}).encode())
+
+
+def _declined(paths: DataPaths) -> Path:
+    return paths.root / "declined-plan.json"
+
+
+def _card_of(repo: str | None) -> CatalogModel | None:
+    """The catalog's entry of a model that was fetched from `repo`."""
+    if repo is None:
+        return None
+    return next(
+        (one for one in catalog().values() if one.repo == repo or any(place.repo == repo for place in one.downloads)),
+        None,
+    )
+
+
+def _best_option(loaded: LoadedSettings, candidates: Sequence[Candidate]) -> PlanOption | None:
+    return _swapless(_plan(loaded, candidates)) if candidates else None
+
+
+def _plan(loaded: LoadedSettings, candidates: Iterable[Candidate]) -> Plan:
+    # The solver and its library take longer to load than all the rest of a start that plans nothing.
+    from ansambl.app.plan_question import planned_engines, role_needs
+    from ansambl.engines.compatibility import compatibility_rows
+    from ansambl.planner.placement import PlanInputs, solve
+
+    chat = [one for one in candidates if one.card is None or one.card.kind in _CHAT]
+    return solve(
+        PlanInputs(
+            machines=(_machine_now(),), candidates=tuple(chat), roles=role_needs(catalog_of(loaded)),
+            engines=tuple(one for one in planned_engines() if one.name == "llama.cpp"), goal=Goal.BALANCED,
+            context=CONTEXT, helpers=(), rows=compatibility_rows(),
+        )
+    )  # fmt: skip
+
+
+def _swapless(plan: Plan) -> PlanOption | None:
+    """The recommended option; where that takes turns, the first that fits without, since nothing swaps here yet."""
+    order = sorted(plan.options, key=lambda one: one.id != plan.recommended)
+    return next(
+        (one for one in order
+         if one.fits and one.placements and all(two.residency is Residency.RESIDENT for two in one.placements)), None,
+    )  # fmt: skip
+
+
+def _machine_now() -> PlannedMachine:
+    """This machine with what of its RAM is free now, and its GPUs only where an engine that uses them is installed."""
+    machine = this_machine()
+    free = Bytes(min(machine.ram.memory, psutil.virtual_memory().available))
+    return replace(machine, ram=replace(machine.ram, memory=free), gpus=machine.gpus if llama_server_with_gpu() else ())
+
+
+def llama_server_with_gpu() -> str | None:
+    """The path of an installed llama-server that finds a GPU; the embedded engine works on the processor alone."""
+    program = shutil.which("llama-server")
+    if program is None:
+        return None
+    try:
+        listed = subprocess.run(
+            [program, "--list-devices"], capture_output=True, text=True, timeout=_PATIENCE, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    words = f"{listed.stdout}\n{listed.stderr}"
+    return program if listed.returncode == 0 and any(f"{one}0" in words for one in _DEVICES) else None
+
+
+def _with_option(loaded: LoadedSettings, option: PlanOption) -> LoadedSettings:
+    models = {one.candidate.model: _model_settings(one) for one in option.placements}
+    names = {one.id: one.candidate.model for one in option.placements}
+    first = names[next(iter(option.roles.values()))]
+    ordered = {first: models.pop(first), **models, **loaded.settings.models}
+    roles = dict(loaded.settings.roles)
+    for role, where in option.roles.items():
+        if names[where] != first:
+            roles[role] = roles.get(role, RoleSettings()).model_copy(update={"model": names[where]})
+    return replace(loaded, settings=loaded.settings.model_copy(update={"models": ordered, "roles": roles}))
+
+
+def _model_settings(placement: PlannedPlacement) -> ModelSettings:
+    path = placement.candidate.reference
+    common = {"checkpoint": path, "context": placement.context, "parallel": placement.parallel}
+    if not placement.machine.gpus:
+        return ModelSettings.model_validate(common)
+    made = command_line("llama.cpp", inputs_of(placement, path=path))
+    words = [
+        "{port}" if before == "--port" else word for before, word in zip(("", *made.argv), made.argv, strict=False)
+    ]
+    return ModelSettings.model_validate(
+        {**common, "engine": COMMAND_ENGINE, "command": shlex.join(words).replace("'{port}'", "{port}"),
+         "environment": {**made.environment, "LLAMA_API_KEY": "{key}"}}
+    )  # fmt: skip

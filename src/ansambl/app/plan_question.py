@@ -1,0 +1,119 @@
+"""The question "what should I run?" as a user puts it, made into the planner's records and answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansambl.app.catalog import catalog_of
+from ansambl.app.configuration_file import load_data_paths
+from ansambl.app.planning import catalog_candidates, find_candidates, planned_machines
+from ansambl.app.settings_file import load_settings
+from ansambl.domain.engine import EngineTraits
+from ansambl.domain.errors import UsageError
+from ansambl.domain.names import folded
+from ansambl.domain.planning import Goal, Plan
+from ansambl.domain.role import Role
+from ansambl.domain.text import text
+from ansambl.engines.compatibility import compatibility_rows
+from ansambl.model_catalog.catalog import catalog
+from ansambl.planner.placement import PlanInputs, RoleNeed, Wants, solve
+from ansambl.roles.records import RoleCatalog
+
+DEFAULT_CONTEXT = 32_768
+"""Tokens for each sequence when nobody says."""
+
+_HEAD = frozenset({"reasoning_effort", "response_format", "tools", "tool_choice"})
+
+
+@dataclass(frozen=True, slots=True)
+class PlanQuestion:
+    """What ``ansambl plan`` was asked; what is empty was left open."""
+
+    machines: tuple[str, ...] = ()
+    goal: Goal = Goal.BALANCED
+    models: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    context: int | None = None
+    parallel: int = 1
+    language: str | None = None
+
+
+def answer_plan(question: PlanQuestion, config: Path | None = None) -> Plan:
+    """The plan for the machines.
+
+    Raises:
+        AnsamblError: a machine, model or role is not known, or a number makes no sense.
+    """
+    paths = load_data_paths(config)
+    candidates = list(catalog_candidates())
+    chosen: list[str] = []
+    for reference in question.models:
+        found = find_candidates(reference, None, paths)
+        known = {one.model for one in candidates}
+        candidates += [one for one in found if one.model not in known]
+        chosen.append(found[0].model)
+    return solve(
+        PlanInputs(
+            machines=planned_machines(question.machines), candidates=tuple(candidates),
+            roles=role_needs(catalog_of(load_settings(config)), question.roles), engines=planned_engines(),
+            goal=question.goal, context=question.context or DEFAULT_CONTEXT, parallel=question.parallel,
+            language=question.language, rows=compatibility_rows(), models=tuple(chosen),
+            sizeless=tuple(one for one in catalog().values() if one.architecture is None),
+        )
+    )  # fmt: skip
+
+
+def read_goal(name: str) -> Goal:
+    """The goal of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    try:
+        return Goal(name.strip().lower())
+    except ValueError:
+        raise UsageError(
+            text("there is no goal '{name}'; choose one of {known}", name=name, known=", ".join(Goal))
+        ) from None
+
+
+def planned_engines() -> tuple[EngineTraits, ...]:
+    """The engines that a plan chooses among: those whose memory and speed can be forecast and that `up` can start."""
+    return tuple(
+        EngineTraits(name, title, frozenset(formats), frozenset(devices), frozenset({"openai_chat"}))
+        for name, title, formats, devices in (
+            ("llama.cpp", "llama.cpp", {"gguf"}, {"cpu", "cuda", "rocm", "metal", "vulkan"}),
+            ("vllm", "vLLM", {"safetensors"}, {"cuda", "rocm"}),
+        )
+    )
+
+
+def role_needs(catalog: RoleCatalog, wanted: Sequence[str] = ()) -> tuple[RoleNeed, ...]:
+    """The roles of a catalog as a plan sees them: all of them, or those that are `wanted` by name or alias.
+
+    Raises:
+        UsageError: there is no such role.
+    """
+    known = {folded(spelling): role for role in catalog.roles.values() for spelling in (role.name, *role.aliases)}
+    chosen: list[Role] = []
+    for name in wanted:
+        role = known.get(folded(name))
+        if role is None:
+            raise UsageError(
+                text("there is no role '{name}'; known are {known}", name=name, known=", ".join(catalog.roles))
+            )
+        chosen.append(role)
+    at_once = {name for one in catalog.ensembles.values() for name in one.roles}
+    return tuple(
+        RoleNeed(
+            role.name, Wants(role.wants.value), head=_head(role), at_once=role.name in at_once,
+        )
+        for role in {one.name: one for one in chosen or catalog.roles.values()}.values()
+    )  # fmt: skip
+
+
+def _head(role: Role) -> str:
+    """What of a role stands at the head of the prompt: roles that differ in it do not share a prefix."""
+    return repr([(key, role.sampling[key]) for key in sorted(_HEAD & role.sampling.keys())])
