@@ -34,6 +34,9 @@ def seed(family: str, keys: tuple[str, ...], version: int = 3) -> bytes:
     """A small valid file of a family with these keys."""
     fields = [text("general.architecture") + struct.pack("<I", 8) + text(family)]
     fields += [text(f"{family}.{key}") + struct.pack("<II", 4, 4) for key in keys]
+    if "attention.head_count_kv" not in keys:
+        fields.append(text(f"{family}.attention.head_count_kv") + struct.pack("<IIQ4I", 9, 4, 4, 2, 1, 2, 1))
+        fields.append(text(f"{family}.attention.sliding_window_pattern") + struct.pack("<IIQ4?", 9, 7, 4, 1, 1, 1, 0))
     fields.append(text(f"{family}.rope.freqs") + struct.pack("<IIQ2f", 9, 6, 2, 1.0, 2.0))
     fields.append(text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, 2) + text("a") + text("b"))
     places = (("token_embd.weight", 1, (4, 2)), ("blk.0.ffn_up_exps.weight", 2, (32, 2)), ("output.weight", 0, (4,)))
@@ -63,4 +66,6 @@ def one_input(data: bytes) -> None:
 if __name__ == "__main__":
     seeds = [seed(one, KEYS[:11]) for one in FAMILIES] + [seed(FAMILIES[0], (), 2)]
     seeds += [seed(one, KEYS) for one in FAMILIES]
+    plain = tuple(one for one in KEYS if one not in {"attention.head_count_kv", "attention.sliding_window_pattern"})
+    seeds += [seed(one, plain) for one in FAMILIES]
     run("gguf", one_input, seeds, (*KEYS, *GENERAL, *FAMILIES, "GGUF"))
