@@ -21,7 +21,7 @@ _MOST_SHARE = 0.92
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """An answer in the plan's own records. `variants` are by placement id, `main` is the strongest that serves a role."""
+    """An answer in the plan's own records. `variants` are by placement id, `main` is the strongest with a role."""
 
     placements: tuple[PlannedPlacement, ...]
     variants: Mapping[str, Variant]
@@ -85,8 +85,9 @@ def _prefix_groups(roles: Sequence[RoleNeed], placed: Mapping[str, str]) -> tupl
 def _swaps(
     inputs: PlanInputs, roles: Mapping[str, str], swapped: set[str], placements: Iterable[PlannedPlacement]
 ) -> float:
-    """Swaps an hour when each request's role is drawn by weight: a swap comes when the next one asked for of a swap group
-    is another than the last.
+    """Swaps an hour when each request's role is drawn by weight.
+
+    A swap comes when of a swap group another member is asked for than the last time.
     """
     machines = {one.id: one.machine.name for one in placements}
     total = sum(role.weight for role in inputs.roles)
@@ -112,7 +113,7 @@ def _widen(inputs: PlanInputs, built: Built, answer: Answer, placements: dict[in
             continue
         if share == inputs.settings.get(placement.engine, {}).get("gpu_memory_utilization"):
             continue
-        others = {device: 0 for device in variant.taken}
+        others = dict.fromkeys(variant.taken, 0)
         for other in answer.chosen:
             if other != number:
                 for device, size in built.variants[other].taken.items():

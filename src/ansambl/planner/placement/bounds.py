@@ -48,7 +48,7 @@ def promising(
     worths = _able(problem, limits, numbers, time)
     bounds = _bounds(problem, limits, numbers, worths)
     hopeful = (bounds >= least) & (worths > _CANNOT)
-    # What two columns cannot be together bounds more closely; again, as each that goes makes the others' partners fewer.
+    # What two columns cannot be together bounds more closely; each that goes leaves the others fewer partners.
     for _ in range(_ROUNDS):
         left = np.flatnonzero(hopeful.any(axis=1))
         if limits.swaps or limits.most == 1 or not 1 < len(left) <= _MOST_PARTNERS:

@@ -15,6 +15,7 @@ from ansambl.domain.errors import UsageError
 from ansambl.domain.planning import Candidate, Goal
 from ansambl.domain.text import text
 from ansambl.planner.memory.inputs import LONGEST_CONTEXT, MOST_PARALLEL
+from ansambl.planner.memory.kv import element_bytes
 from ansambl.planner.placement.rules import WorthRules
 
 DEFAULT_REQUESTS_PER_HOUR = 20.0
@@ -87,12 +88,12 @@ class PlanInputs:
 
     `context` is tokens for each sequence, `parallel` sequences at once of one placement, `prompt` tokens of a typical
     prefill. `candidates` are the checkpoints to choose from, `sizeless` models of the catalog that have none. `engines`
-    are those that may be used, `rows` the facts of compatibility (None: nothing is judged), `versions` the engines' versions where they are
-    known. `pinned` names models that every option must hold, `models` (when not empty) the only ones that roles may
-    run on. `settings` are engine settings that are fixed, by engine.
+    are those that may be used, `rows` the facts of compatibility (None: nothing is judged), `versions` the engines'
+    versions where they are known. `pinned` names models that every option must hold, `models` (when not empty) the only
+    ones that roles may run on. `settings` are engine settings that are fixed, by engine.
 
     Raises:
-        UsageError: a number makes no sense, two roles have one name, or there is no machine or no role.
+        UsageError: a number or the KV type makes no sense, two roles have one name, or there is no machine or no role.
     """
 
     machines: tuple[PlannedMachine, ...]
@@ -125,6 +126,7 @@ class PlanInputs:
                 raise UsageError(
                     text("{name} is {value}; give a whole number from 1 to {most}", name=name, value=value, most=most)
                 )
+        element_bytes(self.kv_type)
         if not 0 < self.requests_per_hour <= 1e6:
             raise UsageError(
                 text("requests_per_hour is {value}; give a number above 0, at most 1000000",

@@ -14,7 +14,14 @@ from ansambl.planner.placement.build import UNITS, Built, build
 from ansambl.planner.placement.inputs import PlanInputs
 from ansambl.planner.placement.problem import Answer, Limits, value
 from ansambl.planner.placement.program import solve as run_program
-from ansambl.planner.placement.reasons import SHARED_PREFIX, about_placement, second_machine_absent, swaps_assumed
+from ansambl.planner.placement.reasons import (
+    SHARED_PREFIX,
+    about_placement,
+    missing_helper,
+    second_machine_absent,
+    swaps_assumed,
+    why_recommended,
+)
 from ansambl.planner.placement.refusals import Refusals
 from ansambl.planner.placement.rules import OWN_RULE
 from ansambl.planner.placement.variants import Variant, find_variants
@@ -60,7 +67,8 @@ def solve(inputs: PlanInputs) -> Plan:
     best = max((one for one in options if one.fits), key=lambda one: one.rank or 0.0, default=None)
     return Plan(
         machines=inputs.machines, goal=inputs.goal, options=tuple(options),
-        recommended=None if best is None else best.id, why=_why(solved, options, best), rejected=solved.rejected,
+        recommended=None if best is None else best.id, why=why_recommended(inputs.goal, options, best),
+        rejected=solved.rejected,
     )  # fmt: skip
 
 
@@ -98,27 +106,46 @@ def _option(
             good.append(Reason("helper", text("{model} serves {role} beside it", model=helper.candidate.model,
                                               role=role.name), OWN_RULE))  # fmt: skip
         else:
-            bad.append(_missing_helper(role.name, role.wants.value))
+            bad.append(missing_helper(role.name, role.wants.value))
     for placement_id, copies in chosen.clones.items():
-        good.append(Reason("clones", text("roles of a council answer at once on {placement}: {copies} more copies of the "
-                                          "KV cache are counted", placement=placement_id, copies=copies), OWN_RULE))  # fmt: skip
+        good.append(
+            Reason(
+                "clones",
+                text(
+                    "roles of a council answer at once on {placement}: {copies} more copies of the "
+                    "KV cache are counted",
+                    placement=placement_id,
+                    copies=copies,
+                ),
+                OWN_RULE,
+            )
+        )
     waiting = _waiting(solved, chosen)
     if waiting:
-        bad.append(Reason("in-turn", text("{roles} answer one after the other in a council: there is no room for copies "
-                                          "of the KV cache", roles=", ".join(waiting)), OWN_RULE))  # fmt: skip
+        bad.append(
+            Reason(
+                "in-turn",
+                text(
+                    "{roles} answer one after the other in a council: there is no room for copies of the KV cache",
+                    roles=", ".join(waiting),
+                ),
+                OWN_RULE,
+            )
+        )
     return PlanOption(
-        id=option_id, title=title, placements=chosen.placements, roles=chosen.roles,
-        prefix_groups=chosen.prefix_groups, swaps_expected_per_hour=chosen.swaps, speaks_for=tuple(good),
-        speaks_against=tuple(bad), fits=True, clones=chosen.clones, slowdown=_slowdown(solved, chosen),
+        id=option_id,
+        title=title,
+        placements=chosen.placements,
+        roles=chosen.roles,
+        prefix_groups=chosen.prefix_groups,
+        swaps_expected_per_hour=chosen.swaps,
+        speaks_for=tuple(good),
+        speaks_against=tuple(bad),
+        fits=True,
+        clones=chosen.clones,
+        slowdown=_slowdown(solved, chosen),
         rank=chosen.rank,
-    )  # fmt: skip
-
-
-def _missing_helper(role: str, wants: str) -> Reason:
-    if wants == "task":
-        return Reason("helper-missing", text("no small model of its own for {role}: the resident chat model answers them",
-                                             role=role), OWN_RULE)  # fmt: skip
-    return Reason("helper-missing", text("no placement for {role}: what needs it will not work", role=role), OWN_RULE)
+    )
 
 
 def _waiting(solved: _Solved, chosen: Chosen) -> list[str]:
@@ -159,16 +186,31 @@ def _one_big(solved: _Solved) -> PlanOption:
     groups = len({role.head for role in solved.inputs.roles})
     bad = []
     if groups > 1:
-        bad.append(Reason("prefix-groups", text("the roles differ in tools, effort or format: {count} groups, and a change "
-                                                "between groups pays a prefill", count=groups), SHARED_PREFIX))  # fmt: skip
+        bad.append(
+            Reason(
+                "prefix-groups",
+                text(
+                    "the roles differ in tools, effort or format: {count} groups, and a change "
+                    "between groups pays a prefill",
+                    count=groups,
+                ),
+                SHARED_PREFIX,
+            )
+        )
     return _option(solved, ONE_BIG, title, chosen, good, bad)
 
 
 def _nothing_fits(solved: _Solved) -> tuple[Reason, ...]:
     missing = sorted(set(solved.inputs.pinned) - set(solved.built.kinds))
     if missing:
-        return (Reason("pinned-missing", text("{models} must be held, and no way to run it fits",
-                                              models=", ".join(missing)), OWN_RULE), *solved.rejected[:3])  # fmt: skip
+        return (
+            Reason(
+                "pinned-missing",
+                text("{models} must be held, and no way to run it fits", models=", ".join(missing)),
+                OWN_RULE,
+            ),
+            *solved.rejected[:3],
+        )
     if not solved.inputs.candidates:
         return (Reason("no-candidates", text("there is no model to choose from"), OWN_RULE),)
     unserved = [
@@ -189,8 +231,13 @@ def _several(solved: _Solved) -> PlanOption:
     if alone is not None and (answer is None or _value(solved, alone) > _value(solved, answer)):
         title = text("One model with experts, without swaps")
         chosen = assemble(solved.inputs, solved.built, alone)
-        good = [Reason("experts", text("of a model with experts a token reads only a part: many roles at once stay quick"),
-                       "planner.speed")]  # fmt: skip
+        good = [
+            Reason(
+                "experts",
+                text("of a model with experts a token reads only a part: many roles at once stay quick"),
+                "planner.speed",
+            )
+        ]
         return _option(solved, SEVERAL, title, chosen, good, [])
     if answer is None:
         if len(solved.inputs.roles) < 2:
@@ -204,8 +251,13 @@ def _several(solved: _Solved) -> PlanOption:
                OWN_RULE),
         Reason("no-swaps", text("all stay in memory: no role ever waits for a model to load"), OWN_RULE),
     ]  # fmt: skip
-    bad = [Reason("no-shared-prefix", text("a conversation that goes on with a role on another model is prefilled there "
-                                           "anew"), SHARED_PREFIX)]  # fmt: skip
+    bad = [
+        Reason(
+            "no-shared-prefix",
+            text("a conversation that goes on with a role on another model is prefilled there anew"),
+            SHARED_PREFIX,
+        )
+    ]
     bad.extend(_weaker(solved, chosen))
     return _option(solved, SEVERAL, title, chosen, good, bad)
 
@@ -263,7 +315,7 @@ def _second_machine(solved: _Solved) -> PlanOption:
 
 
 def _strongest(solved: _Solved) -> PlanOption | None:
-    """The strongest model that VRAM and RAM of one machine hold together, where that is more than the first option's."""
+    """The strongest model that VRAM and RAM of one machine hold together, where it is above the first option's."""
     first, built = solved.first, solved.built
     if first is None:
         return None
@@ -284,8 +336,16 @@ def _strongest(solved: _Solved) -> PlanOption | None:
         if answer is None:
             continue
         chosen = assemble(solved.inputs, built, answer)
-        good = [Reason("stronger", text("the strongest that GPU memory and RAM hold together: {points} points above the "
-                                        "first option", points=f"{gained:.0f}"), OWN_RULE)]  # fmt: skip
+        good = [
+            Reason(
+                "stronger",
+                text(
+                    "the strongest that GPU memory and RAM hold together: {points} points above the first option",
+                    points=f"{gained:.0f}",
+                ),
+                OWN_RULE,
+            )
+        ]
         slower = _slowdown(solved, chosen)
         if slower is None:
             told = text("a part lies in RAM; how much slower that is, is unknown")
@@ -293,8 +353,9 @@ def _strongest(solved: _Solved) -> PlanOption | None:
             told = text("a part lies in RAM: a token takes about {factor} times as long as in the first option",
                         factor=f"{slower:.1f}")  # fmt: skip
         bad = [Reason("slowdown", told, "planner.speed")]
-        return _option(solved, STRONGEST, text("The strongest model that GPU memory and RAM hold together"), chosen, good,
-                       bad)  # fmt: skip
+        return _option(
+            solved, STRONGEST, text("The strongest model that GPU memory and RAM hold together"), chosen, good, bad
+        )
     return None
 
 
@@ -312,45 +373,27 @@ def _turns(solved: _Solved, others: list[PlanOption]) -> PlanOption | None:
     if answer is None or not answer.swapped or (above is not None and _value(solved, answer) <= above):
         return None
     chosen = assemble(solved.inputs, solved.built, answer)
-    good = [Reason("own-models", text("each role has the model that serves it best: {roles}", roles=_who(solved, chosen)),
-                   OWN_RULE)]  # fmt: skip
+    good = [
+        Reason(
+            "own-models",
+            text("each role has the model that serves it best: {roles}", roles=_who(solved, chosen)),
+            OWN_RULE,
+        )
+    ]
     largest = max(one.candidate.size for one in chosen.placements if one.residency.value == "swapped")
     bad = [
         swaps_assumed(solved.inputs, chosen.swaps),
-        Reason("loading", text("each swap reads up to {size} from the disk or the page cache", size=format_bytes(largest)),
-               "size of the checkpoint"),
-    ]  # fmt: skip
+        Reason(
+            "loading",
+            text("each swap reads up to {size} from the disk or the page cache", size=format_bytes(largest)),
+            "size of the checkpoint",
+        ),
+    ]
     return _option(solved, TURNS, text("Models that take turns in one memory"), chosen, good, bad)
 
 
 def _value(solved: _Solved, answer: Answer) -> int:
     return value(solved.built.problem, answer)
-
-
-def _why(solved: _Solved, options: list[PlanOption], best: PlanOption | None) -> tuple[Reason, ...]:
-    if best is None:
-        return (Reason("nothing", text("nothing fits; each option says why"), OWN_RULE),)
-    goals = {
-        Goal.DEPTH: text("for the goal depth the strength of the answers counts, the worst served role twice over"),
-        Goal.PARALLEL: text("for the goal parallel the speed of all roles at once counts most"),
-        Goal.BALANCED: text("for the goal balanced strength and the speed of all roles at once count"),
-        Goal.NO_SWAP: text("for the goal no-swap everything stays in memory, then strength and speed count"),
-    }
-    told = [
-        Reason("goal", goals[solved.inputs.goal], OWN_RULE),
-        Reason("rank", text("{title}: {rank} points over all roles", title=best.title, rank=f"{best.rank or 0:.0f}"),
-               OWN_RULE),
-    ]  # fmt: skip
-    told.extend(
-        Reason("rank-other", text("{title}: {rank} points", title=one.title, rank=f"{one.rank or 0:.0f}"), OWN_RULE)
-        for one in sorted(options, key=lambda one: (-(one.rank or 0.0), one.id))
-        if one.fits and one.id != best.id
-    )
-    told.append(
-        Reason("rule", text("points follow a stated rule (parameters, release date, bits, language, speed), not a "
-                            "measurement; see what speaks for each option"), OWN_RULE)
-    )  # fmt: skip
-    return tuple(told)
 
 
 __all__ = ["ONE_BIG", "SECOND", "SEVERAL", "STRONGEST", "TURNS", "solve"]

@@ -53,8 +53,8 @@ class Problem:
     `roles` count first the required ones, then helpers (`required` says how many); `weights` and `council` are by role.
     Values are whole numbers in one unit: `weakest` for each unit of the worst required role's worth, `clone` for each
     role of the council that does not wait, `column` for each column less, `swap` lost by a role on a swapped column.
-    `levels` are microseconds for a token of all required roles at once with what they are worth, the fastest first; none
-    means that speed at once does not count, and the last must be slow enough for anything.
+    `levels` are microseconds for a token of all required roles at once with what they are worth, the fastest first;
+    none means that speed at once does not count, and the last must be slow enough for anything.
     """
 
     columns: tuple[Column, ...]

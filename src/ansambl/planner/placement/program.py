@@ -74,15 +74,18 @@ def solve(problem: Problem, limits: Limits, above: int | None = None) -> Answer 
         mains = [number for number in numbers if limits.mains is None or number in limits.mains]
         if all(problem.columns[number].worth[role] is None for number in mains):
             return None
-    hand = good_answer(problem, limits, numbers) if above is None else None
-    if above is not None:
+    hand: Answer | None = None
+    least: int | None = None
+    turns = 0
+    if above is None:
+        hand = good_answer(problem, limits, numbers)
+        least = None if hand is None else value(problem, hand)
+    else:
         # Two members of a swap group at least serve a role each and lose by it.
         turns = 2 * problem.swap * min(problem.weights)
-        hand, least = None, above + 1 + turns
-    else:
-        turns, least = 0, value(problem, hand) if hand is not None else None
+        least = above + 1 + turns
     # Each level of speed is a program of its own: its columns are few, as the slow ones cannot reach it.
-    levels = problem.levels or ((None, 0),)
+    levels: tuple[tuple[int | None, int], ...] = problem.levels or ((None, 0),)
     reachable = []
     for place, (time, worth) in enumerate(levels):
         bound = most_value(problem, limits, numbers, time, worth)
@@ -315,11 +318,18 @@ def _run(model: _Model) -> list[float] | None:
     kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
     lp.integrality_ = [kinds[whole] for whole in model.whole]
     lp.sense_ = highspy.ObjSense.kMaximize
-    solver = highspy.Highs()
+    # The programs are small and a good answer is known: presolve and heuristics cost more than they save.
+    solver = highspy.Highs()  # type: ignore[no-untyped-call]
     for name, setting in (
-        ("output_flag", False), ("threads", 1), ("parallel", "off"), ("random_seed", 0), ("mip_rel_gap", 0.0), ("presolve", "off"), ("mip_heuristic_effort", 0.0),
+        ("output_flag", False),
+        ("threads", 1),
+        ("parallel", "off"),
+        ("random_seed", 0),
+        ("mip_rel_gap", 0.0),
+        ("presolve", "off"),
+        ("mip_heuristic_effort", 0.0),
         ("mip_abs_gap", 0.5),
-    ):  # fmt: skip
+    ):
         solver.setOptionValue(name, setting)
     solver.passModel(lp)
     solver.run()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ansambl.domain.catalog import Basis
 from ansambl.domain.compatibility import Verdict
 from ansambl.domain.footprint import Reason
-from ansambl.domain.planning import PlannedPlacement
+from ansambl.domain.planning import Goal, PlannedPlacement, PlanOption
 from ansambl.domain.text import text
 from ansambl.planner.fitting import expert_layers_in_ram, layers_in_ram
 from ansambl.planner.placement.inputs import PlanInputs
@@ -41,9 +41,18 @@ def about_placement(
     layers = layers_in_ram(placement)
     experts = expert_layers_in_ram(placement)
     if layers or experts:
-        bad.append(Reason("in-ram", text("{model}: {layers} layers lie in RAM with all or their experts, so it is slower "
-                                         "than on the GPU alone", model=name, layers=max(layers, experts)),
-                          "llama.cpp --n-cpu-moe, --n-gpu-layers"))  # fmt: skip
+        bad.append(
+            Reason(
+                "in-ram",
+                text(
+                    "{model}: {layers} layers lie in RAM with all or their experts, so it is slower "
+                    "than on the GPU alone",
+                    model=name,
+                    layers=max(layers, experts),
+                ),
+                "llama.cpp --n-cpu-moe, --n-gpu-layers",
+            )
+        )
     if placement.candidate.basis is not Basis.REPORTED:
         bad.append(Reason("size-derived", text("{model}: nobody reports the size of this file; it is worked out",
                                                model=name), placement.candidate.source))  # fmt: skip
@@ -77,3 +86,41 @@ def swaps_assumed(inputs: PlanInputs, swaps: float) -> Reason:
                       swaps=f"{swaps:.1f}", requests=f"{inputs.requests_per_hour:g}"),
         "assumption: each request's role is drawn by weight, whatever came before",
     )  # fmt: skip
+
+
+def missing_helper(role: str, wants: str) -> Reason:
+    """What it means that a helper has no placement."""
+    if wants == "task":
+        return Reason(
+            "helper-missing",
+            text("no small model of its own for {role}: the resident chat model answers them", role=role),
+            OWN_RULE,
+        )
+    return Reason("helper-missing", text("no placement for {role}: what needs it will not work", role=role), OWN_RULE)
+
+
+def why_recommended(goal: Goal, options: Sequence[PlanOption], best: PlanOption | None) -> tuple[Reason, ...]:
+    """Why an option is recommended, and what the others reach."""
+    if best is None:
+        return (Reason("nothing", text("nothing fits; each option says why"), OWN_RULE),)
+    goals = {
+        Goal.DEPTH: text("for the goal depth the strength of the answers counts, the worst served role twice over"),
+        Goal.PARALLEL: text("for the goal parallel the speed of all roles at once counts most"),
+        Goal.BALANCED: text("for the goal balanced strength and the speed of all roles at once count"),
+        Goal.NO_SWAP: text("for the goal no-swap everything stays in memory, then strength and speed count"),
+    }
+    told = [
+        Reason("goal", goals[goal], OWN_RULE),
+        Reason("rank", text("{title}: {rank} points over all roles", title=best.title, rank=f"{best.rank or 0:.0f}"),
+               OWN_RULE),
+    ]  # fmt: skip
+    told.extend(
+        Reason("rank-other", text("{title}: {rank} points", title=one.title, rank=f"{one.rank or 0:.0f}"), OWN_RULE)
+        for one in sorted(options, key=lambda one: (-(one.rank or 0.0), one.id))
+        if one.fits and one.id != best.id
+    )
+    told.append(
+        Reason("rule", text("points follow a stated rule (parameters, release date, bits, language, speed), not a "
+                            "measurement; see what speaks for each option"), OWN_RULE)
+    )  # fmt: skip
+    return tuple(told)

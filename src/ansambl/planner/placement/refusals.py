@@ -65,11 +65,16 @@ class Refusals:
         """What does not fit on the GPUs would be read from the RAM for each token, and that alone takes too long."""
         reason = Reason(
             "rejected.too-slow",
-            text("{model} in {quantization}: what the GPUs of {machine} do not hold lies in RAM, whose bandwidth allows "
-                 "at most {speed} tokens/s", model=candidate.model, quantization=candidate.quantization,
-                 machine=machine.name, speed=f"{most:.2g}"),
+            text(
+                "{model} in {quantization}: what the GPUs of {machine} do not hold lies in RAM, whose bandwidth allows "
+                "at most {speed} tokens/s",
+                model=candidate.model,
+                quantization=candidate.quantization,
+                machine=machine.name,
+                speed=f"{most:.2g}",
+            ),
             "bytes read for a token over the RAM's bandwidth",
-        )  # fmt: skip
+        )
         self._keep(self._misses, candidate, candidate.weights.total, reason)
 
     def does_not_fit(self, candidate: Candidate, placement: PlannedPlacement) -> None:
@@ -79,17 +84,32 @@ class Refusals:
         excess = worst.needed.high - worst.usable
         slow = next((one for one in placement.footprint.reasons if one.code == "too-slow"), None)
         if slow is not None:
-            reason = Reason("rejected.too-slow", text("{model} in {quantization}: {why}", model=candidate.model,
-                                                      quantization=candidate.quantization, why=slow.text), slow.source)  # fmt: skip
+            reason = Reason(
+                "rejected.too-slow",
+                text(
+                    "{model} in {quantization}: {why}",
+                    model=candidate.model,
+                    quantization=candidate.quantization,
+                    why=slow.text,
+                ),
+                slow.source,
+            )
         else:
             reason = Reason(
                 "rejected.does-not-fit",
-                text("{model} in {quantization} with {context} tokens needs up to {needed} on {device} of {machine}, and "
-                     "{usable} can be used", model=candidate.model, quantization=candidate.quantization,
-                     context=placement.context, needed=format_bytes(worst.needed.high), device=worst.name,
-                     machine=placement.machine.name, usable=format_bytes(worst.usable)),
+                text(
+                    "{model} in {quantization} with {context} tokens needs up to {needed} on {device} of {machine}, "
+                    "and {usable} can be used",
+                    model=candidate.model,
+                    quantization=candidate.quantization,
+                    context=placement.context,
+                    needed=format_bytes(worst.needed.high),
+                    device=worst.name,
+                    machine=placement.machine.name,
+                    usable=format_bytes(worst.usable),
+                ),
                 "planner.memory",
-            )  # fmt: skip
+            )
         self._keep(self._misses, candidate, excess, reason)
 
     @staticmethod
@@ -101,13 +121,10 @@ class Refusals:
             kept[key] = (excess, reason)
 
     def told(self, sizeless: Iterable[CatalogModel]) -> tuple[Reason, ...]:
-        """The reasons of models that cannot be run at all, then of the strongest checkpoints; the stronger come first."""
+        """The reasons of models that cannot be run at all, then of single checkpoints; the stronger come first."""
         with_variant, strengths = self._feasible, self.strengths
         models = {model for model, _ in with_variant}
-        told: dict[str, Reason] = {}
-        for model, reason in self._models.items():
-            if model not in models:
-                told[model] = reason
+        told = {model: reason for model, reason in self._models.items() if model not in models}
         for kept in (self._misses, self._large):
             for (model, _), (_, reason) in sorted(kept.items(), key=lambda one: (one[1][0], one[0])):
                 if model not in models:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
+from math import log
 
 from ansambl.domain.catalog import ModelKind, Standing
 
@@ -15,8 +17,8 @@ OWN_RULE = "rule of Ansambl, not a measurement"
 """The source of a figure that we chose."""
 
 EXPERTS_SOURCE = (
-    "rule of thumb attributed to Mistral: geometric mean of total and active parameters; later models with many experts "
-    "tend to do better than it"
+    "rule of thumb attributed to Mistral: geometric mean of total and active parameters; later models with many "
+    "experts tend to do better than it"
 )
 """Where the strength of a model with experts comes from."""
 
@@ -123,13 +125,11 @@ class WorthRules:
 
 def quantization_loss(bits: float, rules: WorthRules) -> float:
     """Points that a checkpoint of `bits` for each weight loses against 16 bits; between rows by straight lines."""
-    from math import log
-
     rows = rules.perplexity
     if bits >= rows[0][0]:
         return 0.0
     extra = rows[-1][1]
-    for (more, better), (less, worse) in zip(rows, rows[1:], strict=False):
+    for (more, better), (less, worse) in pairwise(rows):
         if bits >= less:
             extra = better + (worse - better) * (more - bits) / (more - less)
             break

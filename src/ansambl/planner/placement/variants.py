@@ -15,15 +15,15 @@ import numpy as np
 from ansambl.domain.catalog import Basis
 from ansambl.domain.compatibility import Judgement, Verdict
 from ansambl.domain.device import DeviceKind, PlannedMachine
-from ansambl.domain.errors import AnsamblError
-from ansambl.domain.footprint import DeviceFootprint, Footprint, Reason
+from ansambl.domain.footprint import DeviceFootprint, Footprint
 from ansambl.domain.planning import Candidate, PlannedPlacement
 from ansambl.planner import memory
 from ansambl.planner.compatibility import judge
-from ansambl.planner.fitting import LEAST_USEFUL, Wish, expert_layers_in_ram, layers_in_ram, place
+from ansambl.planner.fitting import LEAST_USEFUL, Wish, expert_layers_in_ram, layers_in_ram
 from ansambl.planner.memory.shares import VISIBLE_LOW, usable
 from ansambl.planner.placement.claims import Device, Step, busy, capacities, claims, step
 from ansambl.planner.placement.domination import undominated
+from ansambl.planner.placement.forecasts import Forecasts
 from ansambl.planner.placement.inputs import PlanInputs, Wants
 from ansambl.planner.placement.prefilter import OTHERS, SLACK, SLACK_MEMORY, Beaten
 from ansambl.planner.placement.refusals import Refusals
@@ -33,11 +33,11 @@ from ansambl.planner.placement.worth import Strength, bits_per_weight, cannot_se
 _ENOUGH_BITS, _NEARLY_ENOUGH = 8.75, 8.0
 # Two files of one model whose sizes differ by less than this share are the same choice; the reported one is kept.
 _SAME_SIZE = 0.16
-# Points lost by few bits from which on a file is only tried where none of the same model with more bits fits: a doubling
-# of parameters is worth ten, and such a file saves a quarter of its memory.
+# Points lost by few bits from which on a file is only tried where none of the same model with more bits fits: a
+# doubling of parameters is worth ten, and such a file saves a quarter of its memory.
 _DESPERATE = 12.0
 # Tokens a second below which a model on the processor beside a GPU is not looked at.
-_PROCESSOR_LEAST = 4.0
+_PROCESSOR_LEAST = 8.0
 # Of a GPU's visible memory the least share that an engine which takes a budget is given, and the step between shares.
 _LEAST_SHARE, _SHARE_STEP = 0.05, 0.01
 _CANNOT = -1e9
@@ -133,6 +133,7 @@ def find_variants(inputs: PlanInputs, refusals: Refusals) -> tuple[Variant, ...]
         if _serves(one, inputs, refusals):
             strengths.append((one, points))
     strengths.sort(key=lambda pair: (-pair[1].points, pair[0].model, pair[0].quantization, pair[0].format))
+    forecasts = Forecasts(refusals)
     known: dict[object, list[_Way]] = {}
     found: list[Variant] = []
     for position, machine in enumerate(inputs.machines):
@@ -142,7 +143,7 @@ def find_variants(inputs: PlanInputs, refusals: Refusals) -> tuple[Variant, ...]
             alike = (_signature(sub), bool(machine.gpus))
             ways = known.get(alike)
             if ways is None:
-                ways = known[alike] = list(_ways(strengths, sub, inputs, refusals, beside_gpu=bool(machine.gpus)))
+                ways = known[alike] = list(_ways(strengths, sub, inputs, forecasts, beside_gpu=bool(machine.gpus)))
             mine.extend(_variant(way, inputs, position, sub, gpus) for way in ways)
         found.extend(_undominated(mine, inputs))
     found.sort(key=lambda one: one.key)
@@ -191,10 +192,11 @@ def _serves(candidate: Candidate, inputs: PlanInputs, refusals: Refusals) -> boo
 
 
 def _ways(
-    strengths: Sequence[tuple[Candidate, Strength]], machine: PlannedMachine, inputs: PlanInputs, refusals: Refusals,
+    strengths: Sequence[tuple[Candidate, Strength]], machine: PlannedMachine, inputs: PlanInputs, forecasts: Forecasts,
     *, beside_gpu: bool,
 ) -> Iterator[_Way]:  # fmt: skip
     device = (machine.gpus[0] if machine.gpus else machine.ram).model
+    refusals = forecasts.refusals
     fitting: set[str] = set()
     beaten = Beaten(inputs, machine)
     for candidate, points in strengths:
@@ -219,7 +221,9 @@ def _ways(
             if beaten.hopeless(candidate, points.points, judgement.verdict):
                 refusals.feasible(candidate)
                 continue
-            for placement, at_once in _placements(candidate, engine.name, machine, inputs, refusals):
+            for placement, at_once in _placements(
+                candidate, engine.name, machine, inputs, forecasts, copies=bool(machine.gpus) or not beside_gpu
+            ):
                 fitting.add(candidate.model)
                 refusals.feasible(candidate)
                 worths = _worths(placement, points, judgement, inputs)
@@ -251,9 +255,15 @@ def _could_fit(
 
 
 def _placements(
-    candidate: Candidate, engine: str, machine: PlannedMachine, inputs: PlanInputs, refusals: Refusals
+    candidate: Candidate,
+    engine: str,
+    machine: PlannedMachine,
+    inputs: PlanInputs,
+    forecasts: Forecasts,
+    *,
+    copies: bool,
 ) -> Iterator[tuple[PlannedPlacement, int]]:
-    """The placements of one engine with the roles of a council that each answers at once."""
+    """The placements of one engine with the roles of a council that each answers at once, with or without `copies`."""
     council = sum(1 for role in inputs.roles if role.at_once)
     context = inputs.context
     embedding = any(role.wants is Wants.EMBEDDING and cannot_serve(candidate, role) is None for role in inputs.helpers)
@@ -262,14 +272,14 @@ def _placements(
         context = min(context, candidate.architecture.context or context)
     wish = Wish(context, 1 if embedding else inputs.parallel, inputs.kv_type, inputs.settings.get(engine, {}),
                 inputs.prompt)  # fmt: skip
-    if council > wish.parallel and not embedding and engine not in _USES_GPUS_ONLY:
-        cloned = _placed(candidate, engine, machine, replace(wish, parallel=council), refusals)
+    if copies and council > wish.parallel and not embedding and engine not in _USES_GPUS_ONLY:
+        cloned = forecasts.placed(candidate, engine, machine, replace(wish, parallel=council))
         if cloned is not None and not _on_fewer(cloned):
             yield cloned, council
-            copies = sum(device.kv_needed.high for device in cloned.footprint.devices)
-            if copies * (1 - wish.parallel / council) <= _CHEAP_COPIES * cloned.footprint.total.high:
+            cache = sum(device.kv_needed.high for device in cloned.footprint.devices)
+            if cache * (1 - wish.parallel / council) <= _CHEAP_COPIES * cloned.footprint.total.high:
                 return
-    first = _placed(candidate, engine, machine, wish, refusals)
+    first = forecasts.placed(candidate, engine, machine, wish)
     if first is None or _on_fewer(first):
         return
     if first.footprint.kv_capacity_tokens is None:
@@ -290,20 +300,6 @@ def _on_fewer(placement: PlannedPlacement) -> bool:
     if layers_in_ram(placement) or expert_layers_in_ram(placement):
         return False
     return placement.footprint.total.high < min(usable(gpu) for gpu in gpus)
-
-
-def _placed(
-    candidate: Candidate, engine: str, machine: PlannedMachine, wish: Wish, refusals: Refusals
-) -> PlannedPlacement | None:
-    try:
-        placement = place(candidate, engine, machine, wish)
-    except AnsamblError as error:
-        refusals.add(candidate.model, Reason("placement.refused", error.message, "planner.fitting"))
-        return None
-    if not placement.fits:
-        refusals.does_not_fit(candidate, placement)
-        return None
-    return placement
 
 
 def _smaller_budget(

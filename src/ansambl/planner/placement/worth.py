@@ -160,13 +160,19 @@ def cannot_serve(candidate: Candidate, role: RoleNeed) -> Reason | None:
             return None
         return Reason("role.not-embedding", text("{model} makes no embeddings", model=candidate.model), OWN_RULE)
     if kind is ModelKind.BASE:
-        return Reason("role.base-model", text("{model} is a base model: it continues text and was not trained to answer",
-                                              model=candidate.model), "; ".join(card.sources[:1]) if card else OWN_RULE)  # fmt: skip
+        return Reason(
+            "role.base-model",
+            text("{model} is a base model: it continues text and was not trained to answer", model=candidate.model),
+            "; ".join(card.sources[:1]) if card else OWN_RULE,
+        )
     if kind in {ModelKind.EMBEDDING, ModelKind.RERANKER, ModelKind.SPEECH}:
         return Reason("role.not-chat", text("{model} is no chat model", model=candidate.model), OWN_RULE)
     if role.tools and card is not None and card.tools is False:
-        return Reason("role.no-tools", text("role {role} needs tools, and {model} cannot call them", role=role.name,
-                                            model=candidate.model), "; ".join(card.sources[:1]))  # fmt: skip
+        return Reason(
+            "role.no-tools",
+            text("role {role} needs tools, and {model} cannot call them", role=role.name, model=candidate.model),
+            "; ".join(card.sources[:1]),
+        )
     return None
 
 
