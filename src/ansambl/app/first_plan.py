@@ -9,7 +9,7 @@ import json
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,8 +30,8 @@ from ansambl.model_catalog import download, library
 from ansambl.model_catalog.catalog import catalog
 from ansambl.model_catalog.inspection import inspect_checkpoint
 
-CONTEXT = 16_384
-"""Tokens for each conversation in a first plan: long enough for work, small enough for most machines."""
+CONTEXTS = (16_384, 8192, 4096)
+"""Tokens for each conversation in a first plan: long enough for work, then what small models and machines can do."""
 
 _CHAT = frozenset({ModelKind.INSTRUCT, ModelKind.REASONING})
 _DEVICES = ("CUDA", "ROCm", "HIP", "Vulkan", "MTL", "Metal", "SYCL")
@@ -96,8 +96,8 @@ def with_installed(loaded: LoadedSettings, paths: DataPaths) -> LoadedSettings:
             # Damaged, or of an architecture that no forecast knows: `ansambl models list` and `inspect` tell.
             continue
         candidates.append(replace(candidate, card=_card_of(one.repo)))
-    option = _best_option(loaded, candidates)
-    return loaded if option is None else _with_option(loaded, option)
+    best = _best(loaded, candidates)
+    return loaded if best is None else _with_option(loaded, best[1])
 
 
 def propose(loaded: LoadedSettings, paths: DataPaths) -> Proposal | None:
@@ -108,10 +108,10 @@ def propose(loaded: LoadedSettings, paths: DataPaths) -> Proposal | None:
         reference = hub_reference(one)
         if reference is not None and one.weights.total < free:
             fetchable[f"{one.model} {one.quantization}"] = (one, reference)
-    plan = _plan(loaded, [candidate for candidate, _ in fetchable.values()])
-    option = _swapless(plan)
-    if option is None:
+    found = _best(loaded, [candidate for candidate, _ in fetchable.values()])
+    if found is None:
         return None
+    plan, option = found
     fetches = []
     for placement in option.placements:
         candidate = placement.candidate
@@ -179,24 +179,29 @@ def _card_of(repo: str | None) -> CatalogModel | None:
     )
 
 
-def _best_option(loaded: LoadedSettings, candidates: Sequence[Candidate]) -> PlanOption | None:
-    return _swapless(_plan(loaded, candidates)) if candidates else None
-
-
-def _plan(loaded: LoadedSettings, candidates: Iterable[Candidate]) -> Plan:
+def _best(loaded: LoadedSettings, candidates: Sequence[Candidate]) -> tuple[Plan, PlanOption] | None:
+    """The plan with the longest context that anything fits, and its option to take."""
+    chat = [one for one in candidates if one.card is None or one.card.kind in _CHAT]
+    if not chat:
+        return None
     # The solver and its library take longer to load than all the rest of a start that plans nothing.
     from ansambl.app.plan_question import planned_engines, role_needs
     from ansambl.engines.compatibility import compatibility_rows
     from ansambl.planner.placement import PlanInputs, solve
 
-    chat = [one for one in candidates if one.card is None or one.card.kind in _CHAT]
-    return solve(
-        PlanInputs(
-            machines=(_machine_now(),), candidates=tuple(chat), roles=role_needs(catalog_of(loaded)),
-            engines=tuple(one for one in planned_engines() if one.name == "llama.cpp"), goal=Goal.BALANCED,
-            context=CONTEXT, helpers=(), rows=compatibility_rows(),
-        )
-    )  # fmt: skip
+    machine = _machine_now()
+    for context in CONTEXTS:
+        plan = solve(
+            PlanInputs(
+                machines=(machine,), candidates=tuple(chat), roles=role_needs(catalog_of(loaded)),
+                engines=tuple(one for one in planned_engines() if one.name == "llama.cpp"), goal=Goal.BALANCED,
+                context=context, helpers=(), rows=compatibility_rows(),
+            )
+        )  # fmt: skip
+        option = _swapless(plan)
+        if option is not None:
+            return plan, option
+    return None
 
 
 def _swapless(plan: Plan) -> PlanOption | None:
