@@ -58,6 +58,26 @@ def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]
         out.print(table)
 
 
+def print_grouped(title: str, sign: str, style: str, rows: Iterable[tuple[str, str]]) -> None:
+    """Print sentences below a title, a sign before each and its source, if any, after it; nothing without rows."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for words, source in rows:
+        sentence = Text(words)
+        if source:
+            sentence.append(f" [{source}]", style="dim")
+        table.add_row(Text(f" {sign}", style=style), sentence)
+    if table.row_count:
+        out = console()
+        out.print()
+        out.print(title, style="bold")
+        out.print(table)
+
+
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     """Print names with their values, aligned."""
     from rich.table import Table

@@ -1,0 +1,263 @@
+"""A choice as a user states it, judged: names become records, the planner's findings become a report."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ansambl.app.configuration_file import load_data_paths
+from ansambl.app.fitting import DEFAULT_CONTEXT
+from ansambl.app.plan_documents import device_document, fit_document
+from ansambl.app.planning import catalog_candidates, find_candidates, planned_machines
+from ansambl.domain.catalog import CatalogModel
+from ansambl.domain.compatibility import CompatibilityFacts, KnownUi, Verdict
+from ansambl.domain.device import PlannedMachine
+from ansambl.domain.errors import NotSupportedError
+from ansambl.domain.languages import language_code
+from ansambl.domain.planning import Candidate, PlannedPlacement
+from ansambl.domain.review import Review, TrainingFinding
+from ansambl.domain.text import Text, text
+from ansambl.engines.command_lines import inputs_of
+from ansambl.engines.compatibility import compatibility_rows
+from ansambl.foundation.paths import DataPaths
+from ansambl.model_catalog import embedded
+from ansambl.model_catalog.catalog import catalog, find_model
+from ansambl.model_catalog.inspection import inspect_checkpoint
+from ansambl.model_catalog.licences import find_licence
+from ansambl.planner.choosing import Choice, Engines, choose, engines_for
+from ansambl.planner.compatibility import find_engine, find_ui, judge
+from ansambl.planner.fitting import Limits, Wish, check_context, limits
+from ansambl.planner.memory import ENGINES
+from ansambl.planner.placement.worth import native_bits
+from ansambl.planner.review import ReviewFacts, Stated, review_findings, training_findings
+from ansambl.planner.review.facts import Fetched
+
+Translate = Callable[[str], str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewQuestion:
+    """What ``ansambl review`` was asked; what is None was left open."""
+
+    model: str
+    machine: str | None = None
+    ui: str | None = None
+    language: str | None = None
+    engine: str | None = None
+    quantization: str | None = None
+    context: int | None = None
+    parallel: int = 1
+    kv_type: str = "f16"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewReport:
+    """The review, and the forecast behind it, None where nothing could be forecast."""
+
+    review: Review
+    placement: PlannedPlacement | None
+    limits: Limits | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """The model that is meant: its card or what its files say, and all its checkpoints."""
+
+    card: CatalogModel | None
+    candidates: tuple[Candidate, ...]
+    wanted: tuple[Candidate, ...]
+    licence: str | None
+    untried: Text | None = None
+
+
+def review_choice(question: ReviewQuestion, config: Path | None = None) -> ReviewReport:
+    """Judge the choice.
+
+    Raises:
+        AnsamblError: a model, machine, engine, interface, language, quantization or setting is not known or makes no
+            sense.
+    """
+    facts = compatibility_rows()
+    ui = find_ui(facts, question.ui) if question.ui is not None else None
+    language = language_code(question.language) if question.language is not None else None
+    engine = find_engine(facts, question.engine).name if question.engine is not None else None
+    subject = _subject(question, load_data_paths(config))
+    machine = planned_machines([question.machine] if question.machine else [])[0]
+    wish = _wish(question, subject.wanted)
+    version = question.settings.get("engine_version")
+    choice, needed = _chosen(subject.wanted, machine, wish, facts, engine, version, ui)
+    if choice is not None and (question.quantization is not None or engine is not None):
+        choice = _with_others(choice, subject.candidates, machine, wish, facts, ui)
+    untried = subject.untried
+    if choice is None and untried is None:
+        left_out = [one for each in subject.wanted for one in engines_for(
+            each, machine, facts, wanted=engine, version=version).left_out]  # fmt: skip
+        untried = left_out[0].text if left_out else text("no rules of memory are known for such files")
+    card = subject.card
+    rivals = catalog_candidates()
+    review_facts = ReviewFacts(
+        name=question.model, machine=machine, wish=wish, compatibility=facts,
+        stated=Stated(
+            machine=question.machine is not None, ui=ui, language=language, engine=engine,
+            quantization=question.quantization, context=question.context is not None, version=version,
+        ),
+        card=card, candidates=subject.candidates, choice=choice, untried=untried, taken_for_ui=needed,
+        licence=subject.licence, terms=find_licence(subject.licence, card.repo if card else None),
+        fetched=_fetched(choice), models=tuple(catalog().values()), rivals=rivals, native=native_bits(rivals),
+    )  # fmt: skip
+    best = choice.best if choice else None
+    review = Review(
+        model=card.repo if card else question.model, machine=machine, ui=ui.name if ui else None, language=language,
+        engine=best.engine if best else engine, findings=review_findings(review_facts),
+        training=training_findings(review_facts), commands=_commands(question, review_facts),
+    )  # fmt: skip
+    return ReviewReport(review, best, limits(best) if best else None)
+
+
+def _subject(question: ReviewQuestion, paths: DataPaths) -> _Subject:
+    try:
+        candidates = find_candidates(question.model, None, paths)
+    except NotSupportedError as error:
+        # Of a model whose inside nobody knows, everything but memory can still be judged.
+        if question.model == embedded.REFERENCE or Path(question.model).expanduser().exists():
+            raise
+        known = find_model(question.model)
+        return _Subject(known, (), (), known.licence, error.message)
+    wanted = candidates
+    if question.quantization is not None:
+        wanted = find_candidates(question.model, question.quantization, paths)
+    card = candidates[0].card
+    if card is not None:
+        return _Subject(card, candidates, wanted, card.licence)
+    path = Path(question.model).expanduser()
+    if question.model == embedded.REFERENCE:
+        path = Path(embedded.find(paths.models, verify=False).path)
+    return _Subject(None, candidates, wanted, inspect_checkpoint(path).licence)
+
+
+def _wish(question: ReviewQuestion, candidates: tuple[Candidate, ...]) -> Wish:
+    made_for = candidates[0].architecture.context if candidates else None
+    context = question.context
+    if context is None:
+        context = min(DEFAULT_CONTEXT, made_for or DEFAULT_CONTEXT)
+    if candidates:
+        check_context(candidates[0], context)
+    return Wish(context, question.parallel, question.kv_type, question.settings)
+
+
+def _chosen(
+    candidates: tuple[Candidate, ...], machine: PlannedMachine, wish: Wish, facts: CompatibilityFacts,
+    engine: str | None, version: str | None, ui: KnownUi | None,
+) -> tuple[Choice | None, bool]:  # fmt: skip
+    """The choice with the stated engine, else the usual one, else one that the interface can use; then also True."""
+    choice = _choose(candidates, machine, wish, facts, engine, version)
+    if engine is not None or ui is None or choice is None:
+        return choice, False
+    if judge(facts, choice.best.engine, ui=ui.name).verdict is not Verdict.NO:
+        return choice, False
+    usable = [one for one in facts.engines
+              if one in ENGINES and judge(facts, one, ui=ui.name).verdict is Verdict.YES]  # fmt: skip
+    tried = [found for one in usable if (found := _choose(candidates, machine, wish, facts, one, version)) is not None]
+    best = min(tried, key=lambda one: not one.best.fits, default=None)
+    return (choice, False) if best is None else (best, True)
+
+
+def _choose(
+    candidates: Iterable[Candidate], machine: PlannedMachine, wish: Wish, facts: CompatibilityFacts,
+    engine: str | None, version: str | None,
+) -> Choice | None:  # fmt: skip
+    def engines(candidate: Candidate) -> Engines:
+        return engines_for(candidate, machine, facts, wanted=engine, version=version)
+
+    return choose(candidates, engines, machine, wish)
+
+
+def _with_others(
+    choice: Choice, candidates: tuple[Candidate, ...], machine: PlannedMachine, wish: Wish, facts: CompatibilityFacts,
+    ui: KnownUi | None,
+) -> Choice:  # fmt: skip
+    """The same, and what of the model would fit with its engine or the usual ones, if the interface can use them."""
+    best = choice.best
+    others = []
+    for engine in dict.fromkeys((best.engine, None)):
+        # A setting of one engine means nothing to another.
+        asked = wish if engine else replace(wish, settings={}, kv_type="f16")
+        found = _choose(candidates, machine, asked, facts, engine, None)
+        others += [one for one in (found.best, *found.others) if one.fits] if found else []
+    if ui is not None:
+        others = [one for one in others if judge(facts, one.engine, ui=ui.name).verdict is not Verdict.NO]
+    known = {(one.candidate.quantization, one.engine) for one in (best, *choice.others)}
+    new = {(one.candidate.quantization, one.engine): one for one in others}
+    return replace(choice, others=(*choice.others, *(one for key, one in new.items() if key not in known)))
+
+
+def _fetched(choice: Choice | None) -> Fetched | None:
+    if choice is None or choice.best.candidate.card is None:
+        return None
+    found = inputs_of(choice.best)
+    return Fetched(found.repo, found.exact_repo)
+
+
+def _commands(question: ReviewQuestion, facts: ReviewFacts) -> tuple[str, ...]:
+    """What to type next; every command exists."""
+    model = question.model
+    machine = ["--machine", question.machine] if question.machine else []
+    found: list[list[str]] = []
+    best = facts.best
+    if best is not None and facts.choice is not None:
+        shown = best if best.fits else next((one for one in facts.choice.others if one.fits), best)
+        candidate = shown.candidate
+        exactly = ["--quantization", candidate.quantization, "--engine", shown.engine] if facts.card else [
+            "--engine", shown.engine]  # fmt: skip
+        wish = [*machine, "--context", str(facts.wish.context)]
+        if facts.wish.parallel != 1:
+            wish += ["--parallel", str(facts.wish.parallel)]
+        found.append(["fit", model, *exactly, *wish])
+        if shown.fits:
+            repo = inputs_of(shown) if facts.card else None
+            if repo is not None and repo.repo and repo.exact_repo:
+                tag = f":{candidate.quantization}" if candidate.format == "gguf" else ""
+                found.append(["models", "pull", f"{repo.repo}{tag}"])
+            found.append(["command", model, *exactly, *wish])
+    ui = ["--ui", facts.stated.ui.name] if facts.stated.ui else []
+    found.append(["compat", model, *machine, *ui])
+    language = ["--language", facts.stated.language] if facts.stated.language else []
+    if facts.writes_text:
+        found.append(["plan", *machine, *language])
+    return tuple(shlex.join(["ansambl", *one]) for one in found)
+
+
+def review_document(report: ReviewReport, translate: Translate = None) -> dict[str, Any]:
+    """What ``review --json`` prints."""
+    review = report.review
+    placement = report.placement
+    return {
+        "model": review.model,
+        "machine": review.machine.name,
+        "ui": review.ui,
+        "language": review.language,
+        "engine": review.engine,
+        "verdict": review.verdict.value,
+        "findings": [
+            {"level": one.level.value, "code": one.code, "text": one.text.render(translate), "source": one.source}
+            for one in review.findings
+        ],
+        "fit": fit_document(placement, report.limits, translate) if placement and report.limits else None,
+        "training": [_training_document(one, translate) for one in review.training],
+        "commands": list(review.commands),
+    }
+
+
+def _training_document(found: TrainingFinding, translate: Translate) -> dict[str, Any]:
+    footprint = found.footprint
+    return {
+        "method": found.method,
+        "fits": found.fits,
+        "text": found.note.render(translate),
+        "source": found.source,
+        "devices": [device_document(one) for one in footprint.devices] if footprint else [],
+    }
