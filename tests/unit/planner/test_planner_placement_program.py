@@ -143,7 +143,7 @@ def test_one_device_works_for_all_that_lie_on_it() -> None:
 
 
 def test_many_random_machines_are_solved_within_their_capacity() -> None:
-    random_ = random.Random(7)
+    random_ = random.Random(7)  # noqa: S311 - sizes, no secret
     columns = tuple(
         Column(n % 4, n % 25, {n % 4: random_.randint(1, 60)}, tuple(random_.randint(100, 900) for _ in range(6)))
         for n in range(200)
