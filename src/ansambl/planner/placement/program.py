@@ -318,7 +318,7 @@ def _run(model: _Model) -> list[float] | None:
     kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
     lp.integrality_ = [kinds[whole] for whole in model.whole]
     lp.sense_ = highspy.ObjSense.kMaximize
-    # The programs are small and a good answer is known: presolve and heuristics cost more than they save.
+    # The programs are small and a good answer is known: presolve, heuristics and many cuts cost more than they save.
     solver = highspy.Highs()  # type: ignore[no-untyped-call]
     for name, setting in (
         ("output_flag", False),

@@ -17,6 +17,7 @@ from ansambl.domain.compatibility import Judgement, Verdict
 from ansambl.domain.device import DeviceKind, PlannedMachine
 from ansambl.domain.footprint import DeviceFootprint, Footprint
 from ansambl.domain.planning import Candidate, PlannedPlacement
+from ansambl.domain.units import GIB
 from ansambl.planner import memory
 from ansambl.planner.compatibility import judge
 from ansambl.planner.fitting import LEAST_USEFUL, Wish, expert_layers_in_ram, layers_in_ram
@@ -36,6 +37,11 @@ _SAME_SIZE = 0.16
 # Points lost by few bits from which on a file is only tried where none of the same model with more bits fits: a
 # doubling of parameters is worth ten, and such a file saves a quarter of its memory.
 _DESPERATE = 12.0
+# Points lost from which on a file is not tried where one of its model that loses less takes no more than this share
+# of the memory: there is nothing to save.
+_LOSSY, _LIGHT = 4.0, 0.25
+# On the processor beside a GPU more bits than these only cost speed, but for models of a few bytes.
+_PROCESSOR_BITS, _PROCESSOR_SMALL = 5.5, 2 * GIB
 # Tokens a second below which a model on the processor beside a GPU is not looked at.
 _PROCESSOR_LEAST = 8.0
 # Of a GPU's visible memory the least share that an engine which takes a budget is given, and the step between shares.
@@ -198,9 +204,13 @@ def _ways(
     device = (machine.gpus[0] if machine.gpus else machine.ram).model
     refusals = forecasts.refusals
     fitting: set[str] = set()
+    light: set[str] = set()
+    room = sum(usable(gpu) for gpu in machine.gpus) or usable(machine.ram)
     beaten = Beaten(inputs, machine)
     for candidate, points in strengths:
-        if candidate.model in fitting and points.lost >= _DESPERATE:
+        if (candidate.model in fitting and points.lost >= _DESPERATE) or (
+            candidate.model in light and points.lost >= _LOSSY
+        ):
             continue
         for engine in inputs.engines:
             if candidate.format not in engine.formats:
@@ -225,6 +235,8 @@ def _ways(
                 candidate, engine.name, machine, inputs, forecasts, copies=bool(machine.gpus) or not beside_gpu
             ):
                 fitting.add(candidate.model)
+                if points.lost < _LOSSY and candidate.weights.total <= _LIGHT * room:
+                    light.add(candidate.model)
                 refusals.feasible(candidate)
                 worths = _worths(placement, points, judgement, inputs)
                 beaten.add(placement, worths, at_once)
@@ -247,6 +259,8 @@ def _could_fit(
     in_ram = (weights if not machine.gpus else weights - gpus) * architecture.active / max(1, architecture.parameters)
     if bandwidth is None or unified or in_ram <= 0 or (not machine.gpus and not beside_gpu):
         return True
+    if not machine.gpus and weights > _PROCESSOR_SMALL and bits_per_weight(candidate) > _PROCESSOR_BITS:
+        return False
     if bandwidth / in_ram >= (_PROCESSOR_LEAST if not machine.gpus else LEAST_USEFUL):
         return True
     if machine.gpus:
