@@ -60,7 +60,8 @@ class DeviceFootprint:
 
     `capacity` is the device's memory as it is sold, `usable` the part that the engine may have. `kv_needed` is the KV
     cache that the wanted context and number of sequences need; `kv_cache` is what the engine really allocates, which
-    is more for an engine that fills its budget.
+    is more for an engine that fills its budget. `reclaimable` are bytes among the weights that are clean pages of a
+    file: they count in a log and in what a process holds, and the system takes them back when memory is short.
     """
 
     name: str
@@ -73,6 +74,7 @@ class DeviceFootprint:
     compute: Range = NOTHING
     overhead: Range = NOTHING
     kv_needed: Range = NOTHING
+    reclaimable: Bytes = Bytes(0)
 
     @property
     def total(self) -> Range:
@@ -81,8 +83,10 @@ class DeviceFootprint:
 
     @property
     def needed(self) -> Range:
-        """All parts, of the KV cache only what is needed."""
-        return Range.total((self.weights, self.kv_needed, self.compute, self.overhead))
+        """All parts, of the KV cache only what is needed, of the weights only what must stay."""
+        every = Range.total((self.weights, self.kv_needed, self.compute, self.overhead))
+        back = self.reclaimable
+        return Range(Bytes(every.low - back), Bytes(every.expected - back), Bytes(every.high - back)) if back else every
 
     @property
     def fits(self) -> bool:

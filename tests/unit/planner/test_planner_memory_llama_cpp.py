@@ -228,3 +228,12 @@ def test_a_subset_of_the_gpus_is_planned_as_if_it_were_the_machine():
 def test_a_range_must_be_in_order():
     with pytest.raises(ValueError, match="not a range"):
         Range(3, 2, 4)
+
+
+def test_what_a_processor_keeps_twice_counts_in_the_log_and_not_against_the_ram():
+    plain = on_processor("SmolLM2-135M", context=2048)
+    twice = replace(plain, weights=WeightBytes(plain.weights.total, "log", repack=60 * MIB))
+    one, two = (forecast("llama.cpp", inputs).devices[0] for inputs in (plain, twice))
+    assert two.weights.expected == one.weights.expected + 60 * MIB
+    assert two.total.expected == one.total.expected + 60 * MIB
+    assert two.needed == one.needed

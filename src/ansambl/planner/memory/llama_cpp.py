@@ -122,6 +122,7 @@ def _ram_footprint(
     architecture, ram = inputs.architecture, inputs.machine.ram
     count = architecture.layer_count
     here = count - on_gpu
+    repack = 0
     if read.gpu_layers:
         dense = _share(shares.layers - shares.experts, here, count)
         experts = round(shares.experts * (here + read.expert_layers) / count)
@@ -145,6 +146,8 @@ def _ram_footprint(
         usable=usable(ram, read.ram_margin), weights=weights, kv_cache=cached, kv_needed=cached,
         compute=compute + Range.exactly(output_rows(inputs)),
         overhead=overhead + Range(Bytes(0), prompt_cache, prompt_cache),
+        # What was rewritten is not read from the file again; the embedding of a tied model is, for its input rows.
+        reclaimable=Bytes(max(0, repack - (shares.embedding if inputs.weights.tied else 0))),
     )  # fmt: skip
 
 
@@ -241,7 +244,8 @@ def _reasons(
     if inputs.weights.repack and not inputs.machine.gpus:
         reasons.append(
             Reason("repacked", text("the processor keeps {size} of the weights a second time, in an order that it "
-                                    "reads faster", size=format_bytes(inputs.weights.repack)),
+                                    "reads faster; the first copy is pages of the file, which the system takes back "
+                                    "when memory is short", size=format_bytes(inputs.weights.repack)),
                    "llama.cpp b11549, buffer CPU_REPACK in its log")
         )  # fmt: skip
     if shares.estimated:
