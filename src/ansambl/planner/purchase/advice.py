@@ -1,0 +1,207 @@
+"""Which second machine adds most for the goal, dollar for dollar: plans with a build compared with the plan without."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from ansambl.domain.errors import UsageError
+from ansambl.domain.footprint import Reason
+from ansambl.domain.planning import Plan
+from ansambl.domain.purchase import Advice, Build, Part, PurchaseOption
+from ansambl.domain.text import Text, text
+from ansambl.planner.placement.bounds import good_answer
+from ansambl.planner.placement.build import UNITS
+from ansambl.planner.placement.build import build as as_numbers
+from ansambl.planner.placement.inputs import PlanInputs
+from ansambl.planner.placement.options import solve
+from ansambl.planner.placement.problem import Limits, value
+from ansambl.planner.placement.refusals import Refusals
+from ansambl.planner.placement.rules import OWN_RULE
+from ansambl.planner.placement.variants import find_variants
+from ansambl.planner.purchase.builds import find_builds, useful
+from ansambl.planner.purchase.reasons import (
+    best_on,
+    placed,
+    recommended,
+    speed_words,
+    what_it_adds,
+    what_speaks_against,
+)
+from ansambl.planner.purchase.search_machine import search_machine, search_option
+from ansambl.planner.purchase.shortlist import shortlist, worth_trying
+
+NOTHING = "nothing"
+"""The id of the option to buy nothing."""
+
+LEAST_GAIN = 1.0
+"""Points below which a build adds nothing: the rule of points cannot tell less than a tenth of a doubling."""
+
+MOST_PLANNED = 3
+"""Builds for which whole plans are made: those that gain most for a dollar by a rough plan."""
+
+MOST_USD = 10_000_000.0
+"""The greatest budget that is read as one."""
+
+# Builds over the budget that are looked at, from the cheapest, for one that would add something.
+_BEYOND = 4
+
+
+def advise(inputs: PlanInputs, parts: Iterable[Part], budget: float | None = None) -> Advice:
+    """The options for a second machine beside `inputs.machines`, best first; a build is ranked by its gain per dollar.
+
+    `budget` is in US dollars, None is no limit; a build is within it when the high end of its price is.
+
+    Raises:
+        UsageError: the budget is no amount of money, or the inputs make no sense.
+    """
+    if budget is not None and not (math.isfinite(budget) and 0 <= budget <= MOST_USD):
+        raise UsageError(
+            text("--budget is {value}; give US dollars from 0 to {most}", value=budget, most=f"{MOST_USD:.0f}")
+        )
+    parts = tuple(parts)
+    dates = sorted(part.price.date for part in parts if part.price.date is not None)
+    newest = max(dates, key=lambda one: (one[:4], len(one), one), default=None)
+    builds = find_builds(parts)
+    candidates = useful(builds)
+    rated = shortlist(inputs, _largest(inputs, builds))
+    short = replace(inputs, candidates=tuple(one.candidate for one in rated))
+    strengths = {one.candidate.model: one.points for one in reversed(rated)}
+    before = solve(short)
+    small = search_machine(builds)
+    strong = [one for one in candidates if one.machine.gpus]
+    affordable = [one for one in strong if budget is None or one.usd.high <= budget]
+    today = _roughly(short)
+    tried = worth_trying(affordable, rated, short)
+    promising = _promising(short, today, tried)
+    options = [_option(short, before, one, strengths, newest) for one in promising]
+    gaining = [one for one in options if one.gain >= LEAST_GAIN]
+    best = _undominated(gaining)
+    best.sort(key=lambda one: (-(one.per_1000_usd or 0.0), one.id))
+    beyond = None
+    if budget is not None:
+        over = worth_trying([one for one in strong if one.usd.high > budget], rated, short)
+        beyond = _first_beyond(short, before, today, over, strengths, newest)
+    search = [] if small is None else [search_option(short, before, small, budget=budget, newest=newest)]
+    nothing = _nothing(short, before, bool(best))
+    return Advice(
+        machines=inputs.machines, goal=inputs.goal, budget=budget,
+        prices_date=(dates[0], newest) if newest is not None else None,
+        options=(*best, *search, nothing), recommended=_choice(best, search, budget),
+        left_out={
+            "as-good": len(builds) - len(candidates), "promises-less": len(affordable) - len(tried),
+            "tried": len(tried) - len(best),
+        },
+        beyond=beyond, notes=_notes(parts),
+    )  # fmt: skip
+
+
+def _largest(inputs: PlanInputs, builds: Iterable[Build]) -> int:
+    """The most bytes of memory that any machine has, which no checkpoint can be larger than."""
+    machines = (*inputs.machines, *(one.machine for one in builds))
+    return max(one.ram.memory + sum(gpu.memory for gpu in one.gpus if not gpu.model.unified_memory) for one in machines)
+
+
+def _option(
+    inputs: PlanInputs, before: Plan, build: Build, strengths: Mapping[str, float], newest: str | None
+) -> PurchaseOption:
+    after = solve(replace(inputs, machines=(*inputs.machines, build.machine)))
+    new, old = recommended(after), recommended(before)
+    gain = 0.0 if new is None else (new.rank or 0.0) - (old.rank or 0.0 if old else 0.0)
+    return PurchaseOption(
+        build.id, text("{build}", build=build.title), build, gain=gain, plan=after,
+        best=best_on(build, after, strengths), adds=what_it_adds(inputs, before, after, gain),
+        against=what_speaks_against(build, two_machines=True, newest=newest),
+    )  # fmt: skip
+
+
+def _undominated(options: Sequence[PurchaseOption]) -> list[PurchaseOption]:
+    """The options less those that another gains as much as for no more money."""
+    kept = []
+    for one in options:
+        usd = one.build.usd if one.build else None
+        beaten = any(
+            other is not one and other.build and usd and other.gain >= one.gain
+            and other.build.usd.middle <= usd.middle and other.build.usd.high <= usd.high
+            and (other.gain, -other.build.usd.middle, -other.build.usd.high) != (one.gain, -usd.middle, -usd.high)
+            for other in options
+        )  # fmt: skip
+        if not beaten:
+            kept.append(one)
+    return kept
+
+
+def _roughly(inputs: PlanInputs, build: Build | None = None) -> float:
+    """Points of a good plan, not always the best one, with a build or without: a tenth of the time of a whole plan."""
+    machines = inputs.machines if build is None else (*inputs.machines, build.machine)
+    question = replace(inputs, machines=machines)
+    problem = as_numbers(question, find_variants(question, Refusals())).problem
+    answer = good_answer(problem, Limits(), range(len(problem.columns)))
+    return 0.0 if answer is None else value(problem, answer) / UNITS
+
+
+def _promising(inputs: PlanInputs, today: float, builds: Sequence[Build]) -> list[Build]:
+    """Of the builds that gain roughly something and more than every cheaper one, those that gain most for a dollar."""
+    found: list[tuple[float, Build]] = []
+    best = 0.0
+    for build in builds:
+        gain = _roughly(inputs, build) - today
+        if gain >= LEAST_GAIN and gain > best:
+            found.append((gain / build.usd.middle, build))
+            best = gain
+    found.sort(key=lambda pair: (-pair[0], pair[1].id))
+    return [build for _, build in found[:MOST_PLANNED]]
+
+
+def _first_beyond(
+    inputs: PlanInputs, before: Plan, today: float, over: Sequence[Build], strengths: Mapping[str, float],
+    newest: str | None,
+) -> PurchaseOption | None:  # fmt: skip
+    """The cheapest build over the budget that adds something, of the first that promise anything."""
+    for build in over[:_BEYOND]:
+        if _roughly(inputs, build) - today >= LEAST_GAIN:
+            return _option(inputs, before, build, strengths, newest)
+    return None
+
+
+def _choice(best: Sequence[PurchaseOption], search: Sequence[PurchaseOption], budget: float | None) -> str:
+    if best:
+        return best[0].id
+    for one in search:
+        # Without room for an embedding model there is no search at all, which is worth a small machine.
+        needed = any(reason.code == "search-at-all" for reason in one.adds)
+        if needed and one.build is not None and (budget is None or one.build.usd.high <= budget):
+            return one.id
+    return NOTHING
+
+
+def _nothing(inputs: PlanInputs, before: Plan, others: bool) -> PurchaseOption:
+    today = recommended(before)
+    adds: list[Reason] = []
+    if today is None:
+        against = [Reason("nothing-fits", text("today no model fits that serves all roles"), OWN_RULE)]
+    else:
+        main = placed(today, inputs.roles[0].name)
+        if main is not None:
+            card = main.candidate.card
+            adds.append(Reason("today", text("today {role} runs on {model} {quantization} ({speed}), for no more money",
+                                             role=inputs.roles[0].name, quantization=main.candidate.quantization,
+                                             model=card.title if card else main.candidate.model,
+                                             speed=speed_words(main.speed.decode)), "ansambl plan"))  # fmt: skip
+        against = []
+    if not others:
+        adds.append(Reason("no-gain", text("no build within the budget adds a point for the goal {goal}",
+                                           goal=str(inputs.goal)), OWN_RULE))  # fmt: skip
+    return PurchaseOption(NOTHING, text("Buy nothing"), adds=tuple(adds), against=tuple(against))
+
+
+def _notes(parts: Sequence[Part]) -> tuple[Text, ...]:
+    dates = sorted(part.price.date for part in parts if part.price.date is not None)
+    told = [text("Prices are never fetched: put your own over them with --prices FILE.")]
+    if dates:
+        newest = max(dates, key=lambda one: (one[:4], len(one), one))
+        told.insert(0, text("Prices are data of {oldest} to {newest}, in US dollars without taxes and shipping.",
+                            oldest=dates[0], newest=newest))  # fmt: skip
+    told.append(text("Gain per dollar is counted at the middle of a price; the budget is compared with its high end."))
+    return tuple(told)
