@@ -87,7 +87,9 @@ def test_two_machines_of_one_name_are_told_apart() -> None:
 
 def test_the_strongest_of_vram_and_ram_is_offered_with_its_slowdown() -> None:
     small = of_models("qwen2.5-7b-instruct", "gpt-oss-120b")
-    plan = solve(plan_inputs([SMALLER], candidates=small, goal=Goal.PARALLEL, context=8192))
+    # With speed at once worth more than usual the small model comes first.
+    rules = WorthRules(rates={"parallel": 40.0})
+    plan = solve(plan_inputs([SMALLER], candidates=small, goal=Goal.PARALLEL, context=8192, worth=rules))
     first, strongest = option(plan, "one-big"), option(plan, "vram-and-ram")
     assert models_of(first)["reasoner"] == "qwen2.5-7b-instruct"
     assert models_of(strongest)["reasoner"] == "gpt-oss-120b"
@@ -111,7 +113,8 @@ def test_the_same_question_in_another_order_gets_the_same_plan(goal: Goal) -> No
 
 
 def test_goals_differ_as_they_should() -> None:
-    plans = {goal: solve(plan_inputs([CARD], candidates=of_models(*SOME), goal=goal)) for goal in Goal}
+    chosen = of_models("llama-3.3-70b-instruct", "gpt-oss-20b", "qwen3-30b-a3b-instruct-2507")
+    plans = {goal: solve(plan_inputs([CARD], candidates=chosen, goal=goal)) for goal in Goal}
     rules = WorthRules()
     made_with = native_bits(candidates())
 

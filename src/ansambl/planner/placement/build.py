@@ -40,6 +40,7 @@ def build(inputs: PlanInputs, variants: Sequence[Variant]) -> Built:
     kind_of = {name: number for number, name in enumerate(kinds)}
     needs = (*inputs.roles, *inputs.helpers)
     rules, goal = inputs.worth, inputs.goal.value
+    shift = _shifts(inputs, variants)
     columns = tuple(
         Column(
             group=one.machine,
@@ -47,7 +48,8 @@ def build(inputs: PlanInputs, variants: Sequence[Variant]) -> Built:
             # Up, and the capacity down, so that what fits here fits in bytes.
             taken={position[device]: -(-size // MIB) for device, size in one.taken.items()},
             worth=tuple(
-                None if (points := one.points[role.name]) is None else round(points * _TENTHS) for role in needs
+                None if (points := one.points[role.name]) is None else round((points + shift[role.name]) * _TENTHS)
+                for role in needs
             ),
             at_once=one.at_once,
             busy=tuple(position[device] for device in one.busy),
@@ -71,6 +73,19 @@ def build(inputs: PlanInputs, variants: Sequence[Variant]) -> Built:
         levels=_levels(rules.rates.get(goal, 0.0) * _TENTHS * weight),
     )
     return Built(problem, tuple(variants), kinds, tuple(role.name for role in needs), devices)
+
+
+def _shifts(inputs: PlanInputs, variants: Sequence[Variant]) -> dict[str, float]:
+    """Points to add by role so that the best possible is the same for all; helpers keep their own scale.
+
+    The worst served role is then the one that misses most of what it could have, not the one whose scale is lowest.
+    """
+    best = {}
+    for role in inputs.roles:
+        reached = [points for one in variants if (points := one.points[role.name]) is not None]
+        best[role.name] = max(reached, default=0.0)
+    mean = sum(best.values()) / len(best)
+    return {role.name: 0.0 if role.helper else mean - best[role.name] for role in (*inputs.roles, *inputs.helpers)}
 
 
 def _levels(for_doubling: float) -> tuple[tuple[int, int], ...]:

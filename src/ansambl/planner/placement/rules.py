@@ -104,8 +104,8 @@ class WorthRules:
             "code": SpeedNeeds(20.0, 10.0, 0.5),
             "chat": SpeedNeeds(12.0, 10.0, 0.5),
             "speed": SpeedNeeds(30.0, 10.0, 5.0, strength=0.5),
-            "task": SpeedNeeds(20.0, 10.0, 1.0, strength=0.25, most_points=40.0),
-            "embedding": SpeedNeeds(1.0, 0.0, 0.0, most_points=20.0),
+            "task": SpeedNeeds(20.0, 10.0, 1.0, strength=0.25, most_points=30.0),
+            "embedding": SpeedNeeds(1.0, 0.0, 0.0, most_points=15.0),
         }
     )
     rates: Mapping[str, float] = field(

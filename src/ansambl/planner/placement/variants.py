@@ -47,6 +47,8 @@ _PROCESSOR_LEAST = 8.0
 # Of a GPU's visible memory the least share that an engine which takes a budget is given, and the step between shares.
 _LEAST_SHARE, _SHARE_STEP = 0.05, 0.01
 _CANNOT = -1e9
+# Tokens of the longest passage that is embedded at once.
+_EMBEDDING_CONTEXT = 8192
 # A council's copies of the KV cache that take less than this share of a placement are always made.
 _CHEAP_COPIES = 0.1
 _USES_GPUS_ONLY = frozenset({"vllm", "sglang", "exllamav3"})
@@ -283,7 +285,7 @@ def _placements(
     embedding = any(role.wants is Wants.EMBEDDING and cannot_serve(candidate, role) is None for role in inputs.helpers)
     if embedding:
         # A passage is short: an embedding model is asked for no more than it was made for.
-        context = min(context, candidate.architecture.context or context)
+        context = min(context, candidate.architecture.context or context, _EMBEDDING_CONTEXT)
     wish = Wish(context, 1 if embedding else inputs.parallel, inputs.kv_type, inputs.settings.get(engine, {}),
                 inputs.prompt)  # fmt: skip
     if copies and council > wish.parallel and not embedding and engine not in _USES_GPUS_ONLY:
