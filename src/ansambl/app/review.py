@@ -35,6 +35,11 @@ from ansambl.planner.placement.worth import native_bits
 from ansambl.planner.review import ReviewFacts, Stated, review_findings, training_findings
 from ansambl.planner.review.facts import Fetched
 
+LEAST_CONTEXT = 8192
+"""Tokens. Where the usual context does not fit and nobody asked for it, one down to this is taken instead."""
+
+_STEP = 1024
+
 Translate = Callable[[str], str] | None
 
 
@@ -90,8 +95,15 @@ def review_choice(question: ReviewQuestion, config: Path | None = None) -> Revie
     wish = _wish(question, subject.wanted)
     version = question.settings.get("engine_version")
     choice, needed = _chosen(subject.wanted, machine, wish, facts, engine, version, ui)
+    shorter = _shorter(choice, wish) if question.context is None else None
+    if shorter is not None:
+        wish = shorter
+        choice, needed = _chosen(subject.wanted, machine, wish, facts, engine, version, ui)
+    if choice is not None and question.quantization is None:
+        choice = _published(choice)
     if choice is not None and (question.quantization is not None or engine is not None):
-        choice = _with_others(choice, subject.candidates, machine, wish, facts, ui)
+        first = choice.best.engine if engine or needed else None
+        choice = _with_others(choice, subject.candidates, machine, wish, facts, ui, first)
     untried = subject.untried
     if choice is None and untried is None:
         left_out = [one for each in subject.wanted for one in engines_for(
@@ -149,6 +161,16 @@ def _wish(question: ReviewQuestion, candidates: tuple[Candidate, ...]) -> Wish:
     return Wish(context, question.parallel, question.kv_type, question.settings)
 
 
+def _shorter(choice: Choice | None, wish: Wish) -> Wish | None:
+    """The wish with the longest context that fits, where nobody asked for the usual one and it does not fit."""
+    if choice is None or choice.best.fits:
+        return None
+    most = limits(choice.best).context
+    if most is None or not LEAST_CONTEXT <= most < wish.context:
+        return None
+    return replace(wish, context=most // _STEP * _STEP)
+
+
 def _chosen(
     candidates: tuple[Candidate, ...], machine: PlannedMachine, wish: Wish, facts: CompatibilityFacts,
     engine: str | None, version: str | None, ui: KnownUi | None,
@@ -176,14 +198,26 @@ def _choose(
     return choose(candidates, engines, machine, wish)
 
 
+def _published(choice: Choice) -> Choice:
+    """The same with the best of those that fit and of which a source names the files, where nobody said which."""
+
+    def has_files(one: PlannedPlacement) -> bool:
+        found = inputs_of(one)
+        return one.candidate.card is None or (found.repo is not None and found.exact_repo)
+
+    every = (choice.best, *choice.others)
+    best = next((one for one in every if one.fits and has_files(one)), choice.best)
+    return replace(choice, best=best, others=tuple(one for one in every if one is not best))
+
+
 def _with_others(
     choice: Choice, candidates: tuple[Candidate, ...], machine: PlannedMachine, wish: Wish, facts: CompatibilityFacts,
-    ui: KnownUi | None,
+    ui: KnownUi | None, first: str | None,
 ) -> Choice:  # fmt: skip
-    """The same, and what of the model would fit with its engine or the usual ones, if the interface can use them."""
+    """The same, and what of the model would fit with the engine `first`, then the usual ones; for the interface."""
     best = choice.best
     others = []
-    for engine in dict.fromkeys((best.engine, None)):
+    for engine in dict.fromkeys((first, None)):
         # A setting of one engine means nothing to another.
         asked = wish if engine else replace(wish, settings={}, kv_type="f16")
         found = _choose(candidates, machine, asked, facts, engine, None)
@@ -223,6 +257,8 @@ def _commands(question: ReviewQuestion, facts: ReviewFacts) -> tuple[str, ...]:
                 tag = f":{candidate.quantization}" if candidate.format == "gguf" else ""
                 found.append(["models", "pull", f"{repo.repo}{tag}"])
             found.append(["command", model, *exactly, *wish])
+            if not machine and shown.engine in ("llama.cpp", "llama.cpp-bundled"):
+                found.append(["up"])
     ui = ["--ui", facts.stated.ui.name] if facts.stated.ui else []
     found.append(["compat", model, *machine, *ui])
     language = ["--language", facts.stated.language] if facts.stated.language else []

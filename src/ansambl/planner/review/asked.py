@@ -20,7 +20,8 @@ def open_questions(facts: ReviewFacts) -> Iterator[Finding]:
             taken = best.candidate.quantization
             yield _asked(
                 "quantization-open",
-                text("no quantization was named: {quantization} was taken, the best that fits", quantization=taken)
+                text("no quantization was named: {quantization} was taken, the best that fits and is published",
+                     quantization=taken)
                 if best.fits else
                 text("no quantization was named: {quantization} comes nearest to fitting", quantization=taken),
             )  # fmt: skip

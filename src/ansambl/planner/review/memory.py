@@ -47,7 +47,8 @@ def memory_findings(facts: ReviewFacts) -> Iterator[Finding]:
     if not best.fits:
         yield Finding(
             Level.WRONG, "memory",
-            text("{quantization} with {engine} does not fit {device}: it needs up to {high} of {usable}", **values)
+            text("{quantization} with {engine} does not fit {device}: {context} tokens × {parallel} need up to {high} "
+                 "of {usable}", **values)
             if device.needed.high > device.usable else
             text("{quantization} with {engine} does not fit {device}", **values),
             candidate.source,

@@ -85,7 +85,7 @@ def language_findings(facts: ReviewFacts) -> Iterator[Finding]:
         yield Finding(Level.WEAK, "language-weak", words, source)
         return
     words = (text("it was tuned for {language}", language=language) if found.standing is Standing.TUNED
-             else text("{language} is among the languages that its makers name", language=language))  # fmt: skip
+             else text("{language} is among the languages that it is said to know", language=language))  # fmt: skip
     if found.score is not None:
         words = text("{first}; measured: {score} %", first=words, score=f"{found.score:g}")
     yield Finding(Level.HOLDS, "language", words, source)
