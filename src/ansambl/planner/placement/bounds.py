@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ansambl.planner.placement.problem import Answer, Limits, Problem, fits, value
+from ansambl.planner.placement.problem import Answer, Column, Limits, Problem, fits, value
 
 _CANNOT = -(10**9)
 _MOST_COLUMNS, _MOST_PAIRS, _CLIMBED = 500, 250, 12
@@ -80,21 +80,36 @@ def _partner_bounds(
     together &= (groups[:, None] != groups[None, :]) | (kinds[:, None] != kinds[None, :])
     np.fill_diagonal(together, val=True)
     np.fill_diagonal(in_time, val=True)
+    most = _most_roles(columns, required, time)
+    other = np.empty(worths.shape)
     best = np.empty(worths.shape)
     for role in range(worths.shape[1]):
         # A column that serves helpers alone is busy with no role.
         fits_beside = together & in_time if role < required else together
-        best[:, role] = np.where(fits_beside, worths[None, :, role], _CANNOT).max(axis=1)
+        beside = np.where(fits_beside, worths[None, :, role], _CANNOT)
+        best[:, role] = beside.max(axis=1)
+        np.fill_diagonal(beside, _CANNOT)
+        other[:, role] = beside.max(axis=1)
     best[:, required:] = np.maximum(best[:, required:], 0)
-    total = best @ weights - problem.column * limits.least + problem.clone * len(problem.council)
+    base = (
+        best[:, required:] @ weights[required:] - problem.column * limits.least + problem.clone * len(problem.council)
+    )
+    # Of its own roles a column serves no more than it can in time; the others run on what fits beside it.
+    gains = np.maximum(0, worths[:, :required] - other[:, :required]) * weights[:required]
+    beside_all = other[:, :required] * weights[:required]
     bounds = np.empty(worths.shape)
     for role in range(worths.shape[1]):
         here = worths[:, role]
-        others = np.delete(best[:, :required], role, axis=1) if role < required else best[:, :required]
-        worst = others.min(axis=1, initial=np.inf)
         if role < required:
-            worst = np.minimum(worst, here)
-        bounds[:, role] = total - weights[role] * (best[:, role] - here) + problem.weakest * worst
+            left = np.sort(np.delete(gains, role, axis=1), axis=1)[:, ::-1]
+            counted = np.arange(required - 1)[None, :] < (most - 1)[:, None]
+            value_of = np.delete(beside_all, role, axis=1).sum(axis=1) + weights[role] * here
+            worst = np.minimum(np.delete(best[:, :required], role, axis=1).min(axis=1, initial=np.inf), here)
+            bounds[:, role] = base + value_of + (left * counted).sum(axis=1) + problem.weakest * worst
+        else:
+            total = best @ weights - problem.column * limits.least + problem.clone * len(problem.council)
+            worst = best[:, :required].min(axis=1)
+            bounds[:, role] = total - weights[role] * (best[:, role] - here) + problem.weakest * worst
     return bounds
 
 
@@ -147,6 +162,18 @@ def _bounds(problem: Problem, limits: Limits, numbers: Sequence[int], worths: ND
             worst = np.minimum(here, others)
             bounds[:, role] = top - lost + problem.weakest * worst + all_copies + base
     return bounds
+
+
+def _most_roles(columns: Sequence[Column], required: int, time: int | None) -> NDArray[np.int64]:
+    """How many roles each column can serve within a time."""
+    if time is None:
+        return np.full(len(columns), required)
+    return np.array(
+        [
+            min(required, (time - one.fixed) // one.slope) if one.busy and one.slope else required
+            for one in columns
+        ]
+    )  # fmt: skip
 
 
 def _worths(problem: Problem, numbers: Sequence[int]) -> NDArray[np.int64]:
