@@ -127,11 +127,11 @@ def limits(placement: PlannedPlacement) -> Limits:
 
 def layers_in_ram(placement: PlannedPlacement) -> int:
     """Whole layers that llama.cpp keeps in RAM although there is a GPU."""
-    count = placement.settings.get("n_gpu_layers")
-    # "all" and "auto" are numbers too high for any model.
-    if not str(count).isdecimal() or not placement.machine.gpus or placement.engine not in _LLAMA_CPP:
+    count = _whole(placement.settings.get("n_gpu_layers"))
+    # "all" and "auto" are numbers too high for any model, and so is -1.
+    if count is None or count < 0 or not placement.machine.gpus or placement.engine not in _LLAMA_CPP:
         return 0
-    return max(0, placement.candidate.architecture.layer_count - max(0, int(str(count)) - 1))
+    return max(0, placement.candidate.architecture.layer_count - max(0, count - 1))
 
 
 def expert_layers_in_ram(placement: PlannedPlacement) -> int:
@@ -139,9 +139,17 @@ def expert_layers_in_ram(placement: PlannedPlacement) -> int:
     if placement.engine not in _LLAMA_CPP or not placement.machine.gpus:
         return 0
     layers = placement.candidate.architecture.layer_count
-    if placement.settings.get("cpu_moe") in {True, "on", "true", "1"}:
+    if str(placement.settings.get("cpu_moe", "")).lower() in {"on", "true", "1"}:
         return layers
-    return min(layers, int(placement.settings.get("n_cpu_moe", 0)))
+    return min(layers, _whole(placement.settings.get("n_cpu_moe")) or 0)
+
+
+def _whole(value: object) -> int | None:
+    """A setting that the memory rules have taken as a number (``4``, ``"4"``, ``"4.0"``); None for a word."""
+    try:
+        return int(float(str(value)))
+    except (ValueError, OverflowError):
+        return None
 
 
 def _tries(engine: str, inputs: MemoryInputs) -> Iterator[dict[str, Any]]:
@@ -203,12 +211,12 @@ def _placed(
 def speed_of(placement: PlannedPlacement, prompt: int = 1024) -> SpeedForecast:
     """The speed: expected after a few thousand tokens, one stream's low end with the context full."""
     candidate = placement.candidate
-    batch = str(placement.settings.get(_BATCHES[placement.engine in _LLAMA_CPP], ""))
+    batch = _whole(placement.settings.get(_BATCHES[placement.engine in _LLAMA_CPP]))
     inputs = speed.SpeedInputs(
         architecture=candidate.architecture, weights=candidate.weights, parts=_parts(placement),
         context=min(placement.context, TYPICAL_FILL), prompt=max(1, min(prompt, placement.context)),
         kv_type=placement.kv_type, split_tensors=_ranks(placement) > 1, parallel=placement.parallel,
-        batch_tokens=int(batch) if batch.isdecimal() and int(batch) else None,
+        batch_tokens=batch or None,
     )  # fmt: skip
     answer = speed.forecast(placement.engine, inputs)
     if answer.decode is None or placement.context <= TYPICAL_FILL:
@@ -229,7 +237,7 @@ def speed_of(placement: PlannedPlacement, prompt: int = 1024) -> SpeedForecast:
 def _ranks(placement: PlannedPlacement) -> int:
     if placement.engine not in _RANKED:
         return 1
-    return int(placement.settings.get("tensor_parallel", 1))
+    return _whole(placement.settings.get("tensor_parallel")) or 1
 
 
 def _parts(placement: PlannedPlacement) -> tuple[speed.Part, ...]:

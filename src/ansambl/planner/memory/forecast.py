@@ -56,12 +56,12 @@ def _most(fits: Callable[[int], bool], most: int) -> int | None:
 def largest_context(engine: str, inputs: MemoryInputs) -> int | None:
     """The longest context in tokens for each of the wanted sequences that fits, at most what the model was made for.
 
-    None when not even one token fits.
+    Where more than that is wanted, the wanted context is the most. None when not even one token fits.
 
     Raises:
         NotSupportedError, UsageError: as `forecast`.
     """
-    most = min(inputs.architecture.context or LONGEST_CONTEXT, LONGEST_CONTEXT)
+    most = max(inputs.context, min(inputs.architecture.context or LONGEST_CONTEXT, LONGEST_CONTEXT))
     return _most(lambda tokens: forecast(engine, replace(inputs, context=tokens)).fits, most)
 
 
