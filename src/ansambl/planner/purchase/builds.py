@@ -110,11 +110,20 @@ def _on_board(cpu: Part, board: Part, of: dict[PartType, list[Part]]) -> Iterato
             case = min(cases, key=_cheapest, default=None)
             if supply is None or case is None:
                 continue
-            for kit in of[PartType.RAM]:
-                for kits in range(1, board.kits + 1):
-                    if kit.ram_type == board.ram_type:
-                        chosen = ((gpu, count), (cpu, 1), (board, 1), (kit, kits), (supply, 1), (case, 1), (disk, 1))
-                        yield _put_together(chosen, watts)
+            for kit, kits in _memories(board, of[PartType.RAM]):
+                chosen = ((gpu, count), (cpu, 1), (board, 1), (kit, kits), (supply, 1), (case, 1), (disk, 1))
+                yield _put_together(chosen, watts)
+
+
+def _memories(board: Part, kits: Iterable[Part]) -> list[tuple[Part, int]]:
+    """For each amount of RAM that the board can hold the cheapest kits that make it."""
+    cheapest: dict[int, tuple[tuple[float, int, str], Part, int]] = {}
+    for kit in kits:
+        for count in range(1, board.kits + 1) if kit.ram_type == board.ram_type else ():
+            size, rank = (kit.memory or 0) * count, (kit.price.usd.middle * count, count, kit.name)
+            if size not in cheapest or rank < cheapest[size][0]:
+                cheapest[size] = (rank, kit, count)
+    return [(kit, count) for _, (_, kit, count) in sorted(cheapest.items(), key=lambda pair: pair[0])]
 
 
 def _put_together(parts: Sequence[tuple[Part, int]], watts: int) -> Build:
