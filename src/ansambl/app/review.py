@@ -31,9 +31,11 @@ from ansambl.planner.choosing import Choice, Engines, choose, engines_for
 from ansambl.planner.compatibility import find_engine, find_ui, judge
 from ansambl.planner.fitting import Limits, Wish, check_context, limits
 from ansambl.planner.memory import ENGINES
+from ansambl.planner.placement.rules import WorthRules
 from ansambl.planner.placement.worth import native_bits
 from ansambl.planner.review import ReviewFacts, Stated, review_findings, training_findings
 from ansambl.planner.review.facts import Fetched
+from ansambl.planner.review.preferred import preferred
 
 LEAST_CONTEXT = 8192
 """Tokens. Where the usual context does not fit and nobody asked for it, one down to this is taken instead."""
@@ -100,7 +102,7 @@ def review_choice(question: ReviewQuestion, config: Path | None = None) -> Revie
         wish = shorter
         choice, needed = _chosen(subject.wanted, machine, wish, facts, engine, version, ui)
     if choice is not None and question.quantization is None:
-        choice = _published(choice)
+        choice = preferred(choice, _has_files, native_bits(catalog_candidates()), WorthRules())
     if choice is not None and (question.quantization is not None or engine is not None):
         first = choice.best.engine if engine or needed else None
         choice = _with_others(choice, subject.candidates, machine, wish, facts, ui, first)
@@ -198,16 +200,10 @@ def _choose(
     return choose(candidates, engines, machine, wish)
 
 
-def _published(choice: Choice) -> Choice:
-    """The same with the best of those that fit and of which a source names the files, where nobody said which."""
-
-    def has_files(one: PlannedPlacement) -> bool:
-        found = inputs_of(one)
-        return one.candidate.card is None or (found.repo is not None and found.exact_repo)
-
-    every = (choice.best, *choice.others)
-    best = next((one for one in every if one.fits and has_files(one)), choice.best)
-    return replace(choice, best=best, others=tuple(one for one in every if one is not best))
+def _has_files(one: PlannedPlacement) -> bool:
+    """Whether a source names the very files, or they are here."""
+    found = inputs_of(one)
+    return one.candidate.card is None or (found.repo is not None and found.exact_repo)
 
 
 def _with_others(

@@ -102,6 +102,7 @@ def test_a_base_model_is_told_with_the_variant_that_answers(capsys):
     assert "yi-1.5-34b-chat" in words(found, "instruct-variant")
     # Sixteen bits are more than anybody notices.
     assert "many-bits" in codes(found, "weak")
+    assert "4096" in words(found, "short-context")
 
 
 def test_an_interface_that_runs_models_itself_takes_its_own_engine(capsys):
@@ -120,11 +121,18 @@ def test_it_cannot_front_another_engine(capsys, ui):
 
 
 def test_chat_ui_needs_an_address(capsys):
-    _, found = review(capsys, "mixtral", "--machine", "rtx-4080-64g", "--ui", "chat-ui")
+    _, found = review(capsys, "mixtral", "--machine", "rtx-4080-64g", "--ui", "chat-ui", "--quantization", "Q8_0")
     assert "OPENAI_BASE_URL" in words(found, "ui-address")
     assert "ui" in codes(found, "holds")
     # Its 8-bit files fit only with most experts in RAM: told, with what would be quicker.
     assert {"in-ram", "slow", "quicker"} <= codes(found, "weak")
+
+
+def test_nobody_is_advised_files_that_crawl_where_quicker_ones_are_published(capsys):
+    _, found = review(capsys, "t-pro-it-2.0", "--machine", "rtx-4090-64g", "--language", "ru")
+    assert "slow" not in codes(found)
+    assert found["fit"]["checkpoint"]["quantization"].startswith("Q4")
+    assert any("models pull" in line for line in found["commands"])
 
 
 def test_thoughts_of_a_reasoning_model_are_shown_or_unknown(capsys):
@@ -169,7 +177,7 @@ def test_a_context_beyond_the_model_and_what_would_fit(capsys):
     )
     assert code == 3
     assert "32768" in words(found, "context-beyond-model")
-    assert "32768" in words(found, "smaller-context")
+    assert "smaller-context" in codes(found, "weak")
     assert "fp8" in words(found, "smaller-kv")
 
 

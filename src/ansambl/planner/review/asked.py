@@ -18,13 +18,16 @@ def open_questions(facts: ReviewFacts) -> Iterator[Finding]:
     if best is not None:
         if stated.quantization is None and facts.card is not None:
             taken = best.candidate.quantization
-            yield _asked(
-                "quantization-open",
-                text("no quantization was named: {quantization} was taken, the best that fits and is published",
-                     quantization=taken)
-                if best.fits else
-                text("no quantization was named: {quantization} comes nearest to fitting", quantization=taken),
-            )  # fmt: skip
+            published = facts.fetched is not None and facts.fetched.repo is not None and facts.fetched.exact
+            if not best.fits:
+                words = text("no quantization was named: {quantization} comes nearest to fitting", quantization=taken)
+            elif published:
+                words = text("no quantization was named: {quantization} was taken, the best published one that suits "
+                             "this machine", quantization=taken)  # fmt: skip
+            else:
+                words = text("no quantization was named: {quantization} was taken, the best that fits",
+                             quantization=taken)  # fmt: skip
+            yield _asked("quantization-open", words)
         if stated.engine is None and not facts.taken_for_ui:
             yield _asked("engine-open", text("no engine was named: {engine} was taken, the usual one for {form} files",
                                              engine=best.engine, form=best.candidate.format))  # fmt: skip

@@ -29,6 +29,10 @@ _MUCH_LOST = 2.0
 _NEARLY_LOSSLESS = 8.0
 _CLEARLY_QUICKER = 1.3
 _CLEARLY_SMALLER = 0.25
+# A forecast is no more exact than this part of a bound.
+_NEARLY = 0.85
+# Tokens. A context below it holds a few pages and no document; our own bound.
+_SHORT = 8192
 
 
 def memory_findings(facts: ReviewFacts) -> Iterator[Finding]:
@@ -155,7 +159,7 @@ def _room(facts: ReviewFacts, best: PlannedPlacement) -> Iterator[Finding]:
         return
     whole = made_for is not None and most.context >= made_for
     words = (
-        text("its whole context of {context} tokens fits", context=most.context) if whole else
+        text("its whole context of {context} tokens fits", context=made_for) if whole else
         text("at most {context} tokens fit", context=most.context)
     )  # fmt: skip
     if best.parallel < most.parallel < MOST_PARALLEL:
@@ -188,7 +192,7 @@ def _quicker(facts: ReviewFacts, best: PlannedPlacement) -> Iterator[Finding]:
     """A checkpoint of the same model with fewer bits that is quick enough, where the choice is not."""
     enough = facts.rules.speeds["chat"].enough
     decode = best.speed.decode
-    if decode is None or decode.expected >= enough or facts.choice is None:
+    if decode is None or decode.expected >= _NEARLY * enough or facts.choice is None:
         return
     quicker = [
         one for one in facts.choice.others
@@ -215,7 +219,7 @@ def speed_findings(facts: ReviewFacts) -> Iterator[Finding]:
     basis = next((one.source for one in best.speed.reasons if one.code == "speed.decode"), RULES)
     values = {"speed": rate(decode.expected), "low": rate(decode.low), "high": rate(decode.high),
               "enough": f"{enough:g}"}  # fmt: skip
-    if decode.expected < enough:
+    if decode.expected < _NEARLY * enough:
         yield Finding(
             Level.WEAK, "slow",
             text("it answers at about {speed} tokens/s ({low} to {high}); a chat wants {enough} or more", **values),
@@ -235,7 +239,7 @@ def quantization_findings(facts: ReviewFacts) -> Iterator[Finding]:
         return
     candidate = best.candidate
     weight = bits(candidate)
-    if best.fits and weight > LOSSLESS_BITS:
+    if best.fits and weight > LOSSLESS_BITS and facts.writes_text:
         yield from _too_many_bits(facts, best)
     lost = strength(candidate, facts.native, None, facts.rules).lost
     if best.fits and lost >= _MUCH_LOST:
@@ -275,8 +279,12 @@ def _too_many_bits(facts: ReviewFacts, best: PlannedPlacement) -> Iterator[Findi
             return
 
 
+def _context_source(facts: ReviewFacts, best: PlannedPlacement) -> str:
+    return facts.card.sources[0] if facts.card and facts.card.sources else best.candidate.source
+
+
 def context_findings(facts: ReviewFacts) -> Iterator[Finding]:
-    """Whether the context lies beyond what the model was made for."""
+    """Whether the context lies beyond what the model was made for, and whether that is enough for documents."""
     best = facts.best
     if best is None:
         return
@@ -287,3 +295,6 @@ def context_findings(facts: ReviewFacts) -> Iterator[Finding]:
     elif best.context > made_for:
         yield from (Finding(Level.WEAK, one.code, one.text, one.source) for one in best.footprint.reasons
                     if one.code == "context-beyond-model")  # fmt: skip
+    elif made_for < _SHORT and facts.writes_text:
+        words = text("it was made for {context} tokens only: long texts and documents do not fit", context=made_for)
+        yield Finding(Level.WEAK, "short-context", words, _context_source(facts, best))

@@ -101,13 +101,12 @@ def ability_findings(facts: ReviewFacts) -> Iterator[Finding]:
         yield Finding(Level.WEAK, "no-tools", text("it cannot call tools"), source)
     elif card.tools is None and card.kind is not ModelKind.BASE:
         yield Finding(Level.WEAK, "tools-unknown", text("no source says whether it calls tools"), NO_SOURCE)
-    known = [
-        words for flag, words in (
-            (card.tools, text("it calls tools")), (card.vision, text("it sees pictures")),
-        ) if flag
-    ]  # fmt: skip
-    if known:
-        yield Finding(Level.HOLDS, "abilities", text("{abilities}", abilities=joined(known)), source)
+    if card.tools and card.vision:
+        yield Finding(Level.HOLDS, "abilities", text("it calls tools and sees pictures"), source)
+    elif card.tools:
+        yield Finding(Level.HOLDS, "abilities", text("it calls tools"), source)
+    elif card.vision:
+        yield Finding(Level.HOLDS, "abilities", text("it sees pictures"), source)
     best = facts.best
     if card.vision and best is not None and best.engine in _LLAMA_CPP and "mmproj" not in facts.wish.settings:
         yield Finding(
