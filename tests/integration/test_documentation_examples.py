@@ -16,6 +16,7 @@ from product import environment
 from ansambl.app.catalog import catalog_of
 from ansambl.app.settings_file import load_settings
 from ansambl.hardware.catalog import load_machine
+from ansambl.hardware.prices import load_parts, shipped_parts
 
 ROOT = Path(__file__).resolve().parents[2]
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -60,7 +61,8 @@ def test_every_language_of_an_example_is_known():
 
 
 MACHINES = [one for one in of("toml") if one.content.startswith("# machine file")]
-CONFIGURATIONS = [one for one in of("toml") if one not in MACHINES]
+PRICES = [one for one in of("toml") if one.content.startswith("# price file")]
+CONFIGURATIONS = [one for one in of("toml") if one not in MACHINES and one not in PRICES]
 
 
 @pytest.mark.parametrize("example", MACHINES, ids=str)
@@ -68,6 +70,13 @@ def test_a_machine_file_is_valid(example, tmp_path):
     file = tmp_path / "machine.toml"
     file.write_text(example.content, encoding="utf-8")
     assert load_machine(file).ram.memory > 0
+
+
+@pytest.mark.parametrize("example", PRICES, ids=str)
+def test_a_price_file_is_valid(example, tmp_path):
+    file = tmp_path / "prices.toml"
+    file.write_text(example.content, encoding="utf-8")
+    assert load_parts(file) != shipped_parts()
 
 
 @pytest.mark.parametrize("example", CONFIGURATIONS, ids=str)

@@ -10,7 +10,7 @@ from ansambl.domain.footprint import Reason
 from ansambl.domain.planning import Plan, PlannedPlacement, PlanOption
 from ansambl.domain.purchase import Build, PurchaseOption
 from ansambl.domain.text import text
-from ansambl.domain.units import Bytes, format_bytes
+from ansambl.domain.units import GIB, Bytes, format_bytes
 from ansambl.planner.placement.inputs import EMBEDDING_HELPER, PlanInputs
 from ansambl.planner.placement.options import solve
 from ansambl.planner.placement.refusals import Refusals
@@ -26,6 +26,10 @@ INTERFACE_BYTES = Bytes(812_000_000)
 
 INTERFACE_SOURCE = "resident memory of Open WebUI 0.12.4 when up, measured on Linux: 812 MB as installed, 330 MB slim"
 """Where `INTERFACE_BYTES` comes from."""
+
+
+_SMALL = 2 * GIB
+"""Bytes of the largest embedding model that a machine for search is given."""
 
 
 def search_machine(builds: Iterable[Build]) -> Build | None:
@@ -50,6 +54,7 @@ def search_option(
                                           model=_title(there), speed=speed_words(there.speed.prefill)),
                            there.candidate.source))  # fmt: skip
         adds.extend(_freed(inputs, today))
+        against.extend(_weaker_search(today, there))
     adds.append(Reason("interface", text("knowledge and Open WebUI move there: {size} of RAM that nothing else loses",
                                          size=format_bytes(INTERFACE_BYTES)), INTERFACE_SOURCE))  # fmt: skip
     adds.append(Reason("always-on", text("it may stay on while the strong machine sleeps"), OWN_RULE))
@@ -67,14 +72,18 @@ def search_option(
 
 
 def _embedding_on(inputs: PlanInputs, build: Build) -> PlannedPlacement | None:
-    """The best embedding placement on the build alone that leaves room for the interface."""
+    """The best small embedding placement on the build alone that leaves room for the interface.
+
+    Small, since such a machine has a small processor, whose speed at reading nobody tells.
+    """
     question = replace(inputs, machines=(build.machine,), helpers=(EMBEDDING_HELPER,))
     role = EMBEDDING_HELPER.name
     room = build.machine.ram.memory // 2
     able: list[tuple[float, Variant]] = []
     for one in find_variants(question, Refusals()):
         points = one.points.get(role)
-        if points is not None and sum(one.taken.values()) + INTERFACE_BYTES <= room:
+        small = one.placement.candidate.weights.total <= _SMALL
+        if points is not None and small and sum(one.taken.values()) + INTERFACE_BYTES <= room:
             able.append((points, one))
     best = max(able, key=lambda pair: (pair[0], tuple(map(str, pair[1].key))), default=None)
     return best[1].placement if best else None
@@ -137,6 +146,14 @@ def _stronger(inputs: PlanInputs, today: PlanOption) -> Iterable[Reason]:
         yield Reason(
             "stronger", text("with that room the plan chooses anew: {roles}", roles=", ".join(changed)), COMPARED
         )
+
+
+def _weaker_search(today: PlanOption | None, there: PlannedPlacement) -> Iterable[Reason]:
+    """Whether the embedding model there is smaller than the one of today's plan."""
+    now = None if today is None else placed(today, EMBEDDING_HELPER.name)
+    if now is not None and there.candidate.architecture.parameters < now.candidate.architecture.parameters:
+        yield Reason("weaker-search", text("its embedding model is smaller than {model} of today's plan, and all texts must "
+                                           "be embedded anew", model=_title(now)), OWN_RULE)  # fmt: skip
 
 
 def _title(placement: PlannedPlacement) -> str:
