@@ -221,7 +221,7 @@ def speed_of(placement: PlannedPlacement, prompt: int = 1024) -> SpeedForecast:
     answer = speed.forecast(placement.engine, inputs)
     if answer.decode is None or placement.context <= TYPICAL_FILL:
         return answer
-    full = speed.forecast(placement.engine, replace(inputs, context=placement.context)).decode
+    full = speed.decode_after(placement.engine, replace(inputs, context=placement.context))
     if full is None:
         return answer
     slowest = Reason(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 
 from ansambl.domain.architecture import Architecture, Attention, LayerGroup
 from ansambl.domain.errors import UsageError
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
+from ansambl.planner.memory.inputs import UnknownSettingError
 
 # Bytes of one element. Block formats: bytes of a block by its 32 elements (ggml-common.h).
 _ELEMENT = {
@@ -33,11 +35,14 @@ def require_kv_type(kv_type: str, allowed: frozenset[str], engine: str) -> None:
     """
     for name in kv_type.split("/"):
         if _SAME.get(name.lower(), name.lower()) not in allowed:
-            raise UsageError(
+            raise UnknownSettingError(
                 text("{engine} has no kv_type '{name}'; it has {known}", engine=engine, name=name,
                      known=", ".join(sorted(allowed)))
             )  # fmt: skip
 
+
+# A plan asks thousands of times for a few hundred models at one context.
+_REMEMBERED = 4096
 
 CELL_PADDING = 256
 """llama.cpp allocates cells in multiples of this (source: llama-context.cpp, llama-kv-cache-iswa.cpp)."""
@@ -61,6 +66,7 @@ def element_bytes(kv_type: str) -> tuple[Fraction, Fraction]:
     return found[0], found[1]
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def cell_bytes(group: LayerGroup, kv_type: str) -> Fraction:
     """Bytes that one token takes in one layer of `group`; 0 for a recurrent layer."""
     if group.attention is Attention.RECURRENT:
@@ -99,6 +105,7 @@ def llama_cpp_layer_bytes(
     return Bytes(round(cells * streams * cell_bytes(group, kv_type)) + state)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def llama_cpp_bytes(
     architecture: Architecture, kv_type: str, *, context: int, parallel: int, unified: bool = False,
     n_ubatch: int = 512, swa_full: bool = False,

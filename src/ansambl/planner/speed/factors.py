@@ -48,8 +48,15 @@ _CROWD = {
 }
 
 FACTORS = Factors(
-    _BANDWIDTH, _SECONDS, _OPERATIONS, experts=26.46, link=0.4062, routing=0.7549,
-    sixteen=1.431, pipeline=0.7356, crowd=_CROWD,
+    _BANDWIDTH,
+    _SECONDS,
+    _OPERATIONS,
+    experts=26.46,
+    link=0.4062,
+    routing=0.7549,
+    sixteen=1.431,
+    pipeline=0.7356,
+    crowd=_CROWD,
 )
 """The fitted factors."""
 

@@ -103,6 +103,24 @@ def forecast(engine: str, inputs: SpeedInputs) -> SpeedForecast:
     return SpeedForecast(engine, decode, prefill, tuple(reasons), batch, inputs.parallel)
 
 
+def decode_after(engine: str, inputs: SpeedInputs) -> SpeedRange | None:
+    """The decode speed of one stream alone, as `forecast` gives it; None when it cannot be told.
+
+    Raises:
+        UsageError: the KV cache's number format is not known.
+    """
+    family = _FAMILIES.get(engine)
+    if family is None:
+        return None
+    like = family.like
+    if _missing_bandwidth(inputs) or _missing_factor(inputs, like, FACTORS.bandwidth.keys()):
+        return None
+    work = work_of(inputs)
+    wider = family.wider * max(_WIDER_ON.get((like, kind), 1.0) for kind in _classes(inputs))
+    spread = _spread(inputs, f"{like} decode") + math.log(wider)
+    return _range(like, 1, lambda rates: decode_seconds(inputs, work, like, FACTORS, rates), spread)
+
+
 def batch_speed(inputs: SpeedInputs, work: Work, engine: str, factors: Factors, rates: Rates) -> float:
     """Tokens a second of all parallel sequences together; never less than of one alone.
 
