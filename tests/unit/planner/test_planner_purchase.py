@@ -215,6 +215,15 @@ def test_the_option_without_a_gpu_is_always_there_and_tells_what_it_frees():
         assert over == (budget is not None and budget < 350)
 
 
+def test_a_smaller_embedding_model_there_speaks_against_it():
+    inputs = small_inputs(candidates=(*MODELS, *of_models("qwen3-embedding-4b")))
+    search = next(one for one in advise(inputs, (*REST, BOX), 0.0).options if one.id == SEARCH_ONLY)
+    assert search.best is not None
+    assert search.best.candidate.model == "qwen3-embedding-0.6b"
+    weaker = next(reason for reason in search.against if reason.code == "weaker-search")
+    assert "Qwen3 Embedding 4B" in str(weaker.text)
+
+
 def test_buying_nothing_is_an_option_and_the_advice_where_nothing_adds():
     for budget in (0.0, 1.0):
         advice = advise(small_inputs(), (*REST, USED_3090, BOX), budget)

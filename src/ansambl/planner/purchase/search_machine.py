@@ -152,8 +152,11 @@ def _weaker_search(today: PlanOption | None, there: PlannedPlacement) -> Iterabl
     """Whether the embedding model there is smaller than the one of today's plan."""
     now = None if today is None else placed(today, EMBEDDING_HELPER.name)
     if now is not None and there.candidate.architecture.parameters < now.candidate.architecture.parameters:
-        yield Reason("weaker-search", text("its embedding model is smaller than {model} of today's plan, and all texts must "
-                                           "be embedded anew", model=_title(now)), OWN_RULE)  # fmt: skip
+        words = text(
+            "its embedding model is smaller than {model} of today's plan, and all texts must be embedded anew",
+            model=_title(now),
+        )
+        yield Reason("weaker-search", words, OWN_RULE)
 
 
 def _title(placement: PlannedPlacement) -> str:
