@@ -255,6 +255,8 @@ def _commands(question: ReviewQuestion, facts: ReviewFacts) -> tuple[str, ...]:
             found.append(["command", model, *exactly, *wish])
             if not machine and shown.engine in ("llama.cpp", "llama.cpp-bundled"):
                 found.append(["up"])
+    elif facts.candidates:
+        found.append(["fit", model, *machine])
     ui = ["--ui", facts.stated.ui.name] if facts.stated.ui else []
     found.append(["compat", model, *machine, *ui])
     language = ["--language", facts.stated.language] if facts.stated.language else []

@@ -27,6 +27,9 @@ DEFAULTS = "default of Ansambl"
 NO_SOURCE = "no source was found"
 """The source of what is unknown."""
 
+NEARLY = 0.85
+"""A forecast of speed is no more exact than this part of a bound."""
+
 CHAT_KINDS = frozenset({ModelKind.BASE, ModelKind.INSTRUCT, ModelKind.REASONING})
 """Kinds of models that write text."""
 

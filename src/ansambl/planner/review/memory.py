@@ -18,7 +18,7 @@ from ansambl.planner.fitting import Limits, expert_layers_in_ram, layers_in_ram,
 from ansambl.planner.memory.inputs import MOST_PARALLEL
 from ansambl.planner.placement.rules import OWN_RULE, QUANTIZATION_SOURCE
 from ansambl.planner.placement.worth import strength
-from ansambl.planner.review.facts import RULES, ReviewFacts, joined, rate, tokens_a_second
+from ansambl.planner.review.facts import NEARLY, RULES, ReviewFacts, divided, rate, tokens_a_second
 
 _SMALLER_KV = {"f16": (("llama.cpp", "q8_0"), ("vllm", "fp8"), ("sglang", "fp8_e4m3"), ("ollama", "q8_0"),
                        ("lm_studio", "q8_0"), ("textgen", "q8_0"), ("llama.cpp-bundled", "q8_0"))}  # fmt: skip
@@ -29,8 +29,6 @@ _MUCH_LOST = 2.0
 _NEARLY_LOSSLESS = 8.0
 _CLEARLY_QUICKER = 1.3
 _CLEARLY_SMALLER = 0.25
-# A forecast is no more exact than this part of a bound.
-_NEARLY = 0.85
 # Tokens. A context below it holds a few pages and no document; our own bound.
 _SHORT = 8192
 
@@ -116,7 +114,7 @@ def _instead(facts: ReviewFacts, best: PlannedPlacement) -> Iterator[Finding]:
                                                          type=kv_type), RULES)  # fmt: skip
     fitting = _distinct([one for one in (facts.choice.others if facts.choice else ()) if one.fits])
     if fitting:
-        options = joined(_option(one) for one in fitting[:_SHOWN])
+        options = divided(_option(one) for one in fitting[:_SHOWN])
         yield Finding(Level.WEAK, "instead", text("of this model would fit: {list}", list=options), RULES)
     elif not most:
         yield Finding(Level.WEAK, "instead", text("no quantization of it that is known fits this machine"), RULES)
@@ -192,7 +190,7 @@ def _quicker(facts: ReviewFacts, best: PlannedPlacement) -> Iterator[Finding]:
     """A checkpoint of the same model with fewer bits that is quick enough, where the choice is not."""
     enough = facts.rules.speeds["chat"].enough
     decode = best.speed.decode
-    if decode is None or decode.expected >= _NEARLY * enough or facts.choice is None:
+    if decode is None or decode.expected >= NEARLY * enough or facts.choice is None:
         return
     quicker = [
         one for one in facts.choice.others
@@ -219,7 +217,7 @@ def speed_findings(facts: ReviewFacts) -> Iterator[Finding]:
     basis = next((one.source for one in best.speed.reasons if one.code == "speed.decode"), RULES)
     values = {"speed": rate(decode.expected), "low": rate(decode.low), "high": rate(decode.high),
               "enough": f"{enough:g}"}  # fmt: skip
-    if decode.expected < _NEARLY * enough:
+    if decode.expected < NEARLY * enough:
         yield Finding(
             Level.WEAK, "slow",
             text("it answers at about {speed} tokens/s ({low} to {high}); a chat wants {enough} or more", **values),

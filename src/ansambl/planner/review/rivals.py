@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ansambl.domain.catalog import CatalogModel, ModelKind, Speciality, Standing
+from ansambl.domain.catalog import Basis, CatalogModel, ModelKind, Speciality, Standing
 from ansambl.domain.errors import UsageError
 from ansambl.domain.languages import language_name
 from ansambl.domain.planning import Candidate, PlannedPlacement
@@ -15,7 +15,7 @@ from ansambl.planner.fitting import Wish, expert_layers_in_ram, layers_in_ram, p
 from ansambl.planner.memory import ENGINES
 from ansambl.planner.placement.rules import OWN_RULE
 from ansambl.planner.placement.worth import strength
-from ansambl.planner.review.facts import CATALOG, CHAT_KINDS, ReviewFacts, joined, tokens_a_second
+from ansambl.planner.review.facts import CATALOG, CHAT_KINDS, NEARLY, ReviewFacts, divided, tokens_a_second
 
 _ANSWERS = frozenset({ModelKind.INSTRUCT, ModelKind.REASONING})
 _CODE_ONLY = frozenset({Speciality.CODE, Speciality.CHAT})
@@ -68,9 +68,9 @@ def _newer(facts: ReviewFacts, card: CatalogModel) -> Iterator[Finding]:
     if own is None:
         yield Finding(Level.WEAK, "fits-instead",
                       text("models that fit this machine, the strongest by our rule first: {list}",
-                           list=joined(_named(placed) for _, placed in found[:_SHOWN])), OWN_RULE)  # fmt: skip
+                           list=divided(_named(placed) for _, placed in found[:_SHOWN])), OWN_RULE)  # fmt: skip
         return
-    names = joined(
+    names = divided(
         text("{model} (+{points} points)", model=_named(placed), points=f"{points - own:.0f}")
         for points, placed in found[:_SHOWN]
     )
@@ -106,19 +106,23 @@ def _tuned(facts: ReviewFacts) -> Iterator[Finding]:
         yield Finding(
             Level.WEAK, "tuned-for-language",
             text("tuned for {language} and fitting this machine: {list}", language=language_name(language),
-                 list=joined(_named(placed) for _, placed in found)), CATALOG,
+                 list=divided(_named(placed) for _, placed in found)), CATALOG,
         )  # fmt: skip
 
 
 def _named(placed: PlannedPlacement) -> Text:
-    return text("{model} {quantization} at about {speed}", model=placed.candidate.model,
-                quantization=placed.candidate.quantization, speed=tokens_a_second(placed))  # fmt: skip
+    candidate, speed = placed.candidate, tokens_a_second(placed)
+    if layers_in_ram(placed) or expert_layers_in_ram(placed):
+        return text("{model} {quantization} at about {speed}, partly in RAM", model=candidate.model,
+                    quantization=candidate.quantization, speed=speed)  # fmt: skip
+    return text("{model} {quantization} at about {speed}", model=candidate.model, quantization=candidate.quantization,
+                speed=speed)  # fmt: skip
 
 
 def _strongest(
     facts: ReviewFacts, models: Sequence[CatalogModel], *, above: float | None
 ) -> list[tuple[float, PlannedPlacement]]:
-    """What fits of the models, the strongest first, all on the GPUs and quick enough for a chat."""
+    """What fits of the models and is quick enough for a chat, the strongest first."""
     by_model: dict[str, list[Candidate]] = {one.name: [] for one in models if facts.card is None
                                             or one.name != facts.card.name}  # fmt: skip
     for one in facts.rivals:
@@ -139,12 +143,14 @@ def _strongest(
 
 
 def _placed(facts: ReviewFacts, candidates: Sequence[Candidate]) -> PlannedPlacement | None:
-    """The checkpoint with the most bits that count, of those that lie on the GPUs and answer quickly enough."""
-    enough = facts.rules.speeds["chat"].enough
-    held = _held(facts)
+    """The checkpoint with the most bits that count, of those that somebody published and that answer quickly enough."""
+    enough = NEARLY * facts.rules.speeds["chat"].enough
+    gpus = sum(one.memory for one in facts.machine.gpus)
+    held = max(gpus, facts.machine.ram.memory) if facts.machine.ram.model.unified_memory else (
+        gpus + facts.machine.ram.memory)  # fmt: skip
     for one in sorted(candidates, key=lambda each: (bits(each) > LOSSLESS_BITS, -bits(each), each.quantization)):
         made_for = one.architecture.context
-        if one.weights.total > held:
+        if one.weights.total > held or not _is_published(one):
             continue
         wish = Wish(min(facts.wish.context, made_for or facts.wish.context), facts.wish.parallel)
         for engine in engines_for(one, facts.machine, facts.compatibility).names:
@@ -154,20 +160,19 @@ def _placed(facts: ReviewFacts, candidates: Sequence[Candidate]) -> PlannedPlace
                 placed = place(one, engine, facts.machine, wish)
             except UsageError:
                 continue
-            moved = layers_in_ram(placed) or (expert_layers_in_ram(placed) and not _choice_is_moved(facts))
             decode = placed.speed.decode
-            if placed.fits and not moved and decode is not None and decode.expected >= enough:
+            if placed.fits and decode is not None and decode.expected >= enough:
                 return placed
     return None
 
 
-def _choice_is_moved(facts: ReviewFacts) -> bool:
-    """Whether the choice itself lies partly in RAM: then others may too."""
-    best = facts.best
-    return best is not None and best.fits and bool(expert_layers_in_ram(best))
-
-
-def _held(facts: ReviewFacts) -> int:
-    """The most bytes of weights that could lie here."""
-    gpus = sum(one.memory for one in facts.machine.gpus)
-    return gpus + (facts.machine.ram.memory if not gpus or _choice_is_moved(facts) else 0)
+def _is_published(one: Candidate) -> bool:
+    """Whether somebody reports the files' size or names where they are."""
+    if one.basis is Basis.REPORTED or one.card is None:
+        return True
+    native = one.format == "safetensors" and one.card.native is not None and (
+        one.quantization.casefold() == one.card.native.casefold())  # fmt: skip
+    return native or any(
+        each.format == one.format and (each.quantization or "").casefold() == one.quantization.casefold()
+        for each in one.card.downloads
+    )

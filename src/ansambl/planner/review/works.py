@@ -122,9 +122,8 @@ def _cannot_run(facts: ReviewFacts) -> Iterator[Finding]:
         )
     ]  # fmt: skip
     if able:
-        yield Finding(Level.WEAK, "other-engine", text("the newest versions of these engines run it here: {engines}",
-                                                              engines=joined(able)),
-                      "compatibility facts of Ansambl: ansambl compat")  # fmt: skip
+        words = text("by format and card the newest versions of these engines run it: {engines}", engines=joined(able))
+        yield Finding(Level.WEAK, "other-engine", words, "compatibility facts of Ansambl: ansambl compat")
 
 
 def ui_findings(facts: ReviewFacts) -> Iterator[Finding]:
