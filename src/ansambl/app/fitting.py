@@ -40,7 +40,7 @@ def answer(question: Question, config: Path | None = None) -> Choice:
     Raises:
         AnsamblError: the model, machine, engine or a setting is not known or makes no sense; nothing can run it there.
     """
-    machine = planned_machines([question.machine] if question.machine else [])[0]
+    machine = planned_machines([] if question.machine is None else [question.machine])[0]
     candidates = find_candidates(question.model, question.quantization, load_data_paths(config))
     made_for = candidates[0].architecture.context
     context = question.context if question.context is not None else min(DEFAULT_CONTEXT, made_for or DEFAULT_CONTEXT)

@@ -85,11 +85,13 @@ def find_candidates(reference: str, quantization: str | None, paths: DataPaths) 
         UnknownNameError: the catalog has no such model; the nearest names are offered.
         UsageError: the model has no such quantization.
     """
+    if not reference.strip():
+        raise UsageError(text("the model has no name; see what there is with: ansambl models list"))
     path = Path(reference).expanduser()
     if reference == embedded.REFERENCE:
         path = Path(embedded.find(paths.models, verify=False).path)
         found: tuple[Candidate, ...] = (candidate_from_files(inspect_checkpoint(path), reference),)
-    elif path.exists() or path.suffix in _FILE_ENDINGS or reference.startswith((".", "~", "/")):
+    elif _exists(path) or path.suffix in _FILE_ENDINGS or reference.startswith((".", "~", "/")):
         found = (candidate_from_files(inspect_checkpoint(path), reference),)
     else:
         model = find_model(reference)
@@ -100,6 +102,14 @@ def find_candidates(reference: str, quantization: str | None, paths: DataPaths) 
                      "of its files, or inspect them: ansambl models inspect PATH", model=model.repo)
             )  # fmt: skip
     return found if quantization is None else _of_quantization(found, quantization)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        # A name too long for any file is no file.
+        return False
 
 
 def candidate_from_files(found: Inspection, reference: str) -> Candidate:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-from ansambl.domain.compatibility import CompatibilityFacts, Verdict
+from ansambl.domain.catalog import Basis
+from ansambl.domain.compatibility import CompatibilityFacts, Judgement, Verdict
 from ansambl.domain.device import PlannedMachine
+from ansambl.domain.errors import UsageError
 from ansambl.domain.footprint import Reason
 from ansambl.domain.planning import Candidate, PlannedPlacement
 from ansambl.domain.text import text
 from ansambl.planner.compatibility import find_engine, judge
 from ansambl.planner.fitting import Wish, expert_layers_in_ram, layers_in_ram, place
-from ansambl.planner.memory import ENGINES
+from ansambl.planner.memory import ENGINES, UnknownSettingError
 
 USUAL_ENGINES = {"gguf": ("llama.cpp",), "safetensors": ("vllm",), "exl3": ("exllamav3",)}
 """By format of a checkpoint, the engines that are tried when none is named."""
@@ -27,6 +29,11 @@ _RULES = "memory rules of the planner"
 
 LOSSLESS_BITS = 8.75
 """Bits for each weight that lose nothing that tests notice (llama.cpp's Q8_0 is 8.5): more costs speed and memory."""
+
+_ALIKE_FROM = 7.75
+"""From here on more bits decide nothing: an FP8 checkpoint has 8 to 9 with its tables in 16 bits."""
+_ENOUGH_IN_RAM = 4.75
+"""The same where whole layers lie in RAM and each bit costs speed: what Q4_K_M has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +55,14 @@ def bits(candidate: Candidate) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """The engines to try for a candidate, and why others are not tried."""
+    """The engines to try for a candidate, and why others are not tried.
+
+    `doubts` says by engine what no source tells of the combination, or what makes it slow.
+    """
 
     names: tuple[str, ...]
     left_out: tuple[Reason, ...] = ()
+    doubts: Mapping[str, tuple[Reason, ...]] = field(default_factory=dict)
 
 
 def engines_for(
@@ -65,11 +76,12 @@ def engines_for(
     Raises:
         UsageError: there is no such engine, or `version` is none of its versions.
     """
-    wanted = find_engine(facts, wanted).name if wanted else None
+    wanted = None if wanted is None else find_engine(facts, wanted).name
     names = (wanted,) if wanted else USUAL_ENGINES.get(candidate.format, ())
     allowed = {Verdict.YES, Verdict.UNKNOWN, Verdict.SLOW} if wanted else {Verdict.YES, Verdict.UNKNOWN}
     good: list[str] = []
     left_out: list[Reason] = []
+    doubts: dict[str, tuple[Reason, ...]] = {}
     devices = dict.fromkeys(gpu.model.name for gpu in machine.gpus)
     models = [next(gpu.model for gpu in machine.gpus if gpu.model.name == name) for name in devices]
     for name in names:
@@ -94,9 +106,21 @@ def engines_for(
         against = next((one for one in judged if one.verdict not in allowed), None)
         if against is None:
             good.append(name)
+            doubts[name] = _doubts(judged)
         else:
             left_out += against.reasons
-    return Engines(tuple(good), tuple(left_out))
+    return Engines(tuple(good), tuple(left_out), doubts)
+
+
+def _doubts(judged: Iterable[Judgement]) -> tuple[Reason, ...]:
+    """What speaks against a combination that is tried all the same, each sentence once."""
+    found = [
+        reason
+        for one in judged
+        for reason in one.reasons
+        if one.verdict is not Verdict.YES and reason.code in {"unknown", "slow"}
+    ]
+    return tuple({one.text.render(): one for one in found}.values())
 
 
 def choose(
@@ -104,39 +128,68 @@ def choose(
 ) -> Choice | None:
     """Try each candidate with each of its engines and rank what comes out; None when there is nothing to try.
 
-    First comes what fits, then what lies on the GPUs alone, then the most bits up to where more lose nothing, then
-    the faster.
+    First comes what fits, then what lies on the GPUs alone, then what sources say works, then the most bits up to where
+    more lose nothing, then files that somebody reported, then the faster. An engine that does not take a setting or a
+    KV type of the wish is left out where another does.
 
     Raises:
-        NotSupportedError, UsageError: as `place`.
+        NotSupportedError: as `place`.
+        UsageError: as `place`, and no engine takes the wish.
     """
-    tried: list[PlannedPlacement] = []
+    tried: list[tuple[bool, PlannedPlacement]] = []
     left_out: dict[tuple[str, str], Reason] = {}
+    refused: dict[str, UsageError] = {}
     for candidate in candidates:
         found = engines(candidate)
         left_out.update({(one.code, one.text.render()): one for one in found.left_out})
-        tried += [place(candidate, engine, machine, wish) for engine in found.names if engine in ENGINES]
+        for engine in found.names:
+            if engine not in ENGINES:
+                continue
+            try:
+                placed = place(candidate, engine, machine, wish)
+            except UsageError as error:
+                refused.setdefault(engine, error)
+                continue
+            doubts = found.doubts.get(engine, ())
+            if doubts:
+                placed = replace(
+                    placed, footprint=replace(placed.footprint, reasons=(*doubts, *placed.footprint.reasons))
+                )
+            tried.append((bool(doubts), placed))
     if not tried:
+        if refused:
+            raise _nearest_miss(refused.values())
         return None
-    ranked = sorted(tried, key=_rank)
-    return Choice(ranked[0], tuple(ranked[1:]), tuple(left_out.values()))
+    for miss in refused.values():
+        left_out[("refused", miss.message.render())] = Reason("refused", miss.message, _RULES)
+    best, *others = (one for _, one in sorted(tried, key=lambda pair: _rank(pair[1], doubtful=pair[0])))
+    return Choice(best, tuple(others), tuple(left_out.values()))
 
 
-def _rank(placement: PlannedPlacement) -> tuple[bool, bool, bool, float, float, float, str, str]:
+def _nearest_miss(errors: Iterable[UsageError]) -> UsageError:
+    """Of several engines' errors the one about a value, if any: that engine knows what was set."""
+    return min(errors, key=lambda one: isinstance(one, UnknownSettingError))
+
+
+def _rank(
+    placement: PlannedPlacement, *, doubtful: bool
+) -> tuple[bool, bool, bool, bool, float, float, bool, float, float, str, str]:
     candidate = placement.candidate
     weight = bits(candidate)
-    lossless = weight > LOSSLESS_BITS
     excess = sum(max(0, one.needed.high - one.usable) for one in placement.footprint.devices)
     decode = placement.speed.decode
     moved = bool(layers_in_ram(placement) or expert_layers_in_ram(placement))
     return (
         not placement.fits,
         moved,
+        doubtful,
         candidate.format != _BEST_FORMAT.get(placement.engine, candidate.format),
         # Of what does not fit the nearest is told; of what fits the one with the most bits that count.
         float(excess),
-        (100 + weight) if lossless else -round(weight),
+        -min(round(weight * 2) / 2, _ENOUGH_IN_RAM if layers_in_ram(placement) else _ALIKE_FROM),
+        weight < _ALIKE_FROM and candidate.basis is not Basis.REPORTED,
         -(decode.expected if decode else 0.0),
+        weight,
         candidate.quantization,
         placement.engine,
     )

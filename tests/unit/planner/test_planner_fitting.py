@@ -151,3 +151,22 @@ def test_what_is_said_to_fit_exceeds_no_device(model, machine, context, parallel
     assert (placed.speed.decode is None) or placed.fits
     for device in placed.footprint.devices:
         assert device.usable <= device.capacity
+
+
+@pytest.mark.parametrize("count", ["4", "4.0", "+4", 4])
+def test_a_number_is_read_however_it_is_written(count):
+    placed = place(
+        checkpoint(GPT_OSS, "MXFP4"),
+        "llama.cpp",
+        load_machine("rtx-4090-64g"),
+        Wish(8192, settings={"n_cpu_moe": count}),
+    )
+    assert expert_layers_in_ram(placed) == 4
+
+
+def test_a_context_beyond_the_model_that_fits_is_not_over_the_limit():
+    placed = place(checkpoint(find_model("01-ai/Yi-34B"), "BF16"), "llama.cpp", load_machine("rtx-pro-6000-128g"),
+                   Wish(32_768))  # fmt: skip
+    assert placed.fits
+    assert placed.candidate.architecture.context == 4096
+    assert limits(placed).context == 32_768

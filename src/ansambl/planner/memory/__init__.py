@@ -8,7 +8,7 @@ from ansambl.planner.memory.forecast import (
     largest_context,
     most_parallel,
 )
-from ansambl.planner.memory.inputs import MemoryInputs
+from ansambl.planner.memory.inputs import MemoryInputs, UnknownSettingError
 from ansambl.planner.memory.training import TrainingInputs, TrainingMethod, TrainingOptimizer, forecast_training
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "TrainingInputs",
     "TrainingMethod",
     "TrainingOptimizer",
+    "UnknownSettingError",
     "fewest_expert_layers_in_ram",
     "forecast",
     "forecast_training",

@@ -56,6 +56,10 @@ class MemoryInputs:
                 )
 
 
+class UnknownSettingError(UsageError):
+    """An engine has no such setting, or no such KV type; another engine may have it."""
+
+
 class Settings:
     """An engine's settings with types checked; every error names the setting."""
 
@@ -63,7 +67,7 @@ class Settings:
         for name in given:
             if name not in known:
                 near = nearest_names(name, known)
-                raise UsageError(
+                raise UnknownSettingError(
                     text("{engine} has no setting '{name}' that changes its memory; the nearest are {near}",
                          engine=engine, name=name, near=", ".join(near))
                     if near
