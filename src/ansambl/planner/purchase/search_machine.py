@@ -10,7 +10,7 @@ from ansambl.domain.footprint import Reason
 from ansambl.domain.planning import Plan, PlannedPlacement, PlanOption
 from ansambl.domain.purchase import Build, PurchaseOption
 from ansambl.domain.text import text
-from ansambl.domain.units import GIB, Bytes, format_bytes
+from ansambl.domain.units import Bytes, format_bytes
 from ansambl.planner.placement.inputs import EMBEDDING_HELPER, PlanInputs
 from ansambl.planner.placement.options import solve
 from ansambl.planner.placement.refusals import Refusals
@@ -28,8 +28,8 @@ INTERFACE_SOURCE = "resident memory of Open WebUI 0.12.4 when up, measured on Li
 """Where `INTERFACE_BYTES` comes from."""
 
 
-_SMALL = 2 * GIB
-"""Bytes of the largest embedding model that a machine for search is given."""
+_SMALL = 1_000_000_000
+"""Parameters of the largest embedding model that a machine for search is given."""
 
 
 def search_machine(builds: Iterable[Build]) -> Build | None:
@@ -82,7 +82,7 @@ def _embedding_on(inputs: PlanInputs, build: Build) -> PlannedPlacement | None:
     able: list[tuple[float, Variant]] = []
     for one in find_variants(question, Refusals()):
         points = one.points.get(role)
-        small = one.placement.candidate.weights.total <= _SMALL
+        small = one.placement.candidate.architecture.parameters <= _SMALL
         if points is not None and small and sum(one.taken.values()) + INTERFACE_BYTES <= room:
             able.append((points, one))
     best = max(able, key=lambda pair: (pair[0], tuple(map(str, pair[1].key))), default=None)
