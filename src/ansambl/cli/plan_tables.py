@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 WIDTH = 32
 """Letters of a bar."""
 
+_LEFT_OUT_SHOWN = 6
+_COUNTED = ("worth.", "speed.")
+
 _LETTERS = (("█", "blue"), ("▓", "green"), ("▒", "yellow"), ("░", "magenta"), ("■", "cyan"), ("▪", "red"))
 
 
@@ -36,7 +39,10 @@ def print_plan(plan: Plan) -> None:
     for reason in plan.why:
         say(f"  {reason.text.render(speak)}")
     rows = [(one.text.render(speak), one.source) for one in plan.rejected]
-    print_table(speak("Left out"), (speak("Reason"), speak("Source")), rows)
+    print_table(speak("Left out"), (speak("Reason"), speak("Source")), rows[:_LEFT_OUT_SHOWN])
+    if len(rows) > _LEFT_OUT_SHOWN:
+        note(speak("{count} more were left out; --json and --html tell why, and how the points were counted.").format(
+            count=len(rows) - _LEFT_OUT_SHOWN))  # fmt: skip
     for machine in plan.machines:
         for words in machine.notes:
             note(f"{machine.name}: {words.render(speak)}")
@@ -63,10 +69,19 @@ def swaps_words(option: PlanOption) -> str:
 
 def _print_option(plan: Plan, option: PlanOption, number: int) -> None:
     mark = " ★" if option.id == plan.recommended else ""
-    verdict = "" if option.fits else f" — {speak('does not fit')}"
+    verdict = "" if option.fits or not option.placements else f" — {speak('does not fit')}"
     out = console()
     out.print()
     out.print(f"{number}. {option.title.render(speak)}{verdict}{mark}", style="bold")
+    if option.placements:
+        _print_placements(option)
+    for sign, reasons in (("+", option.speaks_for), ("−", option.speaks_against)):
+        for reason in reasons:
+            if not reason.code.startswith(_COUNTED):
+                say(f"  {sign} {reason.text.render(speak)}")
+
+
+def _print_placements(option: PlanOption) -> None:
     headers = (
         speak("Model"), speak("Quantization"), speak("Engine"), speak("Where"), speak("Context"), speak("Answers"),
         speak("In memory"),
@@ -87,9 +102,6 @@ def _print_option(plan: Plan, option: PlanOption, number: int) -> None:
         (speak("Swaps expected"), speak("{count} an hour").format(count=f"{option.swaps_expected_per_hour:g}"))
     )
     print_pairs(pairs)
-    for sign, reasons in (("+", option.speaks_for), ("−", option.speaks_against)):
-        for reason in reasons:
-            say(f"  {sign} {reason.text.render(speak)}")
 
 
 def _row(placement: PlannedPlacement) -> tuple[str, ...]:

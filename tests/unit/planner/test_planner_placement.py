@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 from dataclasses import replace
 
 import pytest
 from plan_inputs import ENGINES, ROLES, candidates, of_models, overfull, plan_inputs
 
+from ansambl.app.planning import candidates_of
 from ansambl.domain.catalog import ModelKind
 from ansambl.domain.errors import UsageError
 from ansambl.domain.planning import Goal, Plan, PlanOption, Residency
@@ -14,7 +16,7 @@ from ansambl.domain.units import GIB, Bytes
 from ansambl.hardware.catalog import load_machine, machine_names
 from ansambl.model_catalog.catalog import catalog
 from ansambl.planner.placement import RoleNeed, Wants, WorthRules, solve
-from ansambl.planner.placement.rules import quantization_loss
+from ansambl.planner.placement.rules import INDEX, quantization_loss
 from ansambl.planner.placement.worth import equal_dense, months_since, native_bits, speed_points, strength
 
 CARD, SMALLER = "rtx-pro-6000-128g", "rtx-4090-64g"
@@ -269,3 +271,17 @@ def test_bad_numbers_are_refused_by_name() -> None:
             plan_inputs([CARD], **changes)
     with pytest.raises(UsageError, match="weight"):
         RoleNeed("x", Wants.CHAT, weight=0)
+
+
+def test_the_published_index_counts_by_the_line_through_the_models_that_have_one():
+    rules = WorthRules(index_share=0.0)
+    pairs = []
+    for model in catalog().values():
+        found = candidates_of(model)
+        if found and INDEX in model.scores:
+            ruled = max(strength(one, native_bits(found), None, rules).points for one in found)
+            pairs.append((model.scores[INDEX].value, ruled))
+    assert len(pairs) >= 25
+    slope, start = statistics.linear_regression(*zip(*pairs, strict=True))
+    assert WorthRules().index_line == pytest.approx((start, slope), rel=0.02)
+    assert statistics.correlation(*zip(*pairs, strict=True)) > 0.75

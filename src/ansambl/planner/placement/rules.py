@@ -28,6 +28,9 @@ GENERATION_SOURCE = (
 )
 """Where the gain of later models comes from."""
 
+INDEX = "Artificial Analysis Intelligence Index"
+"""The published score that the catalog has for the most models, and so the only one that counts."""
+
 QUANTIZATION_SOURCE = (
     "llama.cpp tools/perplexity/README.md: Llama 3 8B on Wikitext-2; a doubling of parameters is worth 0.156 in the "
     "logarithm of perplexity (Llama 2 7B 5.795, 70B 3.431 there)"
@@ -74,7 +77,10 @@ class WorthRules:
     `languages` is for a language that is not English. `reasoning` is what thinking before the answer is worth, by what
     a role wants. `code` is gained by a model made for code in a role that wants code and lost in any other.
     `tools_unknown` is for a role that needs tools and a model of which no source says that it calls them.
-    `measured` replaces the strength of models by name, before quantization and language. `rates` are points that a
+    `measured` replaces the strength of models by name, before quantization and language. `index_line` turns the
+    published `INDEX` into points (at 0, and for each of its points): the straight line through the catalog's models
+    that have both, whose correlation is 0.83; `index_share` is how much of the strength it makes up, where it is known.
+    `rates` are points that a
     doubling of the speed of all roles at once is worth to each role, by goal; `weakest` is how often the worst served
     role counts once more for each role, by goal; `task_most_bytes` is the most that the weights of a helper for short
     replies may take (a resident chat model does it as well); `clone` is what each role of a council gains that does
@@ -120,6 +126,8 @@ class WorthRules:
     placement: float = 1.0
     perplexity: tuple[tuple[float, float], ...] = _PERPLEXITY
     measured: Mapping[str, float] = field(default_factory=_no_change)
+    index_share: float = 0.5
+    index_line: tuple[float, float] = (50.26, 1.241)
     bases: frozenset[ModelKind] = frozenset({ModelKind.BASE, ModelKind.EMBEDDING, ModelKind.RERANKER, ModelKind.SPEECH})
 
 

@@ -20,6 +20,7 @@ from ansambl.planner.placement.inputs import RoleNeed, Wants
 from ansambl.planner.placement.rules import (
     EXPERTS_SOURCE,
     GENERATION_SOURCE,
+    INDEX,
     OWN_RULE,
     QUANTIZATION_SOURCE,
     WorthRules,
@@ -86,6 +87,7 @@ def strength(candidate: Candidate, made_with: Mapping[str, float], language: str
                             "data passed in"))  # fmt: skip
     else:
         points = _size_points(candidate, rules, basis) + _generation_points(candidate, rules, basis)
+        points += _index_points(candidate, points, rules, basis)
     lost = _quantization_points(candidate, made_with, rules, basis)
     points -= lost
     if language and language != "en":
@@ -98,10 +100,11 @@ def strength(candidate: Candidate, made_with: Mapping[str, float], language: str
                                               standing=standing.value, points=f"{gained:+.1f}"),
                        card.quality(language).note or OWN_RULE if card else OWN_RULE)
             )  # fmt: skip
-    if card and card.scores:
-        best = ", ".join(f"{name} {card.scores[name].value:g}" for name in sorted(card.scores)[:4])
+    shown = sorted(set(card.scores) - {INDEX})[:4] if card else []
+    if card and shown:
+        best = ", ".join(f"{name} {card.scores[name].value:g}" for name in shown)
         basis.append(Reason("worth.scores", text("published scores, shown and not counted: {scores}", scores=best),
-                            card.scores[min(card.scores)].source))  # fmt: skip
+                            card.scores[shown[0]].source))  # fmt: skip
     return Strength(points, tuple(basis), lost)
 
 
@@ -132,6 +135,18 @@ def _generation_points(candidate: Candidate, rules: WorthRules, basis: list[Reas
     points = rules.points_per_doubling * months / rules.generation_months
     basis.append(Reason("worth.generation", text("released {month}: {points} points", month=released,
                                                  points=f"{points:+.1f}"), GENERATION_SOURCE))  # fmt: skip
+    return points
+
+
+def _index_points(candidate: Candidate, ruled: float, rules: WorthRules, basis: list[Reason]) -> float:
+    """What a published index adds to the points of the rule, or takes from them."""
+    score = candidate.card.scores.get(INDEX) if candidate.card else None
+    if score is None:
+        return 0.0
+    start, slope = rules.index_line
+    points = rules.index_share * (start + slope * score.value - ruled)
+    basis.append(Reason("worth.index", text("{index} {value}: {points} points", index=INDEX, value=f"{score.value:g}",
+                                            points=f"{points:+.1f}"), score.source))  # fmt: skip
     return points
 
 
