@@ -62,11 +62,15 @@ types: $(DEV)
 contracts: $(DEV)
 	$(BIN)/lint-imports
 
-docs: $(DEV) ## Write the reference pages anew from the code
+docs: $(DEV) ## Write the reference pages anew, from the code and from what commands print
 	$(BIN)/python tools/generate_reference.py
+	$(BIN)/python tools/compatibility_page.py
+	$(BIN)/python tools/plan_pages.py
 
 docs-check: $(DEV)
 	$(BIN)/python tools/generate_reference.py --check
+	$(BIN)/python tools/compatibility_page.py --check
+	$(BIN)/python tools/plan_pages.py --check
 
 recording: $(RUNTIME) ## Record the terminal of the README anew, from a real run
 	$(BIN)/python tools/record_terminal.py

@@ -19,9 +19,10 @@ REFERENCE = ROOT / "docs" / "reference"
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
-def test_the_reference_pages_are_current() -> None:
+@pytest.mark.parametrize("tool", ["generate_reference.py", "compatibility_page.py", "plan_pages.py"])
+def test_the_pages_that_are_made_are_current(tool: str) -> None:
     done = subprocess.run(
-        [sys.executable, "tools/generate_reference.py", "--check"],
+        [sys.executable, f"tools/{tool}", "--check"],
         cwd=ROOT,
         capture_output=True,
         text=True,
