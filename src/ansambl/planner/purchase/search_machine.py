@@ -55,8 +55,11 @@ def search_option(
                            there.candidate.source))  # fmt: skip
         adds.extend(_freed(inputs, today))
         against.extend(_weaker_search(today, there))
-    adds.append(Reason("interface", text("knowledge and Open WebUI move there: {size} of RAM that nothing else loses",
-                                         size=format_bytes(INTERFACE_BYTES)), INTERFACE_SOURCE))  # fmt: skip
+    interface = text(
+        "Open WebUI and knowledge run there: on the strong machine they would take {size} of RAM",
+        size=format_bytes(INTERFACE_BYTES),
+    )
+    adds.append(Reason("interface", interface, INTERFACE_SOURCE))
     adds.append(Reason("always-on", text("it may stay on while the strong machine sleeps"), OWN_RULE))
     against.append(
         Reason("no-strength", text("answers do not get stronger: no chat model of use runs on it"), OWN_RULE)
