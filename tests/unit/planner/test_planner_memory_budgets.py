@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
+from ansambl.app.planning import candidates_of
 from ansambl.domain.architecture import Architecture, Attention, LayerGroup
 from ansambl.domain.errors import NotSupportedError, UsageError
 from ansambl.domain.footprint import WeightBytes
 from ansambl.domain.units import GIB, MIB
+from ansambl.hardware.catalog import load_machine
+from ansambl.model_catalog.catalog import find_model
 from ansambl.planner.memory import Extras, Lora, MemoryInputs, forecast, largest_context, most_parallel
 from ansambl.planner.memory.ranks import kv_share
 from support.memory_cases import load, machine
@@ -201,3 +204,38 @@ def test_vllm_moves_weights_to_ram_and_refuses_mxfp4_in_old_versions():
     assert "engine-too-old" in {reason.code for reason in forecast("vllm", old).reasons}
     new = replace(old, settings={"engine_version": "0.10.1"})
     assert "engine-too-old" not in {reason.code for reason in forecast("vllm", new).reasons}
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "tgi"])
+def test_what_is_too_large_is_named(engine):
+    llama = {one.quantization: one for one in candidates_of(find_model("llama-3.1-8b-instruct"))}["BF16"]
+    small, large = load_machine("rtx-4080-64g"), load_machine("h100-80g")
+
+    def refusal(machine, **wanted):
+        found = forecast(
+            engine,
+            MemoryInputs(architecture=llama.architecture, weights=llama.weights, machine=machine, **wanted),
+        )
+        assert not found.fits
+        return next(one.text.render() for one in found.reasons if one.code == "does-not-fit")
+
+    # 8 billion parameters of two bytes are 15 GiB; the card sees 15.7.
+    said = refusal(small, context=4096)
+    assert "weights" in said
+    assert "RTX 4080" in said
+    # 131072 tokens of 128 KiB are 16 GiB each.
+    assert "160.0 GiB of KV cache" in refusal(large, context=131_072, parallel=10)
+
+
+def test_weights_that_alone_are_too_large_are_said_to_be_so():
+    llama = {one.quantization: one for one in candidates_of(find_model("llama-3.3-70b-instruct"))}["BF16"]
+    found = forecast(
+        "vllm",
+        MemoryInputs(
+            architecture=llama.architecture, weights=llama.weights, machine=load_machine("rtx-pro-6000-128g"),
+            context=4096,
+        ),
+    )  # fmt: skip
+    said = {one.code: one.text.render() for one in found.reasons}
+    assert said["does-not-fit"].startswith("the weights alone take 131.")
+    assert said["kv-cache"] == "nothing is left for the KV cache"

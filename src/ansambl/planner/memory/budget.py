@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ansambl.domain.architecture import Architecture
 from ansambl.domain.device import PlannedDevice
-from ansambl.domain.footprint import NOTHING, Range
-from ansambl.domain.units import Bytes
+from ansambl.domain.footprint import NOTHING, DeviceFootprint, Range, Reason
+from ansambl.domain.text import text
+from ansambl.domain.units import Bytes, format_bytes
 from ansambl.planner.memory.inputs import MemoryInputs
 from ansambl.planner.memory.kv import padded
 from ansambl.planner.memory.shares import VISIBLE, VISIBLE_LOW, around, split_weights, spread
@@ -85,3 +86,40 @@ def minus(have: Range, spent: Range) -> Range:
         Bytes(max(0, have.low - spent.high)), Bytes(max(0, have.expected - spent.expected)),
         Bytes(max(0, have.high - spent.low)),
     )  # fmt: skip
+
+
+def left_for_cache(size: int, tokens: int, source: str) -> Reason:
+    """The reason that says what such an engine leaves for the KV cache."""
+    if not size:
+        return Reason("kv-cache", text("nothing is left for the KV cache"), source)
+    return Reason("kv-cache", text("{size} are left for the KV cache, about {tokens} tokens",
+                                   size=format_bytes(size), tokens=tokens), source)  # fmt: skip
+
+
+def no_room(inputs: MemoryInputs, devices: list[DeviceFootprint], wanted: int, source: str) -> Reason:
+    """The reason that says which part is too large for the GPU that lacks most: the weights, what is beside, the cache.
+
+    `wanted` is the KV cache that the context and the sequences need on each GPU.
+    """
+    worst = max(devices, key=lambda one: one.needed.high - one.usable)
+    beside = Range.total((worst.weights, worst.compute, worst.overhead))
+    sizes = {
+        "device": worst.name, "weights": format_bytes(worst.weights.expected), "usable": format_bytes(worst.usable),
+        "capacity": format_bytes(worst.capacity),
+    }  # fmt: skip
+    if worst.weights.expected > worst.usable:
+        words = text(
+            "the weights alone take {weights} on {device}, and of its {capacity} {usable} can be used", **sizes
+        )
+    elif not worst.kv_cache.low:
+        words = text("weights ({weights}) and what is computed beside them take up to {beside} on {device}, and "
+                     "{usable} can be used: nothing is sure to be left for a KV cache of {needed}", **sizes,
+                     beside=format_bytes(beside.high), needed=format_bytes(wanted))  # fmt: skip
+    elif wanted > worst.kv_cache.low:
+        words = text("{parallel} × {context} tokens need {needed} of KV cache, and {left} are sure to be left",
+                     parallel=inputs.parallel, context=inputs.context, needed=format_bytes(wanted),
+                     left=format_bytes(worst.kv_cache.low))  # fmt: skip
+    else:
+        words = text("{device} would need up to {needed}, and {usable} can be used", device=worst.name,
+                     needed=format_bytes(worst.needed.high), usable=sizes["usable"])  # fmt: skip
+    return Reason("does-not-fit", words, source)

@@ -20,7 +20,15 @@ from ansambl.domain.footprint import NOTHING, DeviceFootprint, Footprint, Range,
 from ansambl.domain.text import text
 from ansambl.domain.units import GIB, MIB, Bytes, format_bytes
 from ansambl.planner.memory import kv
-from ansambl.planner.memory.budget import activation, draft_weights, minus, rank_weights, visible_range
+from ansambl.planner.memory.budget import (
+    activation,
+    draft_weights,
+    left_for_cache,
+    minus,
+    no_room,
+    rank_weights,
+    visible_range,
+)
 from ansambl.planner.memory.extras import extra_reasons
 from ansambl.planner.memory.inputs import MemoryInputs, Settings
 from ansambl.planner.memory.ranks import chosen_gpus, kv_share, least_memory, lora_slots
@@ -263,8 +271,7 @@ def _reasons(
         Reason("weights", text("weights take {size} on each GPU once they are loaded",
                                size=format_bytes(first.weights.expected)), inputs.weights.source),
         *estimated_size(inputs.weights),
-        Reason("kv-cache", text("{size} are left for the KV cache, about {tokens} tokens",
-                                size=format_bytes(first.kv_cache.expected), tokens=tokens), _SOURCE),
+        left_for_cache(first.kv_cache.expected, tokens, _SOURCE),
         Reason("compute", text("prefill in chunks of {tokens} tokens, CUDA graphs for up to {sequences} sequences",
                                tokens=read.chunk, sequences=read.graph_batch), _SOURCE),
         *extra_reasons(inputs.extras, lora=adapters, lora_source="sglang 0.5.23 lora/mem_pool.py"),
@@ -277,10 +284,5 @@ def _reasons(
                         share=round(read.window_ratio * 100)), _SOURCE)
         )  # fmt: skip
     if not all(device.fits for device in devices):
-        reasons.append(
-            Reason("does-not-fit",
-                   text("{parallel} × {context} tokens need {needed} of KV cache, and {left} are sure to be left",
-                        parallel=inputs.parallel, context=inputs.context,
-                        needed=format_bytes(first.kv_needed.high), left=format_bytes(first.kv_cache.low)), _SOURCE)
-        )  # fmt: skip
+        reasons.append(no_room(inputs, devices, first.kv_needed.high, _SOURCE))
     return tuple(reasons)

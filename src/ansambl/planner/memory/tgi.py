@@ -16,7 +16,7 @@ from ansambl.domain.footprint import DeviceFootprint, Footprint, Range, Reason
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes, format_bytes
 from ansambl.planner.memory import kv
-from ansambl.planner.memory.budget import activation, minus, rank_weights, visible_range
+from ansambl.planner.memory.budget import activation, left_for_cache, minus, no_room, rank_weights, visible_range
 from ansambl.planner.memory.inputs import MemoryInputs, Settings
 from ansambl.planner.memory.ranks import chosen_gpus, kv_share
 from ansambl.planner.memory.shares import CUDA_CONTEXT, around, estimated_size, not_measured
@@ -85,18 +85,12 @@ def forecast(inputs: MemoryInputs) -> Footprint:
         Reason("weights", text("weights take {size} on each GPU once they are loaded",
                                size=format_bytes(weights.expected)), inputs.weights.source),
         *estimated_size(inputs.weights),
-        Reason("kv-cache", text("{size} are left for the KV cache, about {tokens} tokens",
-                                size=format_bytes(first.kv_cache.expected), tokens=tokens), _SOURCE),
+        left_for_cache(first.kv_cache.expected, tokens, _SOURCE),
         Reason("compute", text("a trial of {tokens} tokens at once", tokens=prefill), _SOURCE),
         not_measured(NAME, _SOURCE),
     ]  # fmt: skip
     if not all(device.fits for device in devices):
-        reasons.append(
-            Reason("does-not-fit",
-                   text("{parallel} × {context} tokens need {needed} of KV cache, and {left} are sure to be left",
-                        parallel=inputs.parallel, context=inputs.context, needed=format_bytes(needed.high),
-                        left=format_bytes(first.kv_cache.low)), _SOURCE)
-        )  # fmt: skip
+        reasons.append(no_room(inputs, devices, needed.high, _SOURCE))
     return Footprint(
         engine=NAME, context=inputs.context, parallel=inputs.parallel, kv_type=inputs.kv_type, devices=tuple(devices),
         reasons=tuple(reasons), kv_capacity_tokens=tokens,

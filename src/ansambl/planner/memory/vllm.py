@@ -16,7 +16,7 @@ from ansambl.domain.footprint import NOTHING, DeviceFootprint, Footprint, Range,
 from ansambl.domain.text import text
 from ansambl.domain.units import GIB, Bytes, format_bytes
 from ansambl.planner.memory import kv
-from ansambl.planner.memory.budget import activation, draft_weights, loaded_weights, minus
+from ansambl.planner.memory.budget import activation, draft_weights, left_for_cache, loaded_weights, minus, no_room
 from ansambl.planner.memory.extras import extra_reasons, pooled, projector_compute
 from ansambl.planner.memory.inputs import MemoryInputs, Settings
 from ansambl.planner.memory.ranks import allowed_rank, chosen_gpus, least_memory, lora_slots
@@ -317,8 +317,7 @@ def _reasons(
         Reason("weights", text("weights take {size} on each GPU once they are loaded",
                                size=format_bytes(first.weights.expected)), inputs.weights.source),
         *estimated_size(inputs.weights),
-        Reason("kv-cache", text("{size} are left for the KV cache, about {tokens} tokens",
-                                size=format_bytes(first.kv_cache.expected), tokens=capacity), _SOURCE),
+        left_for_cache(first.kv_cache.expected, capacity, _SOURCE),
         Reason("compute", text("a profiling run of {tokens} tokens and {sequences} sequences",
                                tokens=read.max_batched, sequences=read.max_seqs), "vllm-project/vllm#10517"),
     ]  # fmt: skip
@@ -355,10 +354,5 @@ def _reasons(
                    "huikang.dev log of vLLM 0.11.2; vllm-project/vllm#33155")
         )  # fmt: skip
     if not all(device.fits for device in devices):
-        reasons.append(
-            Reason("does-not-fit",
-                   text("{parallel} × {context} tokens need {needed} of KV cache, and {left} are sure to be left",
-                        parallel=inputs.parallel, context=inputs.context, needed=format_bytes(wanted),
-                        left=format_bytes(first.kv_cache.low)), _SOURCE)
-        )  # fmt: skip
+        reasons.append(no_room(inputs, devices, wanted, _SOURCE))
     return tuple(reasons)
