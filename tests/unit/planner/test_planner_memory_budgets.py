@@ -206,36 +206,34 @@ def test_vllm_moves_weights_to_ram_and_refuses_mxfp4_in_old_versions():
     assert "engine-too-old" not in {reason.code for reason in forecast("vllm", new).reasons}
 
 
+def refusal(engine, model, machine, **wanted):
+    checkpoint = {one.quantization: one for one in candidates_of(find_model(model))}["BF16"]
+    inputs = MemoryInputs(
+        architecture=checkpoint.architecture, weights=checkpoint.weights, machine=load_machine(machine), **wanted
+    )
+    found = forecast(engine, inputs)
+    assert not found.fits
+    return {one.code: one.text.render() for one in found.reasons}
+
+
 @pytest.mark.parametrize("engine", ["vllm", "sglang", "tgi"])
 def test_what_is_too_large_is_named(engine):
-    llama = {one.quantization: one for one in candidates_of(find_model("llama-3.1-8b-instruct"))}["BF16"]
-    small, large = load_machine("rtx-4080-64g"), load_machine("h100-80g")
-
-    def refusal(machine, **wanted):
-        found = forecast(
-            engine,
-            MemoryInputs(architecture=llama.architecture, weights=llama.weights, machine=machine, **wanted),
-        )
-        assert not found.fits
-        return next(one.text.render() for one in found.reasons if one.code == "does-not-fit")
-
-    # 8 billion parameters of two bytes are 15 GiB; the card sees 15.7.
-    said = refusal(small, context=4096)
-    assert "weights" in said
-    assert "RTX 4080" in said
-    # 131072 tokens of 128 KiB are 16 GiB each.
-    assert "160.0 GiB of KV cache" in refusal(large, context=131_072, parallel=10)
-
-
-def test_weights_that_alone_are_too_large_are_said_to_be_so():
-    llama = {one.quantization: one for one in candidates_of(find_model("llama-3.3-70b-instruct"))}["BF16"]
-    found = forecast(
-        "vllm",
-        MemoryInputs(
-            architecture=llama.architecture, weights=llama.weights, machine=load_machine("rtx-pro-6000-128g"),
-            context=4096,
-        ),
-    )  # fmt: skip
-    said = {one.code: one.text.render() for one in found.reasons}
+    said = refusal(engine, "llama-3.3-70b-instruct", "rtx-pro-6000-128g", context=4096)
+    # 70.55 billion parameters of two bytes are 131.4 GiB.
     assert said["does-not-fit"].startswith("the weights alone take 131.")
     assert said["kv-cache"] == "nothing is left for the KV cache"
+    # 131072 tokens of 128 KiB are 16 GiB each.
+    said = refusal(engine, "llama-3.1-8b-instruct", "h100-80g", context=131_072, parallel=10)
+    assert "160.0 GiB of KV cache" in said["does-not-fit"]
+
+
+def test_what_is_computed_beside_the_weights_is_named_too():
+    # 15 GiB of weights and a profiling run of 2048 tokens on a card of 16.
+    said = refusal(
+        "vllm",
+        "llama-3.1-8b-instruct",
+        "rtx-4080-64g",
+        context=4096,
+    )
+    assert "RTX 4080" in said["does-not-fit"]
+    assert "KV cache" not in said["does-not-fit"]
