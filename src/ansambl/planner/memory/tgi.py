@@ -65,10 +65,12 @@ def forecast(inputs: MemoryInputs) -> Footprint:
     for gpu in gpus:
         visible = visible_range(gpu)
         budget = Range(*(Bytes(int(size * fraction)) for size in (visible.low, visible.expected, visible.high)))
-        free = minus(budget, Range.total((weights, compute, context, Range.exactly(trial))))
+        fixed = Range.total((weights, compute, context))
+        free, room = minus(budget, fixed + Range.exactly(trial)), minus(budget, fixed)
         cache = Range(
-            Bytes(int(free.low * _WIGGLE_LOW) + trial), Bytes(int(free.expected * _WIGGLE) + trial),
-            Bytes(int(free.high * _WIGGLE_HIGH) + trial),
+            Bytes(int(free.low * _WIGGLE_LOW) + min(trial, room.low)),
+            Bytes(int(free.expected * _WIGGLE) + min(trial, room.expected)),
+            Bytes(int(free.high * _WIGGLE_HIGH) + min(trial, room.high)),
         )  # fmt: skip
         spare = free.low - int(free.low * _WIGGLE_LOW)
         devices.append(
