@@ -285,3 +285,19 @@ def test_the_published_index_counts_by_the_line_through_the_models_that_have_one
     slope, start = statistics.linear_regression(*zip(*pairs, strict=True))
     assert WorthRules().index_line == pytest.approx((start, slope), rel=0.02)
     assert statistics.correlation(*zip(*pairs, strict=True)) > 0.75
+
+
+@pytest.mark.parametrize("machine", [CARD, SMALLER])
+def test_where_ram_allows_the_model_too_large_for_the_gpus_is_an_option_with_its_slowdown(machine: str) -> None:
+    plan = solve(plan_inputs([machine]))
+    strongest = option(plan, "vram-and-ram")
+    main = next(one for one in strongest.placements if one.id == strongest.roles[ROLES[0].name])
+    gpus = sum(gpu.memory for gpu in load_machine(machine).gpus)
+    assert main.candidate.weights.total > gpus
+    assert strongest.fits
+    assert overfull(strongest) == []
+    assert {"larger"} <= {one.code for one in strongest.speaks_for}
+    assert "slowdown" in {one.code for one in strongest.speaks_against}
+    assert ("stronger" in {one.code for one in strongest.speaks_for}) != (
+        "not-stronger" in {one.code for one in strongest.speaks_against}
+    )

@@ -17,6 +17,7 @@ from ansambl.planner.placement.program import solve as run_program
 from ansambl.planner.placement.reasons import (
     SHARED_PREFIX,
     about_placement,
+    beside_first,
     missing_helper,
     second_machine_absent,
     swaps_assumed,
@@ -29,7 +30,7 @@ from ansambl.planner.placement.variants import Variant, find_variants
 ONE_BIG, SEVERAL, SECOND, STRONGEST, TURNS = "one-big", "several", "second-machine", "vram-and-ram", "swap-group"
 """The ids of the options; scripts may rely on them."""
 
-# Points by which a model must be stronger before an option shows it for its strength alone.
+# Points below which two models count as equally strong.
 _STRONGER = 1.0
 
 
@@ -315,7 +316,7 @@ def _second_machine(solved: _Solved) -> PlanOption:
 
 
 def _strongest(solved: _Solved) -> PlanOption | None:
-    """The strongest model that VRAM and RAM of one machine hold together, where it is above the first option's."""
+    """The strongest model that is too large for the GPUs alone and that VRAM and RAM of one machine hold together."""
     first, built = solved.first, solved.built
     if first is None:
         return None
@@ -325,38 +326,36 @@ def _strongest(solved: _Solved) -> PlanOption | None:
         decode = one.placement.speed.decode
         return (-one.strength.points, -(decode.expected if decode else 0.0), number)
 
-    able = [number for number, one in enumerate(built.variants) if _serves_all(solved, one) and not one.on_gpus
-            and one.placement.machine.gpus and one.machine == solved.home]  # fmt: skip
+    able = [number for number, one in enumerate(built.variants)
+            if _serves_all(solved, one) and one.machine == solved.home and _is_beyond_gpus(one)]  # fmt: skip
     # The program decides on helpers; which model comes first is decided by strength alone.
     for number in sorted(able, key=order):
-        gained = built.variants[number].strength.points - first.main_variant.strength.points
-        if gained < _STRONGER:
+        if built.variants[number].model == first.main_variant.model:
+            # It is the first option already.
             return None
         answer = _answer(solved, Limits(most=1, groups=frozenset({solved.home}), mains=frozenset({number})))
         if answer is None:
             continue
         chosen = assemble(solved.inputs, built, answer)
-        good = [
-            Reason(
-                "stronger",
-                text(
-                    "the strongest that GPU memory and RAM hold together: {points} points above the first option",
-                    points=f"{gained:.0f}",
-                ),
-                OWN_RULE,
-            )
-        ]
+        good, bad = beside_first(built.variants[number], first.main_variant)
         slower = _slowdown(solved, chosen)
         if slower is None:
             told = text("a part lies in RAM; how much slower that is, is unknown")
         else:
             told = text("a part lies in RAM: a token takes about {factor} times as long as in the first option",
                         factor=f"{slower:.1f}")  # fmt: skip
-        bad = [Reason("slowdown", told, "planner.speed")]
+        bad.append(Reason("slowdown", told, "planner.speed"))
         return _option(
             solved, STRONGEST, text("The strongest model that GPU memory and RAM hold together"), chosen, good, bad
         )
     return None
+
+
+def _is_beyond_gpus(variant: Variant) -> bool:
+    gpus = variant.placement.machine.gpus
+    return bool(gpus) and not variant.on_gpus and (
+        variant.placement.candidate.weights.total > sum(gpu.memory for gpu in gpus)
+    )  # fmt: skip
 
 
 def _serves_all(solved: _Solved, variant: Variant) -> bool:

@@ -9,6 +9,7 @@ from ansambl.domain.compatibility import Verdict
 from ansambl.domain.footprint import Reason
 from ansambl.domain.planning import Goal, PlannedPlacement, PlanOption
 from ansambl.domain.text import text
+from ansambl.domain.units import format_bytes
 from ansambl.planner.fitting import expert_layers_in_ram, layers_in_ram
 from ansambl.planner.placement.inputs import PlanInputs
 from ansambl.planner.placement.rules import OWN_RULE
@@ -124,3 +125,20 @@ def why_recommended(goal: Goal, options: Sequence[PlanOption], best: PlanOption 
                             "measurement; see what speaks for each option"), OWN_RULE)
     )  # fmt: skip
     return tuple(told)
+
+
+def beside_first(strongest: Variant, first: Variant) -> tuple[list[Reason], list[Reason]]:
+    """What speaks for and against the model that needs the RAM, beside that of the first option."""
+    gained = strongest.strength.points - first.strength.points
+    size = format_bytes(strongest.placement.candidate.weights.total)
+    good = [
+        Reason("larger", text("{size} of weights, more than the GPUs alone can hold", size=size),
+               strongest.placement.candidate.source)
+    ]  # fmt: skip
+    if gained >= 0:
+        good.append(
+            Reason("stronger", text("{points} points above the first option", points=f"{gained:.0f}"), OWN_RULE)
+        )
+        return good, []
+    against = text("by the stated rule it is {points} points weaker than the first option", points=f"{-gained:.0f}")
+    return good, [Reason("not-stronger", against, OWN_RULE)]
