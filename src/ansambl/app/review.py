@@ -101,18 +101,20 @@ def review_choice(question: ReviewQuestion, config: Path | None = None) -> Revie
     if shorter is not None:
         wish = shorter
         choice, needed = _chosen(subject.wanted, machine, wish, facts, engine, version, ui)
+    rivals = catalog_candidates()
+    native = native_bits(rivals)
     if choice is not None and question.quantization is None:
-        choice = preferred(choice, _has_files, native_bits(catalog_candidates()), WorthRules())
+        choice = preferred(choice, _has_files, native, WorthRules())
     if choice is not None and (question.quantization is not None or engine is not None):
         first = choice.best.engine if engine or needed else None
         choice = _with_others(choice, subject.candidates, machine, wish, facts, ui, first)
+        choice = preferred(choice, _has_files, native, WorthRules(), stated=True)
     untried = subject.untried
     if choice is None and untried is None:
         left_out = [one for each in subject.wanted for one in engines_for(
             each, machine, facts, wanted=engine, version=version).left_out]  # fmt: skip
         untried = left_out[0].text if left_out else text("no rules of memory are known for such files")
     card = subject.card
-    rivals = catalog_candidates()
     review_facts = ReviewFacts(
         name=question.model, machine=machine, wish=wish, compatibility=facts,
         stated=Stated(
@@ -121,7 +123,7 @@ def review_choice(question: ReviewQuestion, config: Path | None = None) -> Revie
         ),
         card=card, candidates=subject.candidates, choice=choice, untried=untried, taken_for_ui=needed,
         licence=subject.licence, terms=find_licence(subject.licence, card.repo if card else None),
-        fetched=_fetched(choice), models=tuple(catalog().values()), rivals=rivals, native=native_bits(rivals),
+        fetched=_fetched(choice), models=tuple(catalog().values()), rivals=rivals, native=native,
     )  # fmt: skip
     best = choice.best if choice else None
     review = Review(

@@ -135,6 +135,22 @@ def test_nobody_is_advised_files_that_crawl_where_quicker_ones_are_published(cap
     assert any("models pull" in line for line in found["commands"])
 
 
+def test_an_engine_made_for_safetensors_is_not_judged_with_gguf(capsys):
+    for engine, machine in (("sglang", "dgx-spark"), ("vllm", "mac-m4-max-128g")):
+        _, found = review(capsys, "qwen3.5-27b", "--machine", machine, "--engine", engine)
+        assert found["fit"]["checkpoint"]["format"] == "safetensors"
+
+
+def test_a_context_that_nobody_asked_for_is_no_reason_to_refuse(capsys):
+    asked = ("llama-3.1-8b-instruct", "--quantization", "BF16", "--engine", "vllm", "--machine", "rtx-4090-64g")
+    code, shorter = review(capsys, *asked)
+    assert code == 0
+    assert 8192 <= shorter["fit"]["context"] < 32768
+    code, refused = review(capsys, *asked, "--context", "32768")
+    assert code == 3
+    assert "with at most" in words(refused, "smaller-context")
+
+
 def test_thoughts_of_a_reasoning_model_are_shown_or_unknown(capsys):
     model = ("openai/gpt-oss-20b", "--machine", "rtx-4090-64g")
     _, known = review(capsys, *model, "--ui", "open-webui")

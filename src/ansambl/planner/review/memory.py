@@ -129,8 +129,11 @@ def _distinct(placements: list[PlannedPlacement]) -> list[PlannedPlacement]:
 
 def _option(one: PlannedPlacement) -> Text:
     layers = expert_layers_in_ram(one)
-    words = text("{quantization} with {engine} (about {speed})", quantization=one.candidate.quantization,
-                 engine=one.engine, speed=tokens_a_second(one))  # fmt: skip
+    values = {"quantization": one.candidate.quantization, "engine": one.engine}
+    words = (
+        text("{quantization} with {engine} (speed unknown)", **values) if one.speed.decode is None else
+        text("{quantization} with {engine} (about {speed})", speed=tokens_a_second(one), **values)
+    )  # fmt: skip
     if layers:
         return text("{option} with the experts of {layers} layers in RAM", option=words, layers=layers)
     if layers_in_ram(one):

@@ -15,23 +15,33 @@ UNPUBLISHED = 5.0
 """Points that files lose of which no source says where they are: making them is work (half a doubling)."""
 
 
+FOREIGN = 20.0
+"""Points that a GGUF file loses with an engine that is made for safetensors: it works slowly, or by a plugin."""
+
+_FOR_SAFETENSORS = frozenset({"vllm", "sglang", "tgi", "transformers"})
+
+
 def preferred(
-    choice: Choice, has_files: Callable[[PlannedPlacement], bool], native: Mapping[str, float], rules: WorthRules
-) -> Choice:
-    """The same with the placement first that is worth most in a chat; unchanged when nothing fits.
+    choice: Choice, has_files: Callable[[PlannedPlacement], bool], native: Mapping[str, float], rules: WorthRules,
+    *, stated: bool = False,
+) -> Choice:  # fmt: skip
+    """The same in the order of what each is worth in a chat, what fits before what does not.
 
     What ranks first by fitting alone may be two bits on the GPU where four bits with a few layers in RAM answer better.
-    `native` is `native_bits` of all candidates.
+    With `stated` the user said what is judged, and only the others are put in order. `native` is `native_bits` of all
+    candidates.
     """
-    every = (choice.best, *choice.others)
-    fitting = [one for one in every if one.fits]
-    if not fitting:
-        return choice
 
     def points(one: PlannedPlacement) -> float:
-        decode = one.speed.decode
-        speed = speed_points(decode.expected if decode else None, Wants.CHAT, rules)
-        return strength(one.candidate, native, None, rules).points + speed - (0 if has_files(one) else UNPUBLISHED)
+        decode, candidate = one.speed.decode, one.candidate
+        found = strength(candidate, native, None, rules).points
+        found += speed_points(decode.expected if decode else None, Wants.CHAT, rules)
+        found -= 0 if has_files(one) else UNPUBLISHED
+        return found - (FOREIGN if candidate.format == "gguf" and one.engine in _FOR_SAFETENSORS else 0)
 
-    best = max(fitting, key=points)
-    return replace(choice, best=best, others=tuple(one for one in every if one is not best))
+    every = list(choice.others) if stated else [choice.best, *choice.others]
+    fitting = sorted((one for one in every if one.fits), key=points, reverse=True)
+    ordered = [*fitting, *(one for one in every if not one.fits)]
+    if stated:
+        return replace(choice, others=tuple(ordered))
+    return replace(choice, best=ordered[0], others=tuple(ordered[1:]))
