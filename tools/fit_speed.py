@@ -224,9 +224,9 @@ def written(rows: Sequence[Measured], left_out: Sequence[tuple[Measured, float]]
         f"_SECONDS = {_table('', table.seconds)}\n"
         f"_OPERATIONS = {_table('', table.operations)}\n\n"
         f"_CROWD = {_table('', table.crowd)}\n\n"
-        f"FACTORS = Factors(\n    _BANDWIDTH, _SECONDS, _OPERATIONS, experts={table.experts:.4g}, "
-        f"link={table.link:.4g}, routing={table.routing:.4g},\n"
-        f"    sixteen={table.sixteen:.4g}, pipeline={table.pipeline:.4g}, crowd=_CROWD,\n)\n"
+        "FACTORS = Factors(\n    _BANDWIDTH,\n    _SECONDS,\n    _OPERATIONS,\n"
+        f"    experts={table.experts:.4g},\n    link={table.link:.4g},\n    routing={table.routing:.4g},\n"
+        f"    sixteen={table.sixteen:.4g},\n    pipeline={table.pipeline:.4g},\n    crowd=_CROWD,\n)\n"
         '"""The fitted factors."""\n\n'
         f"SPREAD = {_table('', spreads(left_out))}\n"
         '"""By ``"engine phase class"``, the natural logarithm of the factor to either side."""\n'
