@@ -9,12 +9,13 @@ from typing import Any
 
 from ansambl.app.configuration_file import load_data_paths
 from ansambl.app.planning import find_candidates, planned_machines
-from ansambl.domain.errors import NotSupportedError
+from ansambl.domain.errors import AnsamblError, NotSupportedError
 from ansambl.domain.planning import Candidate
 from ansambl.domain.text import text
 from ansambl.engines.compatibility import compatibility_rows
 from ansambl.planner.choosing import Choice, Engines, choose, engines_for
 from ansambl.planner.fitting import Wish, check_context
+from ansambl.planner.nearest import Change, nearest_changes
 
 DEFAULT_CONTEXT = 32_768
 """Tokens, or what the model was made for where that is less."""
@@ -32,6 +33,53 @@ class Question:
     parallel: int = 1
     kv_type: str = "f16"
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The best placement, the others, and, where it does not fit, what would fit instead, the nearest first."""
+
+    choice: Choice
+    instead: tuple[Change, ...] = ()
+
+
+def answer_with_changes(question: Question, config: Path | None = None) -> Answer:
+    """The same as `answer`, and what to change where nothing fits.
+
+    Raises:
+        AnsamblError: as `answer`.
+    """
+    choice = answer(question, config)
+    best = choice.best
+    if best.fits:
+        return Answer(choice)
+    wish = Wish(best.context, best.parallel, best.kv_type, question.settings)
+    changes = nearest_changes(best, wish)
+    if question.quantization is not None or question.engine is not None:
+        changes += _otherwise(question, choice, config)
+    return Answer(choice, changes or _smallest(choice, wish))
+
+
+def _smallest(choice: Choice, wish: Wish) -> tuple[Change, ...]:
+    """What would make the smallest checkpoint fit."""
+    smallest = min((choice.best, *choice.others), key=lambda one: one.candidate.weights.span[1])
+    chosen = ("--quantization", smallest.candidate.quantization, "--engine", smallest.engine)
+    return tuple(replace(one, options=(*chosen, *one.options)) for one in nearest_changes(smallest, wish))
+
+
+def _otherwise(question: Question, choice: Choice, config: Path | None) -> tuple[Change, ...]:
+    """The best other checkpoint or engine that fits."""
+    other = next((one for one in choice.others if one.fits), None)
+    if other is None and question.engine is not None:
+        try:
+            other = answer(replace(question, quantization=None, engine=None), config).best
+        except AnsamblError:
+            # Settings of the named engine that no other has.
+            return ()
+    if other is None or not other.fits:
+        return ()
+    options = ("--quantization", other.candidate.quantization, "--engine", other.engine)
+    return (Change(options, other),)
 
 
 def answer(question: Question, config: Path | None = None) -> Choice:

@@ -9,12 +9,15 @@ from ansambl.domain.footprint import DeviceFootprint, Footprint, Reason
 from ansambl.domain.planning import Plan, PlannedPlacement, PlanOption
 from ansambl.domain.speed import SpeedForecast, SpeedRange
 from ansambl.planner.fitting import Limits
+from ansambl.planner.nearest import Change
 
 Translate = Callable[[str], str] | None
 
 
-def fit_document(placement: PlannedPlacement, limits: Limits, translate: Translate = None) -> dict[str, Any]:
-    """What ``fit --json`` prints."""
+def fit_document(
+    placement: PlannedPlacement, limits: Limits, translate: Translate = None, instead: Iterable[Change] = ()
+) -> dict[str, Any]:
+    """What ``fit --json`` prints; `instead` are changes with which it would fit."""
     candidate, footprint = placement.candidate, placement.footprint
     return {
         "model": candidate.reference,
@@ -35,7 +38,23 @@ def fit_document(placement: PlannedPlacement, limits: Limits, translate: Transla
         "max_parallel": limits.parallel,
         "speed": speed_document(placement.speed, translate),
         "reasons": reasons_document((*footprint.reasons, *placement.speed.reasons), translate),
+        "instead": [_change_document(one) for one in instead],
     }  # fmt: skip
+
+
+def _change_document(change: Change) -> dict[str, Any]:
+    placement = change.placement
+    return {
+        "options": list(change.options),
+        "quantization": placement.candidate.quantization,
+        "engine": placement.engine,
+        "context": placement.context,
+        "parallel": placement.parallel,
+        "kv_type": placement.kv_type,
+        "settings": dict(placement.settings),
+        "expected_bytes": placement.footprint.total.expected,
+        "decode_tokens_per_second": _range(placement.speed.decode),
+    }
 
 
 def device_document(device: DeviceFootprint) -> dict[str, Any]:
@@ -69,8 +88,9 @@ def speed_document(speed: SpeedForecast, translate: Translate = None) -> dict[st
 
 
 def reasons_document(reasons: Iterable[Reason], translate: Translate = None) -> list[dict[str, str]]:
-    """Reasons with their codes, which are stable, and their texts in the user's language."""
-    return [{"code": one.code, "text": one.text.render(translate), "source": one.source} for one in reasons]
+    """Reasons with their codes, which are stable, and their texts in the user's language; each once."""
+    found = dict.fromkeys((one.code, one.text.render(translate), one.source) for one in reasons)
+    return [{"code": code, "text": words, "source": source} for code, words, source in found]
 
 
 def plan_document(plan: Plan, translate: Translate = None) -> dict[str, Any]:

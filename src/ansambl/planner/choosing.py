@@ -16,8 +16,9 @@ from ansambl.planner.compatibility import find_engine, judge
 from ansambl.planner.fitting import Wish, expert_layers_in_ram, layers_in_ram, place
 from ansambl.planner.memory import ENGINES, UnknownSettingError
 
-USUAL_ENGINES = {"gguf": ("llama.cpp",), "safetensors": ("vllm",), "exl3": ("exllamav3",)}
-"""By format of a checkpoint, the engines that are tried when none is named."""
+USUAL_ENGINES = {"gguf": ("llama.cpp",), "safetensors": ("vllm",)}
+"""By format of a checkpoint, the engines that are tried when none is named: those whose forecasts were checked against
+measurements."""
 
 NEED_GPU = frozenset({"vllm", "sglang", "exllamav3", "tgi"})
 """Engines whose rules here are those of GPUs."""
@@ -25,7 +26,16 @@ NEED_GPU = frozenset({"vllm", "sglang", "exllamav3", "tgi"})
 _BEST_FORMAT = dict.fromkeys(("vllm", "sglang", "tgi", "transformers"), "safetensors")
 """What an engine that reads several formats was made for; the others it converts or reads by slower kernels."""
 
+_FEWEST_GOOD_BITS = 3.6
+"""Below, the perplexity of Llama 3 8B rises by an eighth and more (llama.cpp tools/perplexity/README.md: Q3_K_S)."""
+
+_QUICK = 10.0
+"""Tokens a second with which a part in RAM is better than fewer bits; about twice what people read."""
+
 _RULES = "memory rules of the planner"
+
+_IN_FAVOUR = frozenset({"works", "since"})
+"""Codes of reasons that say what works."""
 
 LOSSLESS_BITS = 8.75
 """Bits for each weight that lose nothing that tests notice (llama.cpp's Q8_0 is 8.5): more costs speed and memory."""
@@ -108,7 +118,7 @@ def engines_for(
             good.append(name)
             doubts[name] = _doubts(judged)
         else:
-            left_out += against.reasons
+            left_out += [one for one in against.reasons if one.code not in _IN_FAVOUR]
     return Engines(tuple(good), tuple(left_out), doubts)
 
 
@@ -173,23 +183,32 @@ def _nearest_miss(errors: Iterable[UsageError]) -> UsageError:
 
 def _rank(
     placement: PlannedPlacement, *, doubtful: bool
-) -> tuple[bool, bool, bool, bool, float, float, bool, float, float, str, str]:
+) -> tuple[bool, int, bool, bool, float, float, bool, float, float, str, str]:
     candidate = placement.candidate
     weight = bits(candidate)
     excess = sum(max(0, one.needed.high - one.usable) for one in placement.footprint.devices)
     decode = placement.speed.decode
-    moved = bool(layers_in_ram(placement) or expert_layers_in_ram(placement))
+    in_ram = layers_in_ram(placement) or not placement.machine.gpus
+    # Of what does not fit the nearest is told, wherever it lies.
     return (
         not placement.fits,
-        moved,
+        _comfort(placement, weight) if placement.fits else 0,
         doubtful,
         candidate.format != _BEST_FORMAT.get(placement.engine, candidate.format),
-        # Of what does not fit the nearest is told; of what fits the one with the most bits that count.
+        # Of what fits the one with the most bits that count.
         float(excess),
-        -min(round(weight * 2) / 2, _ENOUGH_IN_RAM if layers_in_ram(placement) else _ALIKE_FROM),
+        -min(round(weight * 2) / 2, _ENOUGH_IN_RAM if in_ram else _ALIKE_FROM),
         weight < _ALIKE_FROM and candidate.basis is not Basis.REPORTED,
         -(decode.expected if decode else 0.0),
         weight,
         candidate.quantization,
         placement.engine,
     )
+
+
+def _comfort(placement: PlannedPlacement, weight: float) -> int:
+    """0 is a whole model on the GPUs; 1 is a part in RAM, still quick; 2 is so few bits that answers suffer; 3 slow."""
+    decode = placement.speed.decode
+    if not (layers_in_ram(placement) or expert_layers_in_ram(placement)):
+        return 2 if weight < _FEWEST_GOOD_BITS else 0
+    return 1 if weight >= _FEWEST_GOOD_BITS and decode is not None and decode.expected >= _QUICK else 3

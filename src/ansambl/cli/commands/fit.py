@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import typer
@@ -21,12 +22,15 @@ from ansambl.cli.planning_options import (
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
+    from ansambl.app.fitting import Answer, Question
+    from ansambl.domain.device import PlannedMachine
     from ansambl.domain.planning import PlannedPlacement
     from ansambl.planner.choosing import Choice
     from ansambl.planner.fitting import Limits
 
 _DOES_NOT_FIT = 3
 _OTHERS_SHOWN = 12
+_LEFT_OUT_SHOWN = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -40,44 +44,42 @@ def fit(
     config: Config = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Answer for one model on one machine; exit code 3 when it does not fit."""
-    from ansambl.app.fitting import Question, answer
+    from ansambl.app.fitting import Question, answer_with_changes
     from ansambl.app.plan_documents import fit_document
     from ansambl.cli.output import print_json
     from ansambl.planner.fitting import limits
 
-    choice = answer(
-        Question(
-            model=model, quantization=quantization, engine=engine, machine=machine, context=context, parallel=parallel,
-            kv_type=kv_type, settings=read_settings(settings),
-        ),
-        config,
+    question = Question(
+        model=model, quantization=quantization, engine=engine, machine=machine, context=context, parallel=parallel,
+        kv_type=kv_type, settings=read_settings(settings),
     )  # fmt: skip
-    most = limits(choice.best)
+    found = answer_with_changes(question, config)
+    best = found.choice.best
+    most = limits(best)
     if as_json:
-        print_json(fit_document(choice.best, most, speak))
+        print_json(fit_document(best, most, speak, found.instead))
     else:
-        _print(choice, most)
-    if not choice.best.fits:
+        _print(question, found, most)
+    if not best.fits:
         raise typer.Exit(_DOES_NOT_FIT)
 
 
-def _print(choice: Choice, most: Limits) -> None:
+def _print(question: Question, found: Answer, most: Limits) -> None:
     from ansambl.cli.memory_bars import print_memory
     from ansambl.cli.output import note, print_pairs, print_table, say
     from ansambl.cli.speeds import tokens_per_second
     from ansambl.domain.units import format_bytes
 
+    choice = found.choice
     best = choice.best
     candidate = best.candidate
-    verdict = speak("fits") if best.fits else speak("does not fit")
     title = candidate.card.title if candidate.card else candidate.model
-    say(f"{title} · {candidate.quantization} · {best.engine} · {best.machine.title}: {verdict}")
+    say(f"{title} · {candidate.quantization} · {best.engine} · {best.machine.title}: {_verdict(best)}")
     size = f"{'' if candidate.basis == 'reported' else '≈ '}{format_bytes(candidate.size)}"
     pairs = [
         (speak("Checkpoint"), f"{candidate.quantization}, {candidate.format}, {size}"),
         (speak("Context"), speak("{context} tokens × {parallel}").format(context=best.context, parallel=best.parallel)),
-        (speak("At most"), speak("{context} tokens, or {parallel} sequences of the wanted context").format(
-            context=most.context or 0, parallel=most.parallel or 0)),
+        (speak("At most"), _most(best, most)),
         (speak("Answers"), tokens_per_second(best.speed.decode)),
         (speak("Reads prompts"), tokens_per_second(best.speed.prefill)),
     ]  # fmt: skip
@@ -89,15 +91,114 @@ def _print(choice: Choice, most: Limits) -> None:
     reasons = dict.fromkeys((one.text.render(speak), one.source) for one in (*best.footprint.reasons,
                                                                             *best.speed.reasons))  # fmt: skip
     print_table(speak("Why"), (speak("Reason"), speak("Source")), list(reasons))
-    rows = [_other(one) for one in choice.others[:_OTHERS_SHOWN]]
     headers = (
         speak("Quantization"), speak("Engine"), speak("Size"), speak("Fits"), speak("Answers"), speak("Settings"),
     )  # fmt: skip
-    print_table(speak("The same model otherwise"), headers, rows)
-    for one in choice.left_out:
-        note(one.text.render(speak))
-    for words in best.machine.notes:
-        note(words.render(speak))
+    if not best.fits:
+        _print_changes(found)
+    others = _worth_telling(choice)
+    print_table(speak("The same model otherwise"), headers, [_other(one) for one in others])
+    if best.fits:
+        say("")
+        say(speak("Next, the engine's own command: {command}").format(command=_next(question, best)))
+    left_out = list(dict.fromkeys(one.text.render(speak) for one in choice.left_out))
+    for words in left_out[:_LEFT_OUT_SHOWN]:
+        note(words)
+    if len(left_out) > _LEFT_OUT_SHOWN:
+        where = ["--machine", question.machine] if question.machine is not None else []
+        command = shlex.join(["ansambl", "compat", question.model, *where])
+        note(speak("Why other combinations were not tried: {command}").format(command=command))
+    for one in best.machine.notes:
+        note(one.render(speak))
+
+
+def _verdict(placement: PlannedPlacement) -> str:
+    if placement.fits:
+        return speak("fits")
+    # Only the careful end of the forecast is over: many such loads succeed.
+    if all(one.needed.expected <= one.usable for one in placement.footprint.devices) and not _too_slow(placement):
+        return speak("may not fit")
+    return speak("does not fit")
+
+
+def _too_slow(placement: PlannedPlacement) -> bool:
+    return any(one.code == "too-slow" for one in placement.footprint.reasons)
+
+
+def _most(placement: PlannedPlacement, most: Limits) -> str:
+    if most.context is None:
+        return speak("not one token with these settings")
+    words = speak("{context} tokens × {parallel}").format(context=most.context, parallel=placement.parallel)
+    if most.parallel is None:
+        return words
+    return speak("{longest}, or {context} tokens × {parallel}").format(
+        longest=words, context=placement.context, parallel=most.parallel
+    )
+
+
+def _print_changes(found: Answer) -> None:
+    """What would fit instead; where nothing does, how far the smallest is from it."""
+    from ansambl.cli.output import print_table, say
+    from ansambl.cli.speeds import tokens_per_second
+    from ansambl.domain.units import format_bytes
+
+    rows = [
+        (
+            shlex.join(one.options), one.placement.candidate.quantization, one.placement.engine,
+            format_bytes(one.placement.footprint.total.expected), tokens_per_second(one.placement.speed.decode),
+        )
+        for one in found.instead
+    ]  # fmt: skip
+    headers = (speak("Give"), speak("Quantization"), speak("Engine"), speak("Memory"), speak("Answers"))
+    print_table(speak("What would fit"), headers, rows)
+    tried = (found.choice.best, *found.choice.others)
+    if rows or any(one.fits for one in tried):
+        return
+    smallest = min(tried, key=lambda one: one.candidate.size)
+    say("")
+    say(
+        speak("Nothing would fit: the smallest checkpoint ({quantization}) has {size}, {machine} has {memory}.").format(
+            quantization=smallest.candidate.quantization, size=format_bytes(smallest.candidate.size),
+            machine=smallest.machine.name, memory=_memory(smallest.machine),
+        )
+    )  # fmt: skip
+
+
+def _memory(machine: PlannedMachine) -> str:
+    from ansambl.domain.units import format_bytes
+
+    own = [gpu for gpu in machine.gpus if not gpu.model.unified_memory]
+    ram = speak("{size} of RAM").format(size=format_bytes(machine.ram.memory))
+    if not own:
+        return ram
+    return speak("{size} on GPUs and {ram}").format(size=format_bytes(sum(gpu.memory for gpu in own)), ram=ram)
+
+
+def _worth_telling(choice: Choice) -> list[PlannedPlacement]:
+    """Others of the ranking, those that fit first."""
+    return sorted(choice.others, key=lambda one: not one.fits)[:_OTHERS_SHOWN]
+
+
+def _next(question: Question, best: PlannedPlacement) -> str:
+    words = [
+        "ansambl",
+        "command",
+        question.model,
+        "--quantization",
+        best.candidate.quantization,
+        "--engine",
+        best.engine,
+    ]
+    if question.machine is not None:
+        words += ["--machine", question.machine]
+    words += ["--context", str(best.context)]
+    if best.parallel > 1:
+        words += ["--parallel", str(best.parallel)]
+    if question.kv_type != "f16":
+        words += ["--kv-type", question.kv_type]
+    for name, value in question.settings.items():
+        words += ["--set", f"{name}={value}"]
+    return shlex.join(words)
 
 
 def _other(placement: PlannedPlacement) -> tuple[str, ...]:
