@@ -12,7 +12,7 @@ from ansambl.domain.errors import UsageError
 from ansambl.domain.units import GIB, Bytes
 from ansambl.hardware.catalog import load_machine, machine_names
 from ansambl.model_catalog.catalog import catalog, find_model
-from ansambl.planner.choosing import LOSSLESS_BITS, Engines, bits, choose, engines_for
+from ansambl.planner.choosing import LOSSLESS_BITS, Engines, bits, choose
 from ansambl.planner.fitting import Wish, expert_layers_in_ram, layers_in_ram, limits, place
 
 GPT_OSS = find_model("openai/gpt-oss-120b")
@@ -170,3 +170,11 @@ def test_a_context_beyond_the_model_that_fits_is_not_over_the_limit():
     assert placed.fits
     assert placed.candidate.architecture.context == 4096
     assert limits(placed).context == 32_768
+
+
+def test_a_part_in_ram_that_is_quick_is_better_than_very_few_bits():
+    machine = load_machine("rtx-pro-6000-128g")
+    best = choose(candidates_of(find_model("minimax-m2.7")), engines, machine, Wish(32_768)).best
+    assert expert_layers_in_ram(best) > 0
+    assert bits(best.candidate) > 3.6
+    assert best.speed.decode.expected >= 10
