@@ -30,7 +30,7 @@ from ansambl.planner.purchase.reasons import (
     what_speaks_against,
 )
 from ansambl.planner.purchase.search_machine import search_machine, search_option
-from ansambl.planner.purchase.shortlist import shortlist, worth_trying
+from ansambl.planner.purchase.shortlist import Rated, guess, shortlist, worth_trying
 
 NOTHING = "nothing"
 """The id of the option to buy nothing."""
@@ -38,8 +38,11 @@ NOTHING = "nothing"
 LEAST_GAIN = 1.0
 """Points below which a build adds nothing: the rule of points cannot tell less than a tenth of a doubling."""
 
-MOST_PLANNED = 3
-"""Builds for which whole plans are made: those that gain most for a dollar by a rough plan."""
+MOST_PLANNED = 4
+"""Builds for which whole plans are made."""
+
+UNASKED_USD = 16_000.0
+"""The dearest build that is looked at when no budget is said: one of the largest cards in a plain machine."""
 
 MOST_USD = 10_000_000.0
 """The greatest budget that is read as one."""
@@ -71,10 +74,10 @@ def advise(inputs: PlanInputs, parts: Iterable[Part], budget: float | None = Non
     before = solve(short)
     small = search_machine(builds)
     strong = [one for one in candidates if one.machine.gpus]
-    affordable = [one for one in strong if budget is None or one.usd.high <= budget]
+    affordable = [one for one in strong if one.usd.high <= (UNASKED_USD if budget is None else budget)]
     today = _roughly(short)
     tried = worth_trying(affordable, rated, short)
-    promising = _promising(short, today, tried)
+    promising = _promising(short, today, tried, rated)
     options = [_option(short, before, one, strengths, newest) for one in promising]
     gaining = [one for one in options if one.gain >= LEAST_GAIN]
     best = _undominated(gaining)
@@ -93,7 +96,7 @@ def advise(inputs: PlanInputs, parts: Iterable[Part], budget: float | None = Non
             "as-good": len(builds) - len(candidates), "promises-less": len(affordable) - len(tried),
             "tried": len(tried) - len(best),
         },
-        beyond=beyond, notes=_notes(parts),
+        beyond=beyond, notes=_notes(parts, budget),
     )  # fmt: skip
 
 
@@ -117,19 +120,17 @@ def _option(
 
 
 def _undominated(options: Sequence[PurchaseOption]) -> list[PurchaseOption]:
-    """The options less those that another gains as much as for no more money."""
-    kept = []
-    for one in options:
-        usd = one.build.usd if one.build else None
-        beaten = any(
-            other is not one and other.build and usd and other.gain >= one.gain
-            and other.build.usd.middle <= usd.middle and other.build.usd.high <= usd.high
-            and (other.gain, -other.build.usd.middle, -other.build.usd.high) != (one.gain, -usd.middle, -usd.high)
-            for other in options
-        )  # fmt: skip
-        if not beaten:
-            kept.append(one)
-    return kept
+    """The options less those that a cheaper one gains as much as, or less than `LEAST_GAIN` less."""
+    return [one for one in options if not any(_beats(other, one) for other in options if other is not one)]
+
+
+def _beats(first: PurchaseOption, second: PurchaseOption) -> bool:
+    if first.build is None or second.build is None:
+        return False
+    usd, other = first.build.usd, second.build.usd
+    if (usd.middle, usd.high) == (other.middle, other.high):
+        return (first.gain, second.id) > (second.gain, first.id)
+    return usd.middle <= other.middle and usd.high <= other.high and first.gain > second.gain - LEAST_GAIN
 
 
 def _roughly(inputs: PlanInputs, build: Build | None = None) -> float:
@@ -141,8 +142,11 @@ def _roughly(inputs: PlanInputs, build: Build | None = None) -> float:
     return 0.0 if answer is None else value(problem, answer) / UNITS
 
 
-def _promising(inputs: PlanInputs, today: float, builds: Sequence[Build]) -> list[Build]:
-    """Of the builds that gain roughly something and more than every cheaper one, those that gain most for a dollar."""
+def _promising(inputs: PlanInputs, today: float, builds: Sequence[Build], rated: Sequence[Rated]) -> list[Build]:
+    """Of the builds that gain something by a rough plan, more than every cheaper one, those with most for a dollar.
+
+    A rough plan may miss a gain: places that are left go to the builds that promise most by themselves.
+    """
     found: list[tuple[float, Build]] = []
     best = 0.0
     for build in builds:
@@ -151,7 +155,10 @@ def _promising(inputs: PlanInputs, today: float, builds: Sequence[Build]) -> lis
             found.append((gain / build.usd.middle, build))
             best = gain
     found.sort(key=lambda pair: (-pair[0], pair[1].id))
-    return [build for _, build in found[:MOST_PLANNED]]
+    chosen = [build for _, build in found[:MOST_PLANNED]]
+    others = sorted((-guess(one, rated, inputs), one.usd.middle, one.id) for one in builds if one not in chosen)
+    more = {one_id for _, _, one_id in others[: MOST_PLANNED - len(chosen)]}
+    return [*chosen, *(one for one in builds if one.id in more)]
 
 
 def _first_beyond(
@@ -196,7 +203,7 @@ def _nothing(inputs: PlanInputs, before: Plan, others: bool) -> PurchaseOption:
     return PurchaseOption(NOTHING, text("Buy nothing"), adds=tuple(adds), against=tuple(against))
 
 
-def _notes(parts: Sequence[Part]) -> tuple[Text, ...]:
+def _notes(parts: Sequence[Part], budget: float | None) -> tuple[Text, ...]:
     dates = sorted(part.price.date for part in parts if part.price.date is not None)
     told = [text("Prices are never fetched: put your own over them with --prices FILE.")]
     if dates:
@@ -204,4 +211,8 @@ def _notes(parts: Sequence[Part]) -> tuple[Text, ...]:
         told.insert(0, text("Prices are data of {oldest} to {newest}, in US dollars without taxes and shipping.",
                             oldest=dates[0], newest=newest))  # fmt: skip
     told.append(text("Gain per dollar is counted at the middle of a price; the budget is compared with its high end."))
+    if budget is None:
+        told.append(
+            text("Without --budget, builds of more than {most} USD are not looked at.", most=f"{UNASKED_USD:.0f}")
+        )
     return tuple(told)

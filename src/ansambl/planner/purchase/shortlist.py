@@ -16,7 +16,7 @@ from ansambl.planner.placement.worth import bits_per_weight, native_bits, speed_
 SLACK_POINTS, SLACK_SIZE = 2.0, 1.1
 """A checkpoint is as good as another that is better by less: points of strength, and a factor of size."""
 
-MOST_TRIED = 10
+MOST_TRIED = 9
 """Builds for which a rough plan is made; each takes about a tenth of a second."""
 
 # Points that a build may promise less than a cheaper one and still be tried, as the guess is rough, and points that
