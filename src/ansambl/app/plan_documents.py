@@ -7,7 +7,7 @@ from typing import Any
 
 from ansambl.domain.footprint import DeviceFootprint, Footprint, Reason
 from ansambl.domain.planning import Plan, PlannedPlacement, PlanOption
-from ansambl.domain.speed import SpeedForecast, SpeedRange
+from ansambl.domain.speed import SpeedRange
 from ansambl.planner.fitting import Limits
 from ansambl.planner.nearest import Change
 
@@ -36,7 +36,7 @@ def fit_document(
         "kv_capacity_tokens": footprint.kv_capacity_tokens or placement.context * placement.parallel,
         "max_context": limits.context,
         "max_parallel": limits.parallel,
-        "speed": speed_document(placement.speed, translate),
+        "speed": speed_document(placement, translate),
         "reasons": reasons_document((*footprint.reasons, *placement.speed.reasons), translate),
         "instead": [_change_document(one) for one in instead],
     }  # fmt: skip
@@ -77,12 +77,15 @@ def device_document(device: DeviceFootprint) -> dict[str, Any]:
     }
 
 
-def speed_document(speed: SpeedForecast, translate: Translate = None) -> dict[str, Any]:
-    """The speed of one stream; null is unknown."""
+def speed_document(placement: PlannedPlacement, translate: Translate = None) -> dict[str, Any]:
+    """The speed of one stream, and of all at once; null is unknown, or nothing for a model that only reads."""
+    speed = placement.speed
     basis = next((one for one in speed.reasons if one.code in {"speed.decode", "speed.prefill"}), None)
+    writes = placement.candidate.generates
     return {
-        "decode_tokens_per_second": _range(speed.decode),
+        "decode_tokens_per_second": _range(speed.decode) if writes else None,
         "prefill_tokens_per_second": _range(speed.prefill),
+        "batch_tokens_per_second": _range(speed.batch) if writes else None,
         "basis": f"{basis.text.render(translate)} ({basis.source})" if basis else None,
     }
 
@@ -138,7 +141,7 @@ def placement_document(placement: PlannedPlacement, translate: Translate = None)
         "residency": str(placement.residency),
         "fits": placement.fits,
         "footprint": _footprint(placement.footprint),
-        "speed": speed_document(placement.speed, translate),
+        "speed": speed_document(placement, translate),
     }
 
 

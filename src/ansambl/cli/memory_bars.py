@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 WIDTH = 32
 """Letters of a bar."""
 
+_LEAST_WIDTH = 8
+_GAPS = 8
+
 # Parts differ in their letter too: colours are lost in a pipe and to some eyes.
 _PARTS = (
     ("weights", "█", "blue"),
@@ -31,25 +34,37 @@ def print_memory(devices: Iterable[DeviceFootprint]) -> None:
 
     from ansambl.cli.output import console
 
-    rows = list(devices)
+    rows = [
+        (
+            device,
+            speak("{expected} of {usable} usable (up to {high})").format(
+                expected=format_bytes(device.needed.expected), usable=format_bytes(device.usable),
+                high=format_bytes(device.needed.high),
+            ),
+        )
+        for device in devices
+    ]  # fmt: skip
     out = console()
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for device in rows:
-        words = speak("{expected} of {usable} usable (up to {high})").format(
-            expected=format_bytes(device.needed.expected), usable=format_bytes(device.usable),
-            high=format_bytes(device.needed.high),
-        )  # fmt: skip
-        table.add_row(Text(device.name), bar(device), Text(words, style="" if device.fits else "red"))
-    out.print(table)
+    names_and_words = max((len(device.name) + len(words) for device, words in rows), default=0) + _GAPS
+    # In a narrow terminal the figures matter more than the drawing: the bar shrinks, then goes below its words.
+    width = min(WIDTH, out.width - names_and_words)
+    if width < _LEAST_WIDTH:
+        for device, words in rows:
+            out.print(Text(f"{device.name}: {words}", style="" if device.fits else "red"), soft_wrap=False)
+            out.print(bar(device, max(1, min(WIDTH, out.width))))
+    else:
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2))
+        for _ in range(3):
+            table.add_column(no_wrap=True)
+        for device, words in rows:
+            table.add_row(Text(device.name), bar(device, width), Text(words, style="" if device.fits else "red"))
+        out.print(table)
     names = (speak("weights"), speak("KV cache"), speak("compute"), speak("overhead"))
     legend = Text()
     for (_, letter, colour), name in zip(_PARTS, names, strict=True):
         legend.append(letter, style=colour).append(f" {name}  ", style="dim")
     legend.append("·", style="dim").append(f" {speak('free')}", style="dim")
-    out.print(legend)
+    out.print(legend, soft_wrap=False)
 
 
 def bar(device: DeviceFootprint, width: int = WIDTH) -> Text:

@@ -167,3 +167,91 @@ def test_in_russian(capsys, monkeypatch):
     monkeypatch.setattr(speak, "language", "ru")
     _, out, _ = run(capsys, "gpt-oss-120b", "--machine", "rtx-4090-64g")
     assert "помещается" in out
+
+
+def options_of(found):
+    return [" ".join(one["options"]) for one in found["instead"]]
+
+
+def test_what_does_not_fit_names_what_would(capsys):
+    asked = ("gpt-oss-120b", "--engine", "vllm", "--machine", "h100-80g")
+    code, found = fit(capsys, *asked)
+    assert (code, found["fits"]) == (3, False)
+    # A thousand sequences' logits are what is too much; a person alone needs one.
+    assert "--set max_num_seqs=16" in options_of(found)
+    code, then = fit(capsys, *asked, "--set", "max_num_seqs=16")
+    assert (code, then["fits"], then["instead"]) == (0, True, [])
+    _, out, _ = run(capsys, *asked)
+    assert "may not fit" in out.splitlines()[0]
+    assert "What would fit" in out
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("llama-3.3-70b-instruct", "--quantization", "FP8", "--machine", "rtx-pro-6000-128g", "--context", "65536"),
+        ("llama-3.3-70b-instruct", "--engine", "vllm", "--machine", "rtx-4090-64g"),
+        ("qwen3-8b", "--machine", "rtx-4090-64g", "--parallel", "64"),
+        ("llama-3.3-70b-instruct", "--quantization", "Q8_0", "--machine", "cpu-13900k-64g"),
+    ],
+)
+def test_each_change_that_is_offered_fits(capsys, asked):
+    code, found = fit(capsys, *asked)
+    assert code == 3
+    assert found["instead"]
+    for change in found["instead"]:
+        given = list(asked)
+        for name, value in zip(change["options"][::2], change["options"][1::2], strict=True):
+            if name in given and name != "--set":
+                given[given.index(name) + 1] = value
+            else:
+                given += [name, value]
+        code, then = fit(capsys, *given)
+        assert (code, then["fits"]) == (0, True), given
+        assert (then["context"], then["parallel"]) == (change["context"], change["parallel"])
+
+
+def test_nothing_that_would_fit_is_said_with_how_much_is_missing(capsys):
+    code, out, _ = run(capsys, "glm-5.2", "--machine", "rtx-4090-64g")
+    assert code == 3
+    assert "does not fit" in out.splitlines()[0]
+    assert "Nothing would fit" in out
+    assert "24.0 GiB on GPUs and 64.0 GiB of RAM" in out
+
+
+def test_the_next_command_asks_for_the_same(capsys):
+    asked = ("qwen3-8b", "--machine", "rtx-4090-64g", "--context", "8192", "--parallel", "2", "--kv-type", "q8_0")
+    _, out, _ = run(capsys, *asked)
+    line = next(one for one in out.splitlines() if one.startswith("Next"))
+    command = line.partition(": ")[2].split()
+    assert command[0] == "ansambl"
+    assert program.main(command[1:]) == 0
+    said = capsys.readouterr().out
+    # llama.cpp divides its cells: two sequences of 8192 tokens are 16384.
+    assert "16384" in said
+    assert "q8_0" in said
+
+
+def test_combinations_that_were_not_tried_do_not_fill_the_terminal(capsys):
+    _, _, err = run(capsys, "qwen3-8b", "--engine", "vllm", "--machine", "rtx-4090-64g")
+    assert len(err.splitlines()) <= 5
+    assert "ansambl compat qwen3-8b --machine rtx-4090-64g" in err
+
+
+def test_two_equal_cards_give_a_reason_once(capsys):
+    _, found = fit(capsys, "qwen2.5-72b-instruct", "--quantization", "BF16", "--engine", "transformers",
+                   "--machine", "dual-3090-64g")  # fmt: skip
+    said = [(one["code"], one["text"]) for one in found["reasons"]]
+    assert len(said) == len(set(said))
+
+
+@pytest.mark.parametrize("arguments", [("",), ("  ",), ("x" * 5000,), ("qwen3-8b", "--engine", "")])
+def test_empty_and_endless_names_are_refused(capsys, arguments):
+    code, out, err = run(capsys, *arguments, "--machine", "rtx-4090-64g", "--json")
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+
+
+def test_an_engine_that_reads_another_kv_type_is_taken(capsys):
+    _, found = fit(capsys, "qwen3-8b", "--machine", "rtx-4090-64g", "--kv-type", "fp8")
+    assert (found["engine"], found["fits"]) == ("vllm", True)

@@ -66,7 +66,7 @@ def fit(
 
 def _print(question: Question, found: Answer, most: Limits) -> None:
     from ansambl.cli.memory_bars import print_memory
-    from ansambl.cli.output import note, print_pairs, print_table, say
+    from ansambl.cli.output import note, print_grouped, print_pairs, print_table, say
     from ansambl.cli.speeds import tokens_per_second
     from ansambl.domain.units import format_bytes
 
@@ -90,7 +90,7 @@ def _print(question: Question, found: Answer, most: Limits) -> None:
     print_memory(best.footprint.devices)
     reasons = dict.fromkeys((one.text.render(speak), one.source) for one in (*best.footprint.reasons,
                                                                             *best.speed.reasons))  # fmt: skip
-    print_table(speak("Why"), (speak("Reason"), speak("Source")), list(reasons))
+    print_grouped(speak("Why"), "·", "dim", list(reasons))
     headers = (
         speak("Quantization"), speak("Engine"), speak("Size"), speak("Fits"), speak("Answers"), speak("Settings"),
     )  # fmt: skip
