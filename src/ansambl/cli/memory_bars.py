@@ -45,7 +45,11 @@ def print_memory(devices: Iterable[DeviceFootprint]) -> None:
         for device in devices
     ]  # fmt: skip
     out = console()
-    names_and_words = max((len(device.name) + len(words) for device, words in rows), default=0) + _GAPS
+    names_and_words = (
+        max((len(device.name) for device, _ in rows), default=0)
+        + max((len(words) for _, words in rows), default=0)
+        + _GAPS
+    )
     # In a narrow terminal the figures matter more than the drawing: the bar shrinks, then goes below its words.
     width = min(WIDTH, out.width - names_and_words)
     if width < _LEAST_WIDTH:
