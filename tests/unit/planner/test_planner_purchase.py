@@ -17,6 +17,7 @@ from ansambl.hardware.prices import shipped_parts
 from ansambl.planner.placement import solve
 from ansambl.planner.purchase import NOTHING, SEARCH_ONLY, advise
 from ansambl.planner.purchase.builds import MOST_BUILDS, drawn, find_builds, supply_for, useful
+from ansambl.planner.purchase.reasons import what_slows
 from ansambl.planner.purchase.shortlist import shortlist
 
 MODELS = tuple(
@@ -282,6 +283,15 @@ def test_an_uncertain_price_is_said():
     assert "USED-3090" in told["used"]
     assert "CASE" in told["price.one-source"]
     assert "DISK (2025)" in told["price.old"]
+
+
+def test_roles_that_get_slower_are_told():
+    inputs = small_inputs()
+    fast, slow = solve(plan_inputs(("h100-80g",), candidates=MODELS)), solve(inputs)
+    roles = [str(reason.text).split()[0] for reason in what_slows(inputs, fast, slow)]
+    assert roles == [role.name for role in inputs.roles]
+    assert what_slows(inputs, slow, fast) == ()
+    assert what_slows(inputs, slow, slow) == ()
 
 
 @pytest.mark.parametrize("goal", list(Goal))

@@ -27,6 +27,7 @@ from ansambl.planner.purchase.reasons import (
     recommended,
     speed_words,
     what_it_adds,
+    what_slows,
     what_speaks_against,
 )
 from ansambl.planner.purchase.search_machine import search_machine, search_option
@@ -115,7 +116,7 @@ def _option(
     return PurchaseOption(
         build.id, text("{build}", build=build.title), build, gain=gain, plan=after,
         best=best_on(build, after, strengths), adds=what_it_adds(inputs, before, after, gain),
-        against=what_speaks_against(build, two_machines=True, newest=newest),
+        against=(*what_slows(inputs, before, after), *what_speaks_against(build, two_machines=True, newest=newest)),
     )  # fmt: skip
 
 

@@ -73,6 +73,21 @@ def what_it_adds(inputs: PlanInputs, before: Plan, after: Plan, gain: float) -> 
     return tuple(told)
 
 
+def what_slows(inputs: PlanInputs, before: Plan, after: Plan) -> tuple[Reason, ...]:
+    """Roles whose answers come more slowly in the plan with the build."""
+    new, old = recommended(after), recommended(before)
+    if new is None or old is None:
+        return ()
+    told = []
+    for role in inputs.roles:
+        pair = [one.speed.decode if (one := placed(option, role.name)) else None for option in (old, new)]
+        if pair[0] is not None and pair[1] is not None and pair[0].expected > pair[1].expected * _FASTER:
+            words = text("{role} answers more slowly: {after} tokens/s instead of {before}", role=role.name,
+                         after=_short(pair[1].expected), before=_short(pair[0].expected))  # fmt: skip
+            told.append(Reason("slower", words, COMPARED))
+    return tuple(told)
+
+
 def what_speaks_against(build: Build, *, two_machines: bool, newest: str | None) -> tuple[Reason, ...]:
     """Power, how sure the prices are, and what a second machine brings with it."""
     told: list[Reason] = []
