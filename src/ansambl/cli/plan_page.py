@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ansambl import __version__
 from ansambl.cli.plan_tables import goal_word, residency_word, swaps_words
-from ansambl.cli.speeds import tokens_per_second
+from ansambl.cli.speeds import answering, tokens_per_second
 from ansambl.domain.errors import UsageError
 from ansambl.domain.footprint import Reason
 from ansambl.domain.planning import Plan, PlannedPlacement, PlanOption
@@ -99,7 +99,7 @@ def _placement(placement: PlannedPlacement, option: PlanOption, colours: dict[st
         "model": candidate.card.title if candidate.card else candidate.model,
         "what": f"{candidate.quantization} · {placement.engine} · {context}",
         "where": " · ".join(part for part in (placement.machine.name, gpus or speak("RAM"), settings) if part),
-        "decode": tokens_per_second(placement.speed.decode),
+        "decode": answering(placement),
         "prefill": tokens_per_second(placement.speed.prefill),
         "size": format_bytes(candidate.size),
         "residency": residency_word(placement),
@@ -125,5 +125,10 @@ def _load(load: DeviceLoad, colours: dict[str, int], names: dict[str, str]) -> d
 
 
 def _reasons(reasons: tuple[Reason, ...] | list[Reason]) -> list[dict[str, str]]:
-    pairs = dict.fromkeys((one.text.render(speak), one.source) for one in reasons)
-    return [{"text": words, "source": source} for words, source in pairs]
+    """Each reason once, its source where the next one has another."""
+    pairs = list(dict.fromkeys((one.text.render(speak), one.source) for one in reasons))
+    following = [*(source for _, source in pairs), ""][1:]
+    return [
+        {"text": words, "source": "" if source == after else source}
+        for (words, source), after in zip(pairs, following, strict=True)
+    ]

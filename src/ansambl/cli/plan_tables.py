@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ansambl.cli.output import console, note, print_pairs, print_table, say
-from ansambl.cli.speeds import tokens_per_second
+from ansambl.cli.speeds import answering
 from ansambl.domain.planning import Plan, PlannedPlacement, PlanOption, Residency
 from ansambl.domain.units import format_bytes
 from ansambl.foundation.locales import speak
@@ -110,7 +110,7 @@ def _row(placement: PlannedPlacement) -> tuple[str, ...]:
     return (
         placement.candidate.model, placement.candidate.quantization, placement.engine,
         f"{placement.machine.name} {gpus} {settings}".strip(), f"{placement.context} × {placement.parallel}",
-        tokens_per_second(placement.speed.decode), residency_word(placement),
+        answering(placement), residency_word(placement),
     )  # fmt: skip
 
 

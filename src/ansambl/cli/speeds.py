@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from ansambl.domain.planning import PlannedPlacement
 from ansambl.domain.speed import SpeedRange
 from ansambl.foundation.locales import speak
+
+
+def answering(placement: PlannedPlacement) -> str:
+    """How fast a placement answers; a dash for a model that only reads."""
+    return tokens_per_second(placement.speed.decode) if placement.candidate.generates else "—"
 
 
 def tokens_per_second(speed: SpeedRange | None) -> str:

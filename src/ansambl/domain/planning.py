@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from ansambl.domain.architecture import Architecture
-from ansambl.domain.catalog import Basis, CatalogModel
+from ansambl.domain.catalog import Basis, CatalogModel, ModelKind
 from ansambl.domain.device import PlannedMachine
 from ansambl.domain.footprint import Footprint, Reason, WeightBytes
 from ansambl.domain.speed import SpeedForecast
@@ -54,6 +54,11 @@ class Candidate:
     basis: Basis
     source: str
     card: CatalogModel | None = None
+
+    @property
+    def generates(self) -> bool:
+        """Whether the model writes text: one for embeddings or ranking only reads."""
+        return self.card is None or self.card.kind not in {ModelKind.EMBEDDING, ModelKind.RERANKER}
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ def test_what_is_unknown_is_shown_as_unknown(capsys):
     printed = capsys.readouterr()
     assert "M4 Max" in printed.out
     assert printed.out.count("unknown") >= 2
-    assert "how much of it the system keeps back is unknown." in printed.err
+    assert "of which it may use 107.5 GiB." in printed.err
 
 
 def test_a_machine_without_a_gpu(capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -64,7 +65,7 @@ def assemble(inputs: PlanInputs, built: Built, answer: Answer) -> Chosen:
         if copies > 0 and placement.footprint.kv_capacity_tokens is None:
             clones[names[number]] = copies
     return Chosen(
-        placements=tuple(placements[number] for number in answer.chosen),
+        placements=_most_used_first([placements[number] for number in answer.chosen], roles, inputs.roles),
         variants={names[number]: built.variants[number] for number in answer.chosen},
         roles=roles,
         prefix_groups=_prefix_groups(inputs.roles, roles),
@@ -73,6 +74,14 @@ def assemble(inputs: PlanInputs, built: Built, answer: Answer) -> Chosen:
         rank=value(built.problem, answer) / UNITS,
         main=names[main],
     )
+
+
+def _most_used_first(
+    placements: Sequence[PlannedPlacement], placed: Mapping[str, str], roles: Sequence[RoleNeed]
+) -> tuple[PlannedPlacement, ...]:
+    """Those that serve the most roles first, helpers last."""
+    serving = Counter(placed[role.name] for role in roles)
+    return tuple(sorted(placements, key=lambda one: (-serving[one.id], -one.candidate.size, one.id)))
 
 
 def _prefix_groups(roles: Sequence[RoleNeed], placed: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
