@@ -10,13 +10,16 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
+from ansambl.app.planning import candidates_of
 from ansambl.domain.architecture import Architecture, Attention, LayerGroup
 from ansambl.domain.device import DeviceKind, DeviceModel, PlannedDevice
 from ansambl.domain.errors import UsageError
 from ansambl.domain.footprint import WeightBytes
 from ansambl.domain.speed import SpeedRange
 from ansambl.domain.units import GIB, Bytes
-from ansambl.planner.speed import SpeedInputs, forecast, spread_over, with_experts_in_ram
+from ansambl.hardware.catalog import load_machine
+from ansambl.model_catalog.catalog import find_model
+from ansambl.planner.speed import Part, SpeedInputs, forecast, spread_over, with_experts_in_ram
 from support.speed_cases import DATA, compared_speeds, measurements
 
 DENSE = Architecture(
@@ -211,3 +214,21 @@ def test_what_makes_no_sense_is_refused(change):
 def test_a_range_is_in_order():
     with pytest.raises(ValueError, match="not a range"):
         SpeedRange(2.0, 1.0, 3.0)
+
+
+@pytest.mark.parametrize("name", ["rtx-4090-64g", "rtx-pro-6000-128g", "h100-80g", "dgx-spark", "cpu-7950x-128g"])
+def test_nobody_is_promised_more_than_the_memory_can_read(name):
+    machine = load_machine(name)
+    device = machine.gpus[0] if machine.gpus else machine.ram
+    checkpoint = next(
+        one for one in candidates_of(find_model("llama-3.1-8b-instruct")) if one.quantization == "Q8_0"
+    )  # fmt: skip
+    inputs = SpeedInputs(
+        architecture=checkpoint.architecture, weights=checkpoint.weights, parts=(Part(device, 1.0, 1.0),), context=1,
+        prompt=1024,
+    )  # fmt: skip
+    decode = forecast("llama.cpp", inputs).decode
+    # A dense model's token reads all weights but the rows of the embedding that it does not use.
+    read = checkpoint.weights.total * 0.9
+    assert decode.high <= max(device.model.bandwidth, device.model.bandwidth_low or 0) / read
+    assert decode.low < decode.expected <= decode.high

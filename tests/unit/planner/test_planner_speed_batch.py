@@ -186,7 +186,10 @@ def test_two_cards_in_line_read_long_prompts_faster_than_one():
 def test_engines_without_fitted_measurements_have_wider_ranges_and_say_so():
     own, alike = (forecast(engine, dense()) for engine in ("vllm", "sglang"))
     assert alike.decode.expected == own.decode.expected
-    assert alike.decode.high > own.decode.high
+    assert alike.decode.low < own.decode.low
+    # Neither is promised more than the memory can read.
+    assert alike.decode.high >= own.decode.high
+    assert alike.prefill.high > own.prefill.high
     assert "speed.engine-alike" in codes(alike)
     assert "speed.engine-alike" not in codes(own)
     assert all(forecast(engine, dense()).decode is not None for engine in ENGINES)

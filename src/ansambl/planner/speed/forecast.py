@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ansambl.domain.device import DeviceKind, DeviceModel
@@ -77,6 +77,7 @@ def forecast(engine: str, inputs: SpeedInputs) -> SpeedForecast:
     reasons = [] if wider == 1.0 else [_alike(engine, inputs)]
     spread = _spread(inputs, f"{like} decode") + math.log(wider)
     decode = _range(like, 1, lambda rates: decode_seconds(inputs, work, like, FACTORS, rates), spread)
+    decode = _not_above(decode, 1 / decode_seconds(inputs, work, like, _IDEAL, _MOST[like]))
     reasons.append(_basis("decode", spread))
     prefill = None
     batches = -(-inputs.prompt // (inputs.batch_tokens or BATCH_TOKENS[like]))
@@ -162,6 +163,7 @@ def _all_bandwidths(model: DeviceModel) -> list[float]:
     return [value for value in (model.bandwidth, model.bandwidth_low) if value]
 
 
+_IDEAL = replace(FACTORS, bandwidth=dict.fromkeys(FACTORS.bandwidth, 1.0), seconds=dict.fromkeys(FACTORS.seconds, 0.0))
 _LIKES = tuple(dict.fromkeys(family.like for family in _FAMILIES.values()))
 _LEAST = {
     like: Rates(lambda model: min(_all_bandwidths(model)), partial(_operations, engine=like, end=0)) for like in _LIKES
@@ -176,6 +178,11 @@ def _range(like: str, tokens: int, seconds: Callable[[Rates], float], spread: fl
     expected = tokens / seconds(_EXPECTED[like])
     least, most = tokens / seconds(_LEAST[like]), tokens / seconds(_MOST[like])
     return SpeedRange(least / math.exp(spread), expected, most * math.exp(spread))
+
+
+def _not_above(found: SpeedRange, ideal: float) -> SpeedRange:
+    """A range that ends where the memory's whole bandwidth is used; no engine reads faster."""
+    return SpeedRange(found.low, found.expected, max(found.expected, min(found.high, ideal)))
 
 
 def _not_below(found: SpeedRange, alone: SpeedRange) -> SpeedRange:
