@@ -35,9 +35,14 @@ _TWO_MATRICES = {"nemotron_h"}
 # What 144 reported sizes leave: files of plain models follow the mix of llama.cpp; quantizers change it for models with
 # experts or several kinds of layers, most where rows fit no K type. The last is for types without a mix.
 _PLAIN_SPREAD, _MIXED_SPREAD, _ODD_SPREAD = (0.97, 1.04), (0.90, 1.13), (0.90, 1.20)
+# A plain model whose feed-forward rows alone fit no K type: Qwen2.5 72B Q4_K_M was estimated to 0.1 % (47,415,707,136
+# bytes at bartowski/Qwen2.5-72B-Instruct-GGUF, public code index file 60882990625).
+_ODD_ROWS_SPREAD = (0.95, 1.06)
 _EXACT = {"F16", "BF16", "Q8_0"}
 _EXACT_SPREAD = (0.985, 1.03)
 _WHOLE_BITS = 16.0
+# From here on quantizers of plain models have nothing to choose: a byte for each linear weight, its scales beside it.
+_BYTE = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ def estimated_checkpoint(model: CatalogModel, quantization: str) -> CatalogCheck
         low, high = _ODD_SPREAD
     elif width and width % _BLOCK:
         total += parts.feed_forward / (2 if model.family in _TWO_MATRICES else 3) * (bits.fallback - bits.down)
-        low, high = _ODD_SPREAD
+        low, high = _ODD_SPREAD if _mixed(model, architecture) else _ODD_ROWS_SPREAD
     if quantization in _EXACT and (model.text_parameters or not model.vision):
         low, high = _EXACT_SPREAD
     return _derived(
@@ -159,8 +164,9 @@ def _tensors(model: CatalogModel, architecture: Architecture, name: str, bits: T
         most = (kept + parts.feed_forward * bits.bits + (parts.body - parts.feed_forward) * _WHOLE_BITS) / 8
     hybrid = any(group.attention is Attention.RECURRENT for group in architecture.layers)
     expected = (least + most) / 2 if hybrid else least
+    low, high = _PLAIN_SPREAD if bits.bits < _BYTE or _mixed(model, architecture) else _EXACT_SPREAD
     return _derived(
-        name, "safetensors", expected, (least * 0.97, max(most, expected) * 1.04),
+        name, "safetensors", expected, (least * low, max(most, expected) * high),
         f"{parts.body} parameters of {bits.bits} bits ({bits.source}), the rest in 16"
         + ("; the high end leaves all but the feed-forward weights in 16" if partial else ""),
     )  # fmt: skip

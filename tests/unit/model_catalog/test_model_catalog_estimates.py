@@ -6,7 +6,7 @@ import statistics
 import pytest
 
 from ansambl.domain.catalog import Basis, CatalogCheckpoint, ModelKind
-from ansambl.model_catalog.catalog import catalog
+from ansambl.model_catalog.catalog import catalog, find_model
 from ansambl.model_catalog.estimates import estimated_checkpoint, estimated_checkpoints, gguf_bits
 
 GIB = 2**30
@@ -103,3 +103,18 @@ def test_what_is_not_estimated():
         not estimated_checkpoints(model) for model in models.values()
         if model.kind is ModelKind.SPEECH or model.architecture is None
     )  # fmt: skip
+
+
+def test_a_plain_model_whose_rows_fit_no_k_type_is_estimated_closely():
+    # bartowski/Qwen2.5-72B-Instruct-GGUF, as a public code index has it (file 60882990625).
+    found = estimated_checkpoint(find_model("qwen2.5-72b-instruct"), "Q4_K_M")
+    assert found.size == pytest.approx(47_415_707_136, rel=0.005)
+    assert found.high < 1.07 * found.size
+
+
+def test_a_byte_for_each_weight_leaves_little_to_guess():
+    found = {one.quantization: one for one in estimated_checkpoints(find_model("llama-3.3-70b-instruct"))}
+    # 70,553,706,496 parameters: two tables of 128,256 x 8,192 in two bytes, the rest in one.
+    tables = 2 * 128_256 * 8192
+    assert found["FP8"].size == pytest.approx(70_553_706_496 + tables, rel=0.005)
+    assert found["FP8"].high / found["FP8"].low < found["AWQ"].high / found["AWQ"].low

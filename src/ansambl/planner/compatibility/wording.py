@@ -91,6 +91,9 @@ def unknown(labels: Labels, subject: str) -> Reason:
         words = text("no source says that {ui} can talk to {engine}", ui=what, engine=engine)
     elif subject == "device":
         words = text("no source says whether {engine} runs on {what}", what=what, engine=engine)
+    elif subject == "quantization" and labels.device is not None:
+        words = text("no source says whether {engine} runs {what} on {device}", what=what, engine=engine,
+                     device=_device(labels.device))  # fmt: skip
     else:
         words = text("no source says whether {engine} runs {what}", what=what, engine=engine)
     return Reason("unknown", words, _NO_SOURCE)
