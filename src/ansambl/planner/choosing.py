@@ -13,7 +13,7 @@ from ansambl.domain.footprint import Reason
 from ansambl.domain.planning import Candidate, PlannedPlacement
 from ansambl.domain.text import text
 from ansambl.planner.compatibility import find_engine, judge
-from ansambl.planner.fitting import Wish, expert_layers_in_ram, layers_in_ram, place
+from ansambl.planner.fitting import Wish, expert_layers_in_ram, layers_in_ram, place, projector_reason
 from ansambl.planner.memory import ENGINES, UnknownSettingError
 
 USUAL_ENGINES = {"gguf": ("llama.cpp",), "safetensors": ("vllm",)}
@@ -161,10 +161,10 @@ def choose(
                 refused.setdefault(engine, error)
                 continue
             doubts = found.doubts.get(engine, ())
-            if doubts:
-                placed = replace(
-                    placed, footprint=replace(placed.footprint, reasons=(*doubts, *placed.footprint.reasons))
-                )
+            projector = projector_reason(placed)
+            if doubts or projector:
+                reasons = (*doubts, *placed.footprint.reasons, *([projector] if projector else []))
+                placed = replace(placed, footprint=replace(placed.footprint, reasons=reasons))
             tried.append((bool(doubts), placed))
     if not tried:
         if refused:

@@ -15,7 +15,8 @@ from ansambl.domain.errors import UsageError
 from ansambl.domain.footprint import Footprint, Reason
 from ansambl.domain.planning import Candidate, PlannedPlacement
 from ansambl.domain.speed import SpeedForecast, SpeedRange
-from ansambl.domain.text import text
+from ansambl.domain.text import Text, text
+from ansambl.domain.units import format_bytes
 from ansambl.planner import memory, speed
 from ansambl.planner.memory import MemoryInputs
 
@@ -150,6 +151,27 @@ def _whole(value: object) -> int | None:
         return int(float(str(value)))
     except (ValueError, OverflowError):
         return None
+
+
+def projector_reason(placement: PlannedPlacement) -> Reason | None:
+    """That a model which sees pictures loads one more file with llama.cpp, and that it is not counted unless set.
+
+    Text alone works without it, so it is not counted by itself. Its size is at most that of the parameters that are not
+    the text model's, in 16 bits (they may hold heads for prediction, too).
+    """
+    card, candidate = placement.candidate.card, placement.candidate
+    if card is None or not card.vision or placement.engine not in _LLAMA_CPP or "mmproj" in placement.settings:
+        return None
+    if card.parameters is None or card.text_parameters is None:
+        size: Text | str = text("its size is not known")
+    else:
+        size = text("it takes up to about {size}", size=format_bytes(2 * (card.parameters - card.text_parameters)))
+    return Reason(
+        "projector-not-counted",
+        text("for pictures {engine} loads a projector file (mmproj) beside the model, which is not counted here: {size}"
+             "; count it with --set mmproj=SIZE", engine=placement.engine, size=size),
+        f"llama.cpp docs/multimodal.md; parameters: {next(iter(card.sources), candidate.source)}",
+    )  # fmt: skip
 
 
 def _tries(engine: str, inputs: MemoryInputs) -> Iterator[dict[str, Any]]:

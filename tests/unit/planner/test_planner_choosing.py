@@ -5,6 +5,7 @@ import pytest
 from ansambl.app.planning import find_candidates
 from ansambl.domain.compatibility import Verdict
 from ansambl.domain.errors import UsageError
+from ansambl.domain.units import MIB
 from ansambl.engines.compatibility import compatibility_rows
 from ansambl.foundation.paths import DataPaths
 from ansambl.hardware.catalog import load_machine
@@ -74,3 +75,18 @@ def test_where_no_engine_takes_the_wish_the_error_is_of_one_that_knows_the_setti
         chosen("qwen3-8b", "rtx-4090-64g", Wish(32_768, settings={"gpu_memory_utilization": "7"}))
     with pytest.raises(UsageError, match="kv_type 'fp9'"):
         chosen("qwen3-8b", "rtx-4090-64g", Wish(32_768, kv_type="fp9"))
+
+
+def test_a_projector_that_is_not_counted_is_told_and_counted_when_its_size_is_set(chosen):
+    plain = chosen("gemma-3-27b-it", "rtx-pro-6000-128g").best
+    said = {one.code: one.text.render() for one in plain.footprint.reasons}
+    # gemma 3's vision tower of 417 million parameters and its projection in 16 bits: 0.8 GiB.
+    assert "up to about 805.7 MiB" in said["projector-not-counted"]
+    counted = chosen("gemma-3-27b-it", "rtx-pro-6000-128g", Wish(32_768, settings={"mmproj": "850MiB"})).best
+    codes = {one.code for one in counted.footprint.reasons}
+    assert "projector" in codes
+    assert "projector-not-counted" not in codes
+    assert counted.footprint.total.expected > plain.footprint.total.expected + 800 * MIB
+    assert "projector-not-counted" not in {
+        one.code for one in chosen("qwen3-8b", "rtx-4090-64g").best.footprint.reasons
+    }  # fmt: skip
