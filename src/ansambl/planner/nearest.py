@@ -93,7 +93,7 @@ def _sequences(placement: PlannedPlacement, wish: Wish) -> _Tries:
 
 def _contexts(wish: Wish, options: tuple[str, ...]) -> _Tries:
     # Halves of a round number, so that nobody is told to ask for 13,712 tokens.
-    context = 1 << (wish.context - 1).bit_length() - 1
+    context = 1 << max(0, (wish.context - 1).bit_length() - 1)
     while context >= LEAST_CONTEXT:
         if context < wish.context:
             yield (*options, "--context", str(context)), replace(wish, context=context)

@@ -255,3 +255,23 @@ def test_empty_and_endless_names_are_refused(capsys, arguments):
 def test_an_engine_that_reads_another_kv_type_is_taken(capsys):
     _, found = fit(capsys, "qwen3-8b", "--machine", "rtx-4090-64g", "--kv-type", "fp8")
     assert (found["engine"], found["fits"]) == ("vllm", True)
+
+
+def test_a_context_of_one_token_that_does_not_fit_is_answered(capsys):
+    code, found = fit(capsys, "glm-4.6", "--machine", "rtx-4080-64g", "--engine", "llama.cpp", "--context", "1")
+    assert (code, found["fits"], found["instead"]) == (3, False, [])
+
+
+def test_mxfp4_on_vllm_by_version(capsys):
+    asked = ("gpt-oss-20b", "--engine", "vllm", "--machine", "rtx-4090-64g", "--context", "8192")
+    code, found = fit(capsys, *asked, "--set", "engine_version=0.10.1")
+    assert (code, found["checkpoint"]["quantization"]) == (0, "MXFP4")
+    code, _, err = run(capsys, *asked, "--set", "engine_version=0.9.2")
+    assert code == 3
+    assert "0.10.1" in err
+
+
+def test_a_cache_that_was_set_too_small_does_not_fit_for_sure(capsys):
+    _, out, _ = run(capsys, "llama-3.1-8b-instruct", "--machine", "h100-80g", "--engine", "sglang", "--context", "8192",
+                    "--set", "max_total_tokens=1000")  # fmt: skip
+    assert "does not fit" in out.splitlines()[0]

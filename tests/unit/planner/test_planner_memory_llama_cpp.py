@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
+from ansambl.app.planning import candidates_of
 from ansambl.domain.architecture import Architecture, Attention, LayerGroup
 from ansambl.domain.device import DeviceKind
 from ansambl.domain.errors import NotSupportedError, UsageError
 from ansambl.domain.footprint import Range, WeightBytes
 from ansambl.domain.units import GIB, MIB
+from ansambl.hardware.catalog import load_machine
+from ansambl.model_catalog.catalog import find_model
 from ansambl.planner.memory import (
     MemoryInputs,
     fewest_expert_layers_in_ram,
@@ -237,3 +240,15 @@ def test_what_a_processor_keeps_twice_counts_in_the_log_and_not_against_the_ram(
     assert two.weights.expected == one.weights.expected + 60 * MIB
     assert two.total.expected == one.total.expected + 60 * MIB
     assert two.needed == one.needed
+
+
+@pytest.mark.parametrize("value", ["1e308,1", "1e-320,0", "nan,1", "inf,1", "0,0", "-1,2"])
+def test_shares_that_no_sum_can_hold_are_refused(value):
+    cards = load_machine("dual-3090-64g")
+    checkpoint = next(one for one in candidates_of(find_model("gpt-oss-20b")) if one.format == "gguf")
+    inputs = MemoryInputs(
+        architecture=checkpoint.architecture, weights=checkpoint.weights, machine=cards, context=4096,
+        settings={"tensor_split": value},
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="tensor_split"):
+        forecast("llama.cpp", inputs)

@@ -116,7 +116,11 @@ def _verdict(placement: PlannedPlacement) -> str:
     if placement.fits:
         return speak("fits")
     # Only the careful end of the forecast is over: many such loads succeed.
-    if all(one.needed.expected <= one.usable for one in placement.footprint.devices) and not _too_slow(placement):
+    expected = all(
+        one.needed.expected <= one.usable and one.kv_needed.expected <= one.kv_cache.expected
+        for one in placement.footprint.devices
+    )
+    if expected and not _too_slow(placement):
         return speak("may not fit")
     return speak("does not fit")
 

@@ -28,6 +28,8 @@ KV_TYPES = frozenset({"f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_
 CURRENT_VERSION = (11549,)
 """The build whose rules are followed when none is named."""
 
+# Beyond it, and below its inverse, a ratio of tensor_split is a mistake, and sums of them lose their digits.
+_MOST_RATIO = 1e9
 # When --n-cpu-moe came (oobabooga/textgen#7178; ggml-org/llama.cpp#15077).
 _N_CPU_MOE = (6089,)
 
@@ -119,7 +121,7 @@ def _ratios(given: Settings, gpus: int) -> tuple[float, ...]:
         ratios = tuple(float(part) for part in value.replace("/", ",").split(","))
     except ValueError:
         ratios = ()
-    if len(ratios) != gpus or not all(0 <= ratio < float("inf") for ratio in ratios) or not sum(ratios):
+    if len(ratios) != gpus or not all(0 <= ratio <= _MOST_RATIO for ratio in ratios) or sum(ratios) < 1 / _MOST_RATIO:
         raise UsageError(
             text("tensor_split is '{value}'; give a number for each of the {count} GPUs, for example 3,1",
                  value=value, count=gpus)
