@@ -153,6 +153,18 @@ def _whole(value: object) -> int | None:
         return None
 
 
+def may_use_ram(placement: PlannedPlacement) -> bool:
+    """Whether all lies on the GPUs, and llama.cpp could keep layers in RAM for a longer context."""
+    machine = placement.machine
+    return (
+        placement.fits
+        and placement.engine in _LLAMA_CPP
+        and bool(machine.gpus)
+        and not machine.ram.model.unified_memory
+        and not _IN_RAM & placement.settings.keys()
+    )
+
+
 def projector_reason(placement: PlannedPlacement) -> Reason | None:
     """That a model which sees pictures loads one more file with llama.cpp, and that it is not counted unless set.
 

@@ -126,3 +126,11 @@ def test_what_ansambl_did_not_fetch_is_not_removed(capsys, tmp_path):
     code, _, err = run(capsys, "models", "remove", str(mine), "--yes")
     assert (code, mine.is_file()) == (2, True)
     assert "has not fetched" in err
+
+
+def test_the_list_breaks_no_names_in_a_narrow_terminal(capsys, monkeypatch):
+    monkeypatch.setattr("ansambl.cli.output._PIPE_WIDTH", 80)
+    assert program.main(["models", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert any("meta-llama-3-70b-instruct" in line for line in lines)

@@ -130,14 +130,18 @@ def _too_slow(placement: PlannedPlacement) -> bool:
 
 
 def _most(placement: PlannedPlacement, most: Limits) -> str:
+    from ansambl.planner.fitting import may_use_ram
+
     if most.context is None:
         return speak("not one token with these settings")
     words = speak("{context} tokens × {parallel}").format(context=most.context, parallel=placement.parallel)
-    if most.parallel is None:
-        return words
-    return speak("{longest}, or {context} tokens × {parallel}").format(
-        longest=words, context=placement.context, parallel=most.parallel
-    )
+    if most.parallel is not None:
+        words = speak("{longest}, or {context} tokens × {parallel}").format(
+            longest=words, context=placement.context, parallel=most.parallel
+        )
+    if may_use_ram(placement):
+        return speak("{most}, on the GPUs alone").format(most=words)
+    return words
 
 
 def _print_changes(found: Answer) -> None:

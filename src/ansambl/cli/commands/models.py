@@ -12,7 +12,12 @@ from ansambl.cli.options import Config, Json, Yes
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ansambl.domain.catalog import Inspection
+
+_TABLE_WIDTH = 120
+"""Letters that the table of models needs."""
 
 Offline = Annotated[bool, typer.Option("--offline", help=speak("Fetch nothing."))]
 
@@ -119,7 +124,7 @@ def list_models(
     """List the catalog and what is on this machine."""
     from ansambl.app.configuration_file import load_data_paths
     from ansambl.cli.model_tables import active, billions, print_installed, sizes, word
-    from ansambl.cli.output import print_json, print_table
+    from ansambl.cli.output import console, print_grouped, print_json, print_table
     from ansambl.model_catalog.catalog import catalog, model_to_json
     from ansambl.model_catalog.library import installed, installed_to_json
 
@@ -143,8 +148,19 @@ def list_models(
         speak("Name"), speak("Made for"), speak("Parameters"), speak("Active"), speak("Context"), speak("Licence"),
         speak("Russian"), speak("Sizes"),
     )  # fmt: skip
-    print_table(speak("Models"), headers, rows)
+    if console().width < _TABLE_WIDTH:
+        # A table of eight columns breaks words; a list does not.
+        print_grouped(speak("Models"), "·", "dim", [_model_line(headers, row) for row in rows])
+    else:
+        print_table(speak("Models"), headers, rows)
     print_installed(here)
+
+
+def _model_line(headers: Sequence[str], row: Sequence[str]) -> tuple[str, str]:
+    """A model's row as a sentence: the name, what is known with its column's word, and the sizes behind it."""
+    name, *known, sizes = row
+    words = ", ".join(f"{header}: {value}" for header, value in zip(headers[1:-1], known, strict=True) if value)
+    return f"{name} ({words})", sizes
 
 
 def inspect(
