@@ -158,6 +158,9 @@ def _quantization_points(
     # Sizes are rounded, and a file holds a few tensors of other widths.
     if made is not None and bits >= 0.97 * made:
         return 0.0
+    # A GGUF of a model made in MXFP4 holds the same experts and packs only its tables closer.
+    if candidate.card is not None and candidate.quantization.lower() == (candidate.card.native or "").lower():
+        return 0.0
     lost = quantization_loss(bits, rules)
     if lost >= 0.05:
         basis.append(Reason("worth.quantization", text("{quantization}, {bits} bits a weight: -{points} points",
