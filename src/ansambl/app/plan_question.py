@@ -58,7 +58,8 @@ def answer_plan(question: PlanQuestion, config: Path | None = None) -> Plan:
         PlanInputs(
             machines=planned_machines(question.machines), candidates=tuple(candidates),
             roles=role_needs(catalog_of(load_settings(config)), question.roles), engines=planned_engines(),
-            goal=question.goal, context=DEFAULT_CONTEXT if question.context is None else question.context, parallel=question.parallel,
+            goal=question.goal, parallel=question.parallel,
+            context=DEFAULT_CONTEXT if question.context is None else question.context,
             language=question.language, rows=compatibility_rows(), models=tuple(chosen),
             sizeless=tuple(one for one in catalog().values() if one.architecture is None),
         )

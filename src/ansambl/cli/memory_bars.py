@@ -1,11 +1,12 @@
-"""Memory of devices as bars: what each part of a footprint takes of a device, drawn in one line."""
+"""Memory of devices as bars: who or what takes how much of a device, drawn in one line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansambl.domain.footprint import DeviceFootprint
+from ansambl.domain.footprint import DeviceFootprint, Range
 from ansambl.domain.units import format_bytes
 from ansambl.foundation.locales import speak
 
@@ -13,78 +14,93 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WIDTH = 32
-"""Letters of a bar."""
+"""Letters of a bar where there is room."""
 
 _LEAST_WIDTH = 8
 _GAPS = 8
 
 # Parts differ in their letter too: colours are lost in a pipe and to some eyes.
-_PARTS = (
-    ("weights", "█", "blue"),
-    ("kv_cache", "▓", "green"),
-    ("compute", "▒", "yellow"),
-    ("overhead", "░", "magenta"),
-)
+LETTERS = (("█", "blue"), ("▓", "green"), ("▒", "yellow"), ("░", "magenta"), ("■", "cyan"), ("▪", "red"))
+"""Letters and colours for parts of a bar, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One device: expected bytes with the number of the letter that draws them, and what is said beside the bar."""
+
+    name: str
+    capacity: int
+    parts: tuple[tuple[int, int], ...]
+    words: str
+    fits: bool
 
 
 def print_memory(devices: Iterable[DeviceFootprint]) -> None:
-    """Print a line with a bar for each device, and what the letters mean."""
+    """Print a bar for each device of a footprint, by part, and what the letters mean."""
+    bars = [
+        Bar(
+            device.name, device.capacity,
+            tuple(
+                (part.expected, number)
+                for number, part in enumerate((device.weights, device.kv_needed, device.compute, device.overhead))
+            ),
+            needed_words(device.needed, device.usable), device.fits,
+        )
+        for device in devices
+    ]  # fmt: skip
+    print_bars(bars, (speak("weights"), speak("KV cache"), speak("compute"), speak("overhead")))
+
+
+def needed_words(needed: Range, usable: int) -> str:
+    """What is needed of what can be used, for people."""
+    return speak("{expected} of {usable} usable (up to {high})").format(
+        expected=format_bytes(needed.expected), usable=format_bytes(usable), high=format_bytes(needed.high)
+    )
+
+
+def print_bars(bars: Sequence[Bar], names: Sequence[str]) -> None:
+    """Print the bars, then which letter stands for which of `names`.
+
+    In a narrow terminal the figures matter more than the drawing: bars shrink, then go below their words.
+    """
     from rich.table import Table
     from rich.text import Text
 
     from ansambl.cli.output import console
 
-    rows = [
-        (
-            device,
-            speak("{expected} of {usable} usable (up to {high})").format(
-                expected=format_bytes(device.needed.expected), usable=format_bytes(device.usable),
-                high=format_bytes(device.needed.high),
-            ),
-        )
-        for device in devices
-    ]  # fmt: skip
     out = console()
-    names_and_words = (
-        max((len(device.name) for device, _ in rows), default=0)
-        + max((len(words) for _, words in rows), default=0)
-        + _GAPS
-    )
-    # In a narrow terminal the figures matter more than the drawing: the bar shrinks, then goes below its words.
-    width = min(WIDTH, out.width - names_and_words)
+    beside = sum(max((len(words) for words in column), default=0) for column in
+                 ([one.name for one in bars], [one.words for one in bars]))  # fmt: skip
+    width = min(WIDTH, out.width - beside - _GAPS)
     if width < _LEAST_WIDTH:
-        for device, words in rows:
-            out.print(Text(f"{device.name}: {words}", style="" if device.fits else "red"), soft_wrap=False)
-            out.print(bar(device, max(1, min(WIDTH, out.width))))
+        for one in bars:
+            out.print(Text(f"{one.name}: {one.words}", style="" if one.fits else "red"), soft_wrap=False)
+            out.print(draw(one, max(1, min(WIDTH, out.width))))
     else:
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2))
         for _ in range(3):
             table.add_column(no_wrap=True)
-        for device, words in rows:
-            table.add_row(Text(device.name), bar(device, width), Text(words, style="" if device.fits else "red"))
+        for one in bars:
+            table.add_row(Text(one.name), draw(one, width), Text(one.words, style="" if one.fits else "red"))
         out.print(table)
-    names = (speak("weights"), speak("KV cache"), speak("compute"), speak("overhead"))
     legend = Text()
-    for (_, letter, colour), name in zip(_PARTS, names, strict=True):
+    for number, name in enumerate(names):
+        letter, colour = LETTERS[number % len(LETTERS)]
         legend.append(letter, style=colour).append(f" {name}  ", style="dim")
     legend.append("·", style="dim").append(f" {speak('free')}", style="dim")
     out.print(legend, soft_wrap=False)
 
 
-def bar(device: DeviceFootprint, width: int = WIDTH) -> Text:
-    """The needed bytes of a device by part, in `width` letters for its whole capacity; what is over is cut off."""
+def draw(bar: Bar, width: int = WIDTH) -> Text:
+    """The bar in `width` letters for the whole capacity; what is over is cut off."""
     from rich.text import Text
 
-    parts = {
-        "weights": device.weights, "kv_cache": device.kv_needed, "compute": device.compute,
-        "overhead": device.overhead,
-    }  # fmt: skip
     drawn = Text()
-    done = 0
-    taken = 0
-    for name, letter, colour in _PARTS:
-        done += parts[name].expected
-        upto = min(width, round(width * done / max(1, device.capacity)))
+    done, taken = 0, 0
+    for size, number in bar.parts:
+        done += size
+        upto = min(width, round(width * done / max(1, bar.capacity)))
+        letter, colour = LETTERS[number % len(LETTERS)]
         drawn.append(letter * (upto - taken), style=colour)
-        taken = upto
+        taken = max(taken, upto)
     return drawn.append("·" * (width - taken), style="dim")

@@ -12,6 +12,7 @@ from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 _PIPE_WIDTH = 200
 
@@ -60,22 +61,33 @@ def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]
 
 def print_grouped(title: str, sign: str, style: str, rows: Iterable[tuple[str, str]]) -> None:
     """Print sentences below a title, a sign before each and its source, if any, after it; nothing without rows."""
+    from rich.text import Text
+
+    sentences = []
+    for words, source in rows:
+        sentence = Text(words)
+        if source:
+            sentence.append(f" [{source}]", style="dim")
+        sentences.append(sentence)
+    if sentences:
+        out = console()
+        out.print()
+        out.print(title, style="bold")
+        print_signed(sign, style, sentences)
+
+
+def print_signed(sign: str, style: str, sentences: Iterable[str | Text]) -> None:
+    """Print sentences with a sign before each; their further lines are indented like the first."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for words, source in rows:
-        sentence = Text(words)
-        if source:
-            sentence.append(f" [{source}]", style="dim")
-        table.add_row(Text(f" {sign}", style=style), sentence)
+    for sentence in sentences:
+        table.add_row(Text(f" {sign}", style=style), Text(sentence) if isinstance(sentence, str) else sentence)
     if table.row_count:
-        out = console()
-        out.print()
-        out.print(title, style="bold")
-        out.print(table)
+        console().print(table)
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ansambl.cli.output import console, note, print_pairs, print_table, say
+from ansambl.cli.memory_bars import Bar, needed_words, print_bars
+from ansambl.cli.output import console, note, print_pairs, print_signed, print_table, say
 from ansambl.cli.speeds import answering
 from ansambl.domain.planning import Plan, PlannedPlacement, PlanOption, Residency
-from ansambl.domain.units import format_bytes
 from ansambl.foundation.locales import speak
-from ansambl.planner.loads import DeviceLoad, device_loads
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-WIDTH = 32
-"""Letters of a bar."""
+from ansambl.planner.loads import device_loads
 
 _LEFT_OUT_SHOWN = 6
-_COUNTED = ("worth.", "speed.")
-
-_LETTERS = (("█", "blue"), ("▓", "green"), ("▒", "yellow"), ("░", "magenta"), ("■", "cyan"), ("▪", "red"))
+_COUNTED = ("worth.", "speed")
 
 
 def print_plan(plan: Plan) -> None:
@@ -75,18 +65,18 @@ def _print_option(plan: Plan, option: PlanOption, number: int) -> None:
     out.print(f"{number}. {option.title.render(speak)}{verdict}{mark}", style="bold")
     if option.placements:
         _print_placements(option)
-    for sign, reasons in (("+", option.speaks_for), ("−", option.speaks_against)):
-        for reason in reasons:
-            if not reason.code.startswith(_COUNTED):
-                say(f"  {sign} {reason.text.render(speak)}")
+    for sign, style, reasons in (("+", "green", option.speaks_for), ("−", "red", option.speaks_against)):
+        print_signed(sign, style, [one.text.render(speak) for one in reasons if not one.code.startswith(_COUNTED)])
 
 
 def _print_placements(option: PlanOption) -> None:
-    headers = (
-        speak("Model"), speak("Quantization"), speak("Engine"), speak("Where"), speak("Context"), speak("Answers"),
-        speak("In memory"),
-    )  # fmt: skip
-    print_table("", headers, [_row(one) for one in option.placements])
+    machines = {one.machine.name for one in option.placements}
+    swapped = any(one.residency is Residency.SWAPPED for one in option.placements)
+    headers = [speak("Model"), speak("Format"), speak("Engine"), speak("Where"), speak("Context"), speak("Answers")]
+    if swapped:
+        headers.append(speak("In memory"))
+    rows = [_row(one, tell_machine=len(machines) > 1, tell_residency=swapped) for one in option.placements]
+    print_table("", headers, rows)
     _print_loads(option)
     roles: dict[str, list[str]] = {}
     for role, placement in option.roles.items():
@@ -98,55 +88,28 @@ def _print_placements(option: PlanOption) -> None:
     shared = [group for group in option.prefix_groups if len(group) > 1]
     if shared:
         pairs.append((speak("Change of role without reading again"), "; ".join(", ".join(group) for group in shared)))
-    pairs.append(
-        (speak("Swaps expected"), speak("{count} an hour").format(count=f"{option.swaps_expected_per_hour:g}"))
-    )
+    pairs.append((speak("Swaps expected"), swaps_words(option)))
     print_pairs(pairs)
 
 
-def _row(placement: PlannedPlacement) -> tuple[str, ...]:
-    gpus = ", ".join(f"gpu{one.index}" for one in placement.machine.gpus) or "ram"
+def _row(placement: PlannedPlacement, *, tell_machine: bool, tell_residency: bool) -> tuple[str, ...]:
+    gpus = ",".join(f"gpu{one.index}" for one in placement.machine.gpus) or "ram"
     settings = " ".join(f"{name}={value}" for name, value in placement.settings.items())
+    where = " ".join(part for part in (placement.machine.name if tell_machine else "", gpus, settings) if part)
     return (
-        placement.candidate.model, placement.candidate.quantization, placement.engine,
-        f"{placement.machine.name} {gpus} {settings}".strip(), f"{placement.context} × {placement.parallel}",
-        answering(placement), residency_word(placement),
+        placement.candidate.model, placement.candidate.quantization, placement.engine, where,
+        f"{placement.context} × {placement.parallel}", answering(placement),
+        *((residency_word(placement),) if tell_residency else ()),
     )  # fmt: skip
 
 
 def _print_loads(option: PlanOption) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    letters = {one.id: _LETTERS[index % len(_LETTERS)] for index, one in enumerate(option.placements)}
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for load in device_loads(option):
-        words = speak("{expected} of {usable} usable (up to {high})").format(
-            expected=format_bytes(load.needed.expected), usable=format_bytes(load.usable),
-            high=format_bytes(load.needed.high),
-        )  # fmt: skip
-        table.add_row(Text(load.name), _bar(load, letters), Text(words, style="" if load.fits else "red"))
-    out = console()
-    out.print(table)
-    legend = Text()
-    for placement in option.placements:
-        letter, colour = letters[placement.id]
-        legend.append(letter, style=colour).append(f" {placement.candidate.model}  ", style="dim")
-    out.print(legend)
-
-
-def _bar(load: DeviceLoad, letters: dict[str, tuple[str, str]]) -> Text:
-    from rich.text import Text
-
-    drawn = Text()
-    done, taken = 0, 0
-    for share in load.drawn:
-        done += share.needed.expected
-        upto = min(WIDTH, round(WIDTH * done / max(1, load.capacity)))
-        letter, colour = letters[share.placement]
-        drawn.append(letter * (upto - taken), style=colour)
-        taken = max(taken, upto)
-    return drawn.append("·" * (WIDTH - taken), style="dim")
+    numbers = {one.id: number for number, one in enumerate(option.placements)}
+    bars = [
+        Bar(
+            load.name, load.capacity, tuple((one.needed.expected, numbers[one.placement]) for one in load.drawn),
+            needed_words(load.needed, load.usable), load.fits,
+        )
+        for load in device_loads(option)
+    ]  # fmt: skip
+    print_bars(bars, [one.candidate.model for one in option.placements])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ansambl.cli.memory_bars import WIDTH, bar, print_memory
+from ansambl.cli.memory_bars import WIDTH, Bar, draw, print_memory
 from ansambl.domain.device import DeviceKind
 from ansambl.domain.footprint import DeviceFootprint, Range
 from ansambl.domain.units import GIB, Bytes
@@ -14,7 +14,7 @@ DEVICE = DeviceFootprint(
 
 
 def test_a_bar_has_each_part_in_proportion():
-    drawn = bar(DEVICE).plain
+    drawn = draw(Bar("RTX 4090", 24 * GIB, ((12 * GIB, 0), (6 * GIB, 1)), "", fits=True)).plain
     assert len(drawn) == WIDTH
     assert (drawn.count("█"), drawn.count("▓"), drawn.count("·")) == (WIDTH // 2, WIDTH // 4, WIDTH // 4)
 
@@ -27,3 +27,7 @@ def test_figures_are_never_cut_off(capsys, monkeypatch, columns):
     assert "18.0 GiB of 23.0 GiB usable (up to 18.0 GiB)" in " ".join(out.split())
     assert "…" not in out
     assert all(len(line.rstrip()) <= columns for line in out.splitlines())
+
+
+def test_what_is_over_is_cut_off():
+    assert draw(Bar("small", GIB, ((3 * GIB, 0), (GIB, 1)), "", fits=False)).plain == "█" * WIDTH

@@ -99,7 +99,7 @@ def test_people_see_options_bars_and_the_recommendation(capsys):
     code, out, _ = run(capsys, "--machine", "rtx-4090-64g")
     assert code == 0
     for words in ("One big model that all roles share", "Several models side by side", "A second machine", "█",
-                  "Recommended:", "Left out", "  + ", "  − ", "ansambl buy"):  # fmt: skip
+                  "Recommended:", "Left out", " +  ", " −  ", "ansambl buy"):  # fmt: skip
         assert words in out
 
 

@@ -30,6 +30,8 @@ from ansambl.planner.placement.variants import Variant, find_variants
 ONE_BIG, SEVERAL, SECOND, STRONGEST, TURNS = "one-big", "several", "second-machine", "vram-and-ram", "swap-group"
 """The ids of the options; scripts may rely on them."""
 
+# A slowdown below this is none.
+_AS_FAST = 1.05
 # Points below which two models count as equally strong.
 _STRONGER = 1.0
 
@@ -341,6 +343,8 @@ def _strongest(solved: _Solved) -> PlanOption | None:
         slower = _slowdown(solved, chosen)
         if slower is None:
             told = text("a part lies in RAM; how much slower that is, is unknown")
+        elif slower < _AS_FAST:
+            told = text("a part lies in RAM; a token takes no longer than in the first option, whose model is denser")
         else:
             told = text("a part lies in RAM: a token takes about {factor} times as long as in the first option",
                         factor=f"{slower:.1f}")  # fmt: skip
