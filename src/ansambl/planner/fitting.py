@@ -81,7 +81,8 @@ def place(candidate: Candidate, engine: str, machine: PlannedMachine, wish: Wish
             if slow is None:
                 return placed
         excess = sum(max(0, one.needed.high - one.usable) for one in footprint.devices)
-        if nearest is None or 0 < excess < nearest[0]:
+        # Who has GPUs asks about them: that the RAM alone comes nearer says nothing.
+        if nearest is None or (0 < excess < nearest[0] and chosen.get("n_gpu_layers") != 0):
             nearest = (excess, chosen, footprint)
     if nearest is None:
         message = "an engine has at least one way to be tried"

@@ -76,6 +76,8 @@ def test_seventy_billion_in_float16_are_refused_on_96_gb(capsys):
     code, found = fit(capsys, *asked)
     assert (code, found["fits"]) == (3, False)
     assert found["checkpoint"]["bytes"] > 130 * GIB
+    assert (found["devices"][0]["kind"], found["devices"][0]["capacity_bytes"]) == ("gpu", 96 * GIB)
+    assert found["devices"][0]["needed_bytes"] > found["devices"][0]["usable_bytes"]
     assert any(one["code"] == "does-not-fit" for one in found["reasons"])
     code, out, _ = run(capsys, *asked)
     assert code == 3
