@@ -301,3 +301,12 @@ def test_where_ram_allows_the_model_too_large_for_the_gpus_is_an_option_with_its
     assert ("stronger" in {one.code for one in strongest.speaks_for}) != (
         "not-stronger" in {one.code for one in strongest.speaks_against}
     )
+
+
+def test_a_model_made_for_another_language_is_not_a_quick_helper_for_everybody() -> None:
+    found = candidates_of(catalog()["gigachat3.1-10b-a1.8b"])
+    made_with = native_bits(found)
+    rules = WorthRules()
+    english, russian = (strength(found[0], made_with, language, rules).points for language in (None, "ru"))
+    assert english < strength(found[0], made_with, None, WorthRules(tuned_elsewhere=0.0)).points
+    assert russian > english

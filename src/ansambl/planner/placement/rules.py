@@ -74,8 +74,9 @@ class WorthRules:
     """All figures of the rule, in points unless said otherwise.
 
     `generation_months` are the months in which a later model gains a doubling, counted from `generation_from`.
-    `languages` is for a language that is not English. `reasoning` is what thinking before the answer is worth, by what
-    a role wants. `code` is gained by a model made for code in a role that wants code and lost in any other.
+    `languages` is for a language that is not English; `tuned_elsewhere` is for a model that was made for another
+    language than the wanted one, of which no source speaks. `reasoning` is what thinking before the answer is worth,
+    by what a role wants. `code` is gained by a model made for code in a role that wants code and lost in any other.
     `tools_unknown` is for a role that needs tools and a model of which no source says that it calls them.
     `measured` replaces the strength of models by name, before quantization and language. `index_line` turns the
     published `INDEX` into points (at 0, and for each of its points): the straight line through the catalog's models
@@ -96,6 +97,7 @@ class WorthRules:
             Standing.TUNED: 8.0, Standing.LISTED: 0.0, Standing.UNKNOWN: -4.0, Standing.WEAK: -15.0,
         }
     )  # fmt: skip
+    tuned_elsewhere: float = -8.0
     reasoning: Mapping[str, float] = field(
         default_factory=lambda: {"depth": 8.0, "code": 5.0, "chat": 0.0, "speed": -6.0, "task": -6.0}
     )

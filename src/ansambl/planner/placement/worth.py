@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ansambl.domain.catalog import ModelKind, Speciality
+from ansambl.domain.catalog import ModelKind, Speciality, Standing
 from ansambl.domain.compatibility import Verdict
 from ansambl.domain.footprint import Reason
 from ansambl.domain.planning import Candidate, PlannedPlacement
@@ -90,6 +90,13 @@ def strength(candidate: Candidate, made_with: Mapping[str, float], language: str
         points += _index_points(candidate, points, rules, basis)
     lost = _quantization_points(candidate, made_with, rules, basis)
     points -= lost
+    elsewhere = _made_for_another(candidate, language or "en")
+    if elsewhere is not None:
+        points += rules.tuned_elsewhere
+        basis.append(
+            Reason("worth.elsewhere", text("made for another language ({language}): {points} points",
+                                           language=elsewhere, points=f"{rules.tuned_elsewhere:+.1f}"), OWN_RULE)
+        )  # fmt: skip
     if language and language != "en":
         standing = card.quality(language).standing if card else None
         if standing is not None:
@@ -106,6 +113,14 @@ def strength(candidate: Candidate, made_with: Mapping[str, float], language: str
         basis.append(Reason("worth.scores", text("published scores, shown and not counted: {scores}", scores=best),
                             card.scores[shown[0]].source))  # fmt: skip
     return Strength(points, tuple(basis), lost)
+
+
+def _made_for_another(candidate: Candidate, language: str) -> str | None:
+    """The language that a model was tuned for, where no source says anything of the wanted one."""
+    card = candidate.card
+    if card is None or card.quality(language).standing is not Standing.UNKNOWN:
+        return None
+    return next((code for code, one in card.languages.items() if one.standing is Standing.TUNED), None)
 
 
 def _size_points(candidate: Candidate, rules: WorthRules, basis: list[Reason]) -> float:
