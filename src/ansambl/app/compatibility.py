@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ansambl.app.configuration_file import load_data_paths
-from ansambl.app.planning import planned_machines
+from ansambl.app.planning import local_path, planned_machines
 from ansambl.domain.catalog import CatalogModel
 from ansambl.domain.compatibility import CompatibilityFacts, Judgement, KnownEngine, KnownUi, Platform, Verdict
 from ansambl.domain.device import DeviceModel, PlannedMachine
 from ansambl.domain.errors import UsageError
 from ansambl.domain.text import text
 from ansambl.engines.compatibility import compatibility_rows
-from ansambl.model_catalog import embedded
 from ansambl.model_catalog.catalog import find_model
 from ansambl.model_catalog.estimates import estimated_checkpoints
 from ansambl.model_catalog.inspection import inspect_checkpoint
@@ -26,8 +24,6 @@ from ansambl.planner.compatibility import find_engine, find_ui, judge, plain_for
 VERSION, KV_TYPE = "engine_version", "kv_type"
 """What ``--set`` may hold here."""
 _USUAL = {"gguf": "Q4_K_M"}
-_LONGEST_PATH = 4096
-_FILE_ENDINGS = (".gguf", ".safetensors", ".json")
 _BEST_FIRST = (Verdict.YES, Verdict.SLOW, Verdict.UNKNOWN, Verdict.NO)
 
 
@@ -172,22 +168,13 @@ def _runs_on_gpus(facts: CompatibilityFacts, engine: KnownEngine) -> bool:
 
 
 def _find(reference: str, config: Path | None) -> _Model:
-    if reference == embedded.REFERENCE:
-        path = Path(embedded.find(load_data_paths(config).models, verify=False).path)
-    elif _is_path(reference):
-        path = Path(os.path.expanduser(reference))  # noqa: PTH111 - pathlib raises when there is no such user
-    else:
+    path = local_path(reference, load_data_paths(config))
+    if path is None:
         return _find_in_catalog(reference)
     found = inspect_checkpoint(path)
     family = found.architecture.family if found.architecture else None
     quantization = found.quantization or next(iter(found.by_type), None)
     return _Model(found.title or path.stem, family, ((found.format, quantization),))
-
-
-def _is_path(reference: str) -> bool:
-    """Whether a file is meant: it looks like one, or there is one of this name; nothing is too long to ask."""
-    looks = reference.endswith(_FILE_ENDINGS) or reference.startswith((".", "~", "/"))
-    return looks or (bool(reference) and os.path.lexists(reference[:_LONGEST_PATH].replace("\0", "")))
 
 
 def _find_in_catalog(reference: str) -> _Model:

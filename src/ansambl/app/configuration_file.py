@@ -13,7 +13,13 @@ from typing import Any
 
 from ansambl.domain.errors import ConfigurationError
 from ansambl.domain.text import Text, text
-from ansambl.foundation.paths import DATA_VARIABLE, DataPaths, default_configuration_file, default_data_folder
+from ansambl.foundation.paths import (
+    DATA_VARIABLE,
+    DataPaths,
+    default_configuration_file,
+    default_data_folder,
+    expanded,
+)
 
 FILE_NAME = "ansambl.toml"
 _LARGEST_FILE = 1_000_000
@@ -109,4 +115,4 @@ def load_data_paths(chosen: Path | None = None) -> DataPaths:
 
 def absolute_path(path: str, file: Path) -> Path:
     """What a path that stands in `file` means: relative ones are relative to the file's folder."""
-    return Path(os.path.normpath(file.absolute().parent / Path(path).expanduser()))
+    return Path(os.path.normpath(file.absolute().parent / expanded(path)))

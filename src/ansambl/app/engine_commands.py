@@ -9,6 +9,7 @@ from typing import Any
 
 from ansambl.app.configuration_file import load_data_paths
 from ansambl.app.fitting import Question, answer
+from ansambl.app.planning import local_path
 from ansambl.domain.errors import UsageError
 from ansambl.domain.planning import Candidate, PlannedPlacement
 from ansambl.domain.text import Text, text
@@ -26,8 +27,7 @@ from ansambl.engines.command_lines import (
     inputs_of,
 )
 from ansambl.engines.compatibility import compatibility_rows
-from ansambl.foundation.paths import DataPaths
-from ansambl.model_catalog import embedded
+from ansambl.foundation.paths import DataPaths, expanded
 from ansambl.model_catalog.inspection import inspect_checkpoint
 from ansambl.planner.choosing import Choice
 from ansambl.planner.compatibility import find_engine
@@ -136,7 +136,7 @@ def _sizes(beside: Mapping[str, str], engine: str | None) -> dict[str, int]:
     counted = {one.name for one in get_lines(engine).settings if one.kind is Kind.SIZE and one.forecast_only}
     found = {}
     for name in beside.keys() & counted:
-        files = [Path(one.rpartition("=")[2].strip()).expanduser() for one in beside[name].split(",")]
+        files = [expanded(one.rpartition("=")[2].strip()) for one in beside[name].split(",")]
         if all(file.is_file() for file in files):
             found[name] = sum(file.stat().st_size for file in files)
     return found
@@ -155,6 +155,5 @@ def _path(candidate: Candidate, paths: DataPaths) -> str | None:
     """Where the files of a candidate lie that came from files: the first GGUF file, or the folder."""
     if candidate.card is not None:
         return None
-    if candidate.reference == embedded.REFERENCE:
-        return embedded.find(paths.models, verify=False).path
-    return inspect_checkpoint(Path(candidate.reference).expanduser()).path
+    path = local_path(candidate.reference, paths)
+    return None if path is None else inspect_checkpoint(path).path

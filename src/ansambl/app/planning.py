@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -15,7 +16,7 @@ from ansambl.domain.names import folded
 from ansambl.domain.planning import Candidate
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
-from ansambl.foundation.paths import DataPaths
+from ansambl.foundation.paths import DataPaths, expanded
 from ansambl.hardware import inventory
 from ansambl.hardware.catalog import from_inventory, load_machine
 from ansambl.hardware.probes.bandwidth import measure_ram_bandwidth
@@ -87,12 +88,9 @@ def find_candidates(reference: str, quantization: str | None, paths: DataPaths) 
     """
     if not reference.strip():
         raise UsageError(text("the model has no name; see what there is with: ansambl models list"))
-    path = Path(reference).expanduser()
-    if reference == embedded.REFERENCE:
-        path = Path(embedded.find(paths.models, verify=False).path)
+    path = local_path(reference, paths)
+    if path is not None:
         found: tuple[Candidate, ...] = (candidate_from_files(inspect_checkpoint(path), reference),)
-    elif _exists(path) or path.suffix in _FILE_ENDINGS or reference.startswith((".", "~", "/")):
-        found = (candidate_from_files(inspect_checkpoint(path), reference),)
     else:
         model = find_model(reference)
         found = candidates_of(model)
@@ -104,12 +102,19 @@ def find_candidates(reference: str, quantization: str | None, paths: DataPaths) 
     return found if quantization is None else _of_quantization(found, quantization)
 
 
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        # A name too long for any file is no file.
-        return False
+def local_path(reference: str, paths: DataPaths) -> Path | None:
+    """Where the files lie that a user means by ``embedded`` or by a path; None when it can only be a name.
+
+    It is a path when it looks like one or something of this name is there.
+
+    Raises:
+        CheckpointError: the embedded model is meant and not here.
+    """
+    if reference == embedded.REFERENCE:
+        return Path(embedded.find(paths.models, verify=False).path)
+    path = expanded(reference)
+    looks = path.suffix in _FILE_ENDINGS or reference.startswith((".", "~", "/"))
+    return path if looks or (reference and os.path.lexists(path)) else None
 
 
 def candidate_from_files(found: Inspection, reference: str) -> Candidate:

@@ -11,7 +11,7 @@ from typing import Any
 from ansambl.app.configuration_file import load_data_paths
 from ansambl.app.fitting import DEFAULT_CONTEXT
 from ansambl.app.plan_documents import device_document, fit_document
-from ansambl.app.planning import catalog_candidates, find_candidates, planned_machines
+from ansambl.app.planning import catalog_candidates, find_candidates, local_path, planned_machines
 from ansambl.domain.catalog import CatalogModel
 from ansambl.domain.compatibility import CompatibilityFacts, KnownUi, Verdict
 from ansambl.domain.device import PlannedMachine
@@ -23,7 +23,6 @@ from ansambl.domain.text import Text, text
 from ansambl.engines.command_lines import inputs_of
 from ansambl.engines.compatibility import compatibility_rows
 from ansambl.foundation.paths import DataPaths
-from ansambl.model_catalog import embedded
 from ansambl.model_catalog.catalog import catalog, find_model
 from ansambl.model_catalog.inspection import inspect_checkpoint
 from ansambl.model_catalog.licences import find_licence
@@ -139,7 +138,7 @@ def _subject(question: ReviewQuestion, paths: DataPaths) -> _Subject:
         candidates = find_candidates(question.model, None, paths)
     except NotSupportedError as error:
         # Of a model whose inside nobody knows, everything but memory can still be judged.
-        if question.model == embedded.REFERENCE or Path(question.model).expanduser().exists():
+        if local_path(question.model, paths) is not None:
             raise
         known = find_model(question.model)
         return _Subject(known, (), (), known.licence, error.message)
@@ -149,10 +148,8 @@ def _subject(question: ReviewQuestion, paths: DataPaths) -> _Subject:
     card = candidates[0].card
     if card is not None:
         return _Subject(card, candidates, wanted, card.licence)
-    path = Path(question.model).expanduser()
-    if question.model == embedded.REFERENCE:
-        path = Path(embedded.find(paths.models, verify=False).path)
-    return _Subject(None, candidates, wanted, inspect_checkpoint(path).licence)
+    path = local_path(question.model, paths)
+    return _Subject(None, candidates, wanted, inspect_checkpoint(path).licence if path else None)
 
 
 def _wish(question: ReviewQuestion, candidates: tuple[Candidate, ...]) -> Wish:

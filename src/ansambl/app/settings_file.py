@@ -17,7 +17,7 @@ from ansambl.app.settings_lines import KeyPath, key_lines, line_of, written_path
 from ansambl.app.settings_problems import problem_of
 from ansambl.domain.errors import ConfigurationError
 from ansambl.domain.text import Text, text
-from ansambl.foundation.paths import DATA_VARIABLE, DataPaths
+from ansambl.foundation.paths import DATA_VARIABLE, DataPaths, expanded
 
 DEFAULT, COMMAND_LINE = "default", "command line"
 
@@ -116,7 +116,7 @@ def _add_overrides(
     layers: list[tuple[KeyPath, Any, str]] = []
     folder = environment.get(DATA_VARIABLE)
     if folder:
-        absolute = str(Path(folder).expanduser().absolute())
+        absolute = str(expanded(folder).absolute())
         layers.append((("data", "folder"), absolute, f"environment {DATA_VARIABLE}"))
     layers.extend((tuple(key.split(".")), value, COMMAND_LINE) for key, value in overrides.items() if value is not None)
     places: dict[KeyPath, str] = {}

@@ -63,16 +63,20 @@ class DataPaths:
             pass
 
 
+def expanded(path: str | Path) -> Path:
+    """A path as a user wrote it, ``~`` being the home folder.
+
+    ``~nobody``, where there is no such user, stays as it is, so that what opens it says that it does not exist.
+    """
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib raises when there is no such user
+
+
 def default_data_folder() -> Path:
     """The data folder by the platform's convention, or what ``ANSAMBL_DATA`` says."""
     chosen = os.environ.get(DATA_VARIABLE)
     if not chosen:
         return platformdirs.user_data_path("ansambl")
-    try:
-        return Path(chosen).expanduser().absolute()
-    except RuntimeError:
-        # "~nobody": no such user, so it is a folder of that name, and making it will say what is wrong.
-        return Path(chosen).absolute()
+    return expanded(chosen).absolute()
 
 
 def default_configuration_file() -> Path:

@@ -8,6 +8,7 @@ from ansambl.domain.errors import CheckpointError, NotSupportedError
 from ansambl.domain.model import Checkpoint
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
+from ansambl.foundation.paths import expanded
 from ansambl.model_catalog import embedded
 from ansambl.model_catalog.failures import named
 from ansambl.model_catalog.gguf import read_header
@@ -30,7 +31,7 @@ def open_checkpoint(reference: str, models_folder: Path) -> Checkpoint:
     """
     if reference == embedded.REFERENCE:
         return embedded.find(models_folder)
-    path = Path(reference).expanduser()
+    path = expanded(reference)
     if not path.exists() and not path.is_absolute() and (models_folder / path).is_file():
         path = models_folder / path
     if not path.exists():

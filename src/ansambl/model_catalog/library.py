@@ -18,7 +18,7 @@ import msgspec
 from ansambl.domain.errors import CheckpointError, UsageError
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
-from ansambl.foundation.paths import write_atomically
+from ansambl.foundation.paths import expanded, write_atomically
 from ansambl.model_catalog import embedded
 from ansambl.model_catalog.gguf import GgufError, read_header
 from ansambl.model_catalog.printable import printable
@@ -170,10 +170,7 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
         environment.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
     )
     chosen = environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE") or f"{home}/hub"
-    try:
-        return Path(os.path.expandvars(chosen)).expanduser()
-    except RuntimeError:
-        return Path(chosen)
+    return expanded(os.path.expandvars(chosen))
 
 
 def installed_to_json(one: InstalledCheckpoint) -> dict[str, Any]:

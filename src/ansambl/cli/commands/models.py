@@ -125,11 +125,12 @@ def list_models(
     from ansambl.app.configuration_file import load_data_paths
     from ansambl.cli.model_tables import active, billions, print_installed, sizes, word
     from ansambl.cli.output import console, print_grouped, print_json, print_table
+    from ansambl.foundation.paths import expanded
     from ansambl.model_catalog.catalog import catalog, model_to_json
     from ansambl.model_catalog.library import installed, installed_to_json
 
     models = catalog().values()
-    here = installed(load_data_paths(config).models, folders=[one.expanduser() for one in folder or ()])
+    here = installed(load_data_paths(config).models, folders=[expanded(one) for one in folder or ()])
     if as_json:
         print_json({
             "models": [model_to_json(one) for one in models], "installed": [installed_to_json(one) for one in here],
@@ -185,6 +186,7 @@ def inspect(
     from ansambl.app.configuration_file import load_data_paths
     from ansambl.cli.model_tables import print_inspection, print_model
     from ansambl.cli.output import print_json
+    from ansambl.foundation.paths import expanded
     from ansambl.model_catalog import embedded
     from ansambl.model_catalog.catalog import find_model, model_to_json
     from ansambl.model_catalog.inspection import inspect_checkpoint, inspection_to_json
@@ -193,7 +195,7 @@ def inspect(
     if model == embedded.REFERENCE:
         found = inspect_checkpoint(Path(embedded.find(load_data_paths(config).models, verify=False).path))
     elif _is_local(model):
-        found = inspect_checkpoint(Path(model).expanduser())
+        found = inspect_checkpoint(expanded(model))
     else:
         found = _inspect_elsewhere(model, remote=remote, offline=offline)
     if found is not None:
@@ -211,11 +213,12 @@ def inspect(
 
 def _is_local(model: str) -> bool:
     """Whether it can only be a path: nothing is asked of a network for a path that was mistyped."""
+    from ansambl.foundation.paths import expanded
     from ansambl.model_catalog.references import is_address, parse_reference
 
     if is_address(model):
         return False
-    path = Path(model).expanduser()
+    path = expanded(model)
     if path.exists() or model.startswith((".", "~", "/")):
         return True
     wanted = parse_reference(model)
