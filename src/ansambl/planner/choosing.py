@@ -13,18 +13,13 @@ from ansambl.domain.footprint import Reason
 from ansambl.domain.planning import Candidate, PlannedPlacement
 from ansambl.domain.text import text
 from ansambl.planner.compatibility import find_engine, judge
+from ansambl.planner.families import FOR_SAFETENSORS, GPU_ONLY
 from ansambl.planner.fitting import Wish, expert_layers_in_ram, layers_in_ram, place, projector_reason
 from ansambl.planner.memory import ENGINES, UnknownSettingError
 
 USUAL_ENGINES = {"gguf": ("llama.cpp",), "safetensors": ("vllm",)}
 """By format of a checkpoint, the engines that are tried when none is named: those whose forecasts were checked against
 measurements."""
-
-NEED_GPU = frozenset({"vllm", "sglang", "exllamav3", "tgi"})
-"""Engines whose rules here are those of GPUs."""
-
-_BEST_FORMAT = dict.fromkeys(("vllm", "sglang", "tgi", "transformers"), "safetensors")
-"""What an engine that reads several formats was made for; the others it converts or reads by slower kernels."""
 
 _FEWEST_GOOD_BITS = 3.6
 """Below, the perplexity of Llama 3 8B rises by an eighth and more (llama.cpp tools/perplexity/README.md: Q3_K_S)."""
@@ -95,7 +90,7 @@ def engines_for(
     devices = dict.fromkeys(gpu.model.name for gpu in machine.gpus)
     models = [next(gpu.model for gpu in machine.gpus if gpu.model.name == name) for name in devices]
     for name in names:
-        if not machine.gpus and name in NEED_GPU:
+        if not machine.gpus and name in GPU_ONLY:
             left_out.append(
                 Reason("no-gpu", text("{engine} is planned for GPUs, and {machine} has none", engine=name,
                                       machine=machine.name), _RULES)
@@ -194,7 +189,7 @@ def _rank(
         not placement.fits,
         _comfort(placement, weight) if placement.fits else 0,
         doubtful,
-        candidate.format != _BEST_FORMAT.get(placement.engine, candidate.format),
+        placement.engine in FOR_SAFETENSORS and candidate.format != "safetensors",
         # Of what fits the one with the most bits that count.
         float(excess),
         -min(round(weight * 2) / 2, _ENOUGH_IN_RAM if in_ram else _ALIKE_FROM),

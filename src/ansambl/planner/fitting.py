@@ -18,6 +18,7 @@ from ansambl.domain.speed import SpeedForecast, SpeedRange
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import format_bytes
 from ansambl.planner import memory, speed
+from ansambl.planner.families import LLAMA_CPP, RANKED
 from ansambl.planner.memory import MemoryInputs
 
 TYPICAL_FILL = 4096
@@ -30,9 +31,6 @@ BEYOND_MODEL = 1_048_576
 """Tokens up to which a context beyond what a model was made for is still forecast (with position scaling)."""
 
 _IN_RAM = frozenset({"n_gpu_layers", "n_cpu_moe", "cpu_moe"})
-_LLAMA_CPP = frozenset({"llama.cpp", "llama.cpp-bundled", "ollama", "lm_studio", "textgen"})
-_RANKED = frozenset({"vllm", "sglang", "tgi"})
-"""Engines that divide each tensor over a number of GPUs; others spread whole layers over all of them by themselves."""
 _RANKS = (1, 2, 4, 8, 16)
 _BATCHES = {True: "n_ubatch", False: "max_num_batched_tokens"}
 
@@ -131,14 +129,14 @@ def layers_in_ram(placement: PlannedPlacement) -> int:
     """Whole layers that llama.cpp keeps in RAM although there is a GPU."""
     count = _whole(placement.settings.get("n_gpu_layers"))
     # "all" and "auto" are numbers too high for any model, and so is -1.
-    if count is None or count < 0 or not placement.machine.gpus or placement.engine not in _LLAMA_CPP:
+    if count is None or count < 0 or not placement.machine.gpus or placement.engine not in LLAMA_CPP:
         return 0
     return max(0, placement.candidate.architecture.layer_count - max(0, count - 1))
 
 
 def expert_layers_in_ram(placement: PlannedPlacement) -> int:
     """Layers whose experts lie in RAM although the layers themselves are on a GPU."""
-    if placement.engine not in _LLAMA_CPP or not placement.machine.gpus:
+    if placement.engine not in LLAMA_CPP or not placement.machine.gpus:
         return 0
     layers = placement.candidate.architecture.layer_count
     if str(placement.settings.get("cpu_moe", "")).lower() in {"on", "true", "1"}:
@@ -159,7 +157,7 @@ def may_use_ram(placement: PlannedPlacement) -> bool:
     machine = placement.machine
     return (
         placement.fits
-        and placement.engine in _LLAMA_CPP
+        and placement.engine in LLAMA_CPP
         and bool(machine.gpus)
         and not machine.ram.model.unified_memory
         and not _IN_RAM & placement.settings.keys()
@@ -173,7 +171,7 @@ def projector_reason(placement: PlannedPlacement) -> Reason | None:
     the text model's, in 16 bits (they may hold heads for prediction, too).
     """
     card, candidate = placement.candidate.card, placement.candidate
-    if card is None or not card.vision or placement.engine not in _LLAMA_CPP or "mmproj" in placement.settings:
+    if card is None or not card.vision or placement.engine not in LLAMA_CPP or "mmproj" in placement.settings:
         return None
     if card.parameters is None or card.text_parameters is None:
         size: Text | str = text("its size is not known")
@@ -191,7 +189,7 @@ def _tries(engine: str, inputs: MemoryInputs) -> Iterator[dict[str, Any]]:
     """Settings to try, the best first; each is worked out only when those before it did not fit."""
     given = inputs.settings
     gpus = inputs.machine.gpus
-    if engine in _LLAMA_CPP:
+    if engine in LLAMA_CPP:
         yield {}
         if not gpus or _IN_RAM & given.keys() or inputs.machine.ram.model.unified_memory:
             return
@@ -204,7 +202,7 @@ def _tries(engine: str, inputs: MemoryInputs) -> Iterator[dict[str, Any]]:
             yield {"n_gpu_layers": most}
         yield {"n_gpu_layers": 0}
         return
-    if "tensor_parallel" in given or len(gpus) <= 1 or engine not in _RANKED:
+    if "tensor_parallel" in given or len(gpus) <= 1 or engine not in RANKED:
         yield {}
         return
     for ranks in _RANKS:
@@ -246,7 +244,7 @@ def _placed(
 def speed_of(placement: PlannedPlacement, prompt: int = 1024) -> SpeedForecast:
     """The speed: expected after a few thousand tokens, one stream's low end with the context full."""
     candidate = placement.candidate
-    batch = _whole(placement.settings.get(_BATCHES[placement.engine in _LLAMA_CPP]))
+    batch = _whole(placement.settings.get(_BATCHES[placement.engine in LLAMA_CPP]))
     inputs = speed.SpeedInputs(
         architecture=candidate.architecture, weights=candidate.weights, parts=_parts(placement),
         context=min(placement.context, TYPICAL_FILL), prompt=max(1, min(prompt, placement.context)),
@@ -270,7 +268,7 @@ def speed_of(placement: PlannedPlacement, prompt: int = 1024) -> SpeedForecast:
 
 
 def _ranks(placement: PlannedPlacement) -> int:
-    if placement.engine not in _RANKED:
+    if placement.engine not in RANKED:
         return 1
     return _whole(placement.settings.get("tensor_parallel")) or 1
 
@@ -279,8 +277,8 @@ def _parts(placement: PlannedPlacement) -> tuple[speed.Part, ...]:
     gpus, ram = placement.machine.gpus, placement.machine.ram
     if not gpus:
         return (speed.Part(ram, 1.0, 1.0),)
-    if placement.engine not in _LLAMA_CPP:
-        return speed.spread_over(gpus[: _ranks(placement)] if placement.engine in _RANKED else gpus)
+    if placement.engine not in LLAMA_CPP:
+        return speed.spread_over(gpus[: _ranks(placement)] if placement.engine in RANKED else gpus)
     layers = placement.candidate.architecture.layer_count
     here = layers_in_ram(placement) / layers
     if here >= 1:

@@ -8,18 +8,11 @@ from typing import Any
 
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.planning import PlannedPlacement
+from ansambl.planner.families import SIXTEEN_BITS, SMALLER_CACHE
 from ansambl.planner.fitting import Wish, limits, place
 
 LEAST_CONTEXT = 2048
 """Tokens; a shorter context is no help to anybody."""
-
-_SMALLER_CACHE = {
-    "llama.cpp": "q8_0", "llama.cpp-bundled": "q8_0", "ollama": "q8_0", "lm_studio": "q8_0", "textgen": "q8_0",
-    "vllm": "fp8", "sglang": "fp8", "tgi": "fp8", "exllamav3": "q8_0", "tabbyapi": "q8_0",
-}  # fmt: skip
-"""By engine, the KV type of half the bytes whose loss tests hardly notice."""
-
-_SIXTEEN = frozenset({"f16", "bf16"})
 
 # Fewer sequences shrink what vLLM's profiling run takes; a greater share and no CUDA graphs leave more for the cache.
 _VLLM_STEPS: tuple[dict[str, Any], ...] = (
@@ -80,8 +73,8 @@ def _settings(placement: PlannedPlacement, wish: Wish) -> _Tries:
 
 
 def _cache(placement: PlannedPlacement, wish: Wish) -> _Tries:
-    smaller = _SMALLER_CACHE.get(placement.engine)
-    if smaller and wish.kv_type.lower() in _SIXTEEN:
+    smaller = SMALLER_CACHE.get(placement.engine)
+    if smaller and wish.kv_type.lower() in SIXTEEN_BITS:
         yield ("--kv-type", smaller), replace(wish, kv_type=smaller)
 
 

@@ -20,6 +20,7 @@ from ansambl.domain.planning import Candidate, PlannedPlacement
 from ansambl.domain.units import GIB
 from ansambl.planner import memory
 from ansambl.planner.compatibility import judge
+from ansambl.planner.families import GPU_ONLY
 from ansambl.planner.fitting import LEAST_USEFUL, Wish, expert_layers_in_ram, layers_in_ram
 from ansambl.planner.memory.shares import VISIBLE_LOW, usable
 from ansambl.planner.placement.claims import Device, Step, busy, capacities, claims, step
@@ -51,7 +52,6 @@ _CANNOT = -1e9
 _EMBEDDING_CONTEXT = 8192
 # A council's copies of the KV cache that take less than this share of a placement are always made.
 _CHEAP_COPIES = 0.1
-_USES_GPUS_ONLY = frozenset({"vllm", "sglang", "exllamav3"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ def _ways(
         for engine in inputs.engines:
             if candidate.format not in engine.formats:
                 continue
-            if not machine.gpus and engine.name in _USES_GPUS_ONLY:
+            if not machine.gpus and engine.name in GPU_ONLY:
                 continue
             judgement = Judgement(Verdict.YES)
             if inputs.rows is not None:
@@ -252,7 +252,7 @@ def _could_fit(
     weights = candidate.weights.span[0]
     gpus = sum(usable(gpu) for gpu in machine.gpus)
     unified = any(gpu.model.unified_memory for gpu in machine.gpus)
-    room = gpus if unified or engine in _USES_GPUS_ONLY else gpus + usable(machine.ram)
+    room = gpus if unified or engine in GPU_ONLY else gpus + usable(machine.ram)
     if weights > room:
         refusals.too_large(candidate, machine, room)
         return False
@@ -288,7 +288,7 @@ def _placements(
         context = min(context, candidate.architecture.context or context, _EMBEDDING_CONTEXT)
     wish = Wish(context, 1 if embedding else inputs.parallel, inputs.kv_type, inputs.settings.get(engine, {}),
                 inputs.prompt)  # fmt: skip
-    if copies and council > wish.parallel and not embedding and engine not in _USES_GPUS_ONLY:
+    if copies and council > wish.parallel and not embedding and engine not in GPU_ONLY:
         cloned = forecasts.placed(candidate, engine, machine, replace(wish, parallel=council))
         if cloned is not None and not _on_fewer(cloned):
             yield cloned, council
@@ -311,7 +311,7 @@ def _on_fewer(placement: PlannedPlacement) -> bool:
     gpus = placement.machine.gpus
     if len(gpus) < 2:
         return False
-    if placement.engine in _USES_GPUS_ONLY:
+    if placement.engine in GPU_ONLY:
         return len(_gpus(placement.footprint)) < len(gpus)
     if layers_in_ram(placement) or expert_layers_in_ram(placement):
         return False

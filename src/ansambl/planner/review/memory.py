@@ -14,14 +14,13 @@ from ansambl.domain.text import Text, text
 from ansambl.domain.units import format_bytes
 from ansambl.planner.choosing import LOSSLESS_BITS, bits
 from ansambl.planner.compatibility import judge
+from ansambl.planner.families import SIXTEEN_BITS, SMALLER_CACHE
 from ansambl.planner.fitting import Limits, expert_layers_in_ram, layers_in_ram, limits, place
 from ansambl.planner.memory.inputs import MOST_PARALLEL
 from ansambl.planner.placement.rules import OWN_RULE, QUANTIZATION_SOURCE
 from ansambl.planner.placement.worth import strength
 from ansambl.planner.review.facts import NEARLY, RULES, ReviewFacts, divided, rate, tokens_a_second
 
-_SMALLER_KV = {"f16": (("llama.cpp", "q8_0"), ("vllm", "fp8"), ("sglang", "fp8_e4m3"), ("ollama", "q8_0"),
-                       ("lm_studio", "q8_0"), ("textgen", "q8_0"), ("llama.cpp-bundled", "q8_0"))}  # fmt: skip
 _SHOWN = 3
 # Bits for each weight of the fewest-bit files that people publish for large models (UD-IQ1_M: 80.9 GiB of 291 B).
 _FEWEST_BITS = 2
@@ -142,8 +141,8 @@ def _option(one: PlannedPlacement) -> Text:
 
 
 def _smaller_kv(facts: ReviewFacts, best: PlannedPlacement) -> str | None:
-    found = dict(_SMALLER_KV.get(best.kv_type, ())).get(best.engine)
-    if found is None:
+    found = SMALLER_CACHE.get(best.engine)
+    if found is None or best.kv_type.lower() not in SIXTEEN_BITS:
         return None
     for gpu in facts.machine.gpus:
         verdict = judge(facts.compatibility, best.engine, version=facts.stated.version, device=gpu.model,

@@ -10,10 +10,10 @@ from ansambl.domain.languages import language_name
 from ansambl.domain.review import Finding, Level
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import format_bytes
+from ansambl.planner.families import LLAMA_CPP
 from ansambl.planner.review.facts import CATALOG, CHAT_KINDS, NO_SOURCE, ReviewFacts, joined
 
 _FIRST_WORD = re.compile(r"[a-z]+")
-_LLAMA_CPP = frozenset({"llama.cpp", "llama.cpp-bundled", "ollama", "lm_studio", "textgen"})
 # Variants of one model differ by a few new rows of the vocabulary.
 _ALIKE = 0.05
 _SHOWN = 3
@@ -108,7 +108,7 @@ def ability_findings(facts: ReviewFacts) -> Iterator[Finding]:
     elif card.vision:
         yield Finding(Level.HOLDS, "abilities", text("it sees pictures"), source)
     best = facts.best
-    if card.vision and best is not None and best.engine in _LLAMA_CPP and "mmproj" not in facts.wish.settings:
+    if card.vision and best is not None and best.engine in LLAMA_CPP and "mmproj" not in facts.wish.settings:
         yield Finding(
             Level.FORGOTTEN, "projector",
             text("for pictures {engine} needs a projector file (mmproj) beside the model, and memory for it; without "

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ansambl.domain.planning import PlannedPlacement
 from ansambl.planner.choosing import Choice
+from ansambl.planner.families import FOR_SAFETENSORS
 from ansambl.planner.placement.inputs import Wants
 from ansambl.planner.placement.rules import WorthRules
 from ansambl.planner.placement.worth import speed_points, strength
@@ -17,8 +18,6 @@ UNPUBLISHED = 5.0
 
 FOREIGN = 20.0
 """Points that a GGUF file loses with an engine that is made for safetensors: it works slowly, or by a plugin."""
-
-_FOR_SAFETENSORS = frozenset({"vllm", "sglang", "tgi", "transformers"})
 
 
 def preferred(
@@ -37,7 +36,7 @@ def preferred(
         found = strength(candidate, native, None, rules).points
         found += speed_points(decode.expected if decode else None, Wants.CHAT, rules)
         found -= 0 if has_files(one) else UNPUBLISHED
-        return found - (FOREIGN if candidate.format == "gguf" and one.engine in _FOR_SAFETENSORS else 0)
+        return found - (FOREIGN if candidate.format == "gguf" and one.engine in FOR_SAFETENSORS else 0)
 
     every = list(choice.others) if stated else [choice.best, *choice.others]
     fitting = sorted((one for one in every if one.fits), key=points, reverse=True)

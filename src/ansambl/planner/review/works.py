@@ -10,8 +10,8 @@ from ansambl.domain.compatibility import Judgement, Verdict
 from ansambl.domain.device import DeviceModel
 from ansambl.domain.review import Finding, Level
 from ansambl.domain.text import Text, text
-from ansambl.planner.choosing import NEED_GPU
 from ansambl.planner.compatibility import judge
+from ansambl.planner.families import GPU_ONLY
 from ansambl.planner.review.facts import NO_SOURCE, RULES, ReviewFacts, joined
 
 # Plain facts; a reason with another code says something more that the user should know.
@@ -101,7 +101,7 @@ def _cannot_run(facts: ReviewFacts) -> Iterator[Finding]:
     gpus = facts.machine.gpus
     devices = [gpu.model for gpu in gpus] or [facts.machine.ram.model]
     told: list[Finding] = []
-    if engine is not None and (gpus or engine not in NEED_GPU):
+    if engine is not None and (gpus or engine not in GPU_ONLY):
         judged = [
             _judged(facts, engine, one.format, one.quantization, one.architecture.family, devices[0])
             for one in facts.candidates
@@ -115,7 +115,7 @@ def _cannot_run(facts: ReviewFacts) -> Iterator[Finding]:
     yield from told
     able = [
         known.title for known in facts.compatibility.engines.values()
-        if (gpus or known.name not in NEED_GPU) and any(
+        if (gpus or known.name not in GPU_ONLY) and any(
             judge(facts.compatibility, known.name, format=one.format, quantization=one.quantization,
                   family=one.architecture.family, device=devices[0]).verdict is Verdict.YES
             for one in facts.candidates
