@@ -124,7 +124,7 @@ def _machine(build: Build) -> dict[str, Any]:
         "title": machine.title,
         "gpus": [{"device": gpu.model.name, "memory_bytes": gpu.memory} for gpu in machine.gpus],
         "ram_bytes": machine.ram.memory,
-        "unified_memory": any(gpu.model.unified_memory for gpu in machine.gpus),
+        "unified_memory": machine.unified,
     }
 
 

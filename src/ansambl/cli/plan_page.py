@@ -96,7 +96,7 @@ def _placement(placement: PlannedPlacement, option: PlanOption, colours: dict[st
     context = speak("{context} tokens × {parallel}").format(context=placement.context, parallel=placement.parallel)
     return {
         "colour": colours[placement.id],
-        "model": candidate.card.title if candidate.card else candidate.model,
+        "model": candidate.title,
         "what": f"{candidate.quantization} · {placement.engine} · {context}",
         "where": " · ".join(part for part in (placement.machine.name, gpus or speak("RAM"), settings) if part),
         "decode": answering(placement),

@@ -25,10 +25,9 @@ def proposal_lines(proposal: Proposal) -> list[str]:
         title=proposal.option.title.render(speak))]  # fmt: skip
     for one in proposal.fetches:
         placement = one.placement
-        card = placement.candidate.card
         lines.append(
             "    " + speak("{model} {quantization}: {size} to fetch, licence {licence}, answers {speed}").format(
-                model=card.title if card else placement.candidate.model, quantization=placement.candidate.quantization,
+                model=placement.candidate.title, quantization=placement.candidate.quantization,
                 size=format_bytes(one.size), licence=one.licence or speak("unknown"),
                 speed=tokens_per_second(placement.speed.decode),
             )

@@ -72,3 +72,13 @@ class PlannedMachine:
     gpus: tuple[PlannedDevice, ...]
     ram: PlannedDevice
     notes: tuple[Text, ...] = ()
+
+    @property
+    def unified(self) -> bool:
+        """Whether a GPU lies in the RAM."""
+        return any(gpu.model.unified_memory for gpu in self.gpus)
+
+    @property
+    def memory(self) -> Bytes:
+        """All memory; what a GPU shares with the RAM counts once."""
+        return Bytes(self.ram.memory + sum(gpu.memory for gpu in self.gpus if not gpu.model.unified_memory))

@@ -117,6 +117,11 @@ class Footprint:
         return all(device.fits for device in self.devices)
 
     @property
+    def excess(self) -> Bytes:
+        """Bytes by which devices are too small at the high end; 0 where it fits."""
+        return Bytes(sum(max(0, device.needed.high - device.usable) for device in self.devices))
+
+    @property
     def total(self) -> Range:
         """All devices together."""
         return Range.total(device.total for device in self.devices)

@@ -56,6 +56,16 @@ class Candidate:
     card: CatalogModel | None = None
 
     @property
+    def title(self) -> str:
+        """The model's name for people."""
+        return self.card.title if self.card else self.model
+
+    @property
+    def bits(self) -> float:
+        """Bits for each weight over the whole checkpoint."""
+        return self.weights.total * 8 / max(1, self.architecture.parameters)
+
+    @property
     def generates(self) -> bool:
         """Whether the model writes text: one for embeddings or ranking only reads."""
         return self.card is None or self.card.kind not in {ModelKind.EMBEDDING, ModelKind.RERANKER}

@@ -14,7 +14,7 @@ from ansambl.domain.planning import Candidate, PlannedPlacement
 from ansambl.domain.text import text
 from ansambl.planner.compatibility import find_engine, judge
 from ansambl.planner.families import FOR_SAFETENSORS, GPU_ONLY
-from ansambl.planner.fitting import Wish, expert_layers_in_ram, layers_in_ram, place, projector_reason
+from ansambl.planner.fitting import Wish, layers_in_ram, partly_in_ram, place, projector_reason
 from ansambl.planner.memory import ENGINES, UnknownSettingError
 
 USUAL_ENGINES = {"gguf": ("llama.cpp",), "safetensors": ("vllm",)}
@@ -51,11 +51,6 @@ class Choice:
     best: PlannedPlacement
     others: tuple[PlannedPlacement, ...]
     left_out: tuple[Reason, ...] = ()
-
-
-def bits(candidate: Candidate) -> float:
-    """Bits for each weight over the whole checkpoint."""
-    return candidate.weights.total * 8 / max(1, candidate.architecture.parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +175,7 @@ def _rank(
     placement: PlannedPlacement, *, doubtful: bool
 ) -> tuple[bool, int, bool, bool, float, float, bool, float, float, str, str]:
     candidate = placement.candidate
-    weight = bits(candidate)
-    excess = sum(max(0, one.needed.high - one.usable) for one in placement.footprint.devices)
+    weight = candidate.bits
     decode = placement.speed.decode
     in_ram = layers_in_ram(placement) or not placement.machine.gpus
     # Of what does not fit the nearest is told, wherever it lies.
@@ -191,7 +185,7 @@ def _rank(
         doubtful,
         placement.engine in FOR_SAFETENSORS and candidate.format != "safetensors",
         # Of what fits the one with the most bits that count.
-        float(excess),
+        float(placement.footprint.excess),
         -min(round(weight * 2) / 2, _ENOUGH_IN_RAM if in_ram else _ALIKE_FROM),
         weight < _ALIKE_FROM and candidate.basis is not Basis.REPORTED,
         -(decode.expected if decode else 0.0),
@@ -204,6 +198,6 @@ def _rank(
 def _comfort(placement: PlannedPlacement, weight: float) -> int:
     """0 is a whole model on the GPUs; 1 is a part in RAM, still quick; 2 is so few bits that answers suffer; 3 slow."""
     decode = placement.speed.decode
-    if not (layers_in_ram(placement) or expert_layers_in_ram(placement)):
+    if not partly_in_ram(placement):
         return 2 if weight < _FEWEST_GOOD_BITS else 0
     return 1 if weight >= _FEWEST_GOOD_BITS and decode is not None and decode.expected >= _QUICK else 3

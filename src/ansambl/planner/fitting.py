@@ -68,7 +68,7 @@ def place(candidate: Candidate, engine: str, machine: PlannedMachine, wish: Wish
     """
     check_context(candidate, wish.context)
     inputs = memory_inputs(candidate, machine, wish)
-    nearest: tuple[int, dict[str, Any], Footprint] | None = None
+    nearest: tuple[dict[str, Any], Footprint] | None = None
     slow: Reason | None = None
     for chosen in _tries(engine, inputs):
         footprint = memory.forecast(engine, replace(inputs, settings={**wish.settings, **chosen}))
@@ -78,14 +78,13 @@ def place(candidate: Candidate, engine: str, machine: PlannedMachine, wish: Wish
             slow = _too_slow(placed, wish)
             if slow is None:
                 return placed
-        excess = sum(max(0, one.needed.high - one.usable) for one in footprint.devices)
         # Who has GPUs asks about them: that the RAM alone comes nearer says nothing.
-        if nearest is None or (0 < excess < nearest[0] and chosen.get("n_gpu_layers") != 0):
-            nearest = (excess, chosen, footprint)
+        if nearest is None or (0 < footprint.excess < nearest[1].excess and chosen.get("n_gpu_layers") != 0):
+            nearest = (chosen, footprint)
     if nearest is None:
         message = "an engine has at least one way to be tried"
         raise AssertionError(message)
-    _, chosen, footprint = nearest
+    chosen, footprint = nearest
     if slow is not None:
         footprint = replace(footprint, reasons=(*footprint.reasons, slow))
     return _placed(candidate, engine, machine, wish, chosen, footprint, id)
@@ -115,10 +114,8 @@ def memory_inputs(candidate: Candidate, machine: PlannedMachine, wish: Wish) -> 
 
 def limits(placement: PlannedPlacement) -> Limits:
     """The longest context and the most sequences with the placement's own settings."""
-    inputs = MemoryInputs(
-        architecture=placement.candidate.architecture, weights=placement.candidate.weights, machine=placement.machine,
-        context=placement.context, parallel=placement.parallel, kv_type=placement.kv_type, settings=placement.settings,
-    )  # fmt: skip
+    wish = Wish(placement.context, placement.parallel, placement.kv_type, placement.settings)
+    inputs = memory_inputs(placement.candidate, placement.machine, wish)
     return Limits(
         memory.largest_context(placement.engine, inputs),
         memory.most_parallel(placement.engine, inputs),
@@ -142,6 +139,11 @@ def expert_layers_in_ram(placement: PlannedPlacement) -> int:
     if str(placement.settings.get("cpu_moe", "")).lower() in {"on", "true", "1"}:
         return layers
     return min(layers, _whole(placement.settings.get("n_cpu_moe")) or 0)
+
+
+def partly_in_ram(placement: PlannedPlacement) -> bool:
+    """Whether layers or experts lie in RAM although there is a GPU."""
+    return bool(layers_in_ram(placement) or expert_layers_in_ram(placement))
 
 
 def _whole(value: object) -> int | None:
@@ -191,7 +193,7 @@ def _tries(engine: str, inputs: MemoryInputs) -> Iterator[dict[str, Any]]:
     gpus = inputs.machine.gpus
     if engine in LLAMA_CPP:
         yield {}
-        if not gpus or _IN_RAM & given.keys() or inputs.machine.ram.model.unified_memory:
+        if not gpus or _IN_RAM & given.keys() or inputs.machine.unified:
             return
         if inputs.architecture.experts:
             fewest = memory.fewest_expert_layers_in_ram(inputs)

@@ -12,7 +12,7 @@ from ansambl.domain.errors import UsageError
 from ansambl.domain.units import GIB, Bytes
 from ansambl.hardware.catalog import load_machine, machine_names
 from ansambl.model_catalog.catalog import catalog, find_model
-from ansambl.planner.choosing import LOSSLESS_BITS, Engines, bits, choose
+from ansambl.planner.choosing import LOSSLESS_BITS, Engines, choose
 from ansambl.planner.fitting import Wish, expert_layers_in_ram, layers_in_ram, limits, place
 
 GPT_OSS = find_model("openai/gpt-oss-120b")
@@ -125,10 +125,10 @@ def test_of_what_fits_the_most_bits_that_count_are_taken():
     candidates = candidates_of(find_model("qwen/qwen3-32b"))
     big = choose(candidates, engines, load_machine("rtx-pro-6000-128g"), Wish(32_768)).best
     assert big.fits
-    assert 7.5 < bits(big.candidate) <= LOSSLESS_BITS
+    assert 7.5 < big.candidate.bits <= LOSSLESS_BITS
     small = choose(candidates, engines, load_machine("rtx-4090-64g"), Wish(16_384)).best
     assert small.fits
-    assert bits(small.candidate) < 6
+    assert small.candidate.bits < 6
     assert choose([], engines, load_machine("rtx-4090-64g"), Wish(16_384)) is None
 
 
@@ -176,5 +176,5 @@ def test_a_part_in_ram_that_is_quick_is_better_than_very_few_bits():
     machine = load_machine("rtx-pro-6000-128g")
     best = choose(candidates_of(find_model("minimax-m2.7")), engines, machine, Wish(32_768)).best
     assert expert_layers_in_ram(best) > 0
-    assert bits(best.candidate) > 3.6
+    assert best.candidate.bits > 3.6
     assert best.speed.decode.expected >= 10

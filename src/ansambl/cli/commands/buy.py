@@ -178,8 +178,7 @@ def _watts(build: Build) -> str:
 def _named(best: PlannedPlacement | None) -> str:
     if best is None:
         return "–"
-    card = best.candidate.card
-    return f"{card.title if card else best.candidate.model} {best.candidate.quantization}"
+    return f"{best.candidate.title} {best.candidate.quantization}"
 
 
 def _chats(best: PlannedPlacement) -> bool:

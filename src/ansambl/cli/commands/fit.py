@@ -73,8 +73,7 @@ def _print(question: Question, found: Answer, most: Limits) -> None:
     choice = found.choice
     best = choice.best
     candidate = best.candidate
-    title = candidate.card.title if candidate.card else candidate.model
-    say(f"{title} · {candidate.quantization} · {best.engine} · {best.machine.title}: {_verdict(best)}")
+    say(f"{candidate.title} · {candidate.quantization} · {best.engine} · {best.machine.title}: {_verdict(best)}")
     size = f"{'' if candidate.basis == 'reported' else '≈ '}{format_bytes(candidate.size)}"
     pairs = [
         (speak("Checkpoint"), f"{candidate.quantization}, {candidate.format}, {size}"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from ansambl.domain.device import DeviceKind
 from ansambl.domain.planning import PlannedPlacement, Residency
 from ansambl.planner import memory
+from ansambl.planner.fitting import Wish, memory_inputs
 from ansambl.planner.memory.shares import VISIBLE_LOW
 from ansambl.planner.placement.build import UNITS, Built
 from ansambl.planner.placement.claims import RAM, capacities, claims
@@ -138,14 +139,8 @@ def _widen(inputs: PlanInputs, built: Built, answer: Answer, placements: dict[in
         if wider <= float(share):
             continue
         settings = {**placement.settings, "gpu_memory_utilization": wider}
-        again = memory.forecast(
-            placement.engine,
-            memory.MemoryInputs(
-                architecture=placement.candidate.architecture, weights=placement.candidate.weights,
-                machine=placement.machine, context=placement.context, parallel=placement.parallel,
-                kv_type=placement.kv_type, settings=settings,
-            ),
-        )  # fmt: skip
+        wish = Wish(placement.context, placement.parallel, placement.kv_type, settings)
+        again = memory.forecast(placement.engine, memory_inputs(placement.candidate, placement.machine, wish))
         grown = replace(placement, footprint=again, settings=settings)
         taken = claims(grown, variant.machine, variant.gpus)
         if again.fits and all(size + others.get(device, 0) <= room[device] for device, size in taken.items()):

@@ -101,5 +101,5 @@ def busy(placement: PlannedPlacement, taken: Mapping[Device, int]) -> tuple[Devi
         return at_ram
     embedding = split_weights(placement.candidate.architecture, placement.candidate.weights).embedding
     moved = ram - embedding > _BUSY * total
-    unified = any(gpu.model.unified_memory for gpu in placement.machine.gpus)
+    unified = placement.machine.unified
     return (*gpus, *at_ram) if moved or unified else gpus

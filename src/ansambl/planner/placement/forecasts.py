@@ -8,7 +8,7 @@ from ansambl.domain.device import DeviceKind, PlannedMachine
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.footprint import Reason
 from ansambl.domain.planning import Candidate, PlannedPlacement
-from ansambl.planner.fitting import Wish, expert_layers_in_ram, layers_in_ram, place
+from ansambl.planner.fitting import Wish, partly_in_ram, place
 from ansambl.planner.memory.shares import usable
 from ansambl.planner.placement.refusals import Refusals
 
@@ -37,8 +37,8 @@ class Forecasts:
         if not placement.fits:
             self.refusals.does_not_fit(candidate, placement)
             return None
-        unified = any(gpu.model.unified_memory for gpu in machine.gpus)
-        in_ram = layers_in_ram(placement) or expert_layers_in_ram(placement)
+        unified = machine.unified
+        in_ram = partly_in_ram(placement)
         if gpus and not unified and not in_ram and "ram_margin" not in wish.settings:
             self._known[key] = placement
         return placement

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import log
 
-from ansambl.domain.catalog import ModelKind, Standing
+from ansambl.domain.catalog import Standing
 
 OWN_RULE = "rule of Ansambl, not a measurement"
 """The source of a figure that we chose."""
@@ -130,7 +130,6 @@ class WorthRules:
     measured: Mapping[str, float] = field(default_factory=_no_change)
     index_share: float = 0.5
     index_line: tuple[float, float] = (50.26, 1.241)
-    bases: frozenset[ModelKind] = frozenset({ModelKind.BASE, ModelKind.EMBEDDING, ModelKind.RERANKER, ModelKind.SPEECH})
 
 
 def quantization_loss(bits: float, rules: WorthRules) -> float:

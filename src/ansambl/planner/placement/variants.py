@@ -21,7 +21,7 @@ from ansambl.domain.units import GIB
 from ansambl.planner import memory
 from ansambl.planner.compatibility import judge
 from ansambl.planner.families import GPU_ONLY
-from ansambl.planner.fitting import LEAST_USEFUL, Wish, expert_layers_in_ram, layers_in_ram
+from ansambl.planner.fitting import LEAST_USEFUL, Wish, memory_inputs, partly_in_ram
 from ansambl.planner.memory.shares import VISIBLE_LOW, usable
 from ansambl.planner.placement.claims import Device, Step, busy, capacities, claims, step
 from ansambl.planner.placement.domination import undominated
@@ -29,7 +29,7 @@ from ansambl.planner.placement.forecasts import Forecasts
 from ansambl.planner.placement.inputs import PlanInputs, Wants
 from ansambl.planner.placement.prefilter import OTHERS, SLACK, SLACK_MEMORY, Beaten
 from ansambl.planner.placement.refusals import Refusals
-from ansambl.planner.placement.worth import Strength, bits_per_weight, cannot_serve, native_bits, strength, worth
+from ansambl.planner.placement.worth import Strength, cannot_serve, native_bits, strength, worth
 
 # More bits than these lose nothing that a test notices (llama.cpp's Q8_0 is 8.5) and cost memory and speed.
 _ENOUGH_BITS, _NEARLY_ENOUGH = 8.75, 8.0
@@ -90,7 +90,7 @@ class Variant:
     def on_gpus(self) -> bool:
         """Whether all of its work is done on GPUs."""
         one = self.placement
-        return bool(one.machine.gpus) and not layers_in_ram(one) and not expert_layers_in_ram(one)
+        return bool(one.machine.gpus) and not partly_in_ram(one)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +113,10 @@ def thinned(candidates: Sequence[Candidate], made_with: Mapping[str, float]) -> 
         groups.setdefault((one.model, one.format), []).append(one)
     for (model, _), group in groups.items():
         most = made_with.get(model, math.inf) * 1.03
-        least_enough = [bits_per_weight(one) for one in group if bits_per_weight(one) >= _NEARLY_ENOUGH]
+        least_enough = [one.bits for one in group if one.bits >= _NEARLY_ENOUGH]
         if least_enough and min(least_enough) <= _ENOUGH_BITS:
             most = min(most, _ENOUGH_BITS)
-        fitting = [one for one in group if bits_per_weight(one) <= most] or group
+        fitting = [one for one in group if one.bits <= most] or group
         # A reported size before a derived one, then the most bits: what comes later and weighs the same is left out.
         fitting.sort(key=lambda one: (one.basis is not Basis.REPORTED, -one.weights.total, one.quantization))
         chosen: list[Candidate] = []
@@ -168,7 +168,7 @@ def device_sets(machine: PlannedMachine) -> list[tuple[int, ...]]:
         size *= 2
     if count > 1 and tuple(range(count)) not in sets:
         sets.append(tuple(range(count)))
-    if not any(gpu.model.unified_memory for gpu in machine.gpus):
+    if not machine.unified:
         sets.append(())
     return sets
 
@@ -251,7 +251,7 @@ def _could_fit(
     """Bounds that need no forecast: the weights alone against the memory, and the speed of the RAM."""
     weights = candidate.weights.span[0]
     gpus = sum(usable(gpu) for gpu in machine.gpus)
-    unified = any(gpu.model.unified_memory for gpu in machine.gpus)
+    unified = machine.unified
     room = gpus if unified or engine in GPU_ONLY else gpus + usable(machine.ram)
     if weights > room:
         refusals.too_large(candidate, machine, room)
@@ -261,7 +261,7 @@ def _could_fit(
     in_ram = (weights if not machine.gpus else weights - gpus) * architecture.active / max(1, architecture.parameters)
     if bandwidth is None or unified or in_ram <= 0 or (not machine.gpus and not beside_gpu):
         return True
-    if not machine.gpus and weights > _PROCESSOR_SMALL and bits_per_weight(candidate) > _PROCESSOR_BITS:
+    if not machine.gpus and weights > _PROCESSOR_SMALL and candidate.bits > _PROCESSOR_BITS:
         return False
     if bandwidth / in_ram >= (_PROCESSOR_LEAST if not machine.gpus else LEAST_USEFUL):
         return True
@@ -313,7 +313,7 @@ def _on_fewer(placement: PlannedPlacement) -> bool:
         return False
     if placement.engine in GPU_ONLY:
         return len(_gpus(placement.footprint)) < len(gpus)
-    if layers_in_ram(placement) or expert_layers_in_ram(placement):
+    if partly_in_ram(placement):
         return False
     return placement.footprint.total.high < min(usable(gpu) for gpu in gpus)
 
@@ -330,17 +330,10 @@ def _smaller_budget(
         return None
     settings = {**first.settings, "gpu_memory_utilization": share}
     inputs = replace(wish, settings=settings)
-    again = memory.forecast(engine, _memory(first, machine, inputs))
+    again = memory.forecast(engine, memory_inputs(first.candidate, machine, inputs))
     if not again.fits:
         return None
     return replace(first, footprint=again, settings=settings)
-
-
-def _memory(placement: PlannedPlacement, machine: PlannedMachine, wish: Wish) -> memory.MemoryInputs:
-    return memory.MemoryInputs(
-        architecture=placement.candidate.architecture, weights=placement.candidate.weights, machine=machine,
-        context=wish.context, parallel=wish.parallel, kv_type=wish.kv_type, settings=wish.settings,
-    )  # fmt: skip
 
 
 def _gpus(footprint: Footprint) -> list[DeviceFootprint]:

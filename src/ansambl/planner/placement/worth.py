@@ -44,11 +44,6 @@ class Strength:
     lost: float = 0.0
 
 
-def bits_per_weight(candidate: Candidate) -> float:
-    """Bits for each weight over the whole checkpoint."""
-    return candidate.weights.total * 8 / max(1, candidate.architecture.parameters)
-
-
 def native_bits(candidates: Iterable[Candidate]) -> Mapping[str, float]:
     """By model the bits that it was made with: the most of any checkpoint in a floating format; without one no entry.
 
@@ -57,7 +52,7 @@ def native_bits(candidates: Iterable[Candidate]) -> Mapping[str, float]:
     known: dict[str, float] = {}
     for one in candidates:
         if _MADE_IN.fullmatch(one.quantization):
-            known[one.model] = max(known.get(one.model, 0.0), bits_per_weight(one))
+            known[one.model] = max(known.get(one.model, 0.0), one.bits)
     return known
 
 
@@ -168,7 +163,7 @@ def _index_points(candidate: Candidate, ruled: float, rules: WorthRules, basis: 
 def _quantization_points(
     candidate: Candidate, made_with: Mapping[str, float], rules: WorthRules, basis: list[Reason]
 ) -> float:
-    bits = bits_per_weight(candidate)
+    bits = candidate.bits
     made = made_with.get(candidate.model)
     # Sizes are rounded, and a file holds a few tensors of other widths.
     if made is not None and bits >= 0.97 * made:

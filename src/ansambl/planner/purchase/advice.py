@@ -104,7 +104,7 @@ def advise(inputs: PlanInputs, parts: Iterable[Part], budget: float | None = Non
 def _largest(inputs: PlanInputs, builds: Iterable[Build]) -> int:
     """The most bytes of memory that any machine has, which no checkpoint can be larger than."""
     machines = (*inputs.machines, *(one.machine for one in builds))
-    return max(one.ram.memory + sum(gpu.memory for gpu in one.gpus if not gpu.model.unified_memory) for one in machines)
+    return max(one.memory for one in machines)
 
 
 def _option(
@@ -192,10 +192,9 @@ def _nothing(inputs: PlanInputs, before: Plan, others: bool) -> PurchaseOption:
     else:
         main = placed(today, inputs.roles[0].name)
         if main is not None:
-            card = main.candidate.card
             adds.append(Reason("today", text("today {role} runs on {model} {quantization} ({speed}), for no more money",
                                              role=inputs.roles[0].name, quantization=main.candidate.quantization,
-                                             model=card.title if card else main.candidate.model,
+                                             model=main.candidate.title,
                                              speed=speed_words(main.speed.decode)), "ansambl plan"))  # fmt: skip
         against = []
     if not others:

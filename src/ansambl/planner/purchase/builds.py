@@ -87,7 +87,7 @@ def _measures(build: Build) -> tuple[float, ...]:
         sum(gpu.model.bandwidth or 0.0 for gpu in gpus),
         min(rates, default=0.0),
         float(all(gpu.model.vendor == "nvidia" for gpu in gpus) and bool(gpus)),
-        0.0 if any(gpu.model.unified_memory for gpu in gpus) else machine.ram.memory,
+        0.0 if machine.unified else machine.ram.memory,
         machine.ram.model.bandwidth or 0.0,
     )
 

@@ -174,8 +174,7 @@ def _same(first: PlannedPlacement, second: PlannedPlacement) -> bool:
 
 
 def _named(placement: PlannedPlacement) -> str:
-    card = placement.candidate.card
-    return f"{card.title if card else placement.candidate.model} {placement.candidate.quantization}"
+    return f"{placement.candidate.title} {placement.candidate.quantization}"
 
 
 def _now_fitting(before: Plan, new: PlanOption) -> Iterable[Reason]:

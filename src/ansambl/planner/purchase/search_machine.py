@@ -163,5 +163,4 @@ def _weaker_search(today: PlanOption | None, there: PlannedPlacement) -> Iterabl
 
 
 def _title(placement: PlannedPlacement) -> str:
-    card = placement.candidate.card
-    return f"{card.title if card else placement.candidate.model} {placement.candidate.quantization}"
+    return f"{placement.candidate.title} {placement.candidate.quantization}"

@@ -11,7 +11,7 @@ from ansambl.domain.planning import Candidate, Goal
 from ansambl.domain.purchase import Build
 from ansambl.planner.memory.shares import usable
 from ansambl.planner.placement.inputs import PlanInputs, Wants
-from ansambl.planner.placement.worth import bits_per_weight, native_bits, speed_points, strength
+from ansambl.planner.placement.worth import native_bits, speed_points, strength
 
 SLACK_POINTS, SLACK_SIZE = 2.0, 1.1
 """A checkpoint is as good as another that is better by less: points of strength, and a factor of size."""
@@ -80,7 +80,7 @@ def guess(build: Build, rated: Iterable[Rated], inputs: PlanInputs) -> float:
     """
     machine, rules = build.machine, inputs.worth
     cards = sum(usable(gpu) for gpu in machine.gpus)
-    shared = any(gpu.model.unified_memory for gpu in machine.gpus)
+    shared = machine.unified
     room = (cards if machine.gpus else usable(machine.ram)) * _FOR_WEIGHTS
     beyond = usable(machine.ram) * _FOR_WEIGHTS if machine.gpus and not shared else 0.0
     # On several cards the layers take turns, so their bandwidths do not add up for one answer.
@@ -133,7 +133,7 @@ def _with_most_bits(inputs: PlanInputs, short: Sequence[Rated], made: Mapping[st
     there = {id(one.candidate) for one in short}
     found: dict[str, Candidate] = {}
     for one in inputs.candidates:
-        if one.model in models and one.model not in found and bits_per_weight(one) == made.get(one.model):
+        if one.model in models and one.model not in found and one.bits == made.get(one.model):
             found[one.model] = one
     return [_rated(found[model], made, inputs) for model in sorted(found) if id(found[model]) not in there]
 

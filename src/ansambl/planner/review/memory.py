@@ -12,7 +12,7 @@ from ansambl.domain.planning import PlannedPlacement
 from ansambl.domain.review import Finding, Level
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import format_bytes
-from ansambl.planner.choosing import LOSSLESS_BITS, bits
+from ansambl.planner.choosing import LOSSLESS_BITS
 from ansambl.planner.compatibility import judge
 from ansambl.planner.families import SIXTEEN_BITS, SMALLER_CACHE
 from ansambl.planner.fitting import Limits, expert_layers_in_ram, layers_in_ram, limits, place
@@ -88,8 +88,7 @@ def _nothing_tried(facts: ReviewFacts) -> Iterator[Finding]:
     else:
         least = card.parameters * _FEWEST_BITS // 8
         words, source = text("its weights in {bits} bits", bits=_FEWEST_BITS), f"{card.parameters} parameters"
-    shared = facts.machine.ram.model.unified_memory
-    room = facts.machine.ram.memory + (0 if shared else sum(one.memory for one in facts.machine.gpus))
+    room = facts.machine.memory
     if least > room:
         yield Finding(
             Level.WRONG, "memory",
@@ -199,7 +198,7 @@ def _quicker(facts: ReviewFacts, best: PlannedPlacement) -> Iterator[Finding]:
         if one.fits and one.speed.decode and one.speed.decode.expected >= _CLEARLY_QUICKER * decode.expected
     ]  # fmt: skip
     quick = [one for one in quicker if one.speed.decode and one.speed.decode.expected >= enough]
-    found = max(quick, key=lambda one: bits(one.candidate), default=None) or max(
+    found = max(quick, key=lambda one: one.candidate.bits, default=None) or max(
         quicker, key=lambda one: one.speed.decode.expected if one.speed.decode else 0.0, default=None
     )
     if found is not None:
@@ -238,7 +237,7 @@ def quantization_findings(facts: ReviewFacts) -> Iterator[Finding]:
     if best is None:
         return
     candidate = best.candidate
-    weight = bits(candidate)
+    weight = candidate.bits
     if best.fits and weight > LOSSLESS_BITS and facts.writes_text:
         yield from _too_many_bits(facts, best)
     lost = strength(candidate, facts.native, None, facts.rules).lost
@@ -254,9 +253,9 @@ def quantization_findings(facts: ReviewFacts) -> Iterator[Finding]:
 def _too_many_bits(facts: ReviewFacts, best: PlannedPlacement) -> Iterator[Finding]:
     found = [
         one for one in facts.candidates
-        if _NEARLY_LOSSLESS <= bits(one) <= LOSSLESS_BITS and one.format in {"gguf", best.candidate.format}
+        if _NEARLY_LOSSLESS <= one.bits <= LOSSLESS_BITS and one.format in {"gguf", best.candidate.format}
     ]  # fmt: skip
-    for one in sorted(found, key=lambda each: (each.format != best.candidate.format, -bits(each), each.quantization)):
+    for one in sorted(found, key=lambda each: (each.format != best.candidate.format, -each.bits, each.quantization)):
         engine = best.engine if one.format == best.candidate.format else "llama.cpp"
         verdict = judge(
             facts.compatibility, engine, format=one.format, quantization=one.quantization,

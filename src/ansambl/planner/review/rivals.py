@@ -10,8 +10,8 @@ from ansambl.domain.languages import language_name
 from ansambl.domain.planning import Candidate, PlannedPlacement
 from ansambl.domain.review import Finding, Level
 from ansambl.domain.text import Text, text
-from ansambl.planner.choosing import LOSSLESS_BITS, bits, engines_for
-from ansambl.planner.fitting import Wish, expert_layers_in_ram, layers_in_ram, place
+from ansambl.planner.choosing import LOSSLESS_BITS, engines_for
+from ansambl.planner.fitting import Wish, partly_in_ram, place
 from ansambl.planner.memory import ENGINES
 from ansambl.planner.placement.rules import OWN_RULE
 from ansambl.planner.placement.worth import strength
@@ -112,7 +112,7 @@ def _tuned(facts: ReviewFacts) -> Iterator[Finding]:
 
 def _named(placed: PlannedPlacement) -> Text:
     candidate, speed = placed.candidate, tokens_a_second(placed)
-    if layers_in_ram(placed) or expert_layers_in_ram(placed):
+    if partly_in_ram(placed):
         return text("{model} {quantization} at about {speed}, partly in RAM", model=candidate.model,
                     quantization=candidate.quantization, speed=speed)  # fmt: skip
     return text("{model} {quantization} at about {speed}", model=candidate.model, quantization=candidate.quantization,
@@ -145,12 +145,9 @@ def _strongest(
 def _placed(facts: ReviewFacts, candidates: Sequence[Candidate]) -> PlannedPlacement | None:
     """The checkpoint with the most bits that count, of those that somebody published and that answer quickly enough."""
     enough = NEARLY * facts.rules.speeds["chat"].enough
-    gpus = sum(one.memory for one in facts.machine.gpus)
-    held = max(gpus, facts.machine.ram.memory) if facts.machine.ram.model.unified_memory else (
-        gpus + facts.machine.ram.memory)  # fmt: skip
-    for one in sorted(candidates, key=lambda each: (bits(each) > LOSSLESS_BITS, -bits(each), each.quantization)):
+    for one in sorted(candidates, key=lambda each: (each.bits > LOSSLESS_BITS, -each.bits, each.quantization)):
         made_for = one.architecture.context
-        if one.weights.total > held or not _is_published(one):
+        if one.weights.total > facts.machine.memory or not _is_published(one):
             continue
         wish = Wish(min(facts.wish.context, made_for or facts.wish.context), facts.wish.parallel)
         for engine in engines_for(one, facts.machine, facts.compatibility).names:

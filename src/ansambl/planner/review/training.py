@@ -9,7 +9,6 @@ from ansambl.domain.planning import Candidate
 from ansambl.domain.review import TrainingFinding
 from ansambl.domain.text import text
 from ansambl.domain.units import format_bytes
-from ansambl.planner.choosing import bits
 from ansambl.planner.memory import TrainingInputs, TrainingMethod, forecast_training
 from ansambl.planner.review.facts import RULES, ReviewFacts
 
@@ -34,7 +33,7 @@ def training_findings(facts: ReviewFacts) -> tuple[TrainingFinding, ...]:
 def _trained(candidates: tuple[Candidate, ...]) -> Candidate | None:
     """The checkpoint that training loads: the original weights, which are safetensors with the most bits."""
     originals = [one for one in candidates if one.format == "safetensors"]
-    return max(originals, key=lambda one: (bits(one), one.quantization), default=None)
+    return max(originals, key=lambda one: (one.bits, one.quantization), default=None)
 
 
 def _forecast(facts: ReviewFacts, candidate: Candidate, method: TrainingMethod) -> TrainingFinding:
