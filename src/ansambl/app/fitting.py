@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,12 @@ from typing import Any
 from ansambl.app.configuration_file import load_data_paths
 from ansambl.app.planning import find_candidates, planned_machines
 from ansambl.domain.errors import AnsamblError, NotSupportedError
-from ansambl.domain.planning import Candidate
+from ansambl.domain.planning import USUAL_CONTEXT, Candidate
 from ansambl.domain.text import text
 from ansambl.engines.compatibility import compatibility_rows
 from ansambl.planner.choosing import Choice, Engines, choose, engines_for
 from ansambl.planner.fitting import Wish, check_context
 from ansambl.planner.nearest import Change, nearest_changes
-
-DEFAULT_CONTEXT = 32_768
-"""Tokens, or what the model was made for where that is less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +79,21 @@ def _otherwise(question: Question, choice: Choice, config: Path | None) -> tuple
     return (Change(options, other),)
 
 
+def wish_of(question: Question, candidates: Sequence[Candidate]) -> Wish:
+    """What is wanted of a model with these checkpoints (none where nothing is known of them).
+
+    Raises:
+        UsageError: the context is far beyond what the model was made for.
+    """
+    made_for = candidates[0].architecture.context if candidates else None
+    context = question.context
+    if context is None:
+        context = min(USUAL_CONTEXT, made_for or USUAL_CONTEXT)
+    if candidates:
+        check_context(candidates[0], context)
+    return Wish(context, question.parallel, question.kv_type, question.settings)
+
+
 def answer(question: Question, config: Path | None = None) -> Choice:
     """The best placement of the model on the machine, and the others.
 
@@ -90,10 +102,7 @@ def answer(question: Question, config: Path | None = None) -> Choice:
     """
     machine = planned_machines([] if question.machine is None else [question.machine])[0]
     candidates = find_candidates(question.model, question.quantization, load_data_paths(config))
-    made_for = candidates[0].architecture.context
-    context = question.context if question.context is not None else min(DEFAULT_CONTEXT, made_for or DEFAULT_CONTEXT)
-    check_context(candidates[0], context)
-    wish = Wish(context, question.parallel, question.kv_type, question.settings)
+    wish = wish_of(question, candidates)
     facts = compatibility_rows()
     version = question.settings.get("engine_version")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +13,13 @@ from ansambl.app.settings_file import load_settings
 from ansambl.domain.engine import EngineTraits
 from ansambl.domain.errors import UsageError
 from ansambl.domain.names import folded
-from ansambl.domain.planning import Goal, Plan
+from ansambl.domain.planning import USUAL_CONTEXT, Candidate, Goal, Plan
 from ansambl.domain.role import Role
 from ansambl.domain.text import text
 from ansambl.engines.compatibility import compatibility_rows
 from ansambl.model_catalog.catalog import catalog
 from ansambl.planner.placement import PlanInputs, RoleNeed, Wants, solve
 from ansambl.roles.records import RoleCatalog
-
-DEFAULT_CONTEXT = 32_768
-"""Tokens for each sequence when nobody says."""
 
 _HEAD = frozenset({"reasoning_effort", "response_format", "tools", "tool_choice"})
 
@@ -54,15 +51,23 @@ def answer_plan(question: PlanQuestion, config: Path | None = None) -> Plan:
         known = {one.model for one in candidates}
         candidates += [one for one in found if one.model not in known]
         chosen.append(found[0].model)
-    return solve(
-        PlanInputs(
-            machines=planned_machines(question.machines), candidates=tuple(candidates),
-            roles=role_needs(catalog_of(load_settings(config)), question.roles), engines=planned_engines(),
-            goal=question.goal, parallel=question.parallel,
-            context=DEFAULT_CONTEXT if question.context is None else question.context,
-            language=question.language, rows=compatibility_rows(), models=tuple(chosen),
-            sizeless=tuple(one for one in catalog().values() if one.architecture is None),
-        )
+    return solve(plan_inputs(question, candidates, config, models=chosen))
+
+
+def plan_inputs(
+    question: PlanQuestion, candidates: Iterable[Candidate], config: Path | None = None, *, models: Iterable[str] = ()
+) -> PlanInputs:
+    """The question as the planner takes it; `models` are the short names of those that `question` names.
+
+    Raises:
+        AnsamblError: a machine or role is not known, or a number makes no sense.
+    """
+    return PlanInputs(
+        machines=planned_machines(question.machines), candidates=tuple(candidates),
+        roles=role_needs(catalog_of(load_settings(config)), question.roles), engines=planned_engines(),
+        goal=question.goal, context=USUAL_CONTEXT if question.context is None else question.context,
+        parallel=question.parallel, language=question.language, rows=compatibility_rows(), models=tuple(models),
+        sizeless=tuple(one for one in catalog().values() if one.architecture is None),
     )  # fmt: skip
 
 

@@ -8,19 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansambl.app.catalog import catalog_of
 from ansambl.app.plan_documents import Translate, option_document, placement_document, reasons_document
-from ansambl.app.plan_question import DEFAULT_CONTEXT, planned_engines, role_needs
-from ansambl.app.planning import catalog_candidates, planned_machines
-from ansambl.app.settings_file import load_settings
+from ansambl.app.plan_question import PlanQuestion, plan_inputs
+from ansambl.app.planning import catalog_candidates
 from ansambl.domain.errors import UsageError
 from ansambl.domain.planning import Goal
 from ansambl.domain.purchase import Advice, Build, PurchaseOption, UsdRange
 from ansambl.domain.text import text
-from ansambl.engines.compatibility import compatibility_rows
 from ansambl.hardware.prices import load_parts
-from ansambl.model_catalog.catalog import catalog
-from ansambl.planner.placement import PlanInputs
 from ansambl.planner.purchase import advise
 
 
@@ -43,13 +38,8 @@ def answer_purchase(question: PurchaseQuestion, config: Path | None = None) -> A
         AnsamblError: a machine is not known, the price file is wrong, or a number makes no sense.
     """
     parts = load_parts(question.prices)
-    inputs = PlanInputs(
-        machines=planned_machines(question.machines), candidates=catalog_candidates(),
-        roles=role_needs(catalog_of(load_settings(config))), engines=planned_engines(), goal=question.goal,
-        context=DEFAULT_CONTEXT if question.context is None else question.context, language=question.language,
-        rows=compatibility_rows(), sizeless=tuple(one for one in catalog().values() if one.architecture is None),
-    )  # fmt: skip
-    return advise(inputs, parts.values(), question.budget)
+    asked = PlanQuestion(question.machines, question.goal, context=question.context, language=question.language)
+    return advise(plan_inputs(asked, catalog_candidates(), config), parts.values(), question.budget)
 
 
 def read_budget(words: str | None) -> float | None:

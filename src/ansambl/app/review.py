@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ansambl.app.configuration_file import load_data_paths
-from ansambl.app.fitting import DEFAULT_CONTEXT
+from ansambl.app.fitting import Question, wish_of
 from ansambl.app.plan_documents import device_document, fit_document
 from ansambl.app.planning import catalog_candidates, find_candidates, local_path, planned_machines
 from ansambl.domain.catalog import CatalogModel
@@ -28,7 +28,7 @@ from ansambl.model_catalog.inspection import inspect_checkpoint
 from ansambl.model_catalog.licences import find_licence
 from ansambl.planner.choosing import Choice, Engines, choose, engines_for
 from ansambl.planner.compatibility import find_engine, find_ui, judge
-from ansambl.planner.fitting import Limits, Wish, check_context, limits
+from ansambl.planner.fitting import Limits, Wish, limits
 from ansambl.planner.memory import ENGINES
 from ansambl.planner.placement.rules import WorthRules
 from ansambl.planner.placement.worth import native_bits
@@ -45,19 +45,11 @@ Translate = Callable[[str], str] | None
 
 
 @dataclass(frozen=True, slots=True)
-class ReviewQuestion:
-    """What ``ansambl review`` was asked; what is None was left open."""
+class ReviewQuestion(Question):
+    """What ``ansambl review`` was asked: what ``fit`` would be, and where and in which language it will be used."""
 
-    model: str
-    machine: str | None = None
     ui: str | None = None
     language: str | None = None
-    engine: str | None = None
-    quantization: str | None = None
-    context: int | None = None
-    parallel: int = 1
-    kv_type: str = "f16"
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +85,7 @@ def review_choice(question: ReviewQuestion, config: Path | None = None) -> Revie
     engine = find_engine(facts, question.engine).name if question.engine is not None else None
     subject = _subject(question, load_data_paths(config))
     machine = planned_machines([question.machine] if question.machine else [])[0]
-    wish = _wish(question, subject.wanted)
+    wish = wish_of(question, subject.wanted)
     version = question.settings.get("engine_version")
     choice, needed = _chosen(subject.wanted, machine, wish, facts, engine, version, ui)
     shorter = _shorter(choice, wish) if question.context is None else None
@@ -150,16 +142,6 @@ def _subject(question: ReviewQuestion, paths: DataPaths) -> _Subject:
         return _Subject(card, candidates, wanted, card.licence)
     path = local_path(question.model, paths)
     return _Subject(None, candidates, wanted, inspect_checkpoint(path).licence if path else None)
-
-
-def _wish(question: ReviewQuestion, candidates: tuple[Candidate, ...]) -> Wish:
-    made_for = candidates[0].architecture.context if candidates else None
-    context = question.context
-    if context is None:
-        context = min(DEFAULT_CONTEXT, made_for or DEFAULT_CONTEXT)
-    if candidates:
-        check_context(candidates[0], context)
-    return Wish(context, question.parallel, question.kv_type, question.settings)
 
 
 def _shorter(choice: Choice | None, wish: Wish) -> Wish | None:

@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
-from ansambl.domain.errors import UsageError
+from ansambl.domain.errors import NotSupportedError, UsageError
 from ansambl.domain.text import text
 from ansambl.foundation.locales import speak
+
+DOES_NOT_FIT = NotSupportedError.exit_code
+"""What a command ends with where the answer is no: it does not fit, does not hold, or does not work."""
 
 Model = Annotated[
     str,
@@ -30,6 +33,14 @@ MachineName = Annotated[
     typer.Option(
         "--machine", metavar="NAME|FILE", help=speak("A machine of the list or a TOML file; else this machine.")
     ),
+]
+GoalName = Annotated[
+    str,
+    typer.Option("--goal", metavar="GOAL", help=speak("What matters most: depth, parallel, balanced or no-swap.")),
+]
+Language = Annotated[
+    str | None,
+    typer.Option("--language", metavar="CODE", help=speak("Weigh the quality in this language, for example ru.")),
 ]
 Context = Annotated[
     int | None, typer.Option("--context", metavar="N", help=speak("Tokens for each sequence."), show_default=False)

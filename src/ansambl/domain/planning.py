@@ -18,6 +18,9 @@ from ansambl.domain.speed import SpeedForecast
 from ansambl.domain.text import Text
 from ansambl.domain.units import Bytes
 
+USUAL_CONTEXT = 32_768
+"""Tokens for each sequence when nobody says; of a model made for less, what it was made for."""
+
 
 class Goal(StrEnum):
     """What the owner wants most: the strongest answers, many at once, something of both, or no swap ever."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ansambl.cli.options import Config, Json
-from ansambl.cli.planning_options import Context
+from ansambl.cli.planning_options import Context, GoalName, Language
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
@@ -32,10 +32,7 @@ def buy(
         str | None,
         typer.Option("--budget", metavar="USD", help=speak("US dollars to spend at most, for example 3000.")),
     ] = None,
-    goal: Annotated[
-        str,
-        typer.Option("--goal", metavar="GOAL", help=speak("What matters most: depth, parallel, balanced or no-swap.")),
-    ] = "balanced",
+    goal: GoalName = "balanced",
     machine: Annotated[
         list[str] | None,
         typer.Option(
@@ -43,10 +40,7 @@ def buy(
             help=speak("A machine that you have already; give it again for a second one. Else this machine."),
         ),
     ] = None,
-    language: Annotated[
-        str | None,
-        typer.Option("--language", metavar="CODE", help=speak("Weigh the quality in this language, for example ru.")),
-    ] = None,
+    language: Language = None,
     context: Context = None,
     prices: Annotated[
         Path | None,

@@ -8,6 +8,7 @@ import typer
 
 from ansambl.cli.options import Config, Json
 from ansambl.cli.planning_options import (
+    DOES_NOT_FIT,
     Context,
     Engine,
     KvType,
@@ -22,8 +23,6 @@ from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
     from ansambl.app.engine_commands import CommandAnswer
-
-_DOES_NOT_FIT = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +57,7 @@ def command(
             note(one.render(speak))
         note(found.command.verified.render(speak))
     if not found.placement.fits:
-        raise typer.Exit(_DOES_NOT_FIT)
+        raise typer.Exit(DOES_NOT_FIT)
 
 
 def _document(found: CommandAnswer) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ansambl.cli.options import Config, Json
-from ansambl.cli.planning_options import Engine, MachineName, Set, read_settings
+from ansambl.cli.planning_options import DOES_NOT_FIT, Engine, MachineName, Set, read_settings
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ansambl.domain.compatibility import Judgement
     from ansambl.domain.footprint import Reason
 
-_NOT_SUPPORTED = 3
 _Model = Annotated[
     str | None,
     typer.Argument(
@@ -48,7 +47,7 @@ def compat(
     else:
         _print(report, every=engine is not None)
     if engine is not None and report.best is Verdict.NO:
-        raise typer.Exit(_NOT_SUPPORTED)
+        raise typer.Exit(DOES_NOT_FIT)
 
 
 class _Reasons:

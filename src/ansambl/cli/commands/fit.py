@@ -9,6 +9,7 @@ import typer
 
 from ansambl.cli.options import Config, Json
 from ansambl.cli.planning_options import (
+    DOES_NOT_FIT,
     Context,
     Engine,
     KvType,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from ansambl.planner.choosing import Choice
     from ansambl.planner.fitting import Limits
 
-_DOES_NOT_FIT = 3
 _OTHERS_SHOWN = 12
 _LEFT_OUT_SHOWN = 3
 
@@ -61,7 +61,7 @@ def fit(
     else:
         _print(question, found, most)
     if not best.fits:
-        raise typer.Exit(_DOES_NOT_FIT)
+        raise typer.Exit(DOES_NOT_FIT)
 
 
 def _print(question: Question, found: Answer, most: Limits) -> None:

@@ -8,10 +8,8 @@ from typing import Annotated
 import typer
 
 from ansambl.cli.options import Config, Json
-from ansambl.cli.planning_options import Context, Parallel
+from ansambl.cli.planning_options import DOES_NOT_FIT, Context, GoalName, Language, Parallel
 from ansambl.foundation.locales import speak
-
-_DOES_NOT_FIT = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -27,10 +25,7 @@ def plan(
             help=speak("A machine of the list or a TOML file; give it again for a second one. Else this machine."),
         ),
     ] = None,
-    goal: Annotated[
-        str,
-        typer.Option("--goal", metavar="GOAL", help=speak("What matters most: depth, parallel, balanced or no-swap.")),
-    ] = "balanced",
+    goal: GoalName = "balanced",
     model: Annotated[
         list[str] | None,
         typer.Option("--model", metavar="MODEL", help=speak("Only this model; give it again for more of them.")),
@@ -41,10 +36,7 @@ def plan(
     ] = None,
     context: Context = None,
     parallel: Parallel = 1,
-    language: Annotated[
-        str | None,
-        typer.Option("--language", metavar="CODE", help=speak("Weigh the quality in this language, for example ru.")),
-    ] = None,
+    language: Language = None,
     html: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help=speak("Write the plan as one page that needs no network.")),
@@ -79,4 +71,4 @@ def plan(
     else:
         print_plan(answer)
     if answer.recommended is None:
-        raise typer.Exit(_DOES_NOT_FIT)
+        raise typer.Exit(DOES_NOT_FIT)

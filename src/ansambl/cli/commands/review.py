@@ -8,6 +8,7 @@ import typer
 
 from ansambl.cli.options import Config, Json
 from ansambl.cli.planning_options import (
+    DOES_NOT_FIT,
     Context,
     Engine,
     KvType,
@@ -23,7 +24,6 @@ from ansambl.foundation.locales import speak
 if TYPE_CHECKING:
     from ansambl.app.review import ReviewReport
 
-_DOES_NOT_HOLD = 3
 _Ui = Annotated[
     str | None,
     typer.Option("--ui", metavar="UI", help=speak("The interface in which you will ask, for example open-webui.")),
@@ -63,7 +63,7 @@ def review(
     else:
         _print(report)
     if report.review.verdict is ReviewVerdict.DOES_NOT_HOLD:
-        raise typer.Exit(_DOES_NOT_HOLD)
+        raise typer.Exit(DOES_NOT_FIT)
 
 
 def _print(report: ReviewReport) -> None:

@@ -12,7 +12,7 @@ from ansambl.domain.compatibility import CompatibilityFacts
 from ansambl.domain.device import PlannedMachine
 from ansambl.domain.engine import EngineTraits
 from ansambl.domain.errors import UsageError
-from ansambl.domain.planning import Candidate, Goal
+from ansambl.domain.planning import USUAL_CONTEXT, Candidate, Goal
 from ansambl.domain.text import text
 from ansambl.planner.memory.inputs import LONGEST_CONTEXT, MOST_PARALLEL
 from ansambl.planner.memory.kv import element_bytes
@@ -101,7 +101,7 @@ class PlanInputs:
     roles: tuple[RoleNeed, ...]
     engines: tuple[EngineTraits, ...]
     goal: Goal = Goal.BALANCED
-    context: int = 32768
+    context: int = USUAL_CONTEXT
     parallel: int = 1
     prompt: int = 1024
     kv_type: str = "f16"
