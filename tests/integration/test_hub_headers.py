@@ -11,6 +11,7 @@ import threading
 import pytest
 from model_files import write_gguf, write_safetensors
 
+from ansambl.cli import main as program
 from ansambl.domain.errors import AnsamblError, CheckpointError, UnavailableError, UsageError
 from ansambl.model_catalog.remote import inspect_remote
 from ansambl.model_catalog.web import Web
@@ -289,3 +290,21 @@ def test_the_fake_is_a_hub_for_the_hubs_own_client(hub, gguf, monkeypatch, tmp_p
         )  # fmt: skip
         with open(os.path.realpath(path), "rb") as file:  # noqa: PTH123
             assert file.read() == expected
+
+
+def test_fit_reads_the_headers_of_a_checkpoint_on_a_hub_and_nothing_else(hub, gguf, capsys):
+    content = gguf()
+    hub.add("own/tiny-GGUF", {"tiny-Q8_0.gguf": content})
+    code = program.main(["fit", "own/tiny-GGUF", "--quantization", "Q8_0", "--machine", "rtx-4090-64g", "--remote",
+                         "--context", "512", "--json"])  # fmt: skip
+    found = json.loads(capsys.readouterr().out)
+    assert (code, found["fits"], found["model"]) == (0, True, "own/tiny-GGUF")
+    assert found["checkpoint"]["bytes"] == len(content)
+    assert hub.sent() < len(content)
+
+
+def test_without_remote_fit_asks_nobody(hub, gguf, capsys):
+    hub.add("own/tiny-GGUF", {"tiny-Q8_0.gguf": gguf()})
+    assert program.main(["fit", "own/tiny-GGUF", "--machine", "rtx-4090-64g"]) == 2
+    assert "own/tiny-GGUF" in capsys.readouterr().err
+    assert hub.served == []

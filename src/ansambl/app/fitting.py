@@ -20,7 +20,10 @@ from ansambl.planner.nearest import Change, nearest_changes
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What ``ansambl fit`` was asked; what is None was left open (any quantization, this machine, a usual context)."""
+    """What ``ansambl fit`` was asked; what is None was left open (any quantization, this machine, a usual context).
+
+    `remote` reads the headers of a checkpoint on a hub; nothing else asks the network.
+    """
 
     model: str
     quantization: str | None = None
@@ -30,6 +33,7 @@ class Question:
     parallel: int = 1
     kv_type: str = "f16"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    remote: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ def answer(question: Question, config: Path | None = None) -> Choice:
         AnsamblError: the model, machine, engine or a setting is not known or makes no sense; nothing can run it there.
     """
     machine = planned_machines([] if question.machine is None else [question.machine])[0]
-    candidates = find_candidates(question.model, question.quantization, load_data_paths(config))
+    candidates = find_candidates(question.model, question.quantization, load_data_paths(config), remote=question.remote)
     wish = wish_of(question, candidates)
     facts = compatibility_rows()
     version = question.settings.get("engine_version")
@@ -117,7 +121,7 @@ def answer(question: Question, config: Path | None = None) -> Choice:
                  "{machine}", model=question.model, machine=machine.name,
                  why=reasons[0].text if reasons else text("no rules for such a checkpoint"))
         )  # fmt: skip
-    if choice.best.fits or question.quantization is None:
+    if choice.best.fits or question.quantization is None or question.remote:
         return choice
     # What was asked for does not fit: tell what would.
     others = choose(find_candidates(question.model, None, load_data_paths(config)), engines, machine, wish)

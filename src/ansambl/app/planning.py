@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from ansambl.domain.architecture import Architecture
 from ansambl.domain.catalog import Basis, CatalogCheckpoint, CatalogModel, Inspection
 from ansambl.domain.device import PlannedMachine
 from ansambl.domain.errors import NotSupportedError, UsageError
@@ -22,8 +23,9 @@ from ansambl.hardware.catalog import from_inventory, load_machine
 from ansambl.hardware.probes.bandwidth import measure_ram_bandwidth
 from ansambl.model_catalog import embedded
 from ansambl.model_catalog.catalog import catalog, find_model
-from ansambl.model_catalog.estimates import estimated_checkpoints
+from ansambl.model_catalog.estimates import estimated_checkpoint, estimated_checkpoints, gguf_bits
 from ansambl.model_catalog.inspection import inspect_checkpoint
+from ansambl.model_catalog.remote import inspect_remote
 
 _SIXTEEN = ("f16", "bf16")
 _SAME = {
@@ -68,17 +70,23 @@ def candidates_of(model: CatalogModel) -> tuple[Candidate, ...]:
     architecture = model.architecture
     if architecture is None:
         return ()
-    return tuple(
-        Candidate(
-            model=model.name, reference=model.repo, quantization=one.quantization, format=one.format, size=one.size,
-            weights=_weights(one), architecture=architecture, basis=one.basis, source=one.source, card=model,
-        )
-        for one in (*model.checkpoints, *estimated_checkpoints(model))
+    return tuple(_candidate(model, architecture, one) for one in (*model.checkpoints, *estimated_checkpoints(model)))
+
+
+def _candidate(model: CatalogModel, architecture: Architecture, checkpoint: CatalogCheckpoint) -> Candidate:
+    return Candidate(
+        model=model.name, reference=model.repo, quantization=checkpoint.quantization, format=checkpoint.format,
+        size=checkpoint.size, weights=_weights(checkpoint), architecture=architecture, basis=checkpoint.basis,
+        source=checkpoint.source, card=model,
     )  # fmt: skip
 
 
-def find_candidates(reference: str, quantization: str | None, paths: DataPaths) -> tuple[Candidate, ...]:
+def find_candidates(
+    reference: str, quantization: str | None, paths: DataPaths, *, remote: bool = False
+) -> tuple[Candidate, ...]:
     """The checkpoints that a user means by `reference`: a name of the catalog, a path, or ``embedded``.
+
+    With `remote` it is a checkpoint on a hub or at an address, whose headers are read there.
 
     Raises:
         CheckpointError: the file is missing or damaged.
@@ -88,6 +96,9 @@ def find_candidates(reference: str, quantization: str | None, paths: DataPaths) 
     """
     if not reference.strip():
         raise UsageError(text("the model has no name; see what there is with: ansambl models list"))
+    if remote:
+        wanted = f"{reference}:{quantization}" if quantization and ":" not in reference else reference
+        return (candidate_from_files(inspect_remote(wanted), reference),)
     path = local_path(reference, paths)
     if path is not None:
         found: tuple[Candidate, ...] = (candidate_from_files(inspect_checkpoint(path), reference),)
@@ -158,6 +169,12 @@ def _of_quantization(candidates: Sequence[Candidate], wanted: str) -> tuple[Cand
         found = tuple(one for one in candidates if one.quantization.lower() == same)
         if found:
             return found
+    # Less usual ones are worked out only when somebody asks for them.
+    card = candidates[0].card
+    unusual = next((one for one in gguf_bits() if one.lower() == name), None)
+    rare = estimated_checkpoint(card, unusual) if card is not None and unusual is not None else None
+    if card is not None and rare is not None:
+        return (_candidate(card, candidates[0].architecture, rare),)
     known = ", ".join(dict.fromkeys(one.quantization for one in candidates))
     raise UsageError(
         text("{model} has no quantization '{name}' here; known are {known}", model=candidates[0].model,

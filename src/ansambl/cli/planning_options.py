@@ -49,6 +49,9 @@ Parallel = Annotated[int, typer.Option("--parallel", metavar="N", help=speak("Se
 KvType = Annotated[
     str, typer.Option("--kv-type", metavar="T", help=speak("Number format of the KV cache, for example q8_0 or fp8."))
 ]
+Remote = Annotated[
+    bool, typer.Option("--remote", help=speak("MODEL is owner/name[:Q] on a hub: read its headers there."))
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(

@@ -17,6 +17,7 @@ from ansambl.cli.planning_options import (
     Model,
     Parallel,
     Quantization,
+    Remote,
     Set,
     read_settings,
 )
@@ -41,7 +42,7 @@ def register(app: typer.Typer) -> None:
 def fit(
     model: Model, quantization: Quantization = None, engine: Engine = None, machine: MachineName = None,
     context: Context = None, parallel: Parallel = 1, kv_type: KvType = "f16", settings: Set = None,
-    config: Config = None, as_json: Json = False,
+    remote: Remote = False, config: Config = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Answer for one model on one machine; exit code 3 when it does not fit."""
     from ansambl.app.fitting import Question, answer_with_changes
@@ -51,7 +52,7 @@ def fit(
 
     question = Question(
         model=model, quantization=quantization, engine=engine, machine=machine, context=context, parallel=parallel,
-        kv_type=kv_type, settings=read_settings(settings),
+        kv_type=kv_type, settings=read_settings(settings), remote=remote,
     )  # fmt: skip
     found = answer_with_changes(question, config)
     best = found.choice.best
