@@ -18,6 +18,8 @@ from gateway_stage import (
     post,
     raw,
     read_answer,
+    read_head,
+    read_rest,
     reply,
     request,
     until,
@@ -287,13 +289,16 @@ async def test_answers_that_are_cut_at_the_stop_say_why(running):
         await call.left.wait()
 
     running.engine.script = begin_and_wait
-    stream = asyncio.create_task(raw(running, post(request(stream=True))))
-    whole = asyncio.create_task(raw(running, post(request("coder", stream=True))))
-    await until(lambda: len(running.engine.calls) == 2, "both run")
-    running.gateway.draining = True
-    await running.gateway.cut()
-    for answer in (stream, whole):
-        status, _, body = await asyncio.wait_for(answer, 20)
+    async with connection(running) as (one, first_writer), connection(running) as (two, second_writer):
+        for writer, content in ((first_writer, post(request(stream=True))),
+                                (second_writer, post(request("coder", stream=True)))):  # fmt: skip
+            writer.write(content)
+        # Both answers have begun: a cut before that is another answer, status 503.
+        heads = [await read_head(reader) for reader in (one, two)]
+        running.gateway.draining = True
+        await running.gateway.cut()
+        answers = [await read_rest(reader, head) for reader, head in zip((one, two), heads, strict=True)]
+    for status, _, body in answers:
         assert status == 200
         first, last = body.decode().strip().split("\n\n")
         assert first == event("hi").decode().strip()

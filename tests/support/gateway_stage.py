@@ -259,7 +259,14 @@ async def raw(running, content):
 
 
 async def read_answer(reader):
-    head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).decode("latin-1")
+    return await read_rest(reader, await read_head(reader))
+
+
+async def read_head(reader):
+    return (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).decode("latin-1")
+
+
+async def read_rest(reader, head):
     status = int(head.split()[1])
     headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if line)
     if "content-length" in headers:
