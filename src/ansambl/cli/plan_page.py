@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ansambl import __version__
-from ansambl.cli.plan_tables import goal_word, residency_word, swaps_words
+from ansambl.cli.plan_tables import COUNTED, goal_word, residency_word, swaps_words
 from ansambl.cli.speeds import answering, tokens_per_second
 from ansambl.domain.errors import UsageError
 from ansambl.domain.footprint import Reason
@@ -84,8 +84,9 @@ def _option(plan: Plan, option: PlanOption) -> dict[str, Any]:
         "loads": [_load(one, colours, names) for one in device_loads(option)],
         "groups": [", ".join(group) for group in option.prefix_groups if len(group) > 1],
         "swaps": swaps_words(option),
-        "for": _reasons(option.speaks_for), "against": _reasons(option.speaks_against),
-        "reasons": _reasons(reasons),
+        "for": _reasons([one for one in option.speaks_for if not one.code.startswith(COUNTED)]),
+        "against": _reasons(option.speaks_against),
+        "reasons": _reasons([*(one for one in option.speaks_for if one.code.startswith(COUNTED)), *reasons]),
     }  # fmt: skip
 
 

@@ -10,7 +10,8 @@ from ansambl.foundation.locales import speak
 from ansambl.planner.loads import device_loads
 
 _LEFT_OUT_SHOWN = 6
-_COUNTED = ("worth.", "speed")
+COUNTED = ("worth.", "speed")
+"""What the codes of reasons begin with that say how points were counted: details, not arguments."""
 
 
 def print_plan(plan: Plan) -> None:
@@ -66,7 +67,7 @@ def _print_option(plan: Plan, option: PlanOption, number: int) -> None:
     if option.placements:
         _print_placements(option)
     for sign, style, reasons in (("+", "green", option.speaks_for), ("−", "red", option.speaks_against)):
-        print_signed(sign, style, [one.text.render(speak) for one in reasons if not one.code.startswith(_COUNTED)])
+        print_signed(sign, style, [one.text.render(speak) for one in reasons if not one.code.startswith(COUNTED)])
 
 
 def _print_placements(option: PlanOption) -> None:
