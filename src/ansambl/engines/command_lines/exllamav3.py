@@ -146,11 +146,7 @@ def _split(words: str) -> list[float]:
 
 
 def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
-    if inputs.mmproj is not None:
-        raise NotSupportedError(
-            text("{engine} takes no projector: what sees images lies in its own checkpoint; leave mmproj out",
-                 engine=_TITLE)
-        )  # fmt: skip
+    parts.refuse_projector(inputs, _TITLE)
     host, port, where = parts.address(inputs, _PORT)
     model = _model(inputs, given)
     sections: dict[str, dict[str, Any]] = {"network": {"host": host, "port": port}, "model": model}

@@ -52,7 +52,7 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
             text("{engine} runs on the processor (and on Metal on a Mac), not on this GPU; use --engine llama.cpp",
                  engine=_TITLE)
         )  # fmt: skip
-    parts.no_lora(inputs, _TITLE)
+    parts.refuse_beside(inputs, _TITLE)
     host, port, where = parts.address(inputs, llama_cpp.PORT)
     arguments = [*given.flags(), *llama_cpp.kv_words(inputs, given)]
     if given.switch("kv_offload") is False:

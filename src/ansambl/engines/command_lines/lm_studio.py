@@ -58,7 +58,7 @@ def _offload(inputs: CommandInputs, given: Given) -> str:
 
 
 def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
-    parts.no_lora(inputs, _TITLE)
+    parts.refuse_beside(inputs, _TITLE)
     _, port, where = parts.address(inputs, _PORT)
     if inputs.host not in {"127.0.0.1", "localhost"}:
         raise NotSupportedError(

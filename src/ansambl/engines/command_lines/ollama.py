@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 
-from ansambl.domain.errors import NotSupportedError
 from ansambl.domain.text import text
 from ansambl.engines.command_lines import parts
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
@@ -63,11 +62,7 @@ def _source(inputs: CommandInputs) -> str:
 
 
 def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
-    for wanted, what in ((inputs.mmproj, "mmproj"), (inputs.draft, "draft")):
-        if wanted:
-            raise NotSupportedError(
-                text("{engine} cannot be told {name} on its command line", engine=_TITLE, name=what)
-            )
+    parts.refuse_beside(inputs, _TITLE, ("mmproj", "draft"))
     host, port, where = parts.address(inputs, _PORT)
     kv_type = parts.one_kv_type(inputs, _KV_TYPES, _TITLE)
     flash = given.switch("flash_attention")

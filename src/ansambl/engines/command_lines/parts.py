@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
 from ansambl.domain.errors import NotSupportedError, UsageError
@@ -140,17 +140,35 @@ def where_files_are(inputs: CommandInputs) -> tuple[Text, ...]:
     return ()
 
 
-def no_lora(inputs: CommandInputs, engine: str) -> None:
-    """Refuse LoRA adapters, a projector and a draft model together, for an engine that takes none of them.
+BESIDE = ("LoRA", "mmproj", "draft")
+"""What may be loaded beside a model: LoRA adapters, a projector, a draft model."""
+
+
+def refuse_beside(inputs: CommandInputs, engine: str, names: Iterable[str] = BESIDE) -> None:
+    """Refuse those of `BESIDE` that an engine cannot be told.
 
     Raises:
         NotSupportedError: one of them is wanted.
     """
-    for wanted, what in ((inputs.loras, "LoRA"), (inputs.mmproj, "mmproj"), (inputs.draft, "draft")):
-        if wanted:
+    wanted = {"LoRA": inputs.loras, "mmproj": inputs.mmproj, "draft": inputs.draft}
+    for name in names:
+        if wanted[name]:
             raise NotSupportedError(
-                text("{engine} cannot be told {name} on its command line", engine=engine, name=what)
+                text("{engine} cannot be told {name} on its command line", engine=engine, name=name)
             )
+
+
+def refuse_projector(inputs: CommandInputs, engine: str) -> None:
+    """Refuse a projector for an engine whose checkpoints hold what sees images themselves.
+
+    Raises:
+        NotSupportedError: one is wanted.
+    """
+    if inputs.mmproj is not None:
+        raise NotSupportedError(
+            text("{engine} takes no projector: what sees images lies in its own checkpoint; leave mmproj out",
+                 engine=engine)
+        )  # fmt: skip
 
 
 def address(inputs: CommandInputs, usual: int) -> tuple[str, int, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from ansambl.domain.errors import NotSupportedError
 from ansambl.domain.text import Text, text
 from ansambl.engines.command_lines import exllamav3, parts
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
@@ -106,8 +105,8 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
                 raise parts.refused(_TITLE, name, _LLAMA_CPP_ONLY)
         if inputs.mmproj is not None:
             raise parts.refused(_TITLE, "mmproj", _LLAMA_CPP_ONLY)
-    elif inputs.loras:
-        raise NotSupportedError(text("{engine} cannot be told {name} on its command line", engine=_TITLE, name="LoRA"))
+    else:
+        parts.refuse_beside(inputs, _TITLE, ("LoRA",))
     host, port, where = parts.address(inputs, _PORT)
     one_file = inputs.format == "gguf"
     name = parts.gguf_file(inputs) if one_file else parts.model_folder(inputs)

@@ -6,7 +6,6 @@ mode since December 2025 (README of the project, commit 34988476).
 
 from __future__ import annotations
 
-from ansambl.domain.errors import NotSupportedError
 from ansambl.domain.text import text
 from ansambl.engines.command_lines import parts
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
@@ -34,11 +33,7 @@ _SETTINGS = (
 
 
 def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
-    for wanted, name in ((inputs.mmproj, "mmproj"), (inputs.draft, "draft")):
-        if wanted:
-            raise NotSupportedError(
-                text("{engine} cannot be told {name} on its command line", engine=_TITLE, name=name)
-            )
+    parts.refuse_beside(inputs, _TITLE, ("mmproj", "draft"))
     host, port, where = parts.address(inputs, _PORT)
     ranks = parts.tensor_parallel(inputs, given.whole("tensor_parallel"))
     kv_type = parts.one_kv_type(inputs, _KV_TYPES, _TITLE)

@@ -43,7 +43,7 @@ def _source(inputs: CommandInputs) -> str:
 
 
 def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
-    parts.no_lora(inputs, _TITLE)
+    parts.refuse_beside(inputs, _TITLE)
     host, port, where = parts.address(inputs, _PORT)
     parts.one_kv_type(inputs, {}, _TITLE)
     if (given.whole("tensor_parallel") or 1) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ansambl.domain.errors import NotSupportedError, UsageError
+from ansambl.domain.errors import UsageError
 from ansambl.domain.text import text
 from ansambl.engines.command_lines import parsers, parts
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
@@ -70,11 +70,7 @@ def _speculative(inputs: CommandInputs, given: Given) -> list[str]:
 
 
 def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
-    if inputs.mmproj is not None:
-        raise NotSupportedError(
-            text("{engine} takes no projector: what sees images lies in its own checkpoint; leave mmproj out",
-                 engine=_TITLE)
-        )  # fmt: skip
+    parts.refuse_projector(inputs, _TITLE)
     host, port, where = parts.address(inputs, _PORT)
     ranks = parts.tensor_parallel(inputs, given.whole("tensor_parallel"))
     kv_type = parts.one_kv_type(inputs, _KV_TYPES, _TITLE)
