@@ -80,7 +80,7 @@ def purchase_document(advice: Advice, translate: Translate = None) -> dict[str, 
 
 def _option(option: PurchaseOption, translate: Translate) -> dict[str, Any]:
     build, plan = option.build, option.plan
-    chosen = None if plan is None else next((one for one in plan.options if one.id == plan.recommended), None)
+    chosen = None if plan is None else plan.best
     per_dollar = option.per_1000_usd
     return {
         "id": option.id,

@@ -46,13 +46,12 @@ def plan_page(plan: Plan) -> str:
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    recommended = next((one.title.render(speak) for one in plan.options if one.id == plan.recommended), None)
     return environment.get_template("plan.html").render(
         language=speak.language,
         words=_words(),
         machines=[f"{one.name} ({one.title})" for one in plan.machines],
         goal=goal_word(plan),
-        recommended=recommended,
+        recommended=plan.best.title.render(speak) if plan.best else None,
         why=_reasons(plan.why),
         options=[_option(plan, one) for one in plan.options],
         rejected=_reasons(plan.rejected),

@@ -20,13 +20,11 @@ def print_plan(plan: Plan) -> None:
     print_pairs([(speak("Machines"), machines), (speak("Goal"), goal_word(plan))])
     for number, option in enumerate(plan.options, 1):
         _print_option(plan, option, number)
-    if plan.recommended is None:
-        say("")
+    say("")
+    if plan.best is None:
         say(speak("Nothing of this fits; the reasons stand below."))
     else:
-        title = next(one.title for one in plan.options if one.id == plan.recommended)
-        say("")
-        say(speak("Recommended: {title}").format(title=title.render(speak)))
+        say(speak("Recommended: {title}").format(title=plan.best.title.render(speak)))
     for reason in plan.why:
         say(f"  {reason.text.render(speak)}")
     rows = [(one.text.render(speak), one.source) for one in plan.rejected]

@@ -139,3 +139,8 @@ class Plan:
     recommended: str | None
     why: tuple[Reason, ...] = ()
     rejected: tuple[Reason, ...] = ()
+
+    @property
+    def best(self) -> PlanOption | None:
+        """The option that is recommended."""
+        return next((one for one in self.options if one.id == self.recommended), None)

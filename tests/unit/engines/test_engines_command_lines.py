@@ -27,7 +27,6 @@ from ansambl.engines.command_lines import (
 from ansambl.engines.command_lines.parsers import parser_rows, parsers_of
 from ansambl.engines.shared.llama_server import Parameters, _settings
 from ansambl.model_catalog.catalog import catalog
-from ansambl.planner.compatibility import engine_names
 from ansambl.planner.memory import exllamav3 as exllamav3_memory
 from ansambl.planner.memory import llama_cpp_settings as llama_cpp_memory
 from ansambl.planner.memory import sglang as sglang_memory
@@ -57,7 +56,7 @@ def value_after(words, flag):
 def test_every_engine_that_compatibility_speaks_of_has_its_command_line():
     from ansambl.engines.compatibility import compatibility_rows
 
-    assert set(engine_names(compatibility_rows())) == set(ENGINES)
+    assert set(compatibility_rows().engines) == set(ENGINES)
     assert all(target in ENGINE_LINES for target in SAME_ENGINE.values())
 
 

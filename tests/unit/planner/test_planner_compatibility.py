@@ -11,7 +11,7 @@ from ansambl.domain.device import DeviceKind, DeviceModel
 from ansambl.domain.errors import UsageError
 from ansambl.engines.compatibility import compatibility_rows, read_selector
 from ansambl.hardware.catalog import device_models
-from ansambl.planner.compatibility import engine_names, find_engine, find_ui, judge, plain_format, ui_names
+from ansambl.planner.compatibility import find_engine, find_ui, judge, plain_format
 
 FACTS = compatibility_rows()
 DEVICES = device_models()
@@ -131,7 +131,7 @@ class TestPromisedAnswers:
         assert judge(FACTS, "llama.cpp-bundled", device=PRO, **rest).verdict is Verdict.NO
 
     def test_open_webui_talks_to_all_and_lm_studio_only_to_itself(self):
-        for engine in engine_names(FACTS):
+        for engine in FACTS.engines:
             assert judge(FACTS, engine, ui="open-webui").verdict is Verdict.YES
             found = judge(FACTS, engine, ui="LM Studio").verdict
             assert found is (Verdict.YES if engine == "lm_studio" else Verdict.NO)
@@ -239,4 +239,4 @@ def test_the_many_spellings_of_formats(given, plain):
 
 
 def test_the_interfaces_have_names():
-    assert ui_names(FACTS) == ("open-webui", "chat-ui", "lm-studio", "textgen")
+    assert tuple(FACTS.uis) == ("open-webui", "chat-ui", "lm-studio", "textgen")

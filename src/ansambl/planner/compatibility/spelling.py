@@ -44,16 +44,6 @@ class _Named(Protocol):
 _Known = TypeVar("_Known", bound=_Named)
 
 
-def engine_names(facts: CompatibilityFacts) -> tuple[str, ...]:
-    """The engines that the rows speak about, in the order of the data."""
-    return tuple(facts.engines)
-
-
-def ui_names(facts: CompatibilityFacts) -> tuple[str, ...]:
-    """The user interfaces that the rows speak about, in the order of the data."""
-    return tuple(facts.uis)
-
-
 def find_engine(facts: CompatibilityFacts, name: str) -> KnownEngine:
     """The engine of this name or alias; letter case, spaces, ``-`` and ``_`` do not matter.
 

@@ -37,6 +37,7 @@ from ansambl.planner.memory.shares import (
     VISIBLE_SOURCE,
     WeightShares,
     around,
+    does_not_fit,
     estimated_size,
     split_weights,
     spread,
@@ -255,12 +256,7 @@ def _reasons(
         )  # fmt: skip
     if any(device.kind is DeviceKind.GPU for device in devices):
         reasons.append(Reason("visible-memory", text("a program sees about 98 % of a GPU's memory"), VISIBLE_SOURCE))
-    reasons.extend(
-        Reason("does-not-fit",
-               text("{device} would need up to {needed}, and {usable} can be used", device=device.name,
-                    needed=format_bytes(device.needed.high), usable=format_bytes(device.usable)), _SOURCE)
-        for device in devices if not device.fits
-    )  # fmt: skip
+    reasons.extend(does_not_fit(device, _SOURCE) for device in devices if not device.fits)
     if read.prompt_cache:
         reasons.append(
             Reason("prompt-cache", text("finished prompts are kept in RAM up to {size}",

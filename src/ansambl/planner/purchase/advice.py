@@ -24,7 +24,6 @@ from ansambl.planner.purchase.builds import find_builds, useful
 from ansambl.planner.purchase.reasons import (
     best_on,
     placed,
-    recommended,
     speed_words,
     what_it_adds,
     what_slows,
@@ -65,8 +64,8 @@ def advise(inputs: PlanInputs, parts: Iterable[Part], budget: float | None = Non
             text("--budget is {value}; give US dollars from 0 to {most}", value=budget, most=f"{MOST_USD:.0f}")
         )
     parts = tuple(parts)
-    dates = sorted(part.price.date for part in parts if part.price.date is not None)
-    newest = max(dates, key=lambda one: (one[:4], len(one), one), default=None)
+    dates = _price_dates(parts)
+    newest = dates[1] if dates else None
     builds = find_builds(parts)
     candidates = useful(builds)
     rated = shortlist(inputs, _largest(inputs, builds))
@@ -91,7 +90,7 @@ def advise(inputs: PlanInputs, parts: Iterable[Part], budget: float | None = Non
     nothing = _nothing(short, before, bool(best))
     return Advice(
         machines=inputs.machines, goal=inputs.goal, budget=budget,
-        prices_date=(dates[0], newest) if newest is not None else None,
+        prices_date=dates,
         options=(*best, *search, nothing), recommended=_choice(best, search, budget),
         left_out={
             "as-good": len(builds) - len(candidates), "promises-less": len(affordable) - len(tried),
@@ -111,7 +110,7 @@ def _option(
     inputs: PlanInputs, before: Plan, build: Build, strengths: Mapping[str, float], newest: str | None
 ) -> PurchaseOption:
     after = solve(replace(inputs, machines=(*inputs.machines, build.machine)))
-    new, old = recommended(after), recommended(before)
+    new, old = after.best, before.best
     gain = 0.0 if new is None else (new.rank or 0.0) - (old.rank or 0.0 if old else 0.0)
     return PurchaseOption(
         build.id, text("{build}", build=build.title), build, gain=gain, plan=after,
@@ -185,7 +184,7 @@ def _choice(best: Sequence[PurchaseOption], search: Sequence[PurchaseOption], bu
 
 
 def _nothing(inputs: PlanInputs, before: Plan, others: bool) -> PurchaseOption:
-    today = recommended(before)
+    today = before.best
     adds: list[Reason] = []
     if today is None:
         against = [Reason("nothing-fits", text("today no model fits that serves all roles"), OWN_RULE)]
@@ -203,13 +202,18 @@ def _nothing(inputs: PlanInputs, before: Plan, others: bool) -> PurchaseOption:
     return PurchaseOption(NOTHING, text("Buy nothing"), adds=tuple(adds), against=tuple(against))
 
 
+def _price_dates(parts: Sequence[Part]) -> tuple[str, str] | None:
+    """The oldest and the newest date of the prices; of one year a month is newer than the year alone."""
+    dates = [part.price.date for part in parts if part.price.date is not None]
+    return (min(dates), max(dates, key=lambda one: (one[:4], len(one), one))) if dates else None
+
+
 def _notes(parts: Sequence[Part], budget: float | None) -> tuple[Text, ...]:
-    dates = sorted(part.price.date for part in parts if part.price.date is not None)
+    dates = _price_dates(parts)
     told = [text("Prices are never fetched: put your own over them with --prices FILE.")]
     if dates:
-        newest = max(dates, key=lambda one: (one[:4], len(one), one))
         told.insert(0, text("Prices are data of {oldest} to {newest}, in US dollars without taxes and shipping.",
-                            oldest=dates[0], newest=newest))  # fmt: skip
+                            oldest=dates[0], newest=dates[1]))  # fmt: skip
     told.append(text("Gain per dollar is counted at the middle of a price; the budget is compared with its high end."))
     if budget is None:
         told.append(

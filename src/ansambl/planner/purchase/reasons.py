@@ -29,11 +29,6 @@ _FIGURES = ("device:", "watts:", "bandwidth:")
 _TOO_LARGE = frozenset({"rejected.too-large", "rejected.does-not-fit"})
 
 
-def recommended(plan: Plan) -> PlanOption | None:
-    """The plan's recommended option; None when nothing fits."""
-    return next((one for one in plan.options if one.id == plan.recommended), None)
-
-
 def placed(option: PlanOption, role: str) -> PlannedPlacement | None:
     """The placement that a role runs on."""
     wanted = option.roles.get(role)
@@ -42,7 +37,7 @@ def placed(option: PlanOption, role: str) -> PlannedPlacement | None:
 
 def what_it_adds(inputs: PlanInputs, before: Plan, after: Plan, gain: float) -> tuple[Reason, ...]:
     """What the plan with a build has over the plan without it, the sum in points first."""
-    new, old = recommended(after), recommended(before)
+    new, old = after.best, before.best
     if new is None:
         return ()
     told = [
@@ -75,7 +70,7 @@ def what_it_adds(inputs: PlanInputs, before: Plan, after: Plan, gain: float) -> 
 
 def what_slows(inputs: PlanInputs, before: Plan, after: Plan) -> tuple[Reason, ...]:
     """Roles whose answers come more slowly in the plan with the build."""
-    new, old = recommended(after), recommended(before)
+    new, old = after.best, before.best
     if new is None or old is None:
         return ()
     told = []

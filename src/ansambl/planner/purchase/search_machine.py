@@ -16,7 +16,7 @@ from ansambl.planner.placement.options import solve
 from ansambl.planner.placement.refusals import Refusals
 from ansambl.planner.placement.rules import OWN_RULE
 from ansambl.planner.placement.variants import Variant, find_variants
-from ansambl.planner.purchase.reasons import COMPARED, placed, recommended, speed_words, what_speaks_against
+from ansambl.planner.purchase.reasons import COMPARED, placed, speed_words, what_speaks_against
 
 SEARCH_ONLY = "no-gpu"
 """The option's id."""
@@ -42,7 +42,7 @@ def search_option(
     inputs: PlanInputs, before: Plan, build: Build, *, budget: float | None, newest: str | None
 ) -> PurchaseOption:
     """What a machine for search, knowledge and interface would change; its gain in points for the roles is 0."""
-    today = recommended(before)
+    today = before.best
     there = _embedding_on(inputs, build)
     adds: list[Reason] = []
     against: list[Reason] = []
@@ -137,7 +137,7 @@ def _longer(
 def _stronger(inputs: PlanInputs, today: PlanOption) -> Iterable[Reason]:
     """Whether roles run on other models when no embedding model must find room beside them."""
     helpers = tuple(one for one in inputs.helpers if one.name != EMBEDDING_HELPER.name)
-    alone = recommended(solve(replace(inputs, helpers=helpers)))
+    alone = solve(replace(inputs, helpers=helpers)).best
     if alone is None:
         return
     changed = [
