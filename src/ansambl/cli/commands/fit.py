@@ -83,6 +83,8 @@ def _print(question: Question, found: Answer, most: Limits) -> None:
         (speak("Answers"), tokens_per_second(best.speed.decode)),
         (speak("Reads prompts"), tokens_per_second(best.speed.prefill)),
     ]  # fmt: skip
+    if best.parallel > 1:
+        pairs.append((speak("All at once"), tokens_per_second(best.speed.batch)))
     if best.settings:
         pairs.append((speak("Settings"), " ".join(f"{name}={value}" for name, value in best.settings.items())))
     print_pairs(pairs)
