@@ -82,6 +82,7 @@ bench: $(DEV) ## Every figure that the README quotes, beside its reference
 	$(BIN)/python benchmarks/role_switch.py
 	$(BIN)/python benchmarks/gateway_overhead.py
 	$(BIN)/python benchmarks/planner_accuracy.py
+	$(BIN)/python benchmarks/plan_time.py
 
 $(FUZZ)/.installed: requirements/fuzz.txt $(RUNTIME)
 	@echo "Installing the fuzzer into $(FUZZ) ..."
