@@ -19,7 +19,7 @@ from ansambl.app.catalog import catalog_of
 from ansambl.app.planning import candidate_from_files, catalog_candidates, this_machine
 from ansambl.app.settings import COMMAND_ENGINE, EMBEDDED, ModelSettings, RoleSettings
 from ansambl.app.settings_file import DEFAULT, LoadedSettings
-from ansambl.domain.catalog import CatalogModel, ModelKind
+from ansambl.domain.catalog import CatalogModel
 from ansambl.domain.device import PlannedMachine
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.planning import Candidate, Goal, Plan, PlannedPlacement, PlanOption, Residency
@@ -33,7 +33,6 @@ from ansambl.model_catalog.inspection import inspect_checkpoint
 CONTEXTS = (16_384, 8192, 4096)
 """Tokens for each conversation in a first plan: long enough for work, then what small models and machines can do."""
 
-_CHAT = frozenset({ModelKind.INSTRUCT, ModelKind.REASONING})
 _DEVICES = ("CUDA", "ROCm", "HIP", "Vulkan", "MTL", "Metal", "SYCL")
 _PATIENCE = 20.0
 
@@ -181,7 +180,7 @@ def _card_of(repo: str | None) -> CatalogModel | None:
 
 def _best(loaded: LoadedSettings, candidates: Sequence[Candidate]) -> tuple[Plan, PlanOption] | None:
     """The plan with the longest context that anything fits, and its option to take."""
-    chat = [one for one in candidates if one.card is None or one.card.kind in _CHAT]
+    chat = [one for one in candidates if one.card is None or one.card.kind.answers]
     if not chat:
         return None
     # The solver and its library take longer to load than all the rest of a start that plans nothing.

@@ -92,13 +92,14 @@ def _option(plan: Plan, option: PlanOption) -> dict[str, Any]:
 def _placement(placement: PlannedPlacement, option: PlanOption, colours: dict[str, int]) -> dict[str, Any]:
     candidate = placement.candidate
     gpus = ", ".join(f"{one.model.title} (gpu{one.index})" for one in placement.machine.gpus)
-    settings = " ".join(f"{name}={value}" for name, value in placement.settings.items())
     context = speak("{context} tokens × {parallel}").format(context=placement.context, parallel=placement.parallel)
     return {
         "colour": colours[placement.id],
         "model": candidate.title,
         "what": f"{candidate.quantization} · {placement.engine} · {context}",
-        "where": " · ".join(part for part in (placement.machine.name, gpus or speak("RAM"), settings) if part),
+        "where": " · ".join(
+            part for part in (placement.machine.name, gpus or speak("RAM"), placement.written_settings) if part
+        ),
         "decode": answering(placement),
         "prefill": tokens_per_second(placement.speed.prefill),
         "size": format_bytes(candidate.size),

@@ -93,8 +93,9 @@ def _print_placements(option: PlanOption) -> None:
 
 def _row(placement: PlannedPlacement, *, tell_machine: bool, tell_residency: bool) -> tuple[str, ...]:
     gpus = ",".join(f"gpu{one.index}" for one in placement.machine.gpus) or "ram"
-    settings = " ".join(f"{name}={value}" for name, value in placement.settings.items())
-    where = " ".join(part for part in (placement.machine.name if tell_machine else "", gpus, settings) if part)
+    where = " ".join(
+        part for part in (placement.machine.name if tell_machine else "", gpus, placement.written_settings) if part
+    )
     return (
         placement.candidate.model, placement.candidate.quantization, placement.engine, where,
         f"{placement.context} × {placement.parallel}", answering(placement),

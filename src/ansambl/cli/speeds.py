@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ansambl.domain.planning import PlannedPlacement
 from ansambl.domain.speed import SpeedRange
+from ansambl.domain.units import format_rate
 from ansambl.foundation.locales import speak
 
 
@@ -17,9 +18,5 @@ def tokens_per_second(speed: SpeedRange | None) -> str:
     if speed is None:
         return speak("unknown")
     return speak("{expected} tokens/s ({low} to {high})").format(
-        expected=_short(speed.expected), low=_short(speed.low), high=_short(speed.high)
+        expected=format_rate(speed.expected), low=format_rate(speed.low), high=format_rate(speed.high)
     )
-
-
-def _short(number: float) -> str:
-    return f"{number:.0f}" if number >= 10 else f"{number:.1f}"

@@ -22,6 +22,16 @@ class ModelKind(StrEnum):
     RERANKER = "reranker"
     SPEECH = "speech"
 
+    @property
+    def answers(self) -> bool:
+        """Whether it was trained to answer."""
+        return self in {ModelKind.INSTRUCT, ModelKind.REASONING}
+
+    @property
+    def writes(self) -> bool:
+        """Whether one can ask it something: it answers, or at least continues text."""
+        return self.answers or self is ModelKind.BASE
+
 
 class Basis(StrEnum):
     """Where a figure comes from: somebody reported it, or it follows from other figures."""
@@ -152,6 +162,11 @@ class CatalogModel:
     native: str | None = None
     text_parameters: int | None = None
     tied: bool | None = None
+
+    @property
+    def for_code_alone(self) -> bool:
+        """Whether its card names code and nothing beyond a chat about it."""
+        return Speciality.CODE in self.specialities and set(self.specialities) <= {Speciality.CODE, Speciality.CHAT}
 
     def quality(self, language: str) -> LanguageQuality:
         """What is said of the quality in a language (``"ru"``); unknown when no source says anything."""

@@ -95,6 +95,11 @@ class PlannedPlacement:
     residency: Residency = Residency.RESIDENT
 
     @property
+    def written_settings(self) -> str:
+        """The settings as ``--set`` takes them, in one line."""
+        return " ".join(f"{name}={value}" for name, value in self.settings.items())
+
+    @property
     def fits(self) -> bool:
         """Whether every device holds its part."""
         return self.footprint.fits

@@ -74,6 +74,11 @@ def format_bytes(size: int) -> str:
     return f"{size / TIB:.1f} TiB"
 
 
+def format_rate(rate: float) -> str:
+    """Write tokens a second for people, with two digits that count: ``42.7 -> "43"``, ``3.46 -> "3.5"``."""
+    return f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"
+
+
 def format_seconds(seconds: float) -> str:
     """Write a time for people: ``0.25 -> "250 ms"``, ``5400 -> "1 h 30 min"``."""
     if round(seconds * 1000) < 1000:

@@ -277,3 +277,11 @@ def test_a_cache_that_was_set_too_small_does_not_fit_for_sure(capsys):
     _, out, _ = run(capsys, "llama-3.1-8b-instruct", "--machine", "h100-80g", "--engine", "sglang", "--context", "8192",
                     "--set", "max_total_tokens=1000")  # fmt: skip
     assert "does not fit" in out.splitlines()[0]
+
+
+def test_a_model_that_only_reads_has_no_answering_speed(capsys):
+    code, out, _ = run(capsys, "qwen3-embedding-0.6b", "--machine", "rtx-4090-64g")
+    assert code == 0
+    answers, reads = (next(line for line in out.splitlines() if line.startswith(one)) for one in ("Answers", "Reads"))
+    assert answers.split()[1:] == ["—"]
+    assert "tokens/s" in reads

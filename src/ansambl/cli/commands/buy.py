@@ -106,7 +106,7 @@ def _row(option: PurchaseOption) -> tuple[str, ...]:
         return option.title.render(speak), "0", "–", "–", "–", "–", "–"
     speed = "–"
     if best is not None:
-        speed = tokens_per_second(best.speed.decode) if _chats(best) else "–"
+        speed = tokens_per_second(best.speed.decode) if best.candidate.generates else "–"
     return (
         option.title.render(speak), _usd(build), _named(best), speed, _watts(build),
         f"{option.gain:+.1f}" if option.gain else "0", f"{per_dollar:.2f}" if per_dollar else "–",
@@ -173,12 +173,6 @@ def _named(best: PlannedPlacement | None) -> str:
     if best is None:
         return "–"
     return f"{best.candidate.title} {best.candidate.quantization}"
-
-
-def _chats(best: PlannedPlacement) -> bool:
-    from ansambl.domain.catalog import ModelKind
-
-    return best.candidate.card is None or best.candidate.card.kind is not ModelKind.EMBEDDING
 
 
 def _kind(kind: str) -> str:

@@ -68,7 +68,7 @@ def fit(
 def _print(question: Question, found: Answer, most: Limits) -> None:
     from ansambl.cli.memory_bars import print_memory
     from ansambl.cli.output import note, print_grouped, print_pairs, print_table, say
-    from ansambl.cli.speeds import tokens_per_second
+    from ansambl.cli.speeds import answering, tokens_per_second
     from ansambl.domain.units import format_bytes
 
     choice = found.choice
@@ -80,13 +80,13 @@ def _print(question: Question, found: Answer, most: Limits) -> None:
         (speak("Checkpoint"), f"{candidate.quantization}, {candidate.format}, {size}"),
         (speak("Context"), speak("{context} tokens × {parallel}").format(context=best.context, parallel=best.parallel)),
         (speak("At most"), _most(best, most)),
-        (speak("Answers"), tokens_per_second(best.speed.decode)),
+        (speak("Answers"), answering(best)),
         (speak("Reads prompts"), tokens_per_second(best.speed.prefill)),
     ]  # fmt: skip
     if best.parallel > 1:
         pairs.append((speak("All at once"), tokens_per_second(best.speed.batch)))
     if best.settings:
-        pairs.append((speak("Settings"), " ".join(f"{name}={value}" for name, value in best.settings.items())))
+        pairs.append((speak("Settings"), best.written_settings))
     print_pairs(pairs)
     say("")
     print_memory(best.footprint.devices)
@@ -149,13 +149,13 @@ def _most(placement: PlannedPlacement, most: Limits) -> str:
 def _print_changes(found: Answer) -> None:
     """What would fit instead; where nothing does, how far the smallest is from it."""
     from ansambl.cli.output import print_table, say
-    from ansambl.cli.speeds import tokens_per_second
+    from ansambl.cli.speeds import answering
     from ansambl.domain.units import format_bytes
 
     rows = [
         (
             shlex.join(one.options), one.placement.candidate.quantization, one.placement.engine,
-            format_bytes(one.placement.footprint.total.expected), tokens_per_second(one.placement.speed.decode),
+            format_bytes(one.placement.footprint.total.expected), answering(one.placement),
         )
         for one in found.instead
     ]  # fmt: skip
@@ -212,11 +212,11 @@ def _next(question: Question, best: PlannedPlacement) -> str:
 
 
 def _other(placement: PlannedPlacement) -> tuple[str, ...]:
-    from ansambl.cli.speeds import tokens_per_second
+    from ansambl.cli.speeds import answering
     from ansambl.domain.units import format_bytes
 
     return (
         placement.candidate.quantization, placement.engine, format_bytes(placement.candidate.size),
-        speak("yes") if placement.fits else speak("no"), tokens_per_second(placement.speed.decode),
-        " ".join(f"{name}={value}" for name, value in placement.settings.items()),
+        speak("yes") if placement.fits else speak("no"), answering(placement),
+        placement.written_settings,
     )  # fmt: skip

@@ -30,7 +30,6 @@ from ansambl.planner.placement.rules import (
 _MONTH = re.compile(r"(\d{4})-(\d{2})")
 # Number formats in which models are made; of others a file is a copy with fewer bits.
 _MADE_IN = re.compile(r"(bf|f|fp|mxfp|nvfp)\d+", re.IGNORECASE)
-_CODE_ONLY = frozenset({Speciality.CODE, Speciality.CHAT})
 # An embedding model has no decode; what counts is that there is one, and then its size.
 _EMBEDDING_BASE = 60.0
 
@@ -193,7 +192,7 @@ def cannot_serve(candidate: Candidate, role: RoleNeed) -> Reason | None:
             text("{model} is a base model: it continues text and was not trained to answer", model=candidate.model),
             "; ".join(card.sources[:1]) if card else OWN_RULE,
         )
-    if kind in {ModelKind.EMBEDDING, ModelKind.RERANKER, ModelKind.SPEECH}:
+    if kind is not None and not kind.writes:
         return Reason("role.not-chat", text("{model} is no chat model", model=candidate.model), OWN_RULE)
     if role.tools and card is not None and card.tools is False:
         return Reason(
@@ -247,7 +246,7 @@ def worth_at(
         if Speciality.CODE in card.specialities:
             if role.wants is Wants.CODE:
                 total += rules.code
-            elif set(card.specialities) <= _CODE_ONLY:
+            elif card.for_code_alone:
                 total -= rules.code
     if role.tools and (card is None or card.tools is None):
         total += rules.tools_unknown

@@ -9,6 +9,7 @@ from ansambl.domain.planning import Plan, PlannedPlacement, PlanOption
 from ansambl.domain.purchase import Build, PriceKind
 from ansambl.domain.speed import SpeedRange
 from ansambl.domain.text import Text, text
+from ansambl.domain.units import format_rate
 from ansambl.planner.placement.inputs import PlanInputs
 from ansambl.planner.placement.rules import OWN_RULE
 
@@ -78,7 +79,7 @@ def what_slows(inputs: PlanInputs, before: Plan, after: Plan) -> tuple[Reason, .
         pair = [one.speed.decode if (one := placed(option, role.name)) else None for option in (old, new)]
         if pair[0] is not None and pair[1] is not None and pair[0].expected > pair[1].expected * _FASTER:
             words = text("{role} answers more slowly: {after} tokens/s instead of {before}", role=role.name,
-                         after=_short(pair[1].expected), before=_short(pair[0].expected))  # fmt: skip
+                         after=format_rate(pair[1].expected), before=format_rate(pair[0].expected))  # fmt: skip
             told.append(Reason("slower", words, COMPARED))
     return tuple(told)
 
@@ -132,7 +133,7 @@ def best_on(build: Build, plan: Plan, strengths: Mapping[str, float]) -> Planned
 
 def speed_words(speed: SpeedRange | None) -> Text:
     """A decode speed in a sentence."""
-    return text("speed unknown") if speed is None else text("{speed} tokens/s", speed=_short(speed.expected))
+    return text("speed unknown") if speed is None else text("{speed} tokens/s", speed=format_rate(speed.expected))
 
 
 def _roles_that_move(inputs: PlanInputs, old: PlanOption | None, new: PlanOption) -> Iterable[Reason]:
@@ -198,8 +199,9 @@ def _slowest(inputs: PlanInputs, old: PlanOption, new: PlanOption) -> Iterable[R
             return
         lowest.append(min(known))
     if lowest[1] > lowest[0] * _FASTER:
-        yield Reason("slowest", text("the slowest role answers with {after} tokens/s instead of {before}",
-                                     after=_short(lowest[1]), before=_short(lowest[0])), COMPARED)  # fmt: skip
+        words = text("the slowest role answers with {after} tokens/s instead of {before}",
+                     after=format_rate(lowest[1]), before=format_rate(lowest[0]))  # fmt: skip
+        yield Reason("slowest", words, COMPARED)
 
 
 def _council(old: PlanOption, new: PlanOption) -> Iterable[Reason]:
@@ -217,7 +219,3 @@ def _older(date: str | None, newest: str | None) -> bool:
         return len(date) < 7
     months = [int(one[:4]) * 12 + int(one[5:7]) for one in (date, newest)]
     return months[1] - months[0] >= 3
-
-
-def _short(number: float) -> str:
-    return f"{number:.0f}" if number >= 10 else f"{number:.1f}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ansambl.domain.catalog import CatalogModel, ModelKind
+from ansambl.domain.catalog import CatalogModel
 from ansambl.domain.compatibility import CompatibilityFacts, KnownUi
 from ansambl.domain.device import PlannedMachine
 from ansambl.domain.planning import Candidate, PlannedPlacement
 from ansambl.domain.review import LicenceTerms
 from ansambl.domain.text import Text, text
+from ansambl.domain.units import format_rate
 from ansambl.planner.choosing import Choice
 from ansambl.planner.fitting import Wish
 from ansambl.planner.placement.rules import WorthRules
@@ -29,9 +30,6 @@ NO_SOURCE = "no source was found"
 
 NEARLY = 0.85
 """A forecast of speed is no more exact than this part of a bound."""
-
-CHAT_KINDS = frozenset({ModelKind.BASE, ModelKind.INSTRUCT, ModelKind.REASONING})
-"""Kinds of models that write text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,7 @@ class ReviewFacts:
     @property
     def writes_text(self) -> bool:
         """Whether one can ask the model something; true where the kind is unknown."""
-        return self.card is None or self.card.kind in CHAT_KINDS
+        return self.card is None or self.card.kind.writes
 
 
 def joined(parts: Iterable[Text | str]) -> Text | str:
@@ -120,9 +118,4 @@ def tokens_a_second(placement: PlannedPlacement) -> Text:
     decode = placement.speed.decode
     if decode is None:
         return text("unknown speed")
-    return text("{speed} tokens/s", speed=rate(decode.expected))
-
-
-def rate(number: float) -> str:
-    """Tokens a second for a sentence."""
-    return f"{number:.0f}" if number >= 10 else f"{number:.1f}"
+    return text("{speed} tokens/s", speed=format_rate(decode.expected))

@@ -11,7 +11,7 @@ from ansambl.domain.footprint import DeviceFootprint
 from ansambl.domain.planning import PlannedPlacement
 from ansambl.domain.review import Finding, Level
 from ansambl.domain.text import Text, text
-from ansambl.domain.units import format_bytes
+from ansambl.domain.units import format_bytes, format_rate
 from ansambl.planner.choosing import LOSSLESS_BITS
 from ansambl.planner.compatibility import judge
 from ansambl.planner.families import SIXTEEN_BITS, SMALLER_CACHE
@@ -19,7 +19,7 @@ from ansambl.planner.fitting import Limits, expert_layers_in_ram, layers_in_ram,
 from ansambl.planner.memory.inputs import MOST_PARALLEL
 from ansambl.planner.placement.rules import OWN_RULE, QUANTIZATION_SOURCE
 from ansambl.planner.placement.worth import strength
-from ansambl.planner.review.facts import NEARLY, RULES, ReviewFacts, divided, rate, tokens_a_second
+from ansambl.planner.review.facts import NEARLY, RULES, ReviewFacts, divided, tokens_a_second
 
 _SHOWN = 3
 # Bits for each weight of the fewest-bit files that people publish for large models (UD-IQ1_M: 80.9 GiB of 291 B).
@@ -216,7 +216,7 @@ def speed_findings(facts: ReviewFacts) -> Iterator[Finding]:
         return
     enough = facts.rules.speeds["chat"].enough
     basis = next((one.source for one in best.speed.reasons if one.code == "speed.decode"), RULES)
-    values = {"speed": rate(decode.expected), "low": rate(decode.low), "high": rate(decode.high),
+    values = {"speed": format_rate(decode.expected), "low": format_rate(decode.low), "high": format_rate(decode.high),
               "enough": f"{enough:g}"}  # fmt: skip
     if decode.expected < NEARLY * enough:
         yield Finding(

@@ -11,7 +11,7 @@ from ansambl.domain.review import Finding, Level
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import format_bytes
 from ansambl.planner.families import LLAMA_CPP
-from ansambl.planner.review.facts import CATALOG, CHAT_KINDS, NO_SOURCE, ReviewFacts, joined
+from ansambl.planner.review.facts import CATALOG, NO_SOURCE, ReviewFacts, joined
 
 _FIRST_WORD = re.compile(r"[a-z]+")
 # Variants of one model differ by a few new rows of the vocabulary.
@@ -36,7 +36,7 @@ def kind_findings(facts: ReviewFacts) -> Iterator[Finding]:
             words = text("made to answer: {names}", names=joined(variants[:_SHOWN]))
             yield Finding(Level.WEAK, "instruct-variant", words, CATALOG)
         return
-    if card.kind not in CHAT_KINDS:
+    if not card.kind.writes:
         purposes = {
             ModelKind.EMBEDDING: text("makes vectors for search"), ModelKind.RERANKER: text("sorts search results"),
             ModelKind.SPEECH: text("writes down speech"),
@@ -52,7 +52,7 @@ def kind_findings(facts: ReviewFacts) -> Iterator[Finding]:
 
 
 def _is_variant(one: CatalogModel, base: CatalogModel) -> bool:
-    if one.kind not in {ModelKind.INSTRUCT, ModelKind.REASONING} or not one.parameters or not base.parameters:
+    if not one.kind.answers or not one.parameters or not base.parameters:
         return False
     first = [_FIRST_WORD.match(each.name.removeprefix("meta-")) for each in (one, base)]
     named_alike = first[0] is not None and first[1] is not None and first[0][0] == first[1][0]
@@ -94,7 +94,7 @@ def language_findings(facts: ReviewFacts) -> Iterator[Finding]:
 def ability_findings(facts: ReviewFacts) -> Iterator[Finding]:
     """Tool calls and pictures."""
     card = facts.card
-    if card is None or card.kind not in CHAT_KINDS:
+    if card is None or not card.kind.writes:
         return
     source = next(iter(card.sources), NO_SOURCE)
     if card.tools is False:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ansambl.domain.catalog import Basis, CatalogModel, ModelKind, Speciality, Standing
+from ansambl.domain.catalog import Basis, CatalogModel, Speciality, Standing
 from ansambl.domain.errors import UsageError
 from ansambl.domain.languages import language_name
 from ansambl.domain.planning import Candidate, PlannedPlacement
@@ -15,10 +15,8 @@ from ansambl.planner.fitting import Wish, partly_in_ram, place
 from ansambl.planner.memory import ENGINES
 from ansambl.planner.placement.rules import OWN_RULE
 from ansambl.planner.placement.worth import strength
-from ansambl.planner.review.facts import CATALOG, CHAT_KINDS, NEARLY, ReviewFacts, divided, tokens_a_second
+from ansambl.planner.review.facts import CATALOG, NEARLY, ReviewFacts, divided, tokens_a_second
 
-_ANSWERS = frozenset({ModelKind.INSTRUCT, ModelKind.REASONING})
-_CODE_ONLY = frozenset({Speciality.CODE, Speciality.CHAT})
 # Half a doubling of the parameters: less is within what the rule can tell.
 _CLEARLY = 5.0
 # One and a half doublings: weaker ones are no match for the strongest of a list.
@@ -31,7 +29,7 @@ _TRIED = 12
 def rival_findings(facts: ReviewFacts) -> Iterator[Finding]:
     """Newer and stronger models, then those tuned for the language where this one is not."""
     card = facts.card
-    if card is not None and card.kind not in CHAT_KINDS:
+    if card is not None and not card.kind.writes:
         return
     yield from _tuned(facts)
     if card is not None and facts.best is not None:
@@ -53,12 +51,12 @@ def _newer(facts: ReviewFacts, card: CatalogModel) -> Iterator[Finding]:
     own = _own_points(facts)
     wanted = [
         one for one in facts.models
-        if one.name != card.name and one.kind in _ANSWERS and _serves(one, card)
+        if one.name != card.name and one.kind.answers and _serves(one, card)
         and (not card.released or (one.released or "") > card.released)
     ]  # fmt: skip
     if own is None:
         # Nothing of the choice fits: what could run here instead counts, newer or not.
-        wanted = [one for one in facts.models if one.name != card.name and one.kind in _ANSWERS and _serves(one, card)]
+        wanted = [one for one in facts.models if one.name != card.name and one.kind.answers and _serves(one, card)]
     found = [
         (points, placed) for points, placed in _strongest(facts, wanted, above=own)
         if own is None or points >= own + _CLEARLY
@@ -87,9 +85,8 @@ def _serves(one: CatalogModel, card: CatalogModel) -> bool:
     """Whether a model could stand in for another: its abilities, and it is not for code alone unless the other is."""
     if card.vision and not one.vision:
         return False
-    code_alone = bool(one.specialities) and set(one.specialities) <= _CODE_ONLY and Speciality.CODE in one.specialities
     wants_code = Speciality.CODE in card.specialities
-    return wants_code == (Speciality.CODE in one.specialities) if wants_code else not code_alone
+    return wants_code == (Speciality.CODE in one.specialities) if wants_code else not one.for_code_alone
 
 
 def _tuned(facts: ReviewFacts) -> Iterator[Finding]:
@@ -99,7 +96,7 @@ def _tuned(facts: ReviewFacts) -> Iterator[Finding]:
     if card is not None and card.quality(language).standing is Standing.TUNED:
         return
     tuned = [one for one in facts.models
-             if one.kind in _ANSWERS and one.quality(language).standing is Standing.TUNED]  # fmt: skip
+             if one.kind.answers and one.quality(language).standing is Standing.TUNED]  # fmt: skip
     found = _strongest(facts, tuned, above=None)
     found = [one for one in found if one[0] >= found[0][0] - _MUCH_WEAKER][:_SHOWN]
     if found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ansambl.domain.catalog import ModelKind
 from ansambl.domain.device import DeviceKind
 from ansambl.domain.errors import NotSupportedError, UsageError
 from ansambl.domain.planning import Candidate
@@ -12,14 +11,12 @@ from ansambl.domain.units import format_bytes
 from ansambl.planner.memory import TrainingInputs, TrainingMethod, forecast_training
 from ansambl.planner.review.facts import RULES, ReviewFacts
 
-_TRAINED = frozenset({ModelKind.BASE, ModelKind.INSTRUCT, ModelKind.REASONING})
-
 
 def training_findings(facts: ReviewFacts) -> tuple[TrainingFinding, ...]:
     """Both methods with usual settings: those that `TrainingInputs` has when nobody gives any."""
     card = facts.card
     candidates = facts.candidates
-    if not candidates or (card is not None and card.kind not in _TRAINED):
+    if not candidates or (card is not None and not card.kind.writes):
         return ()
     if not facts.machine.gpus:
         return (TrainingFinding("lora", None, text("there is no GPU to train on"), RULES),)
