@@ -328,3 +328,14 @@ def test_every_proposed_command_is_understood(capsys):
             assert program.main(words_of[1:]) == 0, line
             assert capsys.readouterr().out
     assert any(line.startswith("ansambl models pull t-tech/") for line in found["commands"])
+
+
+def test_proposed_commands_keep_what_was_stated(capsys):
+    _, found = review(capsys, "t-lite-it-2.1", "--machine", "rtx-4080-64g", "--quantization", "Q8_0", "--kv-type",
+                      "q8_0", "--set", "n_ubatch=1024")  # fmt: skip
+    kept = [line for line in found["commands"] if line.split()[1] in {"fit", "command"}]
+    assert len(kept) == 2
+    assert all("--kv-type q8_0 --set n_ubatch=1024" in line for line in kept)
+    assert program.main([*shlex.split(kept[0])[1:], "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["devices"] == found["fit"]["devices"]

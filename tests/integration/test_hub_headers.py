@@ -303,6 +303,16 @@ def test_fit_reads_the_headers_of_a_checkpoint_on_a_hub_and_nothing_else(hub, gg
     assert hub.sent() < len(content)
 
 
+def test_fit_of_a_checkpoint_on_a_hub_says_how_to_fetch_it(hub, gguf, capsys):
+    hub.add("own/tiny-GGUF", {"tiny-Q8_0.gguf": gguf(padding=1 << 20), "tiny-F16.gguf": gguf()})
+    arguments = ["fit", "own/tiny-GGUF", "--quantization", "Q8_0", "--machine", "rtx-4090-64g", "--remote"]
+    assert program.main([*arguments, "--context", "512"]) == 0
+    out = capsys.readouterr().out
+    assert "ansambl models pull own/tiny-GGUF:Q8_0" in out
+    # The catalog does not know it, so no command could be made of its name.
+    assert "ansambl command" not in out
+
+
 def test_without_remote_fit_asks_nobody(hub, gguf, capsys):
     hub.add("own/tiny-GGUF", {"tiny-Q8_0.gguf": gguf()})
     assert program.main(["fit", "own/tiny-GGUF", "--machine", "rtx-4090-64g"]) == 2

@@ -10,11 +10,11 @@ from typing import Any
 from ansambl.app.configuration_file import load_data_paths
 from ansambl.app.planning import find_candidates, planned_machines
 from ansambl.domain.errors import AnsamblError, NotSupportedError
-from ansambl.domain.planning import USUAL_CONTEXT, Candidate
+from ansambl.domain.planning import USUAL_CONTEXT, Candidate, PlannedPlacement
 from ansambl.domain.text import text
 from ansambl.engines.compatibility import compatibility_rows
 from ansambl.planner.choosing import Choice, Engines, choose, engines_for
-from ansambl.planner.fitting import Wish, check_context
+from ansambl.planner.fitting import Limits, Wish, check_context, limits
 from ansambl.planner.nearest import Change, nearest_changes
 
 
@@ -38,10 +38,32 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The best placement, the others, and, where it does not fit, what would fit instead, the nearest first."""
+    """The best placement with the most that fits, the others, and, where it does not fit, what would fit instead.
+
+    The nearest change comes first.
+    """
 
     choice: Choice
+    limits: Limits
     instead: tuple[Change, ...] = ()
+
+
+def as_arguments(question: Question, placement: PlannedPlacement) -> list[str]:
+    """Arguments of ``fit`` or ``command`` that give this placement again, whatever the question left open."""
+    candidate = placement.candidate
+    words = [question.model, "--quantization", candidate.quantization, "--engine", placement.engine]
+    if question.machine is not None:
+        words += ["--machine", question.machine]
+    words += ["--context", str(placement.context)]
+    if placement.parallel > 1:
+        words += ["--parallel", str(placement.parallel)]
+    if placement.kv_type != "f16":
+        words += ["--kv-type", placement.kv_type]
+    for name, value in question.settings.items():
+        # What was set for one engine may have been left out for another.
+        if name in placement.settings:
+            words += ["--set", f"{name}={value}"]
+    return words
 
 
 def answer_with_changes(question: Question, config: Path | None = None) -> Answer:
@@ -52,13 +74,14 @@ def answer_with_changes(question: Question, config: Path | None = None) -> Answe
     """
     choice = answer(question, config)
     best = choice.best
+    most = limits(best)
     if best.fits:
-        return Answer(choice)
+        return Answer(choice, most)
     wish = Wish(best.context, best.parallel, best.kv_type, question.settings)
     changes = nearest_changes(best, wish)
     if question.quantization is not None or question.engine is not None:
         changes += _otherwise(question, choice, config)
-    return Answer(choice, changes or _smallest(choice, wish))
+    return Answer(choice, most, changes or _smallest(choice, wish))
 
 
 def _smallest(choice: Choice, wish: Wish) -> tuple[Change, ...]:

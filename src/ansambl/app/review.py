@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ansambl.app.configuration_file import load_data_paths
-from ansambl.app.fitting import Question, wish_of
+from ansambl.app.fitting import Question, as_arguments, wish_of
 from ansambl.app.plan_documents import device_document, fit_document
 from ansambl.app.planning import catalog_candidates, find_candidates, local_path, planned_machines
 from ansambl.domain.catalog import CatalogModel
@@ -222,18 +222,14 @@ def _commands(question: ReviewQuestion, facts: ReviewFacts) -> tuple[str, ...]:
     if best is not None and facts.choice is not None:
         shown = best if best.fits else next((one for one in facts.choice.others if one.fits), best)
         candidate = shown.candidate
-        exactly = ["--quantization", candidate.quantization, "--engine", shown.engine] if facts.card else [
-            "--engine", shown.engine]  # fmt: skip
-        wish = [*machine, "--context", str(facts.wish.context)]
-        if facts.wish.parallel != 1:
-            wish += ["--parallel", str(facts.wish.parallel)]
-        found.append(["fit", model, *exactly, *wish])
+        exactly = as_arguments(question, shown)
+        found.append(["fit", *exactly])
         if shown.fits:
             repo = inputs_of(shown) if facts.card else None
             if repo is not None and repo.repo and repo.exact_repo:
                 tag = f":{candidate.quantization}" if candidate.format == "gguf" else ""
                 found.append(["models", "pull", f"{repo.repo}{tag}"])
-            found.append(["command", model, *exactly, *wish])
+            found.append(["command", *exactly])
             if not machine and shown.engine in ("llama.cpp", "llama.cpp-bundled"):
                 found.append(["up"])
     elif facts.candidates:

@@ -48,7 +48,6 @@ def fit(
     from ansambl.app.fitting import Question, answer_with_changes
     from ansambl.app.plan_documents import fit_document
     from ansambl.cli.output import print_json
-    from ansambl.planner.fitting import limits
 
     question = Question(
         model=model, quantization=quantization, engine=engine, machine=machine, context=context, parallel=parallel,
@@ -56,16 +55,15 @@ def fit(
     )  # fmt: skip
     found = answer_with_changes(question, config)
     best = found.choice.best
-    most = limits(best)
     if as_json:
-        print_json(fit_document(best, most, speak, found.instead))
+        print_json(fit_document(best, found.limits, speak, found.instead))
     else:
-        _print(question, found, most)
+        _print(question, found)
     if not best.fits:
         raise typer.Exit(DOES_NOT_FIT)
 
 
-def _print(question: Question, found: Answer, most: Limits) -> None:
+def _print(question: Question, found: Answer) -> None:
     from ansambl.cli.memory_bars import print_memory
     from ansambl.cli.output import note, print_grouped, print_pairs, print_table, say
     from ansambl.cli.speeds import answering, tokens_per_second
@@ -79,7 +77,7 @@ def _print(question: Question, found: Answer, most: Limits) -> None:
     pairs = [
         (speak("Checkpoint"), f"{candidate.quantization}, {candidate.format}, {size}"),
         (speak("Context"), speak("{context} tokens × {parallel}").format(context=best.context, parallel=best.parallel)),
-        (speak("At most"), _most(best, most)),
+        (speak("At most"), _most(best, found.limits)),
         (speak("Answers"), answering(best)),
         (speak("Reads prompts"), tokens_per_second(best.speed.prefill)),
     ]  # fmt: skip
@@ -101,12 +99,11 @@ def _print(question: Question, found: Answer, most: Limits) -> None:
     others = _worth_telling(choice)
     print_table(speak("The same model otherwise"), headers, [_other(one) for one in others])
     if best.fits:
-        say("")
-        say(speak("Next, the engine's own command: {command}").format(command=_next(question, best)))
+        _print_next(question, best)
     left_out = list(dict.fromkeys(one.text.render(speak) for one in choice.left_out))
     for words in left_out[:_LEFT_OUT_SHOWN]:
         note(words)
-    if len(left_out) > _LEFT_OUT_SHOWN:
+    if len(left_out) > _LEFT_OUT_SHOWN and not question.remote:
         where = ["--machine", question.machine] if question.machine is not None else []
         command = shlex.join(["ansambl", "compat", question.model, *where])
         note(speak("Why other combinations were not tried: {command}").format(command=command))
@@ -189,26 +186,20 @@ def _worth_telling(choice: Choice) -> list[PlannedPlacement]:
     return sorted(choice.others, key=lambda one: not one.fits)[:_OTHERS_SHOWN]
 
 
-def _next(question: Question, best: PlannedPlacement) -> str:
-    words = [
-        "ansambl",
-        "command",
-        question.model,
-        "--quantization",
-        best.candidate.quantization,
-        "--engine",
-        best.engine,
-    ]
-    if question.machine is not None:
-        words += ["--machine", question.machine]
-    words += ["--context", str(best.context)]
-    if best.parallel > 1:
-        words += ["--parallel", str(best.parallel)]
-    if question.kv_type != "f16":
-        words += ["--kv-type", question.kv_type]
-    for name, value in question.settings.items():
-        words += ["--set", f"{name}={value}"]
-    return shlex.join(words)
+def _print_next(question: Question, best: PlannedPlacement) -> None:
+    from ansambl.app.fitting import as_arguments
+    from ansambl.cli.output import say
+
+    say("")
+    if not question.remote:
+        command = shlex.join(["ansambl", "command", *as_arguments(question, best)])
+        say(speak("Next, the engine's own command: {command}").format(command=command))
+    elif "://" not in question.model:
+        # Of a repository that the catalog does not know, a command can only be made from its files.
+        tagged = best.candidate.format != "gguf" or ":" in question.model or question.quantization is None
+        reference = question.model if tagged else f"{question.model}:{question.quantization}"
+        say(speak("Next"))
+        say(f"  {shlex.join(['ansambl', 'models', 'pull', reference])}")
 
 
 def _other(placement: PlannedPlacement) -> tuple[str, ...]:
