@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ansambl.foundation.locales import speak
 from ansambl.model_catalog import embedded
 
 BUILD = Path(__file__).resolve().parent.parent / ".build"
@@ -15,3 +16,15 @@ def embedded_model_folder():
     folder = BUILD / "models"
     embedded.pull(folder, lambda _done, _total: None)
     return folder
+
+
+@pytest.fixture
+def own_folder(tmp_path, monkeypatch):
+    """A command's world that holds nothing: folders of its own for data, configuration and the hub; in English."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ANSAMBL_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(speak, "language", "en")
+    return tmp_path

@@ -7,7 +7,6 @@ import pytest
 from ansambl.app import purchase
 from ansambl.app.planning import candidates_of
 from ansambl.cli import main as program
-from ansambl.foundation.locales import speak
 from ansambl.model_catalog.catalog import find_model
 
 FEW = tuple(
@@ -16,12 +15,11 @@ FEW = tuple(
 )  # fmt: skip
 
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
+
 @pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ANSAMBL_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
-    monkeypatch.setattr(speak, "language", "en")
+def few_models(monkeypatch):
     # A few models say as much about the command as all of them, and sooner.
     monkeypatch.setattr(purchase, "catalog_candidates", lambda: FEW)
 

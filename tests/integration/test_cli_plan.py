@@ -8,13 +8,7 @@ import pytest
 from ansambl.cli import main as program
 from ansambl.foundation.locales import speak
 
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ANSAMBL_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
-    monkeypatch.setattr(speak, "language", "en")
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def run(capsys, *arguments):

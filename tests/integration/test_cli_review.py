@@ -7,18 +7,12 @@ import pytest
 from model_files import write_gguf
 
 from ansambl.cli import main as program
-from ansambl.foundation.locales import speak
 
 LEVELS = ["wrong", "weak", "forgotten", "holds"]
 YI = ("01-ai/Yi-34B", "--quantization", "f16", "--machine", "rtx-pro-6000-128g")
 
 
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ANSAMBL_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
-    monkeypatch.setattr(speak, "language", "en")
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def run(capsys, *arguments):

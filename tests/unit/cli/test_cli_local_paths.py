@@ -5,19 +5,17 @@ from model_files import write_gguf
 
 from ansambl.app.planning import local_path
 from ansambl.cli import main as program
-from ansambl.foundation.locales import speak
 from ansambl.foundation.paths import DataPaths, expanded
 
 MACHINE = ("--machine", "rtx-4090-64g")
 
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
+
 @pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def own_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("ANSAMBL_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
-    monkeypatch.setattr(speak, "language", "en")
 
 
 @pytest.mark.parametrize(

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from ansambl.cli import main as program
-from ansambl.foundation.locales import speak
 
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ANSAMBL_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
-    monkeypatch.setattr(speak, "language", "en")
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def test_the_list_has_one_line_for_each_machine(capsys):

@@ -13,16 +13,8 @@ import pytest
 from ansambl.cli import main as program
 from ansambl.domain.errors import NotSupportedError
 from ansambl.domain.text import text
-from ansambl.foundation.locales import speak
 
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ANSAMBL_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
-    monkeypatch.setattr(speak, "language", "en")
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def lines_of_error(capsys: pytest.CaptureFixture[str]) -> list[str]:

@@ -6,18 +6,9 @@ import pytest
 from model_files import write_gguf
 
 from ansambl.cli import main as program
-from ansambl.foundation.locales import speak
 from ansambl.model_catalog.catalog import catalog
 
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ANSAMBL_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(speak, "language", "en")
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def run(capsys, *arguments):
