@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from ansambl.domain.catalog import Basis
 from ansambl.domain.compatibility import CompatibilityFacts, Judgement, Verdict
@@ -171,27 +172,40 @@ def _nearest_miss(errors: Iterable[UsageError]) -> UsageError:
     return min(errors, key=lambda one: isinstance(one, UnknownSettingError))
 
 
-def _rank(
-    placement: PlannedPlacement, *, doubtful: bool
-) -> tuple[bool, int, bool, bool, float, float, bool, float, float, str, str]:
+class _Rank(NamedTuple):
+    """What decides between two placements: the first figure in which they differ, the less the better."""
+
+    misses: bool
+    discomfort: int
+    doubtful: bool
+    foreign_format: bool
+    excess: int
+    lacking_bits: float
+    estimated: bool
+    slowness: float
+    bits: float
+    quantization: str
+    engine: str
+
+
+def _rank(placement: PlannedPlacement, *, doubtful: bool) -> _Rank:
     candidate = placement.candidate
-    weight = candidate.bits
     decode = placement.speed.decode
     in_ram = layers_in_ram(placement) or not placement.machine.gpus
-    # Of what does not fit the nearest is told, wherever it lies.
-    return (
-        not placement.fits,
-        _comfort(placement, weight) if placement.fits else 0,
-        doubtful,
-        placement.engine in FOR_SAFETENSORS and candidate.format != "safetensors",
-        # Of what fits the one with the most bits that count.
-        float(placement.footprint.excess),
-        -min(round(weight * 2) / 2, _ENOUGH_IN_RAM if in_ram else _ALIKE_FROM),
-        weight < _ALIKE_FROM and candidate.basis is not Basis.REPORTED,
-        -(decode.expected if decode else 0.0),
-        weight,
-        candidate.quantization,
-        placement.engine,
+    return _Rank(
+        misses=not placement.fits,
+        # Of what does not fit the nearest is told, wherever it lies.
+        discomfort=_comfort(placement, candidate.bits) if placement.fits else 0,
+        doubtful=doubtful,
+        foreign_format=placement.engine in FOR_SAFETENSORS and candidate.format != "safetensors",
+        excess=placement.footprint.excess,
+        # Halves of a bit, and none beyond those that count.
+        lacking_bits=-min(round(candidate.bits * 2) / 2, _ENOUGH_IN_RAM if in_ram else _ALIKE_FROM),
+        estimated=candidate.bits < _ALIKE_FROM and candidate.basis is not Basis.REPORTED,
+        slowness=-(decode.expected if decode else 0.0),
+        bits=candidate.bits,
+        quantization=candidate.quantization,
+        engine=placement.engine,
     )
 
 
