@@ -29,13 +29,13 @@ from ansambl.planner.memory.extras import NO_EXTRAS, beside, extra_reasons, lora
 from ansambl.planner.memory.inputs import MemoryInputs, Settings
 from ansambl.planner.memory.shares import (
     CUDA_CONTEXT,
-    VISIBLE_SOURCE,
     around,
     does_not_fit,
-    estimated_size,
     not_measured,
     spread,
+    tensors_of,
     usable,
+    visible_memory,
 )
 
 NAME = "exllamav3"
@@ -271,14 +271,12 @@ def forecast(inputs: MemoryInputs) -> Footprint:
 def _reasons(inputs: MemoryInputs, read: _Read, devices: list[DeviceFootprint], adapters: Range) -> tuple[Reason, ...]:
     cache = sum(device.kv_cache.expected for device in devices)
     reasons = [
-        Reason("weights", text("the checkpoint's tensors take {size}", size=format_bytes(inputs.weights.total)),
-               inputs.weights.source),
-        *estimated_size(inputs.weights),
+        *tensors_of(inputs.weights),
         Reason("kv-cache", text("the KV cache of {tokens} tokens in {type} takes {size}", tokens=read.cache_tokens,
                                 type=inputs.kv_type, size=format_bytes(cache)), _SOURCE),
         Reason("compute", text("prompts are read in chunks of {tokens} tokens", tokens=read.chunk), _SOURCE),
         *extra_reasons(inputs.extras, lora=adapters, lora_source="exllamav3 1.6.5 model/lora.py"),
-        Reason("visible-memory", text("a program sees about 98 % of a GPU's memory"), VISIBLE_SOURCE),
+        visible_memory(),
         not_measured(NAME, _SOURCE),
     ]  # fmt: skip
     if _keeps_rings(inputs.architecture):

@@ -34,14 +34,14 @@ from ansambl.planner.memory.llama_cpp_settings import (
 )
 from ansambl.planner.memory.shares import (
     CUDA_CONTEXT,
-    VISIBLE_SOURCE,
     WeightShares,
     around,
     does_not_fit,
-    estimated_size,
     split_weights,
     spread,
+    tensors_of,
     usable,
+    visible_memory,
 )
 
 # Resident beside weights and KV right after the load: 54 MiB with 49,152 tokens of vocabulary, 89 MiB with 262,144.
@@ -224,9 +224,7 @@ def _reasons(
     inputs: MemoryInputs, read: LlamaCppSettings, shares: WeightShares, cache: int, devices: list[DeviceFootprint]
 ) -> tuple[Reason, ...]:
     reasons = [
-        Reason("weights", text("the checkpoint's tensors take {size}", size=format_bytes(inputs.weights.total)),
-               inputs.weights.source),
-        *estimated_size(inputs.weights),
+        *tensors_of(inputs.weights),
         Reason("kv-cache",
                text("the KV cache of {parallel} × {context} tokens in {type} takes {size}", parallel=inputs.parallel,
                     context=inputs.context, type=inputs.kv_type, size=format_bytes(cache)), _SOURCE),
@@ -255,7 +253,7 @@ def _reasons(
                    inputs.weights.source)
         )  # fmt: skip
     if any(device.kind is DeviceKind.GPU for device in devices):
-        reasons.append(Reason("visible-memory", text("a program sees about 98 % of a GPU's memory"), VISIBLE_SOURCE))
+        reasons.append(visible_memory())
     reasons.extend(does_not_fit(device, _SOURCE) for device in devices if not device.fits)
     if read.prompt_cache:
         reasons.append(

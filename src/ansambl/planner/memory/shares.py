@@ -70,6 +70,17 @@ def estimated_size(weights: WeightBytes) -> tuple[Reason, ...]:
     )  # fmt: skip
 
 
+def visible_memory() -> Reason:
+    """The reason that says that a GPU shows programs less than it is sold with."""
+    return Reason("visible-memory", text("a program sees about 98 % of a GPU's memory"), VISIBLE_SOURCE)
+
+
+def tensors_of(weights: WeightBytes) -> tuple[Reason, ...]:
+    """The reasons that say how large a checkpoint kept as it is becomes, and how far that is an estimate."""
+    size = text("the checkpoint's tensors take {size}", size=format_bytes(weights.total))
+    return (Reason("weights", size, weights.source), *estimated_size(weights))
+
+
 def not_measured(engine: str, source: str) -> Reason:
     """The reason that says that an engine's rules were checked against no measurement; `source` is what they follow."""
     return Reason(

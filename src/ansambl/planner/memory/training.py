@@ -30,12 +30,12 @@ from ansambl.planner.memory.extras import EXPERTS, LORA_MODULES, LORA_SOURCE, Lo
 from ansambl.planner.memory.inputs import LONGEST_CONTEXT, MOST_PARALLEL
 from ansambl.planner.memory.shares import (
     CUDA_CONTEXT,
-    VISIBLE_SOURCE,
     around,
     does_not_fit,
     estimated_size,
     partly_measured,
     usable,
+    visible_memory,
 )
 
 _SOURCE = "peak of tensors with torch 2.14, transformers 5.23, peft 0.21.2 on small Llama models"
@@ -248,7 +248,7 @@ def _reasons(
                if inputs.checkpointing else
                text("without gradient checkpointing all layers' intermediate results are kept; it would save memory"),
                "gradient checkpointing (arXiv:1604.06174)"),
-        Reason("visible-memory", text("a program sees about 98 % of a GPU's memory"), VISIBLE_SOURCE),
+        visible_memory(),
         partly_measured(_SOURCE),
     ]  # fmt: skip
     if inputs.method is TrainingMethod.QLORA:

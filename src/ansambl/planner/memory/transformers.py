@@ -26,12 +26,12 @@ from ansambl.planner.memory.extras import NO_EXTRAS, beside, extra_reasons, lora
 from ansambl.planner.memory.inputs import MemoryInputs, Settings
 from ansambl.planner.memory.shares import (
     CUDA_CONTEXT,
-    VISIBLE_SOURCE,
     around,
     does_not_fit,
     estimated_size,
     partly_measured,
     usable,
+    visible_memory,
 )
 
 NAME = "transformers"
@@ -262,7 +262,7 @@ def _reasons(
         partly_measured(_MEASURED),
     ]  # fmt: skip
     if read.gpus:
-        reasons.append(Reason("visible-memory", text("a program sees about 98 % of a GPU's memory"), VISIBLE_SOURCE))
+        reasons.append(visible_memory())
     if read.unpacked:
         reasons.append(
             Reason("mxfp4-unpacked", text("MXFP4 experts are unpacked to bf16 unless their kernels are installed"),
