@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ansambl.app.configuration_file import load_data_paths
+from ansambl.app.plan_documents import Translate, reasons_document
 from ansambl.app.planning import local_path, planned_machines
 from ansambl.domain.catalog import CatalogModel
 from ansambl.domain.compatibility import CompatibilityFacts, Judgement, KnownEngine, KnownUi, Platform, Verdict
@@ -112,7 +113,7 @@ def answer_compatibility(question: CompatibilityQuestion, config: Path | None = 
     return CompatibilityReport(model.name if model else None, machine, tuple(lines))
 
 
-def report_to_json(report: CompatibilityReport, translate: Callable[[str], str] | None = None) -> dict[str, Any]:
+def compatibility_document(report: CompatibilityReport, translate: Translate = None) -> dict[str, Any]:
     """What ``compat --json`` prints."""
     return {
         "model": report.model,
@@ -126,10 +127,7 @@ def report_to_json(report: CompatibilityReport, translate: Callable[[str], str] 
                 "ui": line.ui.name if line.ui else None,
                 "verdict": line.judgement.verdict.value,
                 "since": line.judgement.since,
-                "reasons": [
-                    {"code": one.code, "text": one.text.render(translate), "source": one.source}
-                    for one in line.judgement.reasons
-                ],
+                "reasons": reasons_document(line.judgement.reasons, translate),
             }
             for line in report.lines
         ],

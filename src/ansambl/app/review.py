@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ansambl.app.configuration_file import load_data_paths
 from ansambl.app.fitting import Question, as_arguments, wish_of
-from ansambl.app.plan_documents import device_document, fit_document
+from ansambl.app.plan_documents import Translate, device_document, fit_document
 from ansambl.app.planning import catalog_candidates, find_candidates, local_path, planned_machines
 from ansambl.domain.catalog import CatalogModel
 from ansambl.domain.compatibility import CompatibilityFacts, KnownUi, Verdict
@@ -40,8 +40,6 @@ LEAST_CONTEXT = 8192
 """Tokens. Where the usual context does not fit and nobody asked for it, one down to this is taken instead."""
 
 _STEP = 1024
-
-Translate = Callable[[str], str] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,13 +37,13 @@ def compat(
     config: Config = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Judge combinations; exit code 3 when an engine is named and nothing works with it."""
-    from ansambl.app.compatibility import CompatibilityQuestion, answer_compatibility, report_to_json
+    from ansambl.app.compatibility import CompatibilityQuestion, answer_compatibility, compatibility_document
     from ansambl.cli.output import print_json
     from ansambl.domain.compatibility import Verdict
 
     report = answer_compatibility(CompatibilityQuestion(model, machine, engine, ui, read_settings(settings)), config)
     if as_json:
-        print_json(report_to_json(report, speak))
+        print_json(compatibility_document(report, speak))
     else:
         _print(report, every=engine is not None)
     if engine is not None and report.best is Verdict.NO:
