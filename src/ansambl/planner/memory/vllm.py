@@ -47,6 +47,10 @@ KV_TYPES = frozenset({"f16", "bf16", "fp8"})
 CURRENT_VERSION = (0, 33, 0)
 """The version whose rules are followed when none is named."""
 
+DEFAULT_UTILIZATION = 0.92
+"""The share of each GPU that it takes when nobody says, from `_UTILIZATION_092` on."""
+
+_OLD_UTILIZATION = 0.9
 _SOURCE = "vllm 0.33.0 gpu_worker.py, mem_utils.py, kv_cache_interface.py"
 _GRAPHS_WITHIN_BUDGET = (0, 21)
 _UTILIZATION_092 = (0, 21)
@@ -111,6 +115,7 @@ def _read(inputs: MemoryInputs) -> _Read:
     batched, seqs = (16384, 1024) if memory >= 160 * GIB else (8192, 1024)
     if memory < 70 * GIB or (a100 and version >= _A100_SMALL) or gpus[0].model.unified_memory:
         batched, seqs = 2048, 256 if version >= _FEWER_SEQUENCES else 1024
+    usual = DEFAULT_UTILIZATION if version >= _UTILIZATION_092 else _OLD_UTILIZATION
     lora = inputs.extras.lora
     adapters = given.switch("enable_lora", lora is not None or given.has("max_loras") or given.has("max_lora_rank"))
     chunked = version < _V1 and inputs.context > _CHUNKED_ABOVE and not adapters
@@ -122,7 +127,7 @@ def _read(inputs: MemoryInputs) -> _Read:
     _refuse_contradictions(given, batched, seqs)
     return _Read(
         version=version,
-        utilization=given.number("gpu_memory_utilization", 0.92 if version >= _UTILIZATION_092 else 0.9, 0.01, 1.0),
+        utilization=given.number("gpu_memory_utilization", usual, 0.01, 1.0),
         max_seqs=seqs,
         sampled=0 if chunked else seqs,
         # With prefixes kept, a layer with a state holds the one that it goes on from too (club-3090#612).

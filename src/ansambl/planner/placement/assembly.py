@@ -12,13 +12,12 @@ from ansambl.domain.planning import PlannedPlacement, Residency
 from ansambl.planner import memory
 from ansambl.planner.fitting import Wish, memory_inputs
 from ansambl.planner.memory.shares import VISIBLE_LOW
+from ansambl.planner.memory.vllm import DEFAULT_UTILIZATION
 from ansambl.planner.placement.build import UNITS, Built
 from ansambl.planner.placement.claims import RAM, capacities, claims
 from ansambl.planner.placement.inputs import PlanInputs, RoleNeed
 from ansambl.planner.placement.problem import Answer, value
 from ansambl.planner.placement.variants import Variant
-
-_MOST_SHARE = 0.92
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +134,7 @@ def _widen(inputs: PlanInputs, built: Built, answer: Answer, placements: dict[in
             (room[device] - others[device]) / (size * VISIBLE_LOW)
             for device, size in zip(sorted(gpus), (capacity[key] for key in sorted(capacity)), strict=True)
         )
-        wider = min(_MOST_SHARE, math.floor(least * 100 - 1) / 100)
+        wider = min(DEFAULT_UTILIZATION, math.floor(least * 100 - 1) / 100)
         if wider <= float(share):
             continue
         settings = {**placement.settings, "gpu_memory_utilization": wider}

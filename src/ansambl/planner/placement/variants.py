@@ -47,6 +47,8 @@ _PROCESSOR_BITS, _PROCESSOR_SMALL = 5.5, 2 * GIB
 _PROCESSOR_LEAST = 8.0
 # Of a GPU's visible memory the least share that an engine which takes a budget is given, and the step between shares.
 _LEAST_SHARE, _SHARE_STEP = 0.05, 0.01
+# From here on a share is as good as the whole that such an engine takes by itself: next to nothing is left for others.
+_WHOLE_SHARE = 0.9
 _CANNOT = -1e9
 # Tokens of the longest passage that is embedded at once.
 _EMBEDDING_CONTEXT = 8192
@@ -326,7 +328,7 @@ def _smaller_budget(
         return None
     need = max((one.needed.high / (one.capacity * VISIBLE_LOW) for one in _gpus(first.footprint)), default=1.0)
     share = round(max(_LEAST_SHARE, math.ceil(need / _SHARE_STEP + 1) * _SHARE_STEP), 2)
-    if share >= 0.9:
+    if share >= _WHOLE_SHARE:
         return None
     settings = {**first.settings, "gpu_memory_utilization": share}
     inputs = replace(wish, settings=settings)
