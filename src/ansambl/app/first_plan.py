@@ -34,6 +34,7 @@ CONTEXTS = (16_384, 8192, 4096)
 """Tokens for each conversation in a first plan: long enough for work, then what small models and machines can do."""
 
 _DEVICES = ("CUDA", "ROCm", "HIP", "Vulkan", "MTL", "Metal", "SYCL")
+# Seconds for llama-server to list its devices: a driver that starts takes some of them.
 _PATIENCE = 20.0
 
 
@@ -85,8 +86,7 @@ def with_installed(loaded: LoadedSettings, paths: DataPaths) -> LoadedSettings:
     """
     if not is_unconfigured(loaded):
         return loaded
-    found = [one for one in library.installed(paths.models, environment={"HF_HUB_CACHE": str(paths.models / "-")})
-             if one.format == "gguf"]  # fmt: skip
+    found = [one for one in library.in_models_folder(paths.models) if one.format == "gguf"]
     candidates: list[Candidate] = []
     for one in found:
         try:

@@ -82,13 +82,23 @@ def installed(
         folders: further folders to look for GGUF files in.
         environment: the variables that say where the hub's cache is; this process's when left out.
     """
-    found = list(_ours(models_folder))
+    found = list(in_models_folder(models_folder))
     found += _in_cache(cache_folder(os.environ if environment is None else environment))
     for folder in folders:
         found += _in_folder(folder, Origin.FOLDER)
     order = list(Origin)
     unique = {one.path: one for one in reversed(found)}
     return tuple(sorted(unique.values(), key=lambda one: (order.index(one.origin), one.reference, one.path)))
+
+
+def in_models_folder(models_folder: Path) -> Iterator[InstalledCheckpoint]:
+    """What was fetched there, then the GGUF files that a user put there; the embedded model is none of them."""
+    yield from _fetched(models_folder)
+    fetched = {path.parent for path in models_folder.glob(f"*/*/*/{MANIFEST}")}
+    known = embedded.embedded_path(models_folder)
+    for one in _in_folder(models_folder, Origin.FOLDER, fetched):
+        if Path(one.path) != known:
+            yield one
 
 
 def find_installed(reference: str, models_folder: Path) -> InstalledCheckpoint | None:
@@ -189,15 +199,6 @@ def _fetched(models_folder: Path) -> Iterator[InstalledCheckpoint]:
                 Bytes(sum(manifest.files.values())), len(manifest.files), Origin.ANSAMBL, manifest.revision,
                 manifest.licence,
             )  # fmt: skip
-
-
-def _ours(models_folder: Path) -> Iterator[InstalledCheckpoint]:
-    yield from _fetched(models_folder)
-    fetched = {path.parent for path in models_folder.glob(f"*/*/*/{MANIFEST}")}
-    known = embedded.embedded_path(models_folder)
-    for one in _in_folder(models_folder, Origin.FOLDER, fetched):
-        if Path(one.path) != known:
-            yield one
 
 
 def _in_cache(cache: Path) -> Iterator[InstalledCheckpoint]:
