@@ -9,10 +9,11 @@ from typing import Any
 
 from ansambl.app.configuration_file import load_data_paths
 from ansambl.app.planning import find_candidates, planned_machines
-from ansambl.domain.errors import AnsamblError, NotSupportedError
+from ansambl.domain.errors import AnsamblError, NotSupportedError, UnknownNameError
 from ansambl.domain.planning import USUAL_CONTEXT, Candidate, PlannedPlacement
 from ansambl.domain.text import text
 from ansambl.engines.compatibility import compatibility_rows
+from ansambl.model_catalog.references import parse_reference
 from ansambl.planner.choosing import Choice, Engines, choose, engines_for
 from ansambl.planner.fitting import Limits, Wish, check_context, limits
 from ansambl.planner.nearest import Change, nearest_changes
@@ -121,6 +122,18 @@ def wish_of(question: Question, candidates: Sequence[Candidate]) -> Wish:
     return Wish(context, question.parallel, question.kv_type, question.settings)
 
 
+def _candidates(question: Question, config: Path | None) -> tuple[Candidate, ...]:
+    paths = load_data_paths(config)
+    try:
+        return find_candidates(question.model, question.quantization, paths, remote=question.remote)
+    except UnknownNameError as unknown:
+        if parse_reference(question.model) is None:
+            raise
+        raise UnknownNameError(
+            text("{problem}; if it is on a hub, its headers are read there with --remote", problem=unknown.message)
+        ) from None
+
+
 def answer(question: Question, config: Path | None = None) -> Choice:
     """The best placement of the model on the machine, and the others.
 
@@ -128,7 +141,7 @@ def answer(question: Question, config: Path | None = None) -> Choice:
         AnsamblError: the model, machine, engine or a setting is not known or makes no sense; nothing can run it there.
     """
     machine = planned_machines([] if question.machine is None else [question.machine])[0]
-    candidates = find_candidates(question.model, question.quantization, load_data_paths(config), remote=question.remote)
+    candidates = _candidates(question, config)
     wish = wish_of(question, candidates)
     facts = compatibility_rows()
     version = question.settings.get("engine_version")
