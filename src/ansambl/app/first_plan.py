@@ -17,8 +17,8 @@ import psutil
 
 from ansambl.app.catalog import catalog_of
 from ansambl.app.planning import candidate_from_files, catalog_candidates, this_machine
-from ansambl.app.settings import COMMAND_ENGINE, EMBEDDED, ModelSettings, RoleSettings
-from ansambl.app.settings_file import DEFAULT, LoadedSettings
+from ansambl.app.settings import COMMAND_ENGINE, ModelSettings, RoleSettings
+from ansambl.app.settings_file import LoadedSettings
 from ansambl.domain.catalog import CatalogModel
 from ansambl.domain.device import PlannedMachine
 from ansambl.domain.errors import AnsamblError
@@ -69,23 +69,11 @@ class Proposal:
         return " ".join(sorted(one.reference for one in self.fetches))
 
 
-def is_unconfigured(loaded: LoadedSettings) -> bool:
-    """Whether nobody chose a model: neither under [models] nor for a role."""
-    settings = loaded.settings
-    return (
-        set(settings.models) == {EMBEDDED}
-        and loaded.origins.get(f"models.{EMBEDDED}.checkpoint", DEFAULT) == DEFAULT
-        and all(role.model is None for role in settings.roles.values())
-    )
-
-
 def with_installed(loaded: LoadedSettings, paths: DataPaths) -> LoadedSettings:
-    """The settings with the best of the checkpoints that were fetched here, in place of the embedded model alone.
+    """The settings with the best of the checkpoints that are here, in place of the embedded model alone.
 
-    Unchanged when something is configured, nothing was fetched, or nothing of it fits.
+    Unchanged when nothing is here, or nothing of it fits.
     """
-    if not is_unconfigured(loaded):
-        return loaded
     found = [one for one in library.in_models_folder(paths.models) if one.format == "gguf"]
     candidates: list[Candidate] = []
     for one in found:

@@ -8,18 +8,17 @@ import errno
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ansambl import __version__
 from ansambl.api.routes import make_admin_api
-from ansambl.app import first_plan
 from ansambl.app.controls import ProductControls
 from ansambl.app.data_folder import DataLock, open_database
-from ansambl.app.first_plan import Proposal
-from ansambl.app.proposals import propose_once
+from ansambl.app.proposals import propose_once, with_installed
 from ansambl.app.running_state import RunningState, new_token, write_state
 from ansambl.app.settings import EMBEDDED
 from ansambl.app.settings_file import LoadedSettings
+from ansambl.app.settings_records import is_unconfigured
 from ansambl.app.web import App, Application, WebServer
 from ansambl.app.wiring import Product, build, needs_embedded
 from ansambl.console.pages import make_console
@@ -35,6 +34,9 @@ from ansambl.model_catalog import embedded
 from ansambl.runtime import discovery
 from ansambl.runtime.recovery import end_all
 from ansambl.runtime.store import RuntimeStore
+
+if TYPE_CHECKING:
+    from ansambl.app.first_plan import Proposal
 
 log = get_logger(__name__)
 
@@ -156,9 +158,9 @@ async def serve(loaded: LoadedSettings, paths: DataPaths, reporter: Reporter, *,
         offered = await _find_offer(loaded, reporter)
         chosen = loaded
         if offered is None:
-            chosen = await asyncio.to_thread(first_plan.with_installed, loaded, paths)
+            chosen = await asyncio.to_thread(with_installed, loaded, paths)
             await _have_embedded(chosen, paths, reporter, offline=offline)
-        proposing = offered is None and not offline and chosen is loaded and first_plan.is_unconfigured(loaded)
+        proposing = offered is None and not offline and chosen is loaded and is_unconfigured(loaded)
         life = _Life(chosen, paths, database, reporter, listener, proposing=proposing)
         with life.stop.on_signals():
             await life.run(offered)
@@ -239,7 +241,7 @@ class _Life:
         self._fetched.clear()
         await self._drain(product)
         await product.coordinator.stop()
-        self._loaded = await asyncio.to_thread(first_plan.with_installed, self._loaded, self._paths)
+        self._loaded = await asyncio.to_thread(with_installed, self._loaded, self._paths)
         return await build(self._loaded, self._paths, self._database)
 
     async def _drain(self, product: Product) -> None:
@@ -269,7 +271,7 @@ async def _start_instances(loaded: LoadedSettings, reporter: Reporter, product: 
 
 async def _find_offer(loaded: LoadedSettings, reporter: Reporter) -> Attachment | None:
     """A running server to use, when no model is configured and the user agrees."""
-    if not first_plan.is_unconfigured(loaded):
+    if not is_unconfigured(loaded):
         return None
     found = discovery.choose(await discovery.discover(exclude_ports=(loaded.settings.gateway.port,)))
     return found if found is not None and reporter.offer(found) else None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ansambl.app import first_plan
-from ansambl.app.first_plan import Proposal
 from ansambl.app.settings_file import LoadedSettings
+from ansambl.app.settings_records import is_unconfigured
 from ansambl.domain.text import Text, text
 from ansambl.foundation.paths import DataPaths
+from ansambl.model_catalog import library
+
+if TYPE_CHECKING:
+    from ansambl.app.first_plan import Proposal
 
 
 class Offering(Protocol):
@@ -32,12 +35,24 @@ class _BrokenOffError(Exception):
     """Ends a download in its thread when Ansambl stops."""
 
 
+def with_installed(loaded: LoadedSettings, paths: DataPaths) -> LoadedSettings:
+    """The settings with the best checkpoint that is here, where nothing is configured; else as they are."""
+    if not is_unconfigured(loaded) or not any(one.format == "gguf" for one in library.in_models_folder(paths.models)):
+        return loaded
+    # The planner and its catalog are loaded by those starts alone that plan something.
+    from ansambl.app import first_plan
+
+    return first_plan.with_installed(loaded, paths)
+
+
 async def propose_once(loaded: LoadedSettings, paths: DataPaths, reporter: Offering) -> bool:
     """Offer what is better than the embedded model, and fetch it when the owner agrees; return whether it is here now.
 
     Raises:
         AnsamblError: what was agreed to could not be fetched; the rest goes on as it was.
     """
+    from ansambl.app import first_plan
+
     proposal = await asyncio.to_thread(first_plan.propose, loaded, paths)
     if proposal is None or first_plan.is_declined(proposal, paths):
         return False

@@ -6,8 +6,16 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ansambl.app.settings import ATTACHED_ENGINE, AUTO, COMMAND_ENGINE, EngineSettings, ModelSettings, Settings
-from ansambl.app.settings_file import LoadedSettings
+from ansambl.app.settings import (
+    ATTACHED_ENGINE,
+    AUTO,
+    COMMAND_ENGINE,
+    EMBEDDED,
+    EngineSettings,
+    ModelSettings,
+    Settings,
+)
+from ansambl.app.settings_file import DEFAULT, LoadedSettings
 from ansambl.domain.engine import EngineOptions
 from ansambl.domain.model import Checkpoint
 from ansambl.domain.plan import Attachment, Placement
@@ -17,6 +25,16 @@ from ansambl.engines.registry import ALIASES
 
 DEFAULT_CONTEXT = 8192
 """Tokens for each request when nothing is configured: enough for a long conversation, small enough for any machine."""
+
+
+def is_unconfigured(loaded: LoadedSettings) -> bool:
+    """Whether nobody chose a model: neither under [models] nor for a role."""
+    settings = loaded.settings
+    return (
+        set(settings.models) == {EMBEDDED}
+        and loaded.origins.get(f"models.{EMBEDDED}.checkpoint", DEFAULT) == DEFAULT
+        and all(role.model is None for role in settings.roles.values())
+    )
 
 
 def attachments(loaded: LoadedSettings, environment: Mapping[str, str] | None = None) -> tuple[Attachment, ...]:
