@@ -8,6 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from ansambl.domain.architecture import Architecture
+from ansambl.domain.names import folded
 from ansambl.domain.text import Text
 from ansambl.domain.units import Bytes
 
@@ -167,6 +168,14 @@ class CatalogModel:
     def for_code_alone(self) -> bool:
         """Whether its card names code and nothing beyond a chat about it."""
         return Speciality.CODE in self.specialities and set(self.specialities) <= {Speciality.CODE, Speciality.CHAT}
+
+    def download_of(self, format: str, quantization: str) -> Download | None:  # noqa: A002 - the record's own word
+        """Where the files of this very quantization lie: the first place that a source names, None without one."""
+        wanted = folded(quantization)
+        return next(
+            (one for one in self.downloads
+             if one.format == format and one.quantization is not None and folded(one.quantization) == wanted), None,
+        )  # fmt: skip
 
     def quality(self, language: str) -> LanguageQuality:
         """What is said of the quality in a language (``"ru"``); unknown when no source says anything."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansambl.domain.catalog import CatalogModel, Download
+from ansambl.domain.catalog import CatalogModel
 from ansambl.domain.device import PlannedMachine
 from ansambl.domain.names import folded
 from ansambl.domain.planning import Candidate, PlannedPlacement
@@ -47,11 +47,7 @@ def _repository(candidate: Candidate, card: CatalogModel) -> tuple[str | None, s
     The last is False when no source says that the repository has this quantization.
     """
     wanted = folded(candidate.quantization)
-
-    def fits(one: Download) -> bool:
-        return one.format == candidate.format and one.quantization is not None and folded(one.quantization) == wanted
-
-    found = next((one for one in card.downloads if fits(one)), None)
+    found = card.download_of(candidate.format, candidate.quantization)
     if found is None:
         general = [one for one in card.downloads if one.format == candidate.format == "gguf" and not one.quantization]
         # llama.cpp's own project converts the original MXFP4 weights; others quantize again.

@@ -166,7 +166,4 @@ def _is_published(one: Candidate) -> bool:
         return True
     native = one.format == "safetensors" and one.card.native is not None and (
         one.quantization.casefold() == one.card.native.casefold())  # fmt: skip
-    return native or any(
-        each.format == one.format and (each.quantization or "").casefold() == one.quantization.casefold()
-        for each in one.card.downloads
-    )
+    return native or one.card.download_of(one.format, one.quantization) is not None
