@@ -9,7 +9,7 @@ import json
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,9 +26,10 @@ from ansambl.domain.planning import Candidate, Goal, Plan, PlannedPlacement, Pla
 from ansambl.domain.units import Bytes
 from ansambl.engines.command_lines import command_line, inputs_of
 from ansambl.foundation.paths import DataPaths, write_atomically
-from ansambl.model_catalog import download, library
+from ansambl.model_catalog import download
 from ansambl.model_catalog.catalog import catalog
 from ansambl.model_catalog.inspection import inspect_checkpoint
+from ansambl.model_catalog.library import InstalledCheckpoint
 
 CONTEXTS = (16_384, 8192, 4096)
 """Tokens for each conversation in a first plan: long enough for work, then what small models and machines can do."""
@@ -69,12 +70,11 @@ class Proposal:
         return " ".join(sorted(one.reference for one in self.fetches))
 
 
-def with_installed(loaded: LoadedSettings, paths: DataPaths) -> LoadedSettings:
-    """The settings with the best of the checkpoints that are here, in place of the embedded model alone.
+def with_installed(loaded: LoadedSettings, found: Iterable[InstalledCheckpoint]) -> LoadedSettings:
+    """The settings with the best of the GGUF checkpoints that were `found` here, in place of the embedded model alone.
 
-    Unchanged when nothing is here, or nothing of it fits.
+    Unchanged when nothing of it fits.
     """
-    found = [one for one in library.in_models_folder(paths.models) if one.format == "gguf"]
     candidates: list[Candidate] = []
     for one in found:
         try:
@@ -117,7 +117,6 @@ def fetch_all(proposal: Proposal, paths: DataPaths, progress: Callable[[int, int
     done = 0
     for one in proposal.fetches:
         announced = download.announce(one.reference, paths.models)
-        download.check_room(announced)
         before = done
 
         def told(here: int, _: int, before: int = before) -> None:
@@ -131,12 +130,12 @@ def hub_reference(candidate: Candidate) -> str | None:
     """Where a hub has the files of a GGUF candidate, where a source names the very quantization; else None."""
     if candidate.format != "gguf" or candidate.card is None:
         return None
-    for one in candidate.card.downloads:
-        if one.format == "gguf" and one.quantization == candidate.quantization:
-            if one.file and "*" not in one.file:
-                return f"{one.repo}/{one.file}"
-            return f"{one.repo}:{one.quantization}"
-    return None
+    found = candidate.card.download_of("gguf", candidate.quantization)
+    if found is None:
+        return None
+    return (
+        f"{found.repo}/{found.file}" if found.file and "*" not in found.file else f"{found.repo}:{found.quantization}"
+    )
 
 
 def is_declined(proposal: Proposal, paths: DataPaths) -> bool:

@@ -37,12 +37,15 @@ class _BrokenOffError(Exception):
 
 def with_installed(loaded: LoadedSettings, paths: DataPaths) -> LoadedSettings:
     """The settings with the best checkpoint that is here, where nothing is configured; else as they are."""
-    if not is_unconfigured(loaded) or not any(one.format == "gguf" for one in library.in_models_folder(paths.models)):
+    if not is_unconfigured(loaded):
+        return loaded
+    found = [one for one in library.in_models_folder(paths.models) if one.format == "gguf"]
+    if not found:
         return loaded
     # The planner and its catalog are loaded by those starts alone that plan something.
     from ansambl.app import first_plan
 
-    return first_plan.with_installed(loaded, paths)
+    return first_plan.with_installed(loaded, found)
 
 
 async def propose_once(loaded: LoadedSettings, paths: DataPaths, reporter: Offering) -> bool:
