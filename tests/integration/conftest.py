@@ -9,7 +9,20 @@ import pytest
 from gateway_stage import running as running  # noqa: PLC0414 - a fixture of the gateway's tests
 from product import Started, alive, make_data_folder, run_command, start_product, wait_for
 
+from ansambl.testing.fake_hub import FakeHub
+
 Starter = Callable[..., Started]
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
+    """A hub of this machine's own in place of the real one; nothing of the user's is looked at."""
+    with FakeHub() as found:
+        monkeypatch.setenv("HF_ENDPOINT", found.endpoint)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+        for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+            monkeypatch.delenv(name, raising=False)
+        yield found
 
 
 @pytest.fixture

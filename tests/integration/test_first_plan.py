@@ -11,7 +11,6 @@ import pty
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -24,13 +23,6 @@ from ansambl.testing.fake_hub import FakeHub
 pytestmark = pytest.mark.engine
 
 _REFERENCE = re.compile(r"^ {6}(?P<repo>[\w.-]+/[\w.-]+)(?:/(?P<file>\S+\.gguf)|:(?P<quantization>\S+))$", re.MULTILINE)
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    with FakeHub() as one:
-        monkeypatch.setenv("HF_ENDPOINT", one.endpoint)
-        yield one
 
 
 def offered(product) -> list[re.Match[str]]:

@@ -21,23 +21,13 @@ from ansambl.model_catalog import library
 from ansambl.model_catalog.checkpoints import open_checkpoint
 from ansambl.model_catalog.download import announce, check_room, fetch
 from ansambl.model_catalog.library import INCOMING, MANIFEST, Origin, find_installed, installed
-from ansambl.testing.fake_hub import FakeHub, Habits
+from ansambl.testing.fake_hub import Habits
 
 REPO = "own/tiny-GGUF"
 FIELDS = {
     "general.architecture": "llama", "general.file_type": 15, "llama.block_count": 2, "llama.embedding_length": 64,
     "llama.attention.head_count": 4, "llama.context_length": 4096,
 }  # fmt: skip
-
-
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    with FakeHub() as found:
-        monkeypatch.setenv("HF_ENDPOINT", found.endpoint)
-        monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-        for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-            monkeypatch.delenv(name, raising=False)
-        yield found
 
 
 @pytest.fixture

@@ -15,22 +15,12 @@ from ansambl.cli import main as program
 from ansambl.domain.errors import AnsamblError, CheckpointError, UnavailableError, UsageError
 from ansambl.model_catalog.remote import inspect_remote
 from ansambl.model_catalog.web import Web
-from ansambl.testing.fake_hub import FakeHub, Habits
+from ansambl.testing.fake_hub import Habits
 
 FIELDS = {
     "general.architecture": "llama", "general.file_type": 15, "llama.block_count": 2, "llama.embedding_length": 64,
     "llama.attention.head_count": 4, "llama.context_length": 4096,
 }  # fmt: skip
-
-
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    with FakeHub() as found:
-        monkeypatch.setenv("HF_ENDPOINT", found.endpoint)
-        monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-        for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-            monkeypatch.delenv(name, raising=False)
-        yield found
 
 
 @pytest.fixture
