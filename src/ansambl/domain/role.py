@@ -11,9 +11,14 @@ from ansambl.domain.units import Seconds
 
 
 class Layout(StrEnum):
-    """Where a role's instruction stands in the prompt (DESIGN section 6)."""
+    """Where a role's instruction stands in the prompt (DESIGN section 6).
+
+    ``TRAILING_SYSTEM`` writes the note as a system message after the newest user message; it is used only on a model
+    whose chat template was seen to keep such a message at the tail, and is ``SHARED_PREFIX`` everywhere else.
+    """
 
     SHARED_PREFIX = "shared-prefix"
+    TRAILING_SYSTEM = "trailing-system"
     CLASSIC = "classic"
 
 
@@ -32,7 +37,15 @@ class Role:
 
     `model` None means the resident model. `sampling` holds request fields (``temperature``, ``top_p``…) that apply
     where the client sets none. `output_limit` is in tokens. `wants` is what a plan chooses the role's model by.
-    `origin` says where the role came from: ``"shipped"`` or ``"configuration"``.
+    `origin` says where the role came from: ``"shipped"``, ``"configuration"`` or ``"saved"`` (the database).
+
+    `instructions` holds the instruction in other languages, by ISO 639-1 code; a note is written in the language of
+    the newest user message where there is one for it, else `instruction` is used. `thinking_language` and
+    `answer_language` are codes too: a role may think in English and answer in Russian. `context_share` (above 0, at
+    most 1) is the part of the model's context that one request of the role may fill, its answer included. `tools`
+    names the tools of the client that the role may see; None means all of them, an empty tuple none.
+    `collections` names the knowledge that it reads. `examples` are questions that are meant for it; a route compares
+    with them.
     """
 
     name: str
@@ -45,13 +58,65 @@ class Role:
     aliases: tuple[str, ...] = ()
     origin: str = "configuration"
     wants: RoleWants = RoleWants.CHAT
+    instructions: Mapping[str, str] = field(default_factory=dict)
+    thinking_language: str | None = None
+    answer_language: str | None = None
+    context_share: float = 1.0
+    tools: tuple[str, ...] | None = None
+    collections: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+
+
+class Pattern(StrEnum):
+    """How the members of an ensemble answer one request."""
+
+    ROUTE = "route"
+    CHAIN = "chain"
+    COUNCIL = "council"
+    DEBATE = "debate"
+
+
+class Merge(StrEnum):
+    """How a council's answers become one: the conductor merges them, or the most frequent one wins."""
+
+    CONDUCTOR = "conductor"
+    VOTE = "vote"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRule:
+    """When a request goes to `role` (a member of the ensemble) without further thought; all that is set must hold.
+
+    `words` matches when one of them stands in the newest user message, `pattern` is a regular expression that is
+    searched in it (letter case does not matter for either). `language` is the message's ISO 639-1 code. `has` is one of
+    ``"code"``, ``"image"`` and ``"tools"``. `longer_than` and `shorter_than` are characters of that message.
+    """
+
+    role: str
+    words: tuple[str, ...] = ()
+    pattern: str | None = None
+    language: str | None = None
+    has: str | None = None
+    longer_than: int | None = None
+    shorter_than: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Ensemble:
-    """Several roles that answer one request by a `pattern`; limits are per request.
+    """Several members that answer one request by a `pattern`; limits are per request.
 
-    `branch_tokens` bounds each role's answer, `answer_tokens` the merged one, `seconds` the whole.
+    `roles` names the members: roles, or other ensembles (never itself, over any detour). `conductor` is a role.
+    `branch_tokens` bounds each member's answer, `answer_tokens` the final one, `tokens` all answers together (None: no
+    further bound), `seconds` the whole.
+
+    * route: one member answers. `rules` are tried in their order; then the member whose `Role.examples` are most alike,
+      if the likeness is at least `threshold` (0 to 1), measured by the model `embedder` (None: by words); then, if
+      `asks`, the conductor is asked who shall answer; else `default` (None: the first member) does.
+    * chain: ``roles[0]`` drafts, each further member reviews, ``roles[0]`` revises; `rounds` times at most, and it ends
+      when no review asks for a change.
+    * council: all members answer at once, each `samples` times, and `merge` makes one answer of theirs.
+    * debate: all answer at once; for `rounds` rounds each sees the others' answers and answers again; the conductor
+      gives the verdict.
     """
 
     name: str
@@ -64,6 +129,15 @@ class Ensemble:
     seconds: Seconds = Seconds(300.0)
     aliases: tuple[str, ...] = ()
     origin: str = "configuration"
+    tokens: int | None = None
+    rounds: int = 1
+    samples: int = 1
+    merge: Merge = Merge.CONDUCTOR
+    rules: tuple[RouteRule, ...] = ()
+    default: str | None = None
+    threshold: float = 0.3
+    embedder: str | None = None
+    asks: bool = False
 
     @property
     def merging_role(self) -> str:

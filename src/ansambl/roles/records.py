@@ -5,10 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ansambl.domain.role import Ensemble, ModelName, Role
+from ansambl.domain.role import Ensemble, Layout, ModelName, Role
+from ansambl.domain.units import Seconds
 
 PATTERNS = ("council",)
 """The ways in which an ensemble can answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOptions:
+    """What a client may ask of Ansambl itself, in the field ``ansambl`` of a request; None where it does not say.
+
+    `layout` replaces the layout of every role in the request (comparisons need it), `role` forces a route's choice,
+    `tokens`, `seconds` and `rounds` tighten an ensemble's own limits, and never widen them.
+    """
+
+    layout: Layout | None = None
+    role: str | None = None
+    tokens: int | None = None
+    seconds: Seconds | None = None
+    rounds: int | None = None
+
+
+NO_OPTIONS = RequestOptions()
+"""A request that asks nothing of Ansambl itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +58,10 @@ class RoleTarget:
 
 @dataclass(frozen=True, slots=True)
 class EnsembleTarget:
-    """The requested name means an ensemble; `roles` answer, `conductor` merges."""
+    """The requested name means an ensemble; `roles` are its members, `conductor` merges."""
 
     ensemble: Ensemble
-    roles: tuple[Role, ...]
+    roles: tuple[Role | Ensemble, ...]
     conductor: Role
 
     @property

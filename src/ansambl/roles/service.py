@@ -151,7 +151,9 @@ class RoleService:
                 "ensemble": target.name,
                 "pattern": target.ensemble.pattern,
                 "conductor": target.conductor.name,
-                "roles": [self._explain_role(request, role, key, translate) for role in target.roles],
+                "roles": [
+                    self._explain_role(request, role, key, translate) for role in target.roles if isinstance(role, Role)
+                ],
                 "reasons": _render(
                     [
                         text("The roles answer one after another on the prefix that they share."),

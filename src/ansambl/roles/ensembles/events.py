@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -21,6 +22,54 @@ class AskModel(Protocol):
 
     def __call__(self, model: str, request: ChatRequest, /) -> AsyncGenerator[Delta, None]:
         """Ask `model`; `request` asks for a stream with usage."""
+        ...
+
+
+class Sharing(StrEnum):
+    """How requests to one model that were asked together came to share the beginning of their prompts.
+
+    ``CLONED``: it was prefilled once and its state copied into the other slots. ``CACHED``: the engine's own prefix
+    cache holds it. ``IN_TURN``: they went through one slot one after another, each on what the one before left.
+    ``NONE``: there was nothing to share.
+    """
+
+    CLONED = "cloned"
+    CACHED = "cached"
+    IN_TURN = "in-turn"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Requests that were asked together.
+
+    `streams` are the answers in the requests' order, each as from `AskModel`; they may be read at the same time, and
+    those that wait for their turn simply yield nothing yet. `usage` is what prefilling the shared beginning cost, None
+    when nothing was prefilled apart from the requests. `reason` says in words why it is shared in that way.
+    """
+
+    streams: tuple[AsyncGenerator[Delta, None], ...]
+    sharing: Sharing
+    reason: Text
+    usage: Usage | None = None
+
+
+class Engines(Protocol):
+    """How ensembles reach models."""
+
+    def ask(self, model: str, request: ChatRequest, /) -> AsyncGenerator[Delta, None]:
+        """As `AskModel`."""
+        ...
+
+    def ask_together(self, model: str, requests: Sequence[ChatRequest], /) -> AbstractAsyncContextManager[Together]:
+        """Ask one model several things at once, sharing the beginning that their prompts have in common.
+
+        Entering it waits for a place, and prefills and copies the shared beginning where that is the way. Leaving it
+        ends what still runs. A failure of one stream is raised by that stream alone.
+
+        Raises:
+            AnsamblError: on entering: no request can be answered.
+        """
         ...
 
 
