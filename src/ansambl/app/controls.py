@@ -20,6 +20,7 @@ from ansambl.app.wiring import Product
 from ansambl.dialects import openai_chat
 from ansambl.domain.instance import InstanceStatus
 from ansambl.gateway.routes import LOCAL_KEY
+from ansambl.roles import explaining
 
 _EVENTS_SHOWN = 30
 
@@ -76,7 +77,7 @@ class ProductControls:
         """What a chat completion request would be turned into."""
         request = openai_chat.parse_request(body)
         target = self._product.resolver.resolve(request.model)
-        return self._product.service.explain(request, target, key=LOCAL_KEY, translate=translate)
+        return explaining.explain(self._product.service, request, target, key=LOCAL_KEY, translate=translate)
 
     def request_stop(self) -> None:
         """Begin to stop."""

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-
-import msgspec
 
 from ansambl.dialects.openai_chat import Answer, ChatRequest, Message
 from ansambl.domain.errors import UnavailableError
 from ansambl.domain.role import Ensemble, Layout, ModelName, Role
-from ansambl.domain.text import Text, text
+from ansambl.domain.text import text
 from ansambl.foundation.clock import RealClock
 from ansambl.roles import prompt_layout
 from ansambl.roles.prompt_layout import Explanation
-from ansambl.roles.records import EnsembleTarget, ModelTarget, RoleCatalog, Target
+from ansambl.roles.records import NO_OPTIONS, RequestOptions, RoleCatalog
 from ansambl.roles.turns import Note, Recalled, TurnMemory
 
 _HEAD_FIELDS = (*prompt_layout.HEAD_FIELDS, "tool_choice")
@@ -71,15 +69,21 @@ class RoleService:
             )
         return self.catalog.models[name]
 
-    def prepare(self, request: ChatRequest, role: Role, *, key: str) -> Prepared:
+    def use(self, catalog: RoleCatalog) -> None:
+        """Write requests for another catalog from now on; those that are prepared already keep theirs."""
+        self.catalog = catalog
+
+    def prepare(self, request: ChatRequest, role: Role, *, key: str, options: RequestOptions = NO_OPTIONS) -> Prepared:
         """Write the role's request. `key` is the id of the API key that asks; notes are kept apart by it.
 
-        The role's sampling and limit fill only what the client left open.
+        The role's sampling and limit fill only what the client left open; `options.layout` replaces the role's layout.
 
         Raises:
             RequestError: the messages are not messages.
             UnavailableError: there is no model for the role.
         """
+        if options.layout is not None:
+            role = replace(role, layout=options.layout)
         model = self.model_of(role)
         messages = request.messages()
         changes = _sampling(request, {**model.sampling, **role.sampling})
@@ -132,82 +136,6 @@ class RoleService:
             for one in things
         ]
 
-    def explain(
-        self,
-        request: ChatRequest,
-        target: Target,
-        *,
-        key: str,
-        translate: Callable[[str], str] | None = None,
-    ) -> dict[str, Any]:
-        """What `prepare` would send and why, ready for JSON; `translate` chooses the language of the reasons.
-
-        Raises:
-            RequestError: the messages are not messages.
-            UnavailableError: there is no model for the role.
-        """
-        if isinstance(target, EnsembleTarget):
-            return {
-                "ensemble": target.name,
-                "pattern": target.ensemble.pattern,
-                "conductor": target.conductor.name,
-                "roles": [
-                    self._explain_role(request, role, key, translate) for role in target.roles if isinstance(role, Role)
-                ],
-                "reasons": _render(
-                    [
-                        text("The roles answer one after another on the prefix that they share."),
-                        text("The conductor '{role}' then merges their answers.", role=target.conductor.name),
-                    ],
-                    translate,
-                ),
-            }
-        if isinstance(target, ModelTarget):
-            plain = self.prepare_plain(request, target.model)
-            return {
-                "role": None,
-                "model": plain.model,
-                "layout": None,
-                "messages": request.messages(),
-                "reasons": _render([text("A plain model gets the client's messages as they are.")], translate),
-            }
-        return self._explain_role(request, target.role, key, translate)
-
-    def _explain_role(
-        self, request: ChatRequest, role: Role, key: str, translate: Callable[[str], str] | None
-    ) -> dict[str, Any]:
-        prepared = self.prepare(request, role, key=key)
-        found, recalled = prepared.explanation, prepared.recalled
-        if found is None or recalled is None:
-            raise AssertionError(role.name)
-        return {
-            "role": role.name,
-            "model": prepared.model,
-            "layout": found.layout.value,
-            "messages": found.messages,
-            "note": found.note,
-            "note_message": found.note_index,
-            "shared_messages": found.shared_messages,
-            "head_material": found.head,
-            "prefix_group": found.prefix_group,
-            "remembered": self._remembered(request.messages(), found, recalled),
-            "fields": _fields(prepared.request),
-            "reasons": _render(_reasons(role, found), translate),
-        }
-
-    @staticmethod
-    def _remembered(messages: Sequence[Message], found: Explanation, recalled: Recalled) -> list[dict[str, Any]]:
-        # A common instruction can stand before the client's messages.
-        moved = len(found.messages) - len(messages) if recalled.notes else 0
-        turn, listed = 0, []
-        for index, message in enumerate(messages):
-            if message.get("role") == "user":
-                turn += 1
-                if index + moved in found.remembered:
-                    note = recalled.notes[index]
-                    listed.append({"message": index + moved, "turn": turn, "role": note.role, "note": note.text})
-        return listed
-
     def _head(self, fields: Mapping[str, Any]) -> str:
         return prompt_layout.prefix_group({**prompt_layout.head_material(fields), "": self._common})
 
@@ -236,48 +164,3 @@ def _limit(request: ChatRequest, limit: int | None) -> dict[str, Any]:
     if limit is None or any(request.value(name) is not None for name in _LIMITS):
         return {}
     return {"max_tokens": limit}
-
-
-def _fields(request: ChatRequest) -> dict[str, Any]:
-    left_out = {"messages", *prompt_layout.HEAD_FIELDS}
-    return {name: msgspec.json.decode(raw) for name, raw in request.fields.items() if name not in left_out}
-
-
-def _reasons(role: Role, found: Explanation) -> list[Text]:
-    reasons = []
-    if found.layout is Layout.CLASSIC:
-        reasons.append(
-            text("The layout is classic: the instruction comes first, so nothing is shared with other roles.")
-        )
-    elif found.note is None:
-        reasons.append(text("The role has no instruction, so it adds no note."))
-    else:
-        number = (found.note_index or 0) + 1
-        reasons.append(
-            text(
-                "The role's note stands in message {number}; what comes before it is the same for all roles of the "
-                "prefix group.",
-                number=number,
-            )
-        )
-    if found.remembered:
-        reasons.append(
-            text(
-                "The notes of {count} earlier turns stand again where they stood, so the prompt goes on unchanged.",
-                count=len(found.remembered),
-            )
-        )
-    if found.head:
-        reasons.append(
-            text(
-                "{fields} stand at the head of the prompt: only requests with the same values share their prefix.",
-                fields=", ".join(sorted(found.head)),
-            )
-        )
-    if role.model is None:
-        reasons.append(text("The role names no model, so it runs on the resident one."))
-    return reasons
-
-
-def _render(reasons: Sequence[Text], translate: Callable[[str], str] | None) -> list[str]:
-    return [one.render(translate) for one in reasons]

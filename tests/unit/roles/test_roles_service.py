@@ -11,6 +11,7 @@ from ansambl.dialects.openai_chat import Answer, ChatRequest, Message
 from ansambl.domain.errors import RequestError, UnavailableError
 from ansambl.domain.role import ModelName
 from ansambl.roles.catalog import build_catalog
+from ansambl.roles.explaining import explain
 from ansambl.roles.prompt_layout import note_text
 from ansambl.roles.resolver import Resolver
 from ansambl.roles.service import RoleService
@@ -141,7 +142,7 @@ def test_an_explanation_says_what_is_sent_and_why() -> None:
     first = roles.prepare(request(user("Hi")), roles.catalog.roles["brief"], key="k")
     first.remember(Answer(content="Hello"))
     asked = request(user("Hi"), {"role": "assistant", "content": "Hello"}, user("Why?"), reasoning_effort=None)
-    found = roles.explain(asked, resolver.resolve("кодер"), key="k")
+    found = explain(roles, asked, resolver.resolve("кодер"), key="k")
     assert (found["role"], found["model"], found["layout"]) == ("coder", "big", "shared-prefix")
     assert found["shared_messages"] == found["note_message"] == 3
     assert found["messages"][3]["content"] == f"Why?\n\n{found['note']}"
@@ -150,7 +151,7 @@ def test_an_explanation_says_what_is_sent_and_why() -> None:
     ]
     assert found["fields"] == {"model": "big", "temperature": 0.2, "top_p": 0.95, "max_tokens": 900}
     assert any("message 4" in reason for reason in found["reasons"])
-    assert roles.explain(asked, resolver.resolve("coder"), key="k", translate=lambda _: "по-русски")["reasons"] == [
+    assert explain(roles, asked, resolver.resolve("coder"), key="k", translate=lambda _: "по-русски")["reasons"] == [
         "по-русски"
     ] * len(found["reasons"])
     json.dumps(found)
@@ -159,12 +160,12 @@ def test_an_explanation_says_what_is_sent_and_why() -> None:
 def test_explanations_of_ensembles_models_and_head_material() -> None:
     roles = service({"coder": {"reasoning_effort": "high"}, "brief": {"layout": "classic"}, "mute": {}})
     resolver = Resolver(roles.catalog)
-    council = roles.explain(request(), resolver.resolve("council"), key="k")
+    council = explain(roles, request(), resolver.resolve("council"), key="k")
     assert [one["role"] for one in council["roles"]] == ["coder", "reasoner", "philosopher"]
     assert council["roles"][0]["head_material"] == {"reasoning_effort": "high"}
     groups = [one["prefix_group"] for one in council["roles"]]
     assert groups[0] != groups[1] == groups[2]
-    plain = roles.explain(request(), resolver.resolve("small"), key="k")
+    plain = explain(roles, request(), resolver.resolve("small"), key="k")
     assert (plain["role"], plain["model"], plain["messages"]) == (None, "small", [user("Hi")])
-    assert "classic" in roles.explain(request(), resolver.resolve("brief"), key="k")["reasons"][0]
-    assert "no note" in roles.explain(request(), resolver.resolve("mute"), key="k")["reasons"][0]
+    assert "classic" in explain(roles, request(), resolver.resolve("brief"), key="k")["reasons"][0]
+    assert "no note" in explain(roles, request(), resolver.resolve("mute"), key="k")["reasons"][0]
