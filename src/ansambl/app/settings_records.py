@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from ansambl.domain.plan import Attachment, Placement
 from ansambl.domain.role import ModelName
 from ansambl.domain.text import text
 from ansambl.engines.registry import ALIASES
+from ansambl.model_catalog.embedded import load_embedded
 
 DEFAULT_CONTEXT = 8192
 """Tokens for each request when nothing is configured: enough for a long conversation, small enough for any machine."""
@@ -95,7 +97,8 @@ def placement(loaded: LoadedSettings, name: str, checkpoint: Checkpoint | None) 
             ),
         )
     options = EngineOptions(
-        arguments=model.arguments,
+        # What the user wrote comes last, because the last one counts.
+        arguments=(*_embedded_arguments(model, engine), *model.arguments),
         environment=model.environment,
         command=model.command,
         name=model.name,
@@ -110,6 +113,12 @@ def placement(loaded: LoadedSettings, name: str, checkpoint: Checkpoint | None) 
         threads=model.threads or common.threads,
         prompt_cache=common.prompt_cache,
     )
+
+
+def _embedded_arguments(model: ModelSettings, engine: str) -> tuple[str, ...]:
+    if model.checkpoint != EMBEDDED or engine != ALIASES[AUTO] or platform.system() == "Darwin":
+        return ()
+    return load_embedded().cpu_arguments
 
 
 def model_names(settings: Settings) -> tuple[ModelName, ...]:

@@ -29,7 +29,10 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedModel:
-    """The small real model that comes from the package index, as ``data/embedded.toml`` describes it."""
+    """The small real model that comes from the package index, as ``data/embedded.toml`` describes it.
+
+    `cpu_arguments` are arguments for llama.cpp where it computes on the processor.
+    """
 
     name: str
     title: str
@@ -48,3 +51,4 @@ class EmbeddedModel:
     languages: tuple[str, ...]
     output_limit: int
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    cpu_arguments: tuple[str, ...] = ()

@@ -31,7 +31,8 @@ _PIECE = 1 << 20
 def load_embedded() -> EmbeddedModel:
     """What ``data/embedded.toml`` says of it."""
     table = tomllib.loads(_DESCRIPTION.read_text(encoding="utf-8"))
-    return EmbeddedModel(**{**table, "languages": tuple(table["languages"])})
+    lists = {name: tuple(found) for name, found in table.items() if isinstance(found, list)}
+    return EmbeddedModel(**{**table, **lists})
 
 
 def embedded_path(models_folder: Path) -> Path:

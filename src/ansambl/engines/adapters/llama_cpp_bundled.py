@@ -25,7 +25,7 @@ from ansambl.domain.hardware import Machine
 from ansambl.domain.plan import Placement
 from ansambl.domain.text import text
 from ansambl.domain.units import MIB, Seconds
-from ansambl.engines.shared import exits, metrics
+from ansambl.engines.shared import exits, metrics, openmp
 from ansambl.engines.shared.digest import launch_digest
 from ansambl.engines.shared.llama_flags import read_flags
 from ansambl.engines.shared.llama_server import (
@@ -39,8 +39,6 @@ from ansambl.engines.shared.llama_server import (
 _WHEEL = "xllamacpp"
 _MODULE = "ansambl.engines.shared.llama_server"
 _TITLE = "llama.cpp"
-# Without it OpenMP's threads spin while they wait, and on a busy machine generation becomes 30 times slower.
-_ENVIRONMENT = {"OMP_WAIT_POLICY": "passive"}
 
 
 def _version() -> str:
@@ -102,7 +100,7 @@ class LlamaCppBundled:
         )  # fmt: skip
         # Nothing of the folder that Ansambl was started in may stand before the standard library (-P).
         program = (sys.executable, "-P", "-m", _MODULE)
-        environment = {**_ENVIRONMENT, **placement.options.environment}
+        environment = {**openmp.ENVIRONMENT, **placement.options.environment}
         digest = launch_digest((*program, json.dumps(parameters)), environment, f"{_version()} {checkpoint.identity}")
         parameters["port"] = port
         return LaunchSpec(

@@ -14,6 +14,7 @@ from ansambl.domain.units import MIB
 from ansambl.engines.command_lines import llama_cpp, parts
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
+from ansambl.engines.shared import openmp
 from ansambl.engines.shared.llama_flags import read_flags
 from ansambl.engines.shared.llama_server import Parameters
 
@@ -65,7 +66,7 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
     words = ("python", "-P", "-m", _MODULE, json.dumps(parameters, ensure_ascii=False))
     return EngineCommand(
         engine=_NAME, lines=(*parts.download(inputs, "."), words), verified=_VERIFIED, address=where,
-        environment={"OMP_WAIT_POLICY": "passive"}, key_variable=KEY_VARIABLE, notes=parts.guessed_name(inputs),
+        environment=dict(openmp.ENVIRONMENT), key_variable=KEY_VARIABLE, notes=parts.guessed_name(inputs),
         serving=len(parts.download(inputs, ".")),
     )  # fmt: skip
 
