@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ansambl.domain.role import Ensemble, Layout, ModelName, Role
+from ansambl.domain.role import Ensemble, Layout, ModelName, Pattern, Role
 from ansambl.domain.units import Seconds
 
-PATTERNS = ("council",)
-"""The ways in which an ensemble can answer."""
+PATTERNS = (Pattern.COUNCIL.value, *(one.value for one in Pattern if one is not Pattern.COUNCIL))
+"""The ways in which an ensemble can answer, the one that is taken where none is named first."""
 
 
 @dataclass(frozen=True, slots=True)

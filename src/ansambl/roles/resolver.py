@@ -14,15 +14,19 @@ class Resolver:
     """Looks names up in a catalog: the exact name first, then an alias, then either without regard to letter case."""
 
     def __init__(self, catalog: RoleCatalog) -> None:
-        self._catalog = catalog
-        self._exact: dict[str, Target] = {}
+        self.use(catalog)
+
+    def use(self, catalog: RoleCatalog) -> None:
+        """Look names up in another catalog from now on; targets that were handed out stay what they are."""
+        exact: dict[str, Target] = {}
         aliases: dict[str, Target] = {}
         for target, own, others in _targets(catalog):
-            self._exact[own] = target
+            exact[own] = target
             aliases.update(dict.fromkeys(others, target))
         for alias, target in aliases.items():
-            self._exact.setdefault(alias, target)
-        self._folded = {folded(name): target for name, target in self._exact.items()}
+            exact.setdefault(alias, target)
+        self._exact = exact
+        self._folded = {folded(name): target for name, target in exact.items()}
 
     def resolve(self, name: str) -> Target:
         """What `name` means.
@@ -58,7 +62,7 @@ def _targets(catalog: RoleCatalog) -> list[tuple[Target, str, tuple[str, ...]]]:
         (RoleTarget(role), role.name, role.aliases) for role in catalog.roles.values()
     ]
     for ensemble in catalog.ensembles.values():
-        roles = tuple(catalog.roles[name] for name in ensemble.roles)
+        roles = tuple(catalog.roles.get(name) or catalog.ensembles[name] for name in ensemble.roles)
         conductor = catalog.roles[ensemble.merging_role]
         found.append((EnsembleTarget(ensemble, roles, conductor), ensemble.name, ensemble.aliases))
     found.extend((ModelTarget(model), model.name, model.aliases) for model in catalog.models.values())

@@ -20,7 +20,7 @@ from ansambl.domain.errors import ConfigurationError
             2,
             "ensembles.x.roles: 'codr' is not known; did you mean coder?",
         ),
-        ('[ensembles.x]\nroles = ["x"]', 2, "ensembles.x.roles: 'x' is not known"),
+        ('[ensembles.x]\nroles = ["x"]', 2, "ensembles.x.roles: the ensemble contains itself: x → x"),
         ('[ensembles.x]\ndescription = "none"', 1, "ensembles.x.roles names no role"),
         ('[ensembles.x]\nroles = ["coder", "coder"]', 2, "names a role twice"),
         ('[ensembles.council]\nconductor = "who"', 2, "ensembles.council.conductor: 'who' is not known"),

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from ansambl.domain.errors import ConfigurationError, UnknownNameError
-from ansambl.domain.role import Layout, ModelName
+from ansambl.domain.role import Layout, ModelName, Pattern
 from ansambl.foundation.locales import translator
-from ansambl.roles.catalog import build_catalog, shipped_names
+from ansambl.roles.catalog import Tables, build_catalog, shipped_names
 from ansambl.roles.records import RoleCatalog
 from ansambl.roles.resolver import EnsembleTarget, ModelTarget, Resolver, RoleTarget
 
@@ -18,10 +19,15 @@ def build(roles: dict[str, Any] | None = None, ensembles: dict[str, Any] | None 
     return build_catalog(roles or {}, ensembles or {}, more.pop("models", MODELS), **more)
 
 
-def test_four_roles_and_a_council_are_shipped() -> None:
+def test_the_shipped_set_has_roles_and_ensembles_of_every_pattern() -> None:
     catalog = build()
-    assert shipped_names() == ("coder", "reasoner", "brief", "philosopher", "council")
-    assert [role.aliases for role in catalog.roles.values()] == [("кодер",), ("мыслитель",), ("кратко",), ("философ",)]
+    assert tuple(catalog.roles) == (
+        "coder", "reasoner", "brief", "philosopher", "translator", "critic", "summariser"
+    )  # fmt: skip
+    assert shipped_names() == (*catalog.roles, *catalog.ensembles)
+    assert {one.pattern for one in catalog.ensembles.values()} == set(Pattern)
+    for one in (*catalog.roles.values(), *catalog.ensembles.values()):
+        assert any("а" <= letter <= "я" for alias in one.aliases for letter in alias), one.name
     council = catalog.ensembles["council"]
     assert (council.roles, council.conductor) == (("coder", "reasoner", "philosopher"), "reasoner")
     assert council.aliases == ("совет",)
@@ -29,7 +35,18 @@ def test_four_roles_and_a_council_are_shipped() -> None:
     assert catalog.roles["brief"].output_limit
     for role in catalog.roles.values():
         assert 10 < len(role.instruction.split()) < 40, role.name
+        # Russian costs more tokens a letter, so it says the same in fewer letters.
+        assert 40 < len(role.instructions["ru"]) < len(role.instruction), role.name
         assert role.origin == "shipped"
+
+
+def test_the_shipped_route_knows_what_is_certain() -> None:
+    auto = build().ensembles["auto"]
+    assert {one.role for one in auto.rules} <= set(auto.roles)
+    translate = re.compile(next(one.pattern or "" for one in auto.rules if one.role == "translator"), re.IGNORECASE)
+    for asked in ("Translate this into German: hello", "переведи на английский: дом", "Пожалуйста, переведи"):
+        assert translate.search(asked), asked
+    assert not translate.search("What does translate() do in Python?")
 
 
 def test_what_is_shipped_has_a_description_in_both_languages() -> None:
@@ -70,15 +87,40 @@ def test_an_ensemble_of_ones_own_is_conducted_by_its_first_role() -> None:
         ({"GPT-4O": {}}, {}, ["the role 'GPT-4O'", "the model 'big'"]),
         ({}, {"Coder": {"roles": ["brief"]}}, ["the role 'coder'", "the ensemble 'Coder'"]),
         ({"poet": {"model": "bigg"}}, {}, ["roles.poet.model", "'bigg'", "big"]),
-        ({"poet": {"instructions": "x"}}, {}, ["roles.poet.instructions", "did you mean instruction"]),
+        ({"poet": {"instuction": "x"}}, {}, ["roles.poet.instuction", "did you mean instruction"]),
         ({"poet": {"layout": "shared"}}, {}, ["roles.poet.layout", "shared-prefix"]),
         ({" poet": {}}, {}, ["' poet'"]),
         ({}, {"pair": {"roles": ["codr"]}}, ["ensembles.pair.roles", "coder"]),
         ({}, {"pair": {"roles": []}}, ["ensembles.pair.roles", "names no role"]),
         ({}, {"pair": {"roles": ["brief", "brief"]}}, ["ensembles.pair.roles", "twice"]),
         ({}, {"council": {"conductor": "resoner"}}, ["ensembles.council.conductor", "reasoner"]),
-        ({}, {"council": {"pattern": "debate"}}, ["ensembles.council.pattern", "council"]),
-        ({}, {"council": {"rounds": 2}}, ["ensembles.council.rounds"]),
+        ({}, {"council": {"pattern": "debat"}}, ["ensembles.council.pattern", "did you mean debate"]),
+        ({}, {"council": {"round": 2}}, ["ensembles.council.round", "rounds"]),
+        ({}, {"council": {"rounds": 99}}, ["ensembles.council.rounds: 99 is not between 1 and 8"]),
+        ({}, {"council": {"samples": 0}}, ["ensembles.council.samples: 0 is not between 1 and 16"]),
+        ({}, {"council": {"merge": "votes"}}, ["ensembles.council.merge", "did you mean vote"]),
+        ({}, {"auto": {"threshold": 1.5}}, ["ensembles.auto.threshold: 1.5"]),
+        ({}, {"auto": {"embedder": "smal"}}, ["ensembles.auto.embedder", "did you mean small"]),
+        ({}, {"auto": {"default": "critic"}}, ["ensembles.auto.default: 'critic' is not known"]),
+        ({}, {"auto": {"rules": [{"role": "critic", "words": ["x"]}]}}, ["ensembles.auto.rules[0].role", "critic"]),
+        ({}, {"auto": {"rules": [{"role": "brief"}]}}, ["ensembles.auto.rules[0]", "match everything"]),
+        ({}, {"auto": {"rules": [{"role": "brief", "pattern": "("}]}}, ["rules[0].pattern", "no regular expression"]),
+        ({}, {"auto": {"rules": [{"role": "brief", "has": "cod"}]}}, ["rules[0].has", "did you mean code"]),
+        ({}, {"auto": {"rules": [{"role": "brief", "language": "qq"}]}}, ["rules[0].language", "'qq' is no language"]),
+        ({}, {"auto": {"rules": [{"role": "brief", "longer_than": -1}]}}, ["rules[0].longer_than: -1"]),
+        ({}, {"auto": {"rules": [{"role": "brief", "word": ["x"]}]}}, ["rules[0].word", "did you mean words"]),
+        ({"poet": {"answer_language": "rusian"}}, {}, ["roles.poet.answer_language: 'rusian' is no language"]),
+        ({"poet": {"instructions": {"xx": "Rhyme."}}}, {}, ["roles.poet.instructions.xx"]),
+        ({"poet": {"instructions": {"ru": "a", "russian": "b"}}}, {}, ["roles.poet.instructions", "'ru'", "twice"]),
+        ({"poet": {"context_share": 0.0}}, {}, ["roles.poet.context_share: 0.0"]),
+        ({"poet": {"context_share": 1.1}}, {}, ["roles.poet.context_share: 1.1"]),
+        ({}, {"team": {"roles": ["council"]}}, ["ensembles.team.conductor", "no member is a role"]),
+        ({}, {"team": {"roles": ["brief", "team"]}}, ["contains itself: team → team"]),
+        (
+            {},
+            {"a": {"roles": ["brief", "b"]}, "b": {"roles": ["brief", "c"]}, "c": {"roles": ["brief", "a"]}},
+            ["ensembles.a.roles", "contains itself: a → b → c → a"],
+        ),
     ],
 )
 def test_a_bad_configuration_names_the_key_and_the_nearest_name(
@@ -116,3 +158,65 @@ def test_an_unknown_name_is_told_the_nearest_ones() -> None:
     assert (caught.value.status, caught.value.param) == (404, "model")
     with pytest.raises(UnknownNameError, match=r"named 'xxxxxxx+…'; GET /v1/models"):
         Resolver(build()).resolve("x" * 5000)
+
+
+def chain(length: int) -> dict[str, Any]:
+    """Ensembles that stand in each other, `length` of them."""
+    return {
+        f"e{one}": {"roles": ["brief", f"e{one + 1}"] if one < length else ["brief"]} for one in range(1, length + 1)
+    }
+
+
+@pytest.mark.parametrize("length", [5, 60, 3000])
+def test_ensembles_stand_in_ensembles_four_deep_and_no_more(length: int) -> None:
+    assert build(ensembles=chain(4)).ensembles["e1"].roles == ("brief", "e2")
+    with pytest.raises(ConfigurationError, match=r"ensembles\.e1\.roles: .* more than 4 deep"):
+        build(ensembles=chain(length))
+
+
+def test_an_ensemble_in_an_ensemble_is_resolved() -> None:
+    catalog = build(ensembles={"both": {"roles": ["brief", "council"]}})
+    both = Resolver(catalog).resolve("both")
+    assert isinstance(both, EnsembleTarget)
+    assert both.roles == (catalog.roles["brief"], catalog.ensembles["council"])
+
+
+def test_a_resolver_goes_on_with_another_catalog() -> None:
+    resolver = Resolver(build())
+    before = resolver.resolve("coder")
+    resolver.use(build({"coder": {"temperature": 0.9}, "poet": {"instruction": "Rhyme."}}))
+    assert resolver.resolve("poet").name == "poet"
+    assert resolver.resolve("coder") != before
+
+
+def test_an_instruction_of_ones_own_replaces_the_shipped_ones_in_all_languages() -> None:
+    assert build({"coder": {"instruction": "Code."}}).roles["coder"].instructions == {}
+    both = build({"coder": {"instructions": {"de": "Schreib Code."}}}).roles["coder"]
+    assert set(both.instructions) == {"de", "ru"}
+    own = build({"coder": {"instruction": "Code.", "instructions": {"ru-RU": "Пиши код."}}}).roles["coder"]
+    assert own.instructions == {"ru": "Пиши код."}
+
+
+def test_other_members_leave_inherited_rules_about_missing_ones_behind() -> None:
+    auto = build(ensembles={"auto": {"roles": ["coder", "brief"]}}).ensembles["auto"]
+    assert {one.role for one in auto.rules} == {"coder", "brief"}
+    assert auto.default is None
+
+
+def test_an_instruction_that_cannot_fit_is_refused() -> None:
+    models = [ModelName("tiny", context=128), ModelName("wide", context=8192)]
+    build({"long": {"instruction": "x" * 1536}}, models=models)
+    with pytest.raises(ConfigurationError, match=r"roles\.long\.instruction: .*1537 letters.*128 tokens.*'tiny'"):
+        build({"long": {"instruction": "x" * 1537}}, models=models)
+    with pytest.raises(ConfigurationError, match=r"roles\.long\.instructions\.ru"):
+        build({"long": {"instructions": {"ru": "ы" * 1537}}}, models=models)
+    assert build({"long": {"instruction": "x" * 1537, "model": "wide"}}, models=models).roles["long"].model == "wide"
+
+
+def test_a_saved_role_stands_between_the_shipped_one_and_the_file() -> None:
+    saved = Tables({"coder": {"temperature": 0.7, "top_k": 3}, "poet": {"instruction": "Rhyme."}})
+    assert build(saved=saved).roles["coder"].sampling == {"temperature": 0.7, "top_p": 0.95, "top_k": 3}
+    assert [build(saved=saved).roles[one].origin for one in ("coder", "poet")] == ["saved", "saved"]
+    # The file's role takes the saved one's place as a whole.
+    both = build({"coder": {"top_p": 0.5}}, saved=saved).roles["coder"]
+    assert (both.sampling, both.origin) == ({"temperature": 0.2, "top_p": 0.5}, "configuration")

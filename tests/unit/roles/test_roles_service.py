@@ -80,11 +80,13 @@ def test_messages_that_are_none_are_refused() -> None:
 
 
 def test_the_list_shows_roles_then_ensembles_then_models() -> None:
-    listed = service(created=5).models_list()
-    assert [one["id"] for one in listed] == [*ROLES, "council", "big", "small"]
-    assert [one["kind"] for one in listed] == ["role"] * 4 + ["ensemble", "model", "model"]
+    roles = service(created=5)
+    listed = roles.models_list()
+    kinds = (("role", roles.catalog.roles), ("ensemble", roles.catalog.ensembles), ("model", ["big", "small"]))
+    assert [(one["kind"], one["id"]) for one in listed] == [(kind, name) for kind, names in kinds for name in names]
     assert listed[0]["aliases"] == ["кодер"]
-    assert listed[5]["info"]["meta"]["description"] == listed[5]["description"] == "A big one"
+    big = listed[-2]
+    assert big["info"]["meta"]["description"] == big["description"] == "A big one"
     for one in listed:
         assert (one["object"], one["created"], one["owned_by"], one["name"]) == ("model", 5, "ansambl", one["id"])
         assert one["info"]["meta"]["capabilities"] == {"builtin_tools": False, "usage": True, "vision": False}
