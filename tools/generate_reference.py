@@ -42,6 +42,8 @@ def type_name(annotation: Any) -> str:
         return type_name(next(one for one in arguments if one is not type(None)))
     if origin is typing.Annotated:
         return type_name(arguments[0])
+    if origin is tuple and table_type(arguments[0]) is not None:
+        return "list of tables"
     return {tuple: "list of text", dict: "table of text"}[origin]
 
 
@@ -113,6 +115,10 @@ def configuration_page() -> str:
             continue
         is_named = not isinstance(field.annotation, type)
         parts.append(table_page(f"[{name}.NAME]" if is_named else f"[{name}]", table))
+        for inner_name, inner in table.model_fields.items():
+            inner_table = table_type(inner.annotation)
+            if inner_table is not None:
+                parts.append(table_page(f"[[{name}.NAME.{inner_name}]]", inner_table))
     return "\n".join(parts)
 
 

@@ -17,7 +17,8 @@ import psutil
 
 from ansambl.app.catalog import catalog_of
 from ansambl.app.planning import candidate_from_files, catalog_candidates, this_machine
-from ansambl.app.settings import COMMAND_ENGINE, ModelSettings, RoleSettings
+from ansambl.app.role_settings import RoleSettings
+from ansambl.app.settings import COMMAND_ENGINE, ModelSettings
 from ansambl.app.settings_file import LoadedSettings
 from ansambl.domain.catalog import CatalogModel
 from ansambl.domain.device import PlannedMachine

@@ -6,25 +6,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import ValidationInfo, field_validator, model_validator
 
-from ansambl.domain.errors import UsageError
+from ansambl.app.role_settings import EnsembleSettings, RoleSettings
+from ansambl.app.setting_types import Duration, Name, Names, SettingError, Size, Table, Words, setting
 from ansambl.domain.names import nearest_names
 from ansambl.domain.text import Text, text
-from ansambl.domain.units import GIB, KIB, MIB, Bytes, Seconds, parse_bytes, parse_seconds
+from ansambl.domain.units import GIB, KIB, MIB, Bytes, Seconds
 from ansambl.foundation.paths import default_data_folder
 
 EMBEDDED = "embedded"
@@ -40,62 +31,6 @@ ENGINES_IN_CONTEXT = "engines"
 """The key of the validation context that holds the names of the engines that exist."""
 
 LONGEST_CONTEXT = 16_777_216
-_LONGEST_NAME = 100
-
-
-class SettingError(ValueError):
-    """A value that cannot be used. `key` names the key inside the table that was being checked."""
-
-    def __init__(self, message: Text, key: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.key = key
-
-
-def setting(default: Any, description: str, *, unit: str = "", shown_default: str = "", **limits: Any) -> Any:
-    """A field with what the reference page says of it.
-
-    `unit` is the unit or the way to write it; `shown_default` replaces a default that depends on the machine.
-    """
-    extra: dict[str, JsonValue] = {"unit": unit, "shown_default": shown_default}
-    if callable(default):
-        return Field(default_factory=default, description=description, json_schema_extra=extra, **limits)
-    return Field(default=default, description=description, json_schema_extra=extra, **limits)
-
-
-def _amount(parse: Callable[[Any], float]) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
-        if value is None:
-            return None
-        try:
-            return parse(value)
-        except UsageError as error:
-            raise SettingError(error.message) from None
-
-    return check
-
-
-def _check_name(name: str) -> str:
-    if not name or len(name) > _LONGEST_NAME or any(one.isspace() or not one.isprintable() for one in name):
-        raise SettingError(
-            text(
-                "'{name}' cannot be a name; use 1 to {limit} characters without spaces", name=name, limit=_LONGEST_NAME
-            )
-        )
-    return name
-
-
-Size = Annotated[Bytes, BeforeValidator(_amount(parse_bytes))]
-Duration = Annotated[Seconds, BeforeValidator(_amount(parse_seconds))]
-Name = Annotated[str, BeforeValidator(lambda value: _check_name(value) if isinstance(value, str) else value)]
-Names = Annotated[tuple[Name, ...], Field(strict=False)]
-Words = Annotated[tuple[str, ...], Field(strict=False)]
-
-
-class Table(BaseModel):
-    """A table of the file: unknown keys are refused, and types are what TOML says they are."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True, allow_inf_nan=False)
 
 
 class GatewaySettings(Table):
@@ -221,57 +156,6 @@ class ModelSettings(Table):
                 "engine",
             )
         return self
-
-
-class RoleSettings(Table):
-    """A role: a named purpose that clients ask for as if it were a model.
-
-    A shipped role's keys can be set one by one.
-    """
-
-    model: str | None = setting(None, "The model that answers.", shown_default="the resident model")
-    instruction: str | None = setting(None, "What makes the role, in words for the model.", shown_default="as shipped")
-    description: str | None = setting(None, "One line about the role for lists.")
-    temperature: float | None = setting(None, "Sampling temperature where the client sets none.", ge=0, le=2)
-    top_p: float | None = setting(None, "Nucleus sampling where the client sets none.", gt=0, le=1)
-    max_tokens: int | None = setting(None, "The longest answer where the client sets none.", unit="tokens", ge=1)
-    top_k: int | None = setting(None, "Sample among this many tokens, where the client does not say.", ge=0)
-    min_p: float | None = setting(None, "The least probability, as a share of the best token's.", ge=0, le=1)
-    frequency_penalty: float | None = setting(None, "Penalty for tokens by how often they occurred.", ge=-2, le=2)
-    presence_penalty: float | None = setting(None, "Penalty for tokens that occurred at all.", ge=-2, le=2)
-    repeat_penalty: float | None = setting(None, "llama.cpp's penalty for repeated tokens.", gt=0)
-    seed: int | None = setting(None, "Makes sampling repeatable where the engine can.")
-    stop: Words | None = setting(None, "Texts at which the answer ends.")
-    reasoning_effort: str | None = setting(None, "How long a thinking model thinks. Part of the prompt's head.")
-    layout: Literal["shared-prefix", "classic"] | None = setting(
-        None,
-        "Where the instruction stands: in the newest user message, so that all roles share what comes before it, "
-        "or first, as other tools do it.",
-        shown_default='"shared-prefix"',
-    )
-    aliases: Names | None = setting(None, "Other names under which clients may ask for the role.")
-    wants: Literal["depth", "speed", "code", "chat"] | None = setting(
-        None, "What the role needs most of its model; `ansambl plan` chooses by it.", shown_default='"chat"'
-    )
-
-
-class EnsembleSettings(Table):
-    """An ensemble: several roles that answer one request. A shipped ensemble's keys can be set one by one."""
-
-    pattern: Literal["council"] | None = setting(
-        None, 'How the roles work together; "council": each answers, the conductor merges.', shown_default='"council"'
-    )
-    roles: Names | None = setting(None, "The roles that answer, in their order.", min_length=1)
-    conductor: str | None = setting(None, "The role that merges the answers.", shown_default="the first of `roles`")
-    description: str | None = setting(None, "One line about the ensemble for lists.")
-    branch_tokens: int | None = setting(
-        None, "The longest answer of each role.", unit="tokens", shown_default="256", ge=1
-    )
-    answer_tokens: int | None = setting(None, "The longest merged answer.", unit="tokens", shown_default="512", ge=1)
-    seconds: Duration | None = setting(
-        None, "The time limit of the whole.", unit='seconds, or text such as "5m"', shown_default="300", ge=1
-    )
-    aliases: Names | None = setting(None, "Other names under which clients may ask for the ensemble.")
 
 
 class EngineSettings(Table):

@@ -8,7 +8,8 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from ansambl.app.settings import SettingError, Settings
+from ansambl.app.setting_types import SettingError
+from ansambl.app.settings import Settings
 from ansambl.app.settings_lines import KeyPath, written_path
 from ansambl.domain.names import nearest_names
 from ansambl.domain.text import Text, text
@@ -92,6 +93,10 @@ def _empty(key: str, _error: ErrorDetails) -> Text:
     return text("{key} is empty; give it a value, or leave the key out", key=key)
 
 
+def _missing(key: str, _error: ErrorDetails) -> Text:
+    return text("{key} is missing; set it", key=key)
+
+
 _SENTENCES: dict[str, Callable[[str, ErrorDetails], Text]] = {
     "literal_error": _choice,
     "int_type": _whole_number,
@@ -108,6 +113,7 @@ _SENTENCES: dict[str, Callable[[str, ErrorDetails], Text]] = {
     "greater_than_equal": _at_least,
     "greater_than": _more_than,
     "less_than_equal": _at_most,
+    "missing": _missing,
     "too_short": _empty,
     "string_too_short": _empty,
 }

@@ -39,10 +39,10 @@ class ConfigurationError(UsageError):
     """The configuration file cannot be used; names the key and the line.
 
     `keys` are the paths of the keys that it is about, the likeliest first, where whoever raises it does not know the
-    file: who does adds the line.
+    file: who does adds the line. A number in a path is an element of a list.
     """
 
-    def __init__(self, message: Text, *, keys: tuple[tuple[str, ...], ...] = ()) -> None:
+    def __init__(self, message: Text, *, keys: tuple[tuple[str | int, ...], ...] = ()) -> None:
         super().__init__(message)
         self.keys = keys
 

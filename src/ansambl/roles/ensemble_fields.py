@@ -18,6 +18,7 @@ from ansambl.roles.field_checks import (
     known_model,
     unknown,
     within,
+    written,
     wrong,
 )
 from ansambl.roles.records import PATTERNS
@@ -97,9 +98,7 @@ def read_ensemble(
         rounds=within((*key, "rounds"), fields.get("rounds", standard.rounds), 1, MOST_ROUNDS),
         samples=within((*key, "samples"), fields.get("samples", standard.samples), 1, MOST_SAMPLES),
         merge=Merge(chosen((*key, "merge"), fields.get("merge", standard.merge), Merge)),
-        rules=tuple(
-            _rule((*key, f"rules[{index}]"), one, members) for index, one in enumerate(fields.get("rules", ()))
-        ),
+        rules=tuple(_rule((*key, "rules", index), one, members) for index, one in enumerate(fields.get("rules", ()))),
         default=default,
         threshold=within((*key, "threshold"), fields.get("threshold", standard.threshold), 0, 1),
         embedder=None if embedder is None else known_model((*key, "embedder"), embedder, models),
@@ -111,10 +110,10 @@ def _members(key: KeyPath, fields: Fields, roles: Collection[str], others: Colle
     members = tuple(fields.get("roles", ()))
     if not members:
         raise ConfigurationError(
-            text('{key} names no role; list at least one, such as ["coder"].', key=".".join(key)), keys=(key,)
+            text('{key} names no role; list at least one, such as ["coder"].', key=written(key)), keys=(key,)
         )
     if len(set(members)) < len(members):
-        raise ConfigurationError(text("{key} names a role twice; list each role once.", key=".".join(key)), keys=(key,))
+        raise ConfigurationError(text("{key} names a role twice; list each role once.", key=written(key)), keys=(key,))
     for member in members:
         if member not in roles and member not in others:
             raise unknown(key, str(member), (*roles, *others))
@@ -125,23 +124,23 @@ def _rule(key: KeyPath, fields: Fields, members: tuple[str, ...]) -> RouteRule:
     for field in fields:
         if field not in RULE_FIELDS:
             raise unknown((*key, field), field, RULE_FIELDS)
-    written = {field: value for field, value in fields.items() if value is not None}
-    role = written.pop("role", None)
+    asked = {field: value for field, value in fields.items() if value is not None}
+    role = asked.pop("role", None)
     if role not in members:
         raise unknown((*key, "role"), str(role or ""), members)
-    if not any(value not in ((), []) for value in written.values()):
+    if not any(value not in ((), []) for value in asked.values()):
         raise wrong(key, text("the rule says only its role, so it would match everything; use 'default' for that"))
-    pattern, has = written.get("pattern"), written.get("has")
+    pattern, has = asked.get("pattern"), asked.get("has")
     if pattern is not None:
         _compile((*key, "pattern"), pattern)
     return RouteRule(
         role=role,
-        words=tuple(written.get("words", ())),
+        words=tuple(asked.get("words", ())),
         pattern=pattern,
-        language=known_language((*key, "language"), written.get("language")),
+        language=known_language((*key, "language"), asked.get("language")),
         has=None if has is None else chosen((*key, "has"), has, RULE_THINGS),
-        longer_than=_length((*key, "longer_than"), written.get("longer_than")),
-        shorter_than=_length((*key, "shorter_than"), written.get("shorter_than")),
+        longer_than=_length((*key, "longer_than"), asked.get("longer_than")),
+        shorter_than=_length((*key, "shorter_than"), asked.get("shorter_than")),
     )
 
 

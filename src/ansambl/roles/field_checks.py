@@ -13,20 +13,25 @@ from ansambl.domain.text import Text, text
 Fields = Mapping[str, Any]
 """A table as it is written: key to value."""
 
-KeyPath = tuple[str, ...]
-"""The way to a key: the table of roles or of ensembles, the name, the key."""
+KeyPath = tuple[str | int, ...]
+"""The way to a key: the table of roles or of ensembles, the name, the key; a number stands for an element of a list."""
+
+
+def written(path: KeyPath) -> str:
+    """The path as a sentence names it: ``ensembles.auto.rules[0].role``."""
+    return "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in path).removeprefix(".")
 
 
 def wrong(path: KeyPath, problem: Text) -> ConfigurationError:
     """An error about one key, in the words ``key: problem``."""
-    return ConfigurationError(text("{key}: {problem}", key=".".join(path), problem=problem), keys=(path,))
+    return ConfigurationError(text("{key}: {problem}", key=written(path), problem=problem), keys=(path,))
 
 
 def unknown(path: KeyPath, name: str, known: Iterable[str]) -> ConfigurationError:
     """A name that is not among `known`, with the nearest that are."""
     names = list(known)
     close = nearest_names(name, names)
-    key = ".".join(path)
+    key = written(path)
     return ConfigurationError(
         text("{key}: '{name}' is not known; did you mean {nearest}?", key=key, name=name, nearest=", ".join(close))
         if close

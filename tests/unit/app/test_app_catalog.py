@@ -24,6 +24,21 @@ from ansambl.domain.errors import ConfigurationError
         ('[ensembles.x]\ndescription = "none"', 1, "ensembles.x.roles names no role"),
         ('[ensembles.x]\nroles = ["coder", "coder"]', 2, "names a role twice"),
         ('[ensembles.council]\nconductor = "who"', 2, "ensembles.council.conductor: 'who' is not known"),
+        (
+            '[roles.x]\ninstruction = "i"\n[roles.x.instructions]\nxx = "i"',
+            4,
+            "roles.x.instructions.xx: 'xx' is no lang",
+        ),
+        (
+            '[[ensembles.auto.rules]]\nrole = "brief"\nhas = "code"\n[[ensembles.auto.rules]]\nrole = "x"\nhas = "code"',
+            5,
+            "ensembles.auto.rules[1].role: 'x' is not known",
+        ),
+        (
+            '[ensembles.a]\nroles = ["brief", "b"]\n[ensembles.b]\nroles = ["a"]',
+            2,
+            "ensembles.a.roles: the ensemble contains itself: a → b → a",
+        ),
         ('[models.coder]\ncheckpoint = "embedded"', 1, "the role 'coder' and the model 'coder'"),
         ('[roles.x]\ninstruction = "i"\naliases = ["Coder"]', 3, "the role 'coder' and the role 'x'"),
         ('[roles."a[b"]\ninstruction = "i"', 1, "The name 'a[b'"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ansambl.app.configuration_file import find_file, load_data_paths
+from ansambl.app.role_settings import RoleSettings
 from ansambl.app.settings_file import LoadedSettings, load_settings
 from ansambl.domain.errors import ConfigurationError
 from ansambl.domain.text import text
@@ -110,13 +111,8 @@ def test_origins(load: Load) -> None:
             "ansambl.toml line 3: unknown key 'models.big.contxt'; did you mean 'models.big.context'?",
         ),
         (
-            "[roles.coder.sampling]\ntemperatur=1",
-            (
-                "ansambl.toml line 1: unknown key 'roles.coder.sampling'; known here: model, instruction, description, "
-                "temperature, top_p, max_tokens, top_k, min_p, frequency_penalty, presence_penalty, repeat_penalty, "
-                "seed, stop, "
-                "reasoning_effort, layout, aliases, wants"
-            ),
+            "[roles.coder.qqq]\ntemperatur=1",
+            "ansambl.toml line 1: unknown key 'roles.coder.qqq'; known here: " + ", ".join(RoleSettings.model_fields),
         ),
         ('[gateway]\nport = "80"', 'ansambl.toml line 2: gateway.port must be a whole number, not "80"'),
         ("[gateway]\nport = 70000", "ansambl.toml line 2: gateway.port is 70000; the most is 65535"),
@@ -182,6 +178,23 @@ def test_origins(load: Load) -> None:
         (
             "[ensembles.c]\nroles = []",
             "ansambl.toml line 2: ensembles.c.roles is empty; give it a value, or leave the key out",
+        ),
+        (
+            '[[ensembles.auto.rules]]\nrole = "coder"\nwrds = ["x"]',
+            (
+                "ansambl.toml line 3: unknown key 'ensembles.auto.rules[0].wrds'; "
+                "did you mean 'ensembles.auto.rules[0].words'?"
+            ),
+        ),
+        (
+            '[[ensembles.auto.rules]]\nwords = ["x"]',
+            "ansambl.toml line 1: ensembles.auto.rules[0].role is missing; set it",
+        ),
+        ("[roles.x]\ncontext_share = 0", "ansambl.toml line 2: roles.x.context_share is 0; it must be more than 0.0"),
+        ("[ensembles.auto]\nrounds = 9", "ansambl.toml line 2: ensembles.auto.rounds is 9; the most is 8"),
+        (
+            "[roles.x.instructions]\nru = 3",
+            "ansambl.toml line 2: roles.x.instructions.ru must be text in quotes, not 3",
         ),
         ("[roles.x]\ntemperature = nan", "ansambl.toml line 2: roles.x.temperature must be a number, not nan"),
     ],
