@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from ansambl.domain.code_in_text import without_code
 from ansambl.domain.errors import UsageError
 from ansambl.domain.names import folded
 from ansambl.domain.text import Text, text
@@ -60,26 +61,6 @@ def language_name(code: str) -> Text | str:
 
 LONGEST_READ = 20_000
 """Characters of a text that `language_of_text` looks at; the rest cannot change what the language is."""
-
-_CODE = re.compile(
-    r"```.*?(?:```|\Z)"  # a fenced block, closed or not
-    r"|~~~.*?(?:~~~|\Z)"
-    r"|`[^`\n]{1,300}`"
-    r"|<[/!]?[A-Za-z][^<>\n]{0,300}>"  # a tag
-    r"|(?:https?|ftp|file)://\S+|\bwww\.\S+"
-    r"|[\w.+-]{1,64}@[\w-]{1,64}\.\w[\w.-]{0,64}"  # an address of e-mail
-    r"|(?<!\S)[~.]{0,2}/[\w./-]+"  # a path
-    r"|\b\w+(?:(?:\.|::|->|_)\w+)+"  # a dotted name or one with underscores
-    r"|\b[A-Za-z_]\w*\([^()\n]{0,200}\)"  # a call
-    r"|\b[A-Za-z]*[a-z][A-Z]\w*"  # camelCase
-    r"|\w*\d\w*",
-    re.DOTALL,
-)
-_CODE_LINE = re.compile(
-    r"[ \t]*(?:(?:def|class|import|from|return|elif|async def|public|private|static|void|const|let|var|func|fn|SELECT"
-    r"|INSERT|UPDATE|DELETE|sudo|pip|git|docker|npm)\s.*[(){}\[\];=*]|\$|>>>|#include|#!)"
-)
-_SYMBOLS = frozenset("{}[];=<>_$|\\")
 
 _SCRIPTS = {
     "latin": "A-Za-zÀ-ÖØ-öø-ɏḀ-ỿ", "cyrillic": "Ѐ-ӿ", "greek": "Ͱ-Ͽἀ-῿", "hebrew": "א-ת", "arabic": "ؠ-ي٠-ۿ",
@@ -183,7 +164,7 @@ def language_of_text(text: str) -> str | None:
     by letters that only they have. No model, no data file; the first `LONGEST_READ` characters are read.
     """
     words: dict[str, list[str]] = {}
-    for found in _WORD.finditer(_prose(unicodedata.normalize("NFC", text[:LONGEST_READ]))):
+    for found in _WORD.finditer(without_code(unicodedata.normalize("NFC", text[:LONGEST_READ]))):
         script = found.lastgroup or ""
         words.setdefault(script, []).append(found.group().lower())
     if "kana" in words:
@@ -202,18 +183,6 @@ def language_of_text(text: str) -> str | None:
     if script == "arabic":
         return _arabic("".join(words[script]))
     return _BY_SCRIPT.get(script, "ja" if script == "kana" else "zh")
-
-
-def _prose(text: str) -> str:
-    """What is left of a text without its code."""
-    return "\n".join(line for line in _CODE.sub(" ", text).splitlines() if not _is_code(line.strip()))
-
-
-def _is_code(line: str) -> bool:
-    if line.endswith(("{", "}")) or (line.endswith(";") and any(one in line for one in "=()[]")):
-        return True
-    symbols = sum(one in _SYMBOLS for one in line)
-    return (symbols >= 2 and symbols * 12 >= len(line)) or _CODE_LINE.match(line) is not None
 
 
 def _weight(script: str, words: list[str], frequent: float) -> float:
