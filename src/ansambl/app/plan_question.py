@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ansambl.domain.engine import EngineTraits
 from ansambl.domain.errors import UsageError
 from ansambl.domain.names import folded
 from ansambl.domain.planning import USUAL_CONTEXT, Candidate, Goal, Plan
-from ansambl.domain.role import Role
+from ansambl.domain.role import Ensemble, Layout, Pattern, Role
 from ansambl.domain.text import text
 from ansambl.engines.compatibility import compatibility_rows
 from ansambl.model_catalog.catalog import catalog
@@ -22,6 +22,7 @@ from ansambl.planner.placement import PlanInputs, RoleNeed, Wants, solve
 from ansambl.roles.records import RoleCatalog
 
 _HEAD = frozenset({"reasoning_effort", "response_format", "tools", "tool_choice"})
+_AT_ONCE_PATTERNS = frozenset({Pattern.COUNCIL, Pattern.DEBATE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def role_needs(catalog: RoleCatalog, wanted: Sequence[str] = ()) -> tuple[RoleNe
                 text("there is no role '{name}'; known are {known}", name=name, known=", ".join(catalog.roles))
             )
         chosen.append(role)
-    at_once = {name for one in catalog.ensembles.values() for name in one.roles}
+    at_once = _largest_council(catalog)
     return tuple(
         RoleNeed(
             role.name, Wants(role.wants.value), head=_head(role), at_once=role.name in at_once,
@@ -120,6 +121,27 @@ def role_needs(catalog: RoleCatalog, wanted: Sequence[str] = ()) -> tuple[RoleNe
     )  # fmt: skip
 
 
+def _largest_council(catalog: RoleCatalog) -> frozenset[str]:
+    """The roles of the ensemble that lets most of them answer at once; smaller ones have room where it has."""
+    councils = [
+        frozenset(_members(catalog, one)) for one in catalog.ensembles.values() if one.pattern in _AT_ONCE_PATTERNS
+    ]
+    return max(councils, key=len, default=frozenset())
+
+
+def _members(catalog: RoleCatalog, ensemble: Ensemble) -> Iterator[str]:
+    for name in ensemble.roles:
+        if name in catalog.ensembles:
+            yield from _members(catalog, catalog.ensembles[name])
+        else:
+            yield name
+
+
 def _head(role: Role) -> str:
     """What of a role stands at the head of the prompt: roles that differ in it do not share a prefix."""
-    return repr([(key, role.sampling[key]) for key in sorted(_HEAD & role.sampling.keys())])
+    own = [(key, role.sampling[key]) for key in sorted(_HEAD & role.sampling.keys())]
+    if role.tools is not None:
+        own.append(("tools", role.tools))
+    if role.layout is Layout.CLASSIC:
+        own.append(("instruction", role.name))
+    return repr(own)

@@ -65,7 +65,9 @@ def _words() -> dict[str, str]:
         "recommended": speak("Recommended"), "badge": speak("recommended"), "does_not_fit": speak("does not fit"),
         "nothing": speak("Nothing of this fits; the reasons stand below."), "answers": speak("Answers"),
         "reads": speak("Reads prompts"), "roles": speak("Roles"), "swaps": speak("Swaps expected"),
-        "groups": speak("Change of role without reading again"), "why": speak("Why"), "left_out": speak("Left out"),
+        "groups": speak("Change of role without reading again"),
+        "prefilling": speak("Change of role that reads everything again"),
+        "why": speak("Why"), "left_out": speak("Left out"),
         "foot": speak("Forecasts are ranges from stated sources. Made by ansambl {version}.").format(
             version=__version__),
     }  # fmt: skip
@@ -82,6 +84,7 @@ def _option(plan: Plan, option: PlanOption) -> dict[str, Any]:
         "placements": [_placement(one, option, colours) for one in option.placements],
         "loads": [_load(one, colours, names) for one in device_loads(option)],
         "groups": [", ".join(group) for group in option.prefix_groups if len(group) > 1],
+        "prefilling": ", ".join(option.prefilling_roles),
         "swaps": swaps_words(option),
         "for": _reasons([one for one in option.speaks_for if not one.code.startswith(COUNTED)]),
         "against": _reasons(option.speaks_against),

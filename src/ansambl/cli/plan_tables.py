@@ -87,6 +87,8 @@ def _print_placements(option: PlanOption) -> None:
     shared = [group for group in option.prefix_groups if len(group) > 1]
     if shared:
         pairs.append((speak("Change of role without reading again"), "; ".join(", ".join(group) for group in shared)))
+    if option.prefilling_roles:
+        pairs.append((speak("Change of role that reads everything again"), ", ".join(option.prefilling_roles)))
     pairs.append((speak("Swaps expected"), swaps_words(option)))
     print_pairs(pairs)
 

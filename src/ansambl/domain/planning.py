@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -129,6 +130,13 @@ class PlanOption:
     clones: Mapping[str, int] = field(default_factory=dict)
     slowdown: float | None = None
     rank: float | None = None
+
+    @property
+    def prefilling_roles(self) -> tuple[str, ...]:
+        """Roles that have company on their placement and share their prefix with none of it."""
+        sharing = {role for group in self.prefix_groups if len(group) > 1 for role in group}
+        where = Counter(self.roles.values())
+        return tuple(role for role, place in self.roles.items() if where[place] > 1 and role not in sharing)
 
 
 @dataclass(frozen=True, slots=True)
