@@ -30,7 +30,7 @@ from ansambl.domain.errors import ConfigurationError
             "roles.x.instructions.xx: 'xx' is no lang",
         ),
         (
-            '[[ensembles.auto.rules]]\nrole = "brief"\nhas = "code"\n[[ensembles.auto.rules]]\nrole = "x"\nhas = "code"',
+            '[[ensembles.auto.rules]]\nrole = "brief"\nhas = "code"\n[[ensembles.auto.rules]]\nrole = "x"\nhas="code"',
             5,
             "ensembles.auto.rules[1].role: 'x' is not known",
         ),
