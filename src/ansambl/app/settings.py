@@ -77,7 +77,7 @@ class ModelSettings(Table):
         None,
         "How many requests are worked on at once.",
         unit="requests",
-        shown_default="1",
+        shown_default="1; the embedded model 4 where the RAM allows it",
         ge=1,
         le=256,
     )

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
+
+import psutil
 
 from ansambl.app.settings import (
     ATTACHED_ENGINE,
@@ -18,15 +21,19 @@ from ansambl.app.settings import (
 )
 from ansambl.app.settings_file import DEFAULT, LoadedSettings
 from ansambl.domain.engine import EngineOptions
-from ansambl.domain.model import Checkpoint
+from ansambl.domain.model import Checkpoint, EmbeddedModel
 from ansambl.domain.plan import Attachment, Placement
 from ansambl.domain.role import ModelName
 from ansambl.domain.text import text
+from ansambl.domain.units import Bytes
 from ansambl.engines.registry import ALIASES
 from ansambl.model_catalog.embedded import load_embedded
 
 DEFAULT_CONTEXT = 8192
 """Tokens for each request when nothing is configured: enough for a long conversation, small enough for any machine."""
+
+_RAM_SHARE = 4
+"""The embedded model's slots may take that part of the RAM that is available: a quarter."""
 
 
 def is_unconfigured(loaded: LoadedSettings) -> bool:
@@ -108,7 +115,7 @@ def placement(loaded: LoadedSettings, name: str, checkpoint: Checkpoint | None) 
         engine=engine,
         checkpoint=checkpoint,
         context=model.context or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT),
-        parallel=model.parallel or 1,
+        parallel=parallel_of(model),
         options=options,
         threads=model.threads or common.threads,
         prompt_cache=common.prompt_cache,
@@ -119,6 +126,31 @@ def _embedded_arguments(model: ModelSettings, engine: str) -> tuple[str, ...]:
     if model.checkpoint != EMBEDDED or engine != ALIASES[AUTO] or platform.system() == "Darwin":
         return ()
     return load_embedded().cpu_arguments
+
+
+def parallel_of(model: ModelSettings) -> int:
+    """How many requests a model that runs here works on at once: as configured, else one.
+
+    The embedded model works on several where they cost a machine nothing that it would miss, so that the roles of an
+    ensemble answer at once.
+    """
+    if model.parallel is not None:
+        return model.parallel
+    if model.checkpoint != EMBEDDED or model.command is not None:
+        return 1
+    return embedded_slots(load_embedded(), model.context, _available_ram())
+
+
+@cache
+def _available_ram() -> Bytes:
+    # Looked at once: a number of slots that changed between two looks would contradict itself.
+    return Bytes(psutil.virtual_memory().available)
+
+
+def embedded_slots(embedded: EmbeddedModel, context: int | None, available: Bytes) -> int:
+    """The embedded model's slots on a machine with `available` bytes of RAM: all of `embedded.parallel`, or one."""
+    tokens = min(context or DEFAULT_CONTEXT, embedded.context) * embedded.parallel
+    return embedded.parallel if tokens * embedded.kv_bytes_per_token * _RAM_SHARE <= available else 1
 
 
 def model_names(settings: Settings) -> tuple[ModelName, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansambl.app.catalog import catalog_of
 from ansambl.app.settings import EMBEDDED
@@ -11,6 +12,7 @@ from ansambl.app.settings_file import LoadedSettings
 from ansambl.app.settings_records import (
     attachments,
     engine_name,
+    parallel_of,
     placement,
 )
 from ansambl.domain.errors import AnsamblError
@@ -33,6 +35,7 @@ from ansambl.runtime.events import EventLog
 from ansambl.runtime.instance import Instance
 from ansambl.runtime.launcher import LocalLauncher
 from ansambl.runtime.recovery import Adopted, recover
+from ansambl.runtime.state_files import StateFolders
 from ansambl.runtime.store import RuntimeStore
 from ansambl.runtime.upstream import Upstream
 
@@ -68,9 +71,11 @@ async def build(
     events = EventLog(store, clock)
     launcher = LocalLauncher()
     attached = (offered,) if offered is not None else attachments(loaded)
-    maker = _InstanceMaker(loaded, paths, launcher, store, events, clock)
+    maker = _InstanceMaker(loaded, paths, launcher, store, events, clock, StateFolders(paths.root))
     run_here = () if offered is not None else maker.models()
     maker.adopted = await recover(store, maker.digests(run_here), launcher=launcher, events=events)
+    in_use = [one.state_folder for one in maker.adopted.values() if one.state_folder is not None]
+    await asyncio.to_thread(maker.states.remove_leftovers, in_use)
     instances: list[Instance] = [AttachedInstance(one, events=events, clock=clock) for one in attached]
     for name in run_here:
         deferred = maker.deferred(name)
@@ -80,7 +85,7 @@ async def build(
         instances.append(deferred)
     order = {name: position for position, name in enumerate(catalog.models)}
     instances.sort(key=lambda one: order[one.model])
-    coordinator = Coordinator(instances, Upstream(), clock)
+    coordinator = Coordinator(instances, Upstream(), clock, events)
     turns = TurnMemory(database, clock=clock)
     service = RoleService(catalog, turns, common_instruction=loaded.settings.prompt.common_instruction)
     resolver = Resolver(catalog)
@@ -98,6 +103,7 @@ class _InstanceMaker:
     store: RuntimeStore
     events: EventLog
     clock: Clock
+    states: StateFolders
     adopted: Mapping[str, Adopted] = field(default_factory=dict)
 
     def models(self) -> tuple[str, ...]:
@@ -108,7 +114,8 @@ class _InstanceMaker:
         found = {}
         for name in models:
             try:
-                placed = self._placement(name)
+                # Which folder it is does not count; that there is one does, for commands that name it.
+                placed = replace(self._placement(name), state_folder="-")
                 found[name] = get_engine(placed.engine).launch_spec(placed, port=0, secret="").digest
             except AnsamblError:
                 continue
@@ -116,7 +123,7 @@ class _InstanceMaker:
 
     def deferred(self, name: str) -> DeferredInstance:
         configured = self.loaded.settings.models[name]
-        return DeferredInstance(name, engine_name(configured), configured.parallel or 1, lambda: self._make(name))
+        return DeferredInstance(name, engine_name(configured), parallel_of(configured), lambda: self._make(name))
 
     def _placement(self, name: str) -> Placement:
         reference = self.loaded.settings.models[name].checkpoint
@@ -127,5 +134,5 @@ class _InstanceMaker:
         placed = self._placement(name)
         return EngineInstance(
             placed, get_engine(placed.engine), launcher=self.launcher, store=self.store, events=self.events,
-            log_folder=self.paths.logs, clock=self.clock, adopted=self.adopted.get(name),
+            log_folder=self.paths.logs, clock=self.clock, adopted=self.adopted.get(name), states=self.states,
         )  # fmt: skip

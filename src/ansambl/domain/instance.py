@@ -35,12 +35,16 @@ class Endpoint:
 
     `base_url` ends with ``/v1`` or the like, without a final slash. `name` replaces the request's ``model`` there;
     None leaves it as the client wrote it. `slots` is how many requests it works on at once, None when unknown.
+    `state_folder` is where its engine saves the state of a slot, None when it saves none; `state_bytes_per_token` is
+    what a state takes there as far as the load of the engine told.
     """
 
     base_url: str
     key: str | None = field(default=None, repr=False)
     name: str | None = None
     slots: int | None = None
+    state_folder: str | None = None
+    state_bytes_per_token: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class InstanceHandle:
     log_path: str
     since: float | None = None
     version: int = VERSION
+    state_folder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

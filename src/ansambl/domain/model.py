@@ -31,7 +31,8 @@ class Checkpoint:
 class EmbeddedModel:
     """The small real model that comes from the package index, as ``data/embedded.toml`` describes it.
 
-    `cpu_arguments` are arguments for llama.cpp where it computes on the processor.
+    `cpu_arguments` are arguments for llama.cpp where it computes on the processor. `parallel` are the slots that it
+    gets where the RAM allows them; `kv_bytes_per_token` is what each token of a slot's context takes there.
     """
 
     name: str
@@ -50,5 +51,7 @@ class EmbeddedModel:
     context: int
     languages: tuple[str, ...]
     output_limit: int
+    parallel: int
+    kv_bytes_per_token: int
     sampling: Mapping[str, Any] = field(default_factory=dict)
     cpu_arguments: tuple[str, ...] = ()

@@ -11,7 +11,12 @@ from ansambl.domain.units import Bytes
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One checkpoint with one engine and its settings. `context` is tokens per sequence."""
+    """One checkpoint with one engine and its settings. `context` is tokens per sequence.
+
+    `state_folder` is where its engine may keep the state of a slot for a moment, so that it can be copied into another
+    one; None when it must not. It belongs to one run of the engine and is no part of what makes two placements equal
+    for adoption.
+    """
 
     model: str
     engine: str
@@ -21,6 +26,7 @@ class Placement:
     options: EngineOptions = field(default_factory=EngineOptions)
     threads: int | None = None
     prompt_cache: Bytes = Bytes(0)
+    state_folder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

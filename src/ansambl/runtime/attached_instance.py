@@ -11,6 +11,7 @@ from ansambl.domain.errors import UnavailableError
 from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
 from ansambl.domain.plan import Attachment
 from ansambl.domain.text import Text, text
+from ansambl.engines.adapter import ConversationCalls
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.runtime.events import EventLog
 
@@ -19,6 +20,8 @@ CHECK_EVERY = 15.0
 IN_USE = 60.0
 """Seconds after the last request for which it counts as in use."""
 _PATIENCE = 5.0
+_PREFIX_CACHES = {"vllm": True, "sglang": True, "llamacpp": False}
+"""Whether requests share prefixes at once, by the owner that a server's list of models names."""
 
 
 class AttachedInstance:
@@ -39,6 +42,7 @@ class AttachedInstance:
         self._trouble: Text | None = None
         self._note: Text | None = None
         self._known = False
+        self._shares: bool | None = None
         self._used = float("-inf")
         self._check: asyncio.Task[None] | None = None
         self._look: asyncio.Task[None] | None = None
@@ -77,6 +81,14 @@ class AttachedInstance:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
         self._look = self._check = None
+
+    def conversations(self) -> ConversationCalls | None:
+        """None: a state that a foreign server saved could not be removed there, and it chooses its slots itself."""
+        return None
+
+    def shares_prefixes(self) -> bool | None:
+        """As the server's list of models tells; None before the first look, and where it does not tell."""
+        return self._shares
 
     def status(self) -> InstanceStatus:
         """A snapshot for people; STARTING until it was first looked at."""
@@ -143,7 +155,9 @@ class AttachedInstance:
             return text("{address} answers with status {status}; look at the server there", address=address,
                         status=answer.status_code)  # fmt: skip
         self._note = None
-        names = _listed(answer)
+        listed = _listed(answer)
+        names = set(listed)
+        self._shares = next((_PREFIX_CACHES[one] for one in listed.values() if one in _PREFIX_CACHES), None)
         if names and self._attachment.name not in names:
             self._note = text(
                 "{address} does not list a model '{name}'; it lists {names}", address=address,
@@ -152,8 +166,10 @@ class AttachedInstance:
         return None
 
 
-def _listed(answer: httpx.Response) -> set[str]:
+def _listed(answer: httpx.Response) -> dict[str, str]:
+    """The models that it lists, each with who owns it, which is how servers name themselves."""
     try:
-        return {str(one["id"]) for one in answer.json()["data"]} if answer.status_code == 200 else set()
-    except (ValueError, KeyError, TypeError):
-        return set()
+        listed = answer.json()["data"] if answer.status_code == 200 else []
+        return {str(one["id"]): str(one.get("owned_by", "")).lower() for one in listed}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}

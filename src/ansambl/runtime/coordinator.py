@@ -1,17 +1,22 @@
-"""Grants requests a place on an instance, in order of arrival, and carries them to its engine."""
+"""Grants requests a place on an instance, pins them to its slots, and carries them to its engine."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+import msgspec
 
 from ansambl.domain.errors import EngineError, UnavailableError, UnknownNameError
 from ansambl.domain.instance import Endpoint, InstanceStatus
-from ansambl.domain.text import text
+from ansambl.domain.text import Text, text
+from ansambl.engines.adapter import ConversationCalls, EngineCall
 from ansambl.foundation.clock import Clock, RealClock
+from ansambl.runtime.events import EventLog
 from ansambl.runtime.instance import Instance
+from ansambl.runtime.places import UNNUMBERED, Places
 from ansambl.runtime.upstream import ConnectionLostError, Upstream, UpstreamAnswer
 
 QUEUE_LIMIT = 256
@@ -20,58 +25,56 @@ QUEUE_LIMIT = 256
 
 @dataclass(slots=True)
 class Lease:
-    """A place on a ready instance, held until its request is answered. `queued` is how long it waited, in seconds."""
+    """A place on a ready instance, held until its request is answered. `queued` is how long it waited, in seconds.
+
+    `slot` is the engine's slot that its requests go to, None where the engine chooses itself; `calls` says then how.
+    `prompt` is what the slot is believed to hold afterwards.
+    """
 
     model: str
     endpoint: Endpoint
     queued: float
+    slot: int | None = None
+    calls: ConversationCalls | None = field(default=None, repr=False)
+    prompt: bytes = field(default=b"", repr=False)
+    place: int = UNNUMBERED
 
 
-class _Places:
-    """How many requests one instance works on, and who waits. A semaphore that is fair and can be counted."""
+@dataclass(slots=True)
+class LeaseGroup:
+    """Several places on one ready instance, granted at once. `release` gives one back before the others."""
 
-    def __init__(self, slots: int | None) -> None:
-        self.slots = slots
-        self.running = 0
-        self._waiting: dict[asyncio.Future[None], None] = {}
+    leases: list[Lease]
+    _places: Places
+    _held: list[Lease] = field(default_factory=list)
 
-    @property
-    def waiting(self) -> int:
-        return len(self._waiting)
+    def __post_init__(self) -> None:
+        self._held = list(self.leases)
 
-    async def take(self) -> None:
-        if self.slots is None or (self.running < self.slots and not self._waiting):
-            self.running += 1
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[turn] = None
-        try:
-            await turn
-        except asyncio.CancelledError:
-            self._waiting.pop(turn, None)
-            if turn.done() and not turn.cancelled():
-                # Its turn came in the same moment as the cancellation: hand the place on.
-                self.give_back()
-            raise
+    def release(self, lease: Lease) -> None:
+        """Give a place back; a second time does nothing."""
+        if any(one is lease for one in self._held):
+            self._held = [one for one in self._held if one is not lease]
+            self._places.give_back(lease.place)
 
-    def give_back(self) -> None:
-        self.running -= 1
-        while self._waiting and (self.slots is None or self.running < self.slots):
-            turn = next(iter(self._waiting))
-            del self._waiting[turn]
-            if not turn.done():
-                self.running += 1
-                turn.set_result(None)
+    def release_all(self) -> None:
+        """Give back what is still held."""
+        for one in tuple(self._held):
+            self.release(one)
 
 
 class Coordinator:
-    """Knows the instances by the name of their model. All requests to engines go through `open`."""
+    """Knows the instances by the name of their model. All requests to engines go through `open` or `call`."""
 
-    def __init__(self, instances: Iterable[Instance], upstream: Upstream, clock: Clock | None = None) -> None:
+    def __init__(
+        self, instances: Iterable[Instance], upstream: Upstream, clock: Clock | None = None,
+        events: EventLog | None = None,
+    ) -> None:  # fmt: skip
         self._instances = {one.model: one for one in instances}
-        self._places = {name: _Places(one.status().parallel) for name, one in self._instances.items()}
+        self._places = {name: Places(one.status().parallel) for name, one in self._instances.items()}
         self._upstream = upstream
         self._clock = clock or RealClock()
+        self._events = events
 
     def instance(self, model: str) -> Instance:
         """The instance that serves `model`.
@@ -84,6 +87,11 @@ class Coordinator:
         except KeyError:
             raise UnknownNameError(text("No model is called '{name}' here.", name=model)) from None
 
+    def places(self, model: str) -> int | None:
+        """How many requests the instance of `model` works on at once; None when that is unknown."""
+        self.instance(model)
+        return self._places[model].count
+
     def statuses(self) -> list[InstanceStatus]:
         """Snapshots of all instances with what runs and waits on each."""
         return [
@@ -91,9 +99,26 @@ class Coordinator:
             for name, one in self._instances.items()
         ]
 
+    def tell(self, model: str, kind: str, message: Text) -> None:
+        """Record an event of the instance of `model`."""
+        if self._events is not None:
+            self._events.add(model, kind, message)
+
     @asynccontextmanager
-    async def lease(self, model: str) -> AsyncIterator[Lease]:
+    async def lease(self, model: str, hint: bytes = b"") -> AsyncIterator[Lease]:
         """Hold a place on the instance of `model`, waiting for its turn and for its engine.
+
+        `hint` is what the engine will read, as bytes whose beginning is that of the prompt: it chooses the slot.
+
+        Raises:
+            UnavailableError: too many wait already, or the engine cannot be made ready.
+        """
+        async with self.lease_group(model, 1, hint) as group:
+            yield group.leases[0]
+
+    @asynccontextmanager
+    async def lease_group(self, model: str, count: int, hint: bytes = b"") -> AsyncIterator[LeaseGroup]:
+        """Hold `count` places at once, at most as many as the instance has; the first slot shares most with `hint`.
 
         Raises:
             UnavailableError: too many wait already, or the engine cannot be made ready.
@@ -107,12 +132,19 @@ class Coordinator:
                 code="queue_full",
             )
         began = self._clock.monotonic()
-        await places.take()
+        taken = await places.take(hint, count)
+        leases = [Lease(model, Endpoint(""), 0.0, prompt=hint, place=slot) for slot in taken]
+        group = LeaseGroup(leases, places)
         try:
             endpoint = await instance.ensure_ready()
-            yield Lease(model, endpoint, self._clock.monotonic() - began)
+            calls, queued = instance.conversations(), self._clock.monotonic() - began
+            for one in leases:
+                one.endpoint, one.queued = endpoint, queued
+                if calls is not None and one.place != UNNUMBERED:
+                    one.slot, one.calls = one.place, calls
+            yield group
         finally:
-            places.give_back()
+            group.release_all()
 
     @asynccontextmanager
     async def open(self, lease: Lease, path: str, body: bytes) -> AsyncIterator[UpstreamAnswer]:
@@ -127,12 +159,16 @@ class Coordinator:
             UnavailableError: the engine cannot be made ready again.
         """
         instance = self.instance(lease.model)
+        if lease.slot is not None and lease.calls is not None:
+            body = lease.calls.pinned(body, lease.slot)
+        self._note(lease)
         answer = self._upstream.post(lease.endpoint, path, body)
         try:
             await answer.__aenter__()
         except ConnectionLostError:
             instance.suspect()
             lease.endpoint = await instance.ensure_ready()
+            self._note(lease)
             answer = self._upstream.post(lease.endpoint, path, body)
             try:
                 await answer.__aenter__()
@@ -157,6 +193,35 @@ class Coordinator:
             raise
         finally:
             await answer.__aexit__(None, None, None)
+
+    async def call(self, lease: Lease, call: EngineCall) -> bytes:
+        """Send a call that concerns a slot and return what it answered. It is not repeated: a new engine has no slots.
+
+        Raises:
+            ConnectionLostError: the connection failed.
+            EngineError: the engine refused it.
+        """
+        instance = self.instance(lease.model)
+        self._note(lease)
+        root = replace(lease.endpoint, base_url=lease.endpoint.base_url.removesuffix("/v1"))
+        try:
+            async with self._upstream.post(root, call.path, msgspec.json.encode(call.body)) as answer:
+                body = await answer.body()
+                status = answer.status
+        except ConnectionLostError:
+            instance.suspect()
+            raise
+        if status >= 400:
+            reason = body[:200].decode("utf-8", "replace")
+            raise EngineError(
+                text("The engine refused {path} with status {status}: {reason}", path=call.path, status=status,
+                     reason=reason)
+            )  # fmt: skip
+        return body
+
+    def _note(self, lease: Lease) -> None:
+        if lease.slot is not None:
+            self._places[lease.model].holds(lease.slot, lease.prompt, lease.endpoint)
 
     async def stop(self) -> None:
         """Stop all instances at once and close the connections to engines."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
 from ansambl.domain.text import Text
+from ansambl.engines.adapter import ConversationCalls
 from ansambl.runtime.instance import Instance
 
 
@@ -58,6 +59,14 @@ class DeferredInstance:
         """As `Instance.stop`."""
         if self._real is not None:
             await self._real.stop()
+
+    def conversations(self) -> ConversationCalls | None:
+        """As `Instance.conversations`; None while there is no instance."""
+        return self._real.conversations() if self._real is not None else None
+
+    def shares_prefixes(self) -> bool | None:
+        """As `Instance.shares_prefixes`; None while there is no instance."""
+        return self._real.shares_prefixes() if self._real is not None else None
 
     def status(self) -> InstanceStatus:
         """The real instance's snapshot, or why there is none."""

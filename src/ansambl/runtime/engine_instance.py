@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
-from ansambl.domain.engine import ExitExplanation, ExitReason, LaunchSpec
+from ansambl.domain.engine import ExitExplanation, ExitReason
 from ansambl.domain.errors import AnsamblError, UnavailableError
 from ansambl.domain.instance import Endpoint, InstanceHandle, InstanceState, InstanceStatus
 from ansambl.domain.plan import Placement
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import Bytes
-from ansambl.engines.adapter import EngineAdapter
+from ansambl.engines.adapter import ConversationCalls, EngineAdapter, KeepsConversations, SharesPrefixes
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.foundation.logging import get_logger
 from ansambl.runtime import readiness
+from ansambl.runtime.engine_runs import EngineRuns, Run
 from ansambl.runtime.events import EventLog
-from ansambl.runtime.launcher import EngineProcess, Launcher, LaunchFailedError
+from ansambl.runtime.launcher import Launcher, LaunchFailedError
 from ansambl.runtime.log_buffer import LogBuffer, engine_log
 from ansambl.runtime.restarts import RestartPolicy
+from ansambl.runtime.state_files import StateFolders
 from ansambl.runtime.store import RuntimeStore
 
 _LOOK_EVERY = 2.0
@@ -33,20 +34,6 @@ _PROBE_EVERY = 30.0
 """Seconds between two looks at whether a ready engine still answers its probe, which no generation holds up."""
 
 _log = get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Run:
-    """One process of the engine, from its start to its end."""
-
-    process: EngineProcess
-    endpoint: Endpoint
-    port: int
-    secret: str
-    adopted: bool
-    began: float
-    since: float | None
-    ready_at: float | None = None
 
 
 class EngineInstance:
@@ -65,23 +52,27 @@ class EngineInstance:
         clock: time.
         adopted: an engine process of an earlier Ansambl that `recovery.recover` found usable.
         port: the port to listen on; a free one by default.
+        states: where its engine may keep the state of a slot for a moment; None where it may not.
     """
 
     def __init__(
         self, placement: Placement, adapter: EngineAdapter, *, launcher: Launcher, store: RuntimeStore | None,
         events: EventLog, log_folder: Path, clock: Clock | None = None, adopted: InstanceHandle | None = None,
-        port: int | None = None,
+        port: int | None = None, states: StateFolders | None = None,
     ) -> None:  # fmt: skip
         self.model = placement.model
         self._placement = placement
         self._adapter = adapter
-        self._launcher = launcher
-        self._store = store
         self._events = events
         self._clock = clock or RealClock()
-        self._adopted = adopted
-        self._port = port
         self._log = LogBuffer(engine_log(log_folder, self.model))
+        self._runs = EngineRuns(
+            placement, adapter, launcher=launcher, store=store, events=events, log=self._log.path, clock=self._clock,
+            adopted=adopted, port=port, states=states,
+        )  # fmt: skip
+        self._kv_cache = 0
+        self._keeps = adapter if isinstance(adapter, KeepsConversations) else None
+        self._calls = self._keeps.conversation_calls(placement) if self._keeps else None
         self._policy = RestartPolicy()
         self._task: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[Endpoint] | None = None
@@ -89,7 +80,7 @@ class EngineInstance:
         self._suspected = asyncio.Event()
         self._state = InstanceState.STOPPED
         self._message: Text | None = None
-        self._run: _Run | None = None
+        self._run: Run | None = None
         self._restarts = 0
         self._load_seconds: float | None = None
         self._memory: Bytes | None = None
@@ -138,20 +129,19 @@ class EngineInstance:
         if task is not None:
             self._stopping.set()
             await asyncio.wait([task])
-        handle, self._adopted = self._adopted, None
-        if handle is None:
-            return
-        # It was to be adopted and was never used.
-        process = self._launcher.adopt(handle.process)
-        if process is not None:
-            await process.stop()
-            await process.wait()
-        if self._store is not None:
-            await self._store.remove_handle(self.model)
+        await self._runs.end_unused()
+
+    def conversations(self) -> ConversationCalls | None:
+        """How its engine's slots are used; they can be copied only while it runs."""
+        return self._calls
+
+    def shares_prefixes(self) -> bool | None:
+        """As its adapter says; None where it says nothing."""
+        return self._adapter.shares_prefixes(self._placement) if isinstance(self._adapter, SharesPrefixes) else None
 
     def status(self) -> InstanceStatus:
         """A snapshot for people."""
-        run, adopted = self._run, self._adopted
+        run, adopted = self._run, self._runs.adopted
         port = run.port if run else adopted.port if adopted else None
         waits = run is None and adopted is not None
         return InstanceStatus(
@@ -235,12 +225,14 @@ class EngineInstance:
     async def _one_run(self) -> tuple[ExitExplanation | None, float]:
         """One process from start to end: why it ended (None: we were asked to stop it), and seconds it was ready."""
         self._log.begin_run()
+        self._kv_cache = 0
         try:
-            run = await self._open()
+            run = await self._runs.open()
         except LaunchFailedError as failure:
             self._tell("exited", failure.explanation.message)
             return failure.explanation, 0.0
         self._run = run
+        self._calls = self._keeps.conversation_calls(run.placement) if self._keeps else None
         ended = asyncio.create_task(run.process.wait())
         explanation: ExitExplanation | None = None
         try:
@@ -260,54 +252,10 @@ class EngineInstance:
         ready_seconds = 0.0 if run.ready_at is None else self._clock.monotonic() - run.ready_at
         return explanation, ready_seconds
 
-    async def _open(self) -> _Run:
-        handle, self._adopted = self._adopted, None
-        if handle is not None:
-            process = self._launcher.adopt(handle.process)
-            if process is not None:
-                spec = self._spec(handle.port, handle.secret)
-                self._tell("adopted", text("{engine} still runs since earlier (process {pid})",
-                                 engine=self._adapter.traits.title, pid=handle.process.pid))  # fmt: skip
-                return self._make_run(spec, handle.secret, process, since=handle.since, adopted=True)
-        secret = secrets.token_urlsafe(32)
-        spec = self._spec(self._port or self._launcher.choose_port(), secret)
-        process = await self._launcher.start(spec, self._log.path)
-        try:
-            run = self._make_run(spec, secret, process, since=self._clock.now(), adopted=False)
-            await self._save(run, spec)
-        except BaseException:
-            # Without a handle no later Ansambl could find it.
-            await process.stop()
-            await process.wait()
-            raise
-        self._tell("started", text("{engine} started (process {pid})", engine=self._adapter.traits.title,
-                   pid=process.identity.pid))  # fmt: skip
-        return run
-
-    async def _save(self, run: _Run, spec: LaunchSpec) -> None:
-        if self._store is not None:
-            handle = InstanceHandle(
-                model=self.model, engine=spec.engine, process=run.process.identity, port=spec.port, secret=run.secret,
-                digest=spec.digest, log_path=str(self._log.path), since=run.since,
-            )  # fmt: skip
-            await self._store.save_handle(handle)
-
     def _tell(self, kind: str, message: Text) -> None:
         self._events.add(self.model, kind, message)
 
-    def _spec(self, port: int, secret: str) -> LaunchSpec:
-        return self._adapter.launch_spec(self._placement, port=port, secret=secret)
-
-    def _make_run(
-        self, spec: LaunchSpec, secret: str, process: EngineProcess, *, since: float | None, adopted: bool
-    ) -> _Run:
-        endpoint = Endpoint(
-            base_url=f"http://{spec.host}:{spec.port}{spec.base_path}", key=secret, name=spec.upstream_name,
-            slots=self._placement.parallel,
-        )  # fmt: skip
-        return _Run(process, endpoint, spec.port, secret, adopted, self._clock.monotonic(), since)
-
-    async def _close(self, run: _Run, ended: asyncio.Task[int | None]) -> None:
+    async def _close(self, run: Run, ended: asyncio.Task[int | None]) -> None:
         """Leave nothing of a run: process group, handle, zombie."""
         self._read_log()
         if not ended.done():
@@ -316,10 +264,9 @@ class EngineInstance:
             await run.process.stop(patience=10.0 if self._stopping.is_set() and run.ready_at is not None else 2.0)
         await asyncio.wait([ended])
         self._run, self._memory = None, None
-        if self._store is not None:
-            await self._store.remove_handle(self.model)
+        await self._runs.forget(run)
 
-    async def _until_ready(self, run: _Run, ended: asyncio.Task[int | None]) -> ExitExplanation | None:
+    async def _until_ready(self, run: Run, ended: asyncio.Task[int | None]) -> ExitExplanation | None:
         """Wait until the engine is ready, ended, or to be stopped; an explanation when its patience is over."""
         probe = self._adapter.probe
         ready = asyncio.create_task(readiness.wait_until_ready(probe, run.port, key=run.secret, clock=self._clock))
@@ -336,6 +283,9 @@ class EngineInstance:
             await _cancel(ready)
         run.ready_at = self._clock.monotonic()
         self._read_log()
+        cells = self._placement.context * self._placement.parallel
+        if self._kv_cache and cells:
+            run.endpoint = replace(run.endpoint, state_bytes_per_token=self._kv_cache / cells)
         self._memory = await asyncio.to_thread(run.process.memory)
         if not run.adopted:
             self._load_seconds = run.ready_at - run.began
@@ -346,11 +296,11 @@ class EngineInstance:
         self._answer(run)
         return None
 
-    def _answer(self, run: _Run) -> None:
+    def _answer(self, run: Run) -> None:
         if self._ready is not None and not self._ready.done():
             self._ready.set_result(run.endpoint)
 
-    async def _watch(self, run: _Run, ended: asyncio.Task[int | None]) -> ExitExplanation | None:
+    async def _watch(self, run: Run, ended: asyncio.Task[int | None]) -> ExitExplanation | None:
         """Stay until the engine ended or is to be stopped; an explanation when it hangs."""
         probed = self._clock.monotonic()
         while not ended.done() and not self._stopping.is_set():
@@ -374,7 +324,7 @@ class EngineInstance:
             self._memory = await asyncio.to_thread(run.process.memory)
         return None
 
-    async def _answers(self, run: _Run, ended: asyncio.Task[int | None]) -> bool:
+    async def _answers(self, run: Run, ended: asyncio.Task[int | None]) -> bool:
         """Whether a suspected engine answers its probe. A dying one closes its connections before its process ends."""
         probe, end = self._adapter.probe, self._clock.monotonic() + _CHECK_PATIENCE
         while self._clock.monotonic() < end:
@@ -388,8 +338,10 @@ class EngineInstance:
     def _read_log(self) -> None:
         for line in self._log.refresh():
             facts = self._adapter.read_log(line)
-            if facts is not None and facts.context:
-                self._context = facts.context
+            if facts is None:
+                continue
+            self._context = facts.context or self._context
+            self._kv_cache += facts.memory.get("kv_cache", 0)
 
     @staticmethod
     async def _first(*waits: Awaitable[object]) -> None:

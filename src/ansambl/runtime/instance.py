@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ansambl.domain.instance import Endpoint, InstanceStatus
+from ansambl.engines.adapter import ConversationCalls
 
 
 class Instance(Protocol):
@@ -30,6 +31,14 @@ class Instance(Protocol):
 
     async def stop(self) -> None:
         """End the engine if it is ours; return when nothing of it is left."""
+        ...
+
+    def conversations(self) -> ConversationCalls | None:
+        """How its engine's slots are used; None when it has none, or none that are ours to use."""
+        ...
+
+    def shares_prefixes(self) -> bool | None:
+        """Whether its engine shares the beginning of prompts among requests by itself; None when that is unknown."""
         ...
 
     def status(self) -> InstanceStatus:

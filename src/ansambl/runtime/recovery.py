@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -10,6 +11,7 @@ from ansambl.domain.text import text
 from ansambl.runtime import readiness
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.launcher import EngineProcess, Launcher, LocalLauncher
+from ansambl.runtime.state_files import remove_folder
 from ansambl.runtime.store import RuntimeStore
 
 Adopted: TypeAlias = InstanceHandle
@@ -61,5 +63,7 @@ async def end_all(store: RuntimeStore) -> int:
         if process is not None:
             await _end(process)
             count += 1
+        if handle is not None:
+            await asyncio.to_thread(remove_folder, handle.state_folder)
         await store.remove_handle(model)
     return count

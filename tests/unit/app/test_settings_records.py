@@ -8,10 +8,18 @@ from pathlib import Path
 import pytest
 
 from ansambl.app.settings_file import LoadedSettings, load_settings
-from ansambl.app.settings_records import attachments, ensemble_fields, model_names, placement, role_fields
+from ansambl.app.settings_records import (
+    attachments,
+    embedded_slots,
+    ensemble_fields,
+    model_names,
+    placement,
+    role_fields,
+)
 from ansambl.domain.errors import ConfigurationError
 from ansambl.domain.model import Checkpoint
 from ansambl.domain.units import MIB, Bytes
+from ansambl.model_catalog.embedded import load_embedded
 from ansambl.roles.catalog import build_catalog
 
 CHECKPOINT = Checkpoint("embedded", "/m.gguf", "gguf", Bytes(1), "sha256:0", context=2048)
@@ -30,10 +38,27 @@ def load(tmp_path: Path) -> Callable[[str], LoadedSettings]:
 def test_the_embedded_model_by_default(load: Callable[[str], LoadedSettings]) -> None:
     loaded = load("")
     made = placement(loaded, "embedded", CHECKPOINT)
-    assert (made.engine, made.context, made.parallel) == ("llama.cpp-bundled", 2048, 1)
+    assert (made.engine, made.context) == ("llama.cpp-bundled", 2048)
+    assert made.parallel in {1, load_embedded().parallel}
     assert made.prompt_cache == 512 * MIB
     assert [one.name for one in model_names(loaded.settings)] == ["embedded"]
     assert attachments(loaded) == ()
+
+
+def test_the_embedded_model_has_several_slots_where_a_quarter_of_the_free_ram_holds_them() -> None:
+    model = load_embedded()
+    slot = 180 * MIB  # what llama.cpp's log tells for 8,192 tokens
+    enough = Bytes(4 * 4 * slot)
+    assert embedded_slots(model, None, enough) == 4
+    assert embedded_slots(model, None, Bytes(enough - 1)) == 1
+    assert embedded_slots(model, 2048, Bytes(enough // 4)) == 4
+    assert embedded_slots(model, 100_000, enough) == 4, "no slot is longer than the model's context"
+
+
+def test_a_configured_number_of_slots_holds(load: Callable[[str], LoadedSettings]) -> None:
+    loaded = load('[models.a]\ncheckpoint = "embedded"\nparallel = 2\n[models.c]\ncommand = "x {port}"\n')
+    assert placement(loaded, "a", CHECKPOINT).parallel == 2
+    assert placement(loaded, "c", None).parallel == 1
 
 
 def test_an_engines_table_holds_for_its_models_under_an_alias_too(load: Callable[[str], LoadedSettings]) -> None:

@@ -21,6 +21,13 @@ class FakeInstance:
         self.port = 1000
         self.fails = 0
         self.gate = None
+        self.calls_of_slots = None
+
+    def conversations(self):
+        return self.calls_of_slots
+
+    def shares_prefixes(self):
+        return None
 
     async def ensure_ready(self):
         self.calls.append("ready")

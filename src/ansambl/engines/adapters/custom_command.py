@@ -25,9 +25,11 @@ from ansambl.domain.text import text
 from ansambl.domain.units import Seconds
 from ansambl.engines.shared import exits, metrics
 from ansambl.engines.shared.digest import launch_digest
+from ansambl.engines.shared.llama_slots import LlamaSlots
 
 _GAP = re.compile(r"\{([a-z_]+)\}")
 _TITLE = "the command"
+_STATES = "{state_folder}"
 
 
 class CustomCommand:
@@ -77,9 +79,11 @@ class CustomCommand:
                 text("models.{model}.command does not say {port}: Ansambl chooses a free port and must tell it",
                      model=placement.model, port="{port}")
             )  # fmt: skip
+        if placement.state_folder is not None:
+            gaps["state_folder"] = placement.state_folder.rstrip("/") + "/"
         secrets = frozenset(name for name, value in options.environment.items() if "{key}" in value)
         plain = {name: value for name, value in options.environment.items() if name not in secrets}
-        without_port = {**gaps, "port": "PORT"}
+        without_port = {**gaps, "port": "PORT", "state_folder": "STATES"}
         fill = _Filler(placement.model)
         digest = launch_digest(
             [fill(word, without_port) for word in words],
@@ -93,6 +97,22 @@ class CustomCommand:
             upstream_name=options.name or placement.model, digest=digest,
         )  # fmt: skip
 
+    def conversation_calls(self, placement: Placement) -> LlamaSlots | None:
+        """A command with the gap ``{state_folder}`` starts a llama-server; of others nothing is known.
+
+        ``--slot-save-path {state_folder}`` lets roles that answer at once share what they have in common.
+        """
+        if not any(_STATES in word for word in _said(placement)):
+            return None
+        return LlamaSlots(can_copy=placement.state_folder is not None)
+
+    def shares_prefixes(self, placement: Placement) -> bool | None:
+        """By the name of the program: vLLM and SGLang keep a prefix cache, a llama-server shares nothing by itself."""
+        words = " ".join(_said(placement)).lower()
+        if "vllm" in words or "sglang" in words:
+            return True
+        return False if "llama-server" in words else None
+
     def read_metrics(self, text: str) -> EngineMetrics:
         """Read the metrics page where the program has one that we know."""
         return metrics.read_metrics(text)
@@ -104,6 +124,11 @@ class CustomCommand:
     def explain_exit(self, code: int | None, tail: Sequence[str]) -> ExitExplanation:
         """What every process can die of."""
         return exits.explain_exit(code, tail, _TITLE)
+
+
+def _said(placement: Placement) -> list[str]:
+    options = placement.options
+    return [options.command or "", *options.arguments, *options.environment.values()]
 
 
 class _Filler:
@@ -127,6 +152,11 @@ class _Filler:
                 text("models.{model}: {gap} on a command line would show the key to every user of this machine; pass "
                      "it as environment = {example}", model=self._model, gap="{key}",
                      example='{ LLAMA_API_KEY = "{key}" }')
+            )  # fmt: skip
+        if name == "state_folder":
+            return UsageError(
+                text("models.{model}: no folder for the states of slots can be made on this machine; leave {gap} and "
+                     "its flag out", model=self._model, gap=_STATES)
             )  # fmt: skip
         if name == "checkpoint":
             return UsageError(

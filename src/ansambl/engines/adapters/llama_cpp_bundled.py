@@ -35,6 +35,7 @@ from ansambl.engines.shared.llama_server import (
     EXIT_PORT,
     Parameters,
 )
+from ansambl.engines.shared.llama_slots import LlamaSlots
 
 _WHEEL = "xllamacpp"
 _MODULE = "ansambl.engines.shared.llama_server"
@@ -103,11 +104,18 @@ class LlamaCppBundled:
         environment = {**openmp.ENVIRONMENT, **placement.options.environment}
         digest = launch_digest((*program, json.dumps(parameters)), environment, f"{_version()} {checkpoint.identity}")
         parameters["port"] = port
+        if placement.state_folder is not None:
+            # It joins folder and name as they are.
+            parameters["options"]["slot_save_path"] = placement.state_folder.rstrip("/") + "/"
         return LaunchSpec(
             engine=self.traits.name, argv=(*program, json.dumps(parameters)), port=port,
             environment={**environment, KEY_VARIABLE: secret}, secret_environment=frozenset({KEY_VARIABLE}),
             upstream_name=placement.model, digest=digest,
         )  # fmt: skip
+
+    def conversation_calls(self, placement: Placement) -> LlamaSlots:
+        """Every slot can be asked for; states are copied where the placement has a folder for them."""
+        return LlamaSlots(can_copy=placement.state_folder is not None)
 
     def read_metrics(self, text: str) -> EngineMetrics:
         """Read llama.cpp's metrics page."""

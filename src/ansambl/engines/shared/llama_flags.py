@@ -101,7 +101,17 @@ _OURS = {
     "--alias": "aliases", "-a": "aliases",
 }  # fmt: skip
 _INTERNAL = frozenset(
-    {"--host", "--port", "--api-key", "--api-key-file", "--metrics", "--slots", "--kv-unified", "-kvu"}
+    {
+        "--host",
+        "--port",
+        "--api-key",
+        "--api-key-file",
+        "--metrics",
+        "--slots",
+        "--kv-unified",
+        "-kvu",
+        "--slot-save-path",
+    }
 )
 
 

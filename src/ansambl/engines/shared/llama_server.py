@@ -102,6 +102,8 @@ def serve(given: Parameters, key: str) -> int:
     # Before the engine makes its threads: they inherit the mask, and the default action would end us in mid-sentence.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # What it saves of a slot is somebody's conversation.
+    os.umask(0o077)
     host, port = given["host"], given["port"]
     if not _can_bind(host, port):
         return _fail(EXIT_PORT, f"port {port} is taken")
