@@ -52,7 +52,8 @@ class TemplateFacts:
 
     `note_kept`: a note at the end of the newest user message stands in the prompt, and all before that message is the
     same bytes without it. `system` is what becomes of a leading system message, `trailing_system` of one after the
-    newest user message (``HEAD`` there means that it was moved to the head). `fields` says where the request fields
+    newest user message (``HEAD`` there means that it was moved to the head), and `trailing_stays` whether one of an
+    earlier turn keeps its place too, without which such messages cannot be used. `fields` says where the request fields
     that can change a prompt (``tools``, ``reasoning_effort``, ``response_format``, ``documents``…) and the keys of
     ``chat_template_kwargs`` (as ``chat_template_kwargs.enable_thinking``) stand; what is missing there is unknown.
     """
@@ -65,3 +66,4 @@ class TemplateFacts:
     keeps_thinking: bool = False
     fields: Mapping[str, Place] = field(default_factory=dict)
     date: DateUse | None = None
+    trailing_stays: bool = True
