@@ -61,6 +61,34 @@ def test_the_first_option_has_one_model_for_all_roles_and_helpers_beside_it() ->
     assert first.swaps_expected_per_hour == 0
 
 
+def test_a_role_that_follows_goes_where_its_leader_goes_and_shares_its_prefix() -> None:
+    more = (
+        *ROLES,
+        RoleNeed("critic", Wants.DEPTH, follows="reasoner"),
+        RoleNeed("tools", Wants.CODE, "tools", follows="coder"),
+    )
+    plan = solve(replace(plan_inputs([CARD], candidates=of_models(*SOME)), roles=more))
+    for one in plan.options:
+        if one.roles:
+            assert one.roles["critic"] == one.roles["reasoner"]
+            assert any({"critic", "reasoner"} <= set(group) for group in one.prefix_groups)
+            assert any({"tools", "coder"} <= set(group) for group in one.prefix_groups)
+
+
+def test_a_follower_weighs_with_its_leader() -> None:
+    heavy = replace(ROLES[1], weight=3.0)
+    inputs = plan_inputs([CARD], candidates=of_models(*SOME))
+    followed = solve(replace(inputs, roles=(*ROLES, RoleNeed("critic", Wants.DEPTH, weight=2.0, follows="reasoner"))))
+    alone = solve(replace(inputs, roles=(ROLES[0], heavy, *ROLES[2:])))
+    assert [one.placements for one in followed.options] == [one.placements for one in alone.options]
+
+
+def test_nobody_follows_a_role_that_is_not_there() -> None:
+    inputs = plan_inputs([CARD], candidates=of_models(*SOME))
+    with pytest.raises(UsageError, match="follows 'nobody'"):
+        replace(inputs, roles=(*ROLES, RoleNeed("critic", Wants.DEPTH, follows="nobody")))
+
+
 def test_several_models_are_different_ones_and_all_resident() -> None:
     plan = solve(plan_inputs([CARD], candidates=of_models(*SOME)))
     several = option(plan, "several")

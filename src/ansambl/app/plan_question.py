@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ansambl.app.catalog import catalog_of
@@ -113,12 +113,19 @@ def role_needs(catalog: RoleCatalog, wanted: Sequence[str] = ()) -> tuple[RoleNe
             )
         chosen.append(role)
     at_once = _largest_council(catalog)
-    return tuple(
-        RoleNeed(
-            role.name, Wants(role.wants.value), head=_head(role), at_once=role.name in at_once,
-        )
-        for role in {one.name: one for one in chosen or catalog.roles.values()}.values()
-    )  # fmt: skip
+    needs: list[RoleNeed] = []
+    for role in {one.name: one for one in chosen or catalog.roles.values()}.values():
+        need = RoleNeed(role.name, Wants(role.wants.value), head=_head(role), at_once=role.name in at_once)
+        # Who names roles wants each of them planned; of all roles, one that is like another goes where that one goes.
+        leader = None if chosen or need.at_once else _leader(need, needs)
+        needs.append(replace(need, follows=leader))
+    return tuple(needs)
+
+
+def _leader(need: RoleNeed, others: Iterable[RoleNeed]) -> str | None:
+    return next(
+        (one.name for one in others if one.follows is None and (one.wants, one.head) == (need.wants, need.head)), None
+    )
 
 
 def _largest_council(catalog: RoleCatalog) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -50,7 +50,8 @@ class RoleNeed:
 
     Roles with equal `head` material (tools, effort, response format) form a prefix group. `tools` says that the model
     must be able to call tools, `at_once` that the role answers in a council at the same time as the others that are
-    marked so. `weight` is the role's share of the requests.
+    marked so. `weight` is the role's share of the requests. `follows` names a role with equal `wants` and `head` on
+    whose placement this one runs too, wherever that is.
 
     Raises:
         UsageError: the weight is not a positive number.
@@ -62,6 +63,7 @@ class RoleNeed:
     tools: bool = False
     at_once: bool = False
     weight: float = 1.0
+    follows: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.weight <= 1000:
@@ -134,12 +136,28 @@ class PlanInputs:
             )  # fmt: skip
         if not self.machines:
             raise UsageError(text("there is no machine to plan for; name one with --machine"))
-        if not self.roles or len(self.roles) > MOST_ROLES:
+        leading = {role.name: role for role in self.roles if role.follows is None}
+        if not leading or len(leading) > MOST_ROLES:
             raise UsageError(
                 text("a plan is made for 1 to {most} roles, and there are {count}; name them with --roles",
-                     most=MOST_ROLES, count=len(self.roles))
+                     most=MOST_ROLES, count=len(leading))
             )  # fmt: skip
+        for role in self.roles:
+            if role.follows is not None and role.follows not in leading:
+                raise UsageError(
+                    text("role {role} follows '{leader}', which leads no plan", role=role.name, leader=role.follows)
+                )
         names = [role.name for role in (*self.roles, *self.helpers)]
         for name in names:
             if names.count(name) > 1:
                 raise UsageError(text("role {role} is named twice; name it once", role=name))
+
+
+def distinct_machines(machines: tuple[PlannedMachine, ...]) -> tuple[PlannedMachine, ...]:
+    """The machines with names that differ: the second of two alike gets a number."""
+    seen: dict[str, int] = {}
+    renamed = []
+    for one in machines:
+        seen[one.name] = seen.get(one.name, 0) + 1
+        renamed.append(one if seen[one.name] == 1 else replace(one, name=f"{one.name}-{seen[one.name]}"))
+    return tuple(renamed)

@@ -11,7 +11,8 @@ from ansambl.domain.text import Text, text
 from ansambl.domain.units import format_bytes
 from ansambl.planner.placement.assembly import Chosen, assemble
 from ansambl.planner.placement.build import UNITS, Built, build
-from ansambl.planner.placement.inputs import PlanInputs
+from ansambl.planner.placement.following import with_followers, without_followers
+from ansambl.planner.placement.inputs import PlanInputs, distinct_machines
 from ansambl.planner.placement.problem import Answer, Limits, value
 from ansambl.planner.placement.program import solve as run_program
 from ansambl.planner.placement.reasons import (
@@ -55,7 +56,8 @@ def solve(inputs: PlanInputs) -> Plan:
     Raises:
         UsageError: a setting or the KV type makes no sense, or a pinned or wanted model is not among the candidates.
     """
-    inputs = replace(inputs, machines=_distinct(inputs.machines))
+    followers = {role.name: role.follows for role in inputs.roles if role.follows is not None}
+    inputs = replace(without_followers(inputs), machines=distinct_machines(inputs.machines))
     refusals = Refusals()
     variants = find_variants(inputs, refusals)
     solved = _Solved(inputs, build(inputs, variants), refusals.told(inputs.sizeless))
@@ -67,22 +69,13 @@ def solve(inputs: PlanInputs) -> Plan:
         turns = _turns(solved, options)
         if turns is not None:
             options.append(turns)
+    options = [with_followers(one, followers) for one in options]
     best = max((one for one in options if one.fits), key=lambda one: one.rank or 0.0, default=None)
     return Plan(
         machines=inputs.machines, goal=inputs.goal, options=tuple(options),
         recommended=None if best is None else best.id, why=why_recommended(inputs.goal, options, best),
         rejected=solved.rejected,
     )  # fmt: skip
-
-
-def _distinct(machines: tuple[PlannedMachine, ...]) -> tuple[PlannedMachine, ...]:
-    """The machines with names that differ: the second of two alike gets a number."""
-    seen: dict[str, int] = {}
-    renamed = []
-    for one in machines:
-        seen[one.name] = seen.get(one.name, 0) + 1
-        renamed.append(one if seen[one.name] == 1 else replace(one, name=f"{one.name}-{seen[one.name]}"))
-    return tuple(renamed)
 
 
 def _answer(solved: _Solved, limits: Limits, above: int | None = None) -> Answer | None:
