@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ansambl.domain.device import PlannedMachine
 from ansambl.domain.footprint import Reason
 from ansambl.domain.planning import Goal, Plan, PlanOption
 from ansambl.domain.text import Text, text
