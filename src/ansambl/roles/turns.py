@@ -8,6 +8,7 @@ What is not known is left out; that costs one turn of prefill and nothing else.
 
 from __future__ import annotations
 
+import datetime as dt
 import sqlite3
 from collections import OrderedDict, deque
 from collections.abc import Sequence
@@ -33,10 +34,16 @@ _ASKED_AT_ONCE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """The text that made an answer a role's own, and the role's name."""
+    """What a turn's prompt held beyond what the client sends: the note's text, and the name of its role.
+
+    An empty text stands for no note. `trailing` is whether the note stood in a system message of its own after the
+    user message. `day` is the day that the prompt said today is; None where it said none.
+    """
 
     role: str
     text: str
+    trailing: bool = False
+    day: dt.date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +51,23 @@ class Recalled:
     """What is known of a request's history.
 
     `notes` maps the index of a user message to the note that stood there, `end` is the chain after all messages:
-    what `TurnMemory.remember` needs to know the answer by.
+    what `TurnMemory.remember` needs to know the answer by. `day` is the day of the first turn that is known, None when
+    it has none.
     """
 
     end: bytes
     notes: dict[int, Note] = field(default_factory=dict)
+    day: dt.date | None = None
 
     @property
     def texts(self) -> dict[int, str]:
-        """The notes' texts by message, as `prompt_layout.compose` takes them."""
-        return {index: note.text for index, note in self.notes.items()}
+        """The texts of the notes inside user messages, as `prompt_layout.lay_out` takes them."""
+        return {index: note.text for index, note in self.notes.items() if not note.trailing}
+
+    @property
+    def trailing(self) -> dict[int, str]:
+        """The texts of the notes in system messages of their own, by the user message before them."""
+        return {index: note.text for index, note in self.notes.items() if note.trailing}
 
 
 class TurnMemory:
@@ -102,8 +116,9 @@ class TurnMemory:
             elif role == "assistant" and last_user is not None:
                 wanted.append((end, last_user))
         known = self._find([digest for digest, _ in wanted])
-        notes = {index: known[digest] for digest, index in wanted if digest in known}
-        return Recalled(end, notes)
+        turns = [(index, known[digest]) for digest, index in wanted if digest in known]
+        day = next((turn.day for _, turn in turns if turn.day is not None), None)
+        return Recalled(end, {index: turn for index, turn in turns if turn.text}, day)
 
     def remember(self, recalled: Recalled, answer: Answer, note: Note) -> None:
         """Keep that `note` produced `answer` after the messages of `recalled`.
@@ -156,10 +171,13 @@ class TurnMemory:
     @staticmethod
     def _rows_of(database: Database, condition: str, values: Sequence[object]) -> list[tuple[bytes, Note]]:
         query = (
-            "SELECT digest, role, role_notes.note AS text FROM role_turns"  # noqa: S608 - `condition` is ours, values are bound
+            "SELECT digest, role, role_notes.note AS text, trailing, day FROM role_turns"  # noqa: S608 - `condition` is ours, values are bound
             f" JOIN role_notes ON role_notes.id = role_turns.note {condition}"
         )
-        return [(row["digest"], Note(row["role"], row["text"])) for row in database.read(query, values)]
+        return [
+            (row["digest"], Note(row["role"], row["text"], bool(row["trailing"]), _day(row["day"])))
+            for row in database.read(query, values)
+        ]
 
     def _save(self, digest: bytes, note: Note) -> None:
         if self._database is None:
@@ -184,14 +202,22 @@ class TurnMemory:
                 "INSERT INTO role_notes (role, note) VALUES (?, ?) ON CONFLICT DO NOTHING", (note.role, note.text)
             )
             connection.execute(
-                "INSERT INTO role_turns (digest, note, written)"
-                " SELECT ?, id, ? FROM role_notes WHERE role = ? AND note = ?"
-                " ON CONFLICT (digest) DO UPDATE SET note = excluded.note, written = excluded.written",
-                (digest, written, note.role, note.text),
+                "INSERT INTO role_turns (digest, note, written, trailing, day)"
+                " SELECT ?, id, ?, ?, ? FROM role_notes WHERE role = ? AND note = ?"
+                " ON CONFLICT (digest) DO UPDATE SET note = excluded.note, written = excluded.written,"
+                " trailing = excluded.trailing, day = excluded.day",
+                (digest, written, note.trailing, note.day.isoformat() if note.day else "", note.role, note.text),
             )
             self._written += 1
             if self._written % _PRUNE_EVERY == 1:
                 _prune(connection, self._rows)
+
+
+def _day(written: str) -> dt.date | None:
+    try:
+        return dt.date.fromisoformat(written)
+    except ValueError:
+        return None
 
 
 def _prune(connection: sqlite3.Connection, rows: int) -> None:
