@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from ansambl.foundation.sqlite import Database, Migration
 from ansambl.roles import canonical
 from ansambl.roles.turns import Note, TurnMemory
 
-_SCRIPT = Path(ansambl.__file__).parent / "app" / "migrations" / "0002_role_turns.sql"
+_SCRIPTS = sorted((Path(ansambl.__file__).parent / "app" / "migrations").glob("000[23]_*.sql"))
 NOTE, OTHER = Note("coder", "[Role: coder] …"), Note("brief", "[Role: brief] …")
 USER: Message = {"role": "user", "content": "Сколько строк в файле?"}
 
 
 def database(folder: Path) -> Database:
-    return Database(folder / "ansambl.db", [Migration(1, "role_turns", _SCRIPT.read_text(encoding="utf-8"))])
+    steps = [Migration(number, one.stem, one.read_text(encoding="utf-8")) for number, one in enumerate(_SCRIPTS, 1)]
+    return Database(folder / "ansambl.db", steps)
 
 
 @pytest.fixture
@@ -178,6 +180,23 @@ def test_the_latest_note_of_a_turn_wins_on_disk_too(store: Database) -> None:
     assert memory.recall("k", "h", [USER, said("42")]).notes == {0: OTHER}
     store._executor.submit(lambda: None).result(timeout=10)
     assert TurnMemory(store).recall("k", "h", [USER, said("42")]).notes == {0: OTHER}
+
+
+def test_a_turn_keeps_its_day_and_how_its_note_stood_beyond_a_restart(tmp_path: Path) -> None:
+    first, later = dt.date(2026, 11, 21), dt.date(2026, 11, 22)
+    trailing = Note("coder", "[Role: coder] …", trailing=True, day=first)
+    talk = [USER, said("42"), USER]
+    store = database(tmp_path)
+    memory = TurnMemory(store)
+    remember(memory, [USER], Answer(content="42"), trailing)
+    remember(memory, talk, Answer(content="43"), Note("mute", "", day=later))
+    store.close()
+    again = database(tmp_path)
+    found = TurnMemory(again).recall("k", "h", [*talk, said("43"), USER])
+    again.close()
+    assert found.day == first, "the conversation keeps the day on which it began"
+    assert found.notes == {0: trailing}, "a turn without a note puts none into its message"
+    assert (found.texts, found.trailing) == ({}, {0: trailing.text})
 
 
 def test_a_turn_after_the_database_closed_is_kept_in_memory(tmp_path: Path) -> None:
