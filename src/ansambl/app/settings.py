@@ -217,6 +217,14 @@ class Settings(Table):
                 raise SettingError(text("a model's own name cannot hold '/'; use it in 'aliases' instead"), name)
         return value or {EMBEDDED: ModelSettings(checkpoint=EMBEDDED)}
 
+    @field_validator("roles", "ensembles")
+    @classmethod
+    def _check_role_names(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if "/" in name:
+                raise SettingError(text("the own name cannot hold '/'; use it in 'aliases' instead"), name)
+        return value
+
     @field_validator("engines", mode="before")
     @classmethod
     def _check_engines(cls, value: Any, info: ValidationInfo) -> Any:

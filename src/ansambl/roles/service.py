@@ -69,9 +69,14 @@ class RoleService:
             )
         return self.catalog.models[name]
 
-    def use(self, catalog: RoleCatalog) -> None:
-        """Write requests for another catalog from now on; those that are prepared already keep theirs."""
+    def use(self, catalog: RoleCatalog, common_instruction: str | None = None) -> None:
+        """Write requests for another catalog from now on; those that are prepared already keep theirs.
+
+        `common_instruction` takes the place of the one before, unless it is None; "" is none at all.
+        """
         self.catalog = catalog
+        if common_instruction is not None:
+            self._common = common_instruction or None
 
     def prepare(self, request: ChatRequest, role: Role, *, key: str, options: RequestOptions = NO_OPTIONS) -> Prepared:
         """Write the role's request. `key` is the id of the API key that asks; notes are kept apart by it.
