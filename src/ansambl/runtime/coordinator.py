@@ -161,14 +161,14 @@ class Coordinator:
         instance = self.instance(lease.model)
         if lease.slot is not None and lease.calls is not None:
             body = lease.calls.pinned(body, lease.slot)
-        self._note(lease)
+        self.note(lease)
         answer = self._upstream.post(lease.endpoint, path, body)
         try:
             await answer.__aenter__()
         except ConnectionLostError:
             instance.suspect()
             lease.endpoint = await instance.ensure_ready()
-            self._note(lease)
+            self.note(lease)
             answer = self._upstream.post(lease.endpoint, path, body)
             try:
                 await answer.__aenter__()
@@ -202,7 +202,6 @@ class Coordinator:
             EngineError: the engine refused it.
         """
         instance = self.instance(lease.model)
-        self._note(lease)
         root = replace(lease.endpoint, base_url=lease.endpoint.base_url.removesuffix("/v1"))
         try:
             async with self._upstream.post(root, call.path, msgspec.json.encode(call.body)) as answer:
@@ -219,7 +218,8 @@ class Coordinator:
             )  # fmt: skip
         return body
 
-    def _note(self, lease: Lease) -> None:
+    def note(self, lease: Lease) -> None:
+        """Note that the slot of `lease` holds its prompt, or soon will."""
         if lease.slot is not None:
             self._places[lease.model].holds(lease.slot, lease.prompt, lease.endpoint)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from ansambl.domain.errors import AnsamblError
@@ -61,12 +62,16 @@ class DeferredInstance:
             await self._real.stop()
 
     def conversations(self) -> ConversationCalls | None:
-        """As `Instance.conversations`; None while there is no instance."""
-        return self._real.conversations() if self._real is not None else None
+        """As `Instance.conversations`; None when there can be no instance."""
+        with contextlib.suppress(AnsamblError):
+            return self.prepare().conversations()
+        return None
 
     def shares_prefixes(self) -> bool | None:
-        """As `Instance.shares_prefixes`; None while there is no instance."""
-        return self._real.shares_prefixes() if self._real is not None else None
+        """As `Instance.shares_prefixes`; None when there can be no instance."""
+        with contextlib.suppress(AnsamblError):
+            return self.prepare().shares_prefixes()
+        return None
 
     def status(self) -> InstanceStatus:
         """The real instance's snapshot, or why there is none."""
