@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from ansambl.dialects.openai_chat import ChatRequest, Message
+from ansambl.domain.chat_template import Continuity, Place, TemplateFacts
 from ansambl.domain.role import Layout, Role
 from ansambl.domain.text import Text, text
 from ansambl.roles import prompt_layout
+from ansambl.roles.prefix_groups import PrefixGroup
 from ansambl.roles.prompt_layout import Explanation
 from ansambl.roles.records import NO_OPTIONS, EnsembleTarget, ModelTarget, RequestOptions, Target
-from ansambl.roles.service import RoleService
+from ansambl.roles.service import Prepared, RoleService
 from ansambl.roles.turns import Recalled
 
 Translate = Callable[[str], str]
@@ -77,6 +80,7 @@ def _explain_role(
     found, recalled = prepared.explanation, prepared.recalled
     if found is None or recalled is None:
         raise AssertionError(role.name)
+    group = next((one for one in service.prefix_groups() if role.name in one.roles), None)
     return {
         "role": role.name,
         "model": prepared.model,
@@ -87,23 +91,48 @@ def _explain_role(
         "shared_messages": found.shared_messages,
         "head_material": found.head,
         "prefix_group": found.prefix_group,
+        "group": list(group.roles) if group is not None else [role.name],
+        "template": _template(prepared.facts),
+        "date": prepared.day.isoformat() if prepared.day is not None else None,
         "remembered": _remembered(request.messages(), found, recalled),
         "fields": _fields(prepared.request),
-        "reasons": _render(_reasons(role, found), translate),
+        "reasons": _render(_reasons(role, prepared, found, group), translate),
+    }
+
+
+def _template(facts: TemplateFacts | None) -> dict[str, Any] | None:
+    """What the model's chat template does, for tools; None when it is not known."""
+    if facts is None:
+        return None
+    date = facts.date
+    return {
+        "digest": facts.digest,
+        "note_kept": facts.note_kept,
+        "system": facts.system.value,
+        "trailing_system": facts.trailing_system.value,
+        "trailing_stays": facts.trailing_stays,
+        "continuity": facts.continuity.value,
+        "keeps_thinking": facts.keeps_thinking,
+        "fields": {name: place.value for name, place in facts.fields.items()},
+        "date": {"format": date.format, "variable": date.variable} if date is not None else None,
     }
 
 
 def _remembered(messages: Sequence[Message], found: Explanation, recalled: Recalled) -> list[dict[str, Any]]:
-    # A common instruction can stand before the client's messages.
-    moved = len(found.messages) - len(messages) if recalled.notes else 0
-    turn, listed = 0, []
-    for index, message in enumerate(messages):
-        if message.get("role") == "user":
-            turn += 1
-            if index + moved in found.remembered:
-                note = recalled.notes[index]
-                listed.append({"message": index + moved, "turn": turn, "role": note.role, "note": note.text})
-    return listed
+    if not found.remembered:
+        return []
+    newest = prompt_layout.newest_user(messages) or 0
+    earlier = sorted(index for index in recalled.notes if index < newest)
+    turns = [index for index, message in enumerate(messages) if message.get("role") == "user"]
+    return [
+        {
+            "message": place,
+            "turn": turns.index(index) + 1,
+            "role": recalled.notes[index].role,
+            "note": recalled.notes[index].text,
+        }
+        for index, place in zip(earlier, found.remembered, strict=True)
+    ]
 
 
 def _fields(request: ChatRequest) -> dict[str, Any]:
@@ -111,12 +140,13 @@ def _fields(request: ChatRequest) -> dict[str, Any]:
     return {name: msgspec.json.decode(raw) for name, raw in request.fields.items() if name not in left_out}
 
 
-def _reasons(role: Role, found: Explanation) -> list[Text]:
-    reasons = []
+def _reasons(role: Role, prepared: Prepared, found: Explanation, group: PrefixGroup | None) -> list[Text]:
+    reasons = [found.why] if found.why is not None else []
     if found.layout is Layout.CLASSIC:
-        reasons.append(
-            text("The layout is classic: the instruction comes first, so nothing is shared with other roles.")
-        )
+        if found.why is None:
+            reasons.append(
+                text("The layout is classic: the instruction comes first, so nothing is shared with other roles.")
+            )
     elif found.note is None:
         reasons.append(text("The role has no instruction, so it adds no note."))
     else:
@@ -142,10 +172,73 @@ def _reasons(role: Role, found: Explanation) -> list[Text]:
                 fields=", ".join(sorted(found.head)),
             )
         )
+    if group is not None and group.reason is not None and found.layout is not Layout.CLASSIC:
+        reasons.append(group.reason)
+    if prepared.facts is None:
+        reasons.append(text("The model's chat template is not known, so it is taken for one that keeps messages."))
+    else:
+        reasons += _template_reasons(prepared.facts, prepared.day, folded=found.folded)
+    if role.tools is not None:
+        reasons.append(_tools_reason(role.tools))
     if role.model is None:
         reasons.append(text("The role names no model, so it runs on the resident one."))
     return reasons
 
 
-def _render(reasons: Sequence[Text], translate: Callable[[str], str] | None) -> list[str]:
+_FOLDED = {
+    Place.REFUSED: text("The model's chat template refuses system messages, so their text stands in user messages."),
+    Place.LOST: text("The model's chat template drops system messages, so their text stands in user messages."),
+    Place.MOVES: text(
+        "The model's chat template writes a system message beside the newest user message, where it would end the "
+        "shared prefix at every turn, so its text stands in the first user message."
+    ),
+}
+
+
+def _template_reasons(facts: TemplateFacts, day: dt.date | None, *, folded: bool) -> list[Text]:
+    reasons = [_FOLDED[facts.system]] if folded and facts.system in _FOLDED else []
+    if facts.continuity is Continuity.EARLY:
+        reasons.append(
+            text(
+                "The model's chat template changes earlier turns, so part of the conversation is read again each turn."
+            )
+        )
+    elif facts.continuity is Continuity.LAST_ANSWER or not facts.keeps_thinking:
+        # Where thinking is dropped this holds for answers with thinking only; both are told in one sentence each.
+        reasons.append(
+            text(
+                "The model's chat template writes an answer differently in the next turn, so that answer is read again."
+            )
+            if facts.continuity is Continuity.LAST_ANSWER
+            else text(
+                "The model's chat template drops earlier thinking, so an answer with thinking is read again once."
+            )
+        )
+    if facts.date is not None:
+        if day is not None:
+            reasons.append(
+                text(
+                    "The prompt says today is {day}, the day on which the conversation began, so it stays the same.",
+                    day=day.isoformat(),
+                )
+            )
+        elif facts.date.variable is not None:
+            reasons.append(text("The request itself says which day it is."))
+        else:
+            reasons.append(
+                text(
+                    "The model's chat template writes today's date at the head and lets no request set it: the "
+                    "conversation is read again once a day."
+                )
+            )
+    return reasons
+
+
+def _tools_reason(tools: Sequence[str]) -> Text:
+    if not tools:
+        return text("The role may use no tools, so none are sent.")
+    return text("Of the client's tools the role sees these only: {tools}.", tools=", ".join(tools))
+
+
+def _render(reasons: Sequence[Text], translate: Translate | None) -> list[str]:
     return [one.render(translate) for one in reasons]

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ansambl.dialects.openai_chat import Answer, ChatRequest, Message
+from ansambl.domain.chat_template import TemplateFacts
 from ansambl.domain.errors import UnavailableError
 from ansambl.domain.role import Ensemble, Layout, ModelName, Role
 from ansambl.domain.text import text
-from ansambl.foundation.clock import RealClock
+from ansambl.foundation.clock import Clock, RealClock
 from ansambl.roles import prompt_layout
+from ansambl.roles.prefix_groups import PrefixGroup, group_roles
 from ansambl.roles.prompt_layout import Explanation
 from ansambl.roles.records import NO_OPTIONS, RequestOptions, RoleCatalog
+from ansambl.roles.tool_limits import TOOL_FIELDS, limit_tools
 from ansambl.roles.turns import Note, Recalled, TurnMemory
 
-_HEAD_FIELDS = (*prompt_layout.HEAD_FIELDS, "tool_choice")
+_READ_FIELDS = (*prompt_layout.HEAD_FIELDS, *TOOL_FIELDS)
 _LIMITS = ("max_tokens", "max_completion_tokens")
 
 
@@ -25,6 +29,8 @@ class Prepared:
     """A request that is ready for `model`. Call `remember` with what the model said, also when the client left early.
 
     `explanation` says how the prompt was laid out; None for a plain model, whose messages are passed on untouched.
+    `facts` are what the model's chat template does, None where that is not known. `day` is the day that the prompt is
+    told to be today; None where it is told none.
     """
 
     model: str
@@ -32,13 +38,16 @@ class Prepared:
     remember: Callable[[Answer], None]
     explanation: Explanation | None = None
     recalled: Recalled | None = None
+    facts: TemplateFacts | None = None
+    day: dt.date | None = None
 
 
 class RoleService:
     """Writes requests for roles and models of one catalog, and remembers notes in `turns`.
 
     `common_instruction` comes first in every role's prompt; there is none by default. `created` is what
-    ``GET /v1/models`` says of every entry, in seconds since the epoch; now when left out.
+    ``GET /v1/models`` says of every entry, in seconds since the epoch; now when left out. `templates` tells what the
+    chat template of a model does, and None as long as it is not known; it must answer at once.
     """
 
     def __init__(
@@ -48,11 +57,15 @@ class RoleService:
         *,
         common_instruction: str | None = None,
         created: int | None = None,
+        templates: Callable[[str], TemplateFacts | None] = lambda _: None,
+        clock: Clock | None = None,
     ) -> None:
         self.catalog = catalog
+        self.templates = templates
         self._turns = turns
         self._common = common_instruction or None
-        self._created = int(RealClock().now()) if created is None else created
+        self._clock = clock or RealClock()
+        self._created = int(self._clock.now()) if created is None else created
 
     def model_of(self, role: Role) -> ModelName:
         """The model that a role runs on: its own, else the catalog's default.
@@ -81,7 +94,9 @@ class RoleService:
     def prepare(self, request: ChatRequest, role: Role, *, key: str, options: RequestOptions = NO_OPTIONS) -> Prepared:
         """Write the role's request. `key` is the id of the API key that asks; notes are kept apart by it.
 
-        The role's sampling and limit fill only what the client left open; `options.layout` replaces the role's layout.
+        The role's sampling and limit fill only what the client left open, and of the client's tools it sees those that
+        it may. `options.layout` replaces the role's layout. Today's date is that of the conversation's first turn,
+        where the model's chat template lets a request say it.
 
         Raises:
             RequestError: the messages are not messages.
@@ -90,19 +105,26 @@ class RoleService:
         if options.layout is not None:
             role = replace(role, layout=options.layout)
         model = self.model_of(role)
+        facts = self.templates(model.name)
         messages = request.messages()
         changes = _sampling(request, {**model.sampling, **role.sampling})
         changes.update(_limit(request, role.output_limit or model.output_limit))
-        fields = {name: request.value(name) for name in _HEAD_FIELDS if name in request.fields}
-        fields.update({name: value for name, value in changes.items() if name in _HEAD_FIELDS})
-        recalled = self._turns.recall(key, self._head(fields), messages)
-        explanation = prompt_layout.explain(
-            messages, role, remembered=recalled.texts, common_instruction=self._common, fields=fields
-        )
+        fields = {name: request.value(name) for name in _READ_FIELDS if name in request.fields}
+        fields.update({name: value for name, value in changes.items() if name in _READ_FIELDS})
+        limits = limit_tools(fields, role.tools)
+        changes.update(limits)
+        fields.update(limits)
+        recalled = self._turns.recall(key, self._head(fields, facts), messages)
+        day, pinned = self._pinned(fields, facts, recalled)
+        changes.update(pinned)
+        fields.update(pinned)
+        explanation = prompt_layout.lay_out(
+            messages, role, remembered=recalled.texts, remembered_trailing=recalled.trailing,
+            common_instruction=self._common, fields=fields, facts=facts,
+        )  # fmt: skip
         prepared = request.changed({**changes, "model": model.name, "messages": explanation.messages})
-        return Prepared(
-            model.name, prepared, self._rememberer(recalled, messages, role, explanation), explanation, recalled
-        )
+        remember = self._rememberer(recalled, messages, role, explanation, day)
+        return Prepared(model.name, prepared, remember, explanation, recalled, facts, day)
 
     def prepare_plain(self, request: ChatRequest, model: ModelName) -> Prepared:
         """Write a plain model's request: the client's own, with the model's limit and sampling where it set none."""
@@ -141,18 +163,36 @@ class RoleService:
             for one in things
         ]
 
-    def _head(self, fields: Mapping[str, Any]) -> str:
-        return prompt_layout.prefix_group({**prompt_layout.head_material(fields), "": self._common})
+    def prefix_groups(self) -> list[PrefixGroup]:
+        """Which roles of the catalog share the prefixes of their prompts; every role is in one group."""
+        return group_roles(self.catalog, self.templates)
+
+    def _head(self, fields: Mapping[str, Any], facts: TemplateFacts | None) -> str:
+        return prompt_layout.prefix_group({**prompt_layout.head_material(fields, facts), "": self._common})
+
+    def _pinned(
+        self, fields: Mapping[str, Any], facts: TemplateFacts | None, recalled: Recalled
+    ) -> tuple[dt.date | None, dict[str, Any]]:
+        """The day that the prompt is told, and the field that tells it; nothing where the client tells one itself."""
+        use = facts.date if facts is not None else None
+        own = fields.get(prompt_layout.KWARGS)
+        if use is None or use.variable is None or not isinstance(own, dict | None) or use.variable in (own or {}):
+            return None, {}
+        # The local day, as engines tell it.
+        day = recalled.day or dt.datetime.fromtimestamp(self._clock.now(), dt.UTC).astimezone().date()
+        return day, {prompt_layout.KWARGS: {**(own or {}), use.variable: day.strftime(use.format)}}
 
     def _rememberer(
-        self, recalled: Recalled, messages: Sequence[Message], role: Role, explanation: Explanation
-    ) -> Callable[[Answer], None]:
-        note = explanation.note
-        if note is None or role.layout is Layout.CLASSIC or prompt_layout.newest_user(messages) is None:
+        self, recalled: Recalled, messages: Sequence[Message], role: Role, explanation: Explanation,
+        day: dt.date | None,
+    ) -> Callable[[Answer], None]:  # fmt: skip
+        note = "" if explanation.layout is Layout.CLASSIC else explanation.note or ""
+        if (not note and day is None) or prompt_layout.newest_user(messages) is None:
             return _forget
+        turn = Note(role.name, note, trailing=explanation.layout is Layout.TRAILING_SYSTEM, day=day)
 
         def remember(answer: Answer) -> None:
-            self._turns.remember(recalled, answer, Note(role.name, note))
+            self._turns.remember(recalled, answer, turn)
 
         return remember
 

@@ -12,7 +12,7 @@ from ansambl.domain.errors import RequestError, UnavailableError
 from ansambl.domain.role import ModelName
 from ansambl.roles.catalog import build_catalog
 from ansambl.roles.explaining import explain
-from ansambl.roles.prompt_layout import note_text
+from ansambl.roles.notes import note_text
 from ansambl.roles.resolver import Resolver
 from ansambl.roles.service import RoleService
 from ansambl.roles.turns import TurnMemory

@@ -1,0 +1,81 @@
+"""Which roles of a catalog share the prefixes of their prompts, and why others do not. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansambl.domain.chat_template import TemplateFacts
+from ansambl.domain.role import Layout, Role
+from ansambl.domain.text import Text, text
+from ansambl.roles.prompt_layout import effective_layout, head_material, prefix_group
+from ansambl.roles.records import RoleCatalog
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixGroup:
+    """Roles of one model whose prompts begin with the same bytes in one conversation.
+
+    `model` is None where there is no model for them. `head` is the head material that sets the group apart from the
+    other groups of its model. `shares` is whether a change of role inside the group keeps the prefix: False for the
+    classic layout, and for a role that is alone. `reason` says it in words.
+    """
+
+    model: str | None
+    roles: tuple[str, ...]
+    head: Mapping[str, Any] = field(default_factory=dict)
+    shares: bool = True
+    reason: Text | None = None
+
+
+def group_roles(catalog: RoleCatalog, templates: Callable[[str], TemplateFacts | None]) -> list[PrefixGroup]:
+    """Group the roles of `catalog`, in its order; `templates` tells what the chat template of a model does."""
+    shared: dict[tuple[str | None, str], list[Role]] = {}
+    heads: dict[tuple[str | None, str], dict[str, Any]] = {}
+    found: dict[tuple[str | None, str], PrefixGroup] = {}
+    for role in catalog.roles.values():
+        model = role.model or catalog.default_model
+        facts = templates(model) if model is not None else None
+        head = role_head(role, catalog, facts)
+        layout, why = effective_layout(role.layout, facts)
+        if layout is Layout.CLASSIC:
+            reason = why or text("The layout is classic: the instruction comes first.")
+            found[model, role.name + "\0"] = PrefixGroup(model, (role.name,), head, shares=False, reason=reason)
+            continue
+        key = (model, prefix_group(head))
+        shared.setdefault(key, []).append(role)
+        heads[key] = head
+    for key, roles in shared.items():
+        others = any(model == key[0] for model, _ in (*(one for one in shared if one != key), *found))
+        found[key] = PrefixGroup(
+            key[0], tuple(one.name for one in roles), heads[key], shares=len(roles) > 1,
+            reason=_reason(len(roles), heads[key], others=others),
+        )  # fmt: skip
+    order = list(catalog.roles)
+    return sorted(found.values(), key=lambda group: order.index(group.roles[0]))
+
+
+def role_head(role: Role, catalog: RoleCatalog, facts: TemplateFacts | None) -> dict[str, Any]:
+    """What the role itself puts at the head of the prompt: sampling fields of it and of its model, and its tools.
+
+    A role that may not see all tools stands apart from those that may, as far as clients send tools.
+    """
+    model = catalog.models.get(role.model or catalog.default_model or "")
+    fields = {**(model.sampling if model is not None else {}), **role.sampling}
+    if role.tools is not None:
+        fields["tools"] = sorted(role.tools)
+    return head_material(fields, facts)
+
+
+def _reason(count: int, head: Mapping[str, Any], *, others: bool) -> Text:
+    fields = ", ".join(sorted(head))
+    if count > 1:
+        if head:
+            return text("They set the same {fields} at the head of the prompt.", fields=fields)
+        return text("They set nothing at the head of the prompt, so all that comes before their notes is the same.")
+    if head and others:
+        return text("No other role sets the same {fields} at the head of the prompt.", fields=fields)
+    if others:
+        return text("All other roles of its model set something at the head of the prompt, or are classic.")
+    return text("It is the only role of its model.")
