@@ -6,13 +6,15 @@ import hmac
 from collections.abc import Callable
 from typing import Annotated, Any, Protocol
 
-from fastapi import Depends, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from ansambl import __version__
 from ansambl.api import PREFIX
+from ansambl.api.body_limit import BodyLimit
+from ansambl.api.roles import LARGEST_BODY, RoleControls, add_role_routes
 from ansambl.api.schemas import LogDocument, StateDocument, StoppingDocument
 from ansambl.dialects import openai_chat
 from ansambl.domain.errors import AnsamblError, RequestError
@@ -62,8 +64,11 @@ def _language(request: Request) -> Callable[[str], str]:
     return speaker_of_header(request.headers.get("accept-language"))
 
 
-def make_admin_api(controls: Controls, token: str) -> FastAPI:
-    """Build the admin API. Reading the state needs no token on loopback; logs and changes need the run's `token`."""
+def make_admin_api(controls: Controls, roles: RoleControls, token: str) -> FastAPI:
+    """Build the admin API.
+
+    Reading the state needs no token on loopback; logs, all about single roles, and changes need the run's `token`.
+    """
     app = FastAPI(
         title="Ansambl admin API",
         version=__version__,
@@ -102,6 +107,14 @@ def make_admin_api(controls: Controls, token: str) -> FastAPI:
         failure = RequestError(text("{place}: {reason}", place=place, reason=first["msg"]), param=place)
         failure.status = 422
         return answer_with(request, failure)
+
+    app.add_middleware(
+        BodyLimit, limit=LARGEST_BODY, prefixes=tuple(f"{PREFIX}/{one}" for one in ("roles", "ensembles", "reload")),
+        answer=answer_with,
+    )  # fmt: skip
+    guarded = APIRouter(dependencies=[Depends(need_token)])
+    add_role_routes(guarded, roles, _language)
+    app.include_router(guarded)
 
     @app.get(f"{PREFIX}/state")
     async def get_state(request: Request) -> StateDocument:

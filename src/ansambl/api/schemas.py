@@ -97,3 +97,111 @@ class StoppingDocument(BaseModel):
     """The answer to a stop."""
 
     stopping: bool = True
+
+
+class EntryDocument(BaseModel):
+    """One role or ensemble with where it comes from.
+
+    `origin` is ``shipped``, ``configuration`` or ``saved``. `fields` is what is in effect, and `origins` says of each
+    key where it was set: ``shipped``, ``saved``, or a file and its line. `saved` is what was saved, without what it
+    stands on, and `version` its number; both are None where nothing is saved. `hidden` says why what is saved is not in
+    effect.
+    """
+
+    kind: str
+    name: str
+    description: str = ""
+    origin: str
+    aliases: list[str] = []
+    read_only: bool = Field(False, description="It stands in the configuration file and is changed there.")
+    version: int | None = None
+    hidden: str | None = None
+    fields: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    saved: dict[str, Any] | None = None
+    model: str | None = Field(None, description="The model that a role runs on now.")
+    layout: str | None = None
+    prefix_group: int | None = Field(None, description="Roles with the same number share their prefix.")
+    not_shared: str | None = Field(None, description="Why a role shares its prefix with no other one.")
+
+
+class EntriesDocument(BaseModel):
+    """Roles or ensembles, those that are in effect first, then those that are hidden."""
+
+    entries: list[EntryDocument]
+
+
+class VersionDocument(BaseModel):
+    """One version of something saved. `changed` names the keys that differ from the version before."""
+
+    number: int
+    time: float
+    action: str
+    changed: list[str]
+    fields: dict[str, Any]
+
+
+class VersionsDocument(BaseModel):
+    """Every version, the oldest first."""
+
+    versions: list[VersionDocument]
+
+
+class SetDocument(BaseModel):
+    """A set of roles and ensembles, as the tables of a configuration file."""
+
+    roles: dict[str, dict[str, Any]] = {}
+    ensembles: dict[str, dict[str, Any]] = {}
+
+
+class ImportedDocument(BaseModel):
+    """What an import did, or would do when it was a dry run."""
+
+    dry_run: bool
+    created: list[str]
+    changed: list[str]
+    unchanged: list[str]
+
+
+class ReloadedDocument(BaseModel):
+    """The answer to a reload: the roles and ensembles that are in effect now, and what of the saved ones is not."""
+
+    roles: list[str]
+    ensembles: list[str]
+    warnings: list[str]
+
+
+class SaveRequest(BaseModel, extra="forbid"):
+    """The keys of a role or ensemble, as a configuration file names them."""
+
+    fields: dict[str, Any]
+    base_version: int | None = Field(
+        None, ge=0, description="The version that they were made from; 0: none may exist yet."
+    )
+
+
+class RestoreRequest(BaseModel, extra="forbid"):
+    """The version that is to be in effect again."""
+
+    version: int = Field(ge=1)
+    base_version: int | None = Field(None, ge=0)
+
+
+class RenameRequest(BaseModel, extra="forbid"):
+    """The new name."""
+
+    name: str
+    base_version: int | None = Field(None, ge=0)
+
+
+class ExportRequest(BaseModel, extra="forbid"):
+    """What to export; left out: all that is saved or in the configuration file."""
+
+    names: list[str] | None = None
+
+
+class ImportRequest(BaseModel, extra="forbid"):
+    """A set to import: all of it, or nothing when something of it cannot be used."""
+
+    document: dict[str, Any]
+    dry_run: bool = False

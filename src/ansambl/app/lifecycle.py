@@ -7,7 +7,7 @@ import contextlib
 import errno
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from ansambl import __version__
@@ -15,6 +15,8 @@ from ansambl.api.routes import make_admin_api
 from ansambl.app.controls import ProductControls
 from ansambl.app.data_folder import DataLock, open_database
 from ansambl.app.proposals import propose_once, with_installed
+from ansambl.app.role_book import RoleBook
+from ansambl.app.role_controls import ProductRoles, apply
 from ansambl.app.running_state import RunningState, new_token, write_state
 from ansambl.app.settings import EMBEDDED
 from ansambl.app.settings_file import LoadedSettings
@@ -29,8 +31,10 @@ from ansambl.foundation import network
 from ansambl.foundation.logging import get_logger
 from ansambl.foundation.paths import DataPaths
 from ansambl.foundation.sqlite import Database
+from ansambl.foundation.terminals import has_terminal
 from ansambl.gateway.guard import check_binding
 from ansambl.model_catalog import embedded
+from ansambl.roles.store import SavedRoles
 from ansambl.runtime import discovery
 from ansambl.runtime.recovery import end_all
 from ansambl.runtime.store import RuntimeStore
@@ -89,11 +93,18 @@ def _port_error(host: str, port: int, error: OSError) -> PortTakenError:
 
 
 class StopSignal:
-    """Set by SIGINT, SIGTERM, SIGHUP or the admin API; `urgent` after the second one: do not wait for answers."""
+    """What the process was told by signals or the admin API.
+
+    `requested` is set by SIGINT, SIGTERM or the admin API; `urgent` after the second one: do not wait for answers.
+    SIGHUP asks to stop when the terminal that Ansambl was started in was closed, and to read the configuration again
+    (`reload`) otherwise: when the terminal is still there, when there never was one, and under nohup.
+    """
 
     def __init__(self) -> None:
         self.requested = asyncio.Event()
         self.urgent = asyncio.Event()
+        self.reload = asyncio.Event()
+        self._ends_with_terminal = has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
 
     def set(self) -> None:
         """Ask to stop, or to hurry when that was asked already."""
@@ -101,18 +112,28 @@ class StopSignal:
             self.urgent.set()
         self.requested.set()
 
+    def hang_up(self) -> None:
+        """What SIGHUP asks for."""
+        if self._ends_with_terminal and not has_terminal():
+            self.set()
+        else:
+            self.reload.set()
+
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[None]:
         """Listen to the process's signals while the context lasts."""
         loop = asyncio.get_running_loop()
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        for number in numbers:
-            loop.add_signal_handler(number, self.set)
+        actions = {signal.SIGINT: self.set, signal.SIGTERM: self.set, signal.SIGHUP: self.hang_up}
+        before = {number: signal.getsignal(number) for number in actions}
+        for number, action in actions.items():
+            loop.add_signal_handler(number, action)
         try:
             yield
         finally:
-            for number in numbers:
+            for number in actions:
                 loop.remove_signal_handler(number)
+                if before[number] is signal.SIG_IGN:
+                    signal.signal(number, signal.SIG_IGN)
 
 
 class Reporter(Protocol):
@@ -143,8 +164,11 @@ class Reporter(Protocol):
         ...
 
 
-async def serve(loaded: LoadedSettings, paths: DataPaths, reporter: Reporter, *, offline: bool = False) -> None:
-    """Run Ansambl until it is told to stop. The caller holds the data lock.
+async def serve(
+    loaded: LoadedSettings, paths: DataPaths, reporter: Reporter, *, reread: Callable[[], LoadedSettings],
+    offline: bool = False,
+) -> None:  # fmt: skip
+    """Run Ansambl until it is told to stop. The caller holds the data lock; `reread` reads the configuration again.
 
     Raises:
         AnsamblError: it cannot start; nothing is left running.
@@ -161,7 +185,9 @@ async def serve(loaded: LoadedSettings, paths: DataPaths, reporter: Reporter, *,
             chosen = await asyncio.to_thread(with_installed, loaded, paths)
             await _have_embedded(chosen, paths, reporter, offline=offline)
         proposing = offered is None and not offline and chosen is loaded and is_unconfigured(loaded)
-        life = _Life(chosen, paths, database, reporter, listener, proposing=proposing)
+        life = _Life(
+            chosen, paths, database, reporter, listener, proposing=proposing, written=loaded, reread=reread
+        )  # fmt: skip
         with life.stop.on_signals():
             await life.run(offered)
 
@@ -171,7 +197,7 @@ class _Life:
 
     def __init__(
         self, loaded: LoadedSettings, paths: DataPaths, database: Database, reporter: Reporter,
-        listener: socket.socket, *, proposing: bool,
+        listener: socket.socket, *, proposing: bool, written: LoadedSettings, reread: Callable[[], LoadedSettings],
     ) -> None:  # fmt: skip
         self.stop = StopSignal()
         self._loaded = loaded
@@ -181,40 +207,74 @@ class _Life:
         self._listener = listener
         self._proposing = proposing
         self._fetched = asyncio.Event()
+        self._reread = reread
+        self._written = written
+        self._roles: ProductRoles | None = None
 
     async def run(self, offered: Attachment | None) -> None:
         """Serve until it is told to stop; no engine is left."""
         product = await build(self._loaded, self._paths, self._database, offered=offered)
         try:
+            roles = self._with_saved_roles(product, offered)
             token = new_token()
             host, port = self._listener.getsockname()[:2]
             running = write_state(self._paths, host, port, token)
             application = Application(
-                product.gateway, self._admin_api(product, running, token), make_console(version=__version__)
+                product.gateway, self._admin_api(product, roles, running, token), make_console(version=__version__)
             )
             server = WebServer(application, self._listener)
             await server.start()
             log.info("started", address=running.address, version=__version__)
+            reloading = asyncio.create_task(self._reload_when_asked())
             starting = asyncio.create_task(self._begin(product, running))
             try:
                 while await self._has_fetched():
                     product = await self._renewed(product)
-                    application.use(product.gateway, self._admin_api(product, running, token))
+                    roles = self._with_saved_roles(product, None)
+                    application.use(product.gateway, self._admin_api(product, roles, running, token))
                     await _start_instances(self._loaded, self._reporter, product, running)
                 self._reporter.say(text("Stopping: running answers may finish, for at most {seconds} s.",
                                         seconds=round(self._loaded.settings.gateway.drain)))  # fmt: skip
                 await self._drain(product)
             finally:
-                starting.cancel()
-                await asyncio.gather(starting, return_exceptions=True)
+                for task in (starting, reloading):
+                    task.cancel()
+                await asyncio.gather(starting, reloading, return_exceptions=True)
                 await server.stop()
                 self._paths.state.unlink(missing_ok=True)
                 log.info("stopped")
         finally:
             await product.coordinator.stop()
 
-    def _admin_api(self, product: Product, running: RunningState, token: str) -> App:
-        return make_admin_api(ProductControls(product, running, self.stop.set), token)
+    def _with_saved_roles(self, product: Product, offered: Attachment | None) -> ProductRoles:
+        """Let the product answer with what is saved, too; what is hidden is told."""
+        book = RoleBook(self._loaded, SavedRoles(self._database), offered)
+        apply(product, book.joined)
+        self._roles = ProductRoles(product, book, self._written, self._reread)
+        self._warn(one.warning for one in book.joined.hidden.values())
+        return self._roles
+
+    def _warn(self, warnings: Iterable[Text]) -> None:
+        for one in warnings:
+            log.warning("role_hidden", message=one.render())
+            self._reporter.warn(one)
+
+    async def _reload_when_asked(self) -> None:
+        while True:
+            await self.stop.reload.wait()
+            self.stop.reload.clear()
+            if self._roles is None:
+                continue
+            try:
+                self._warn(await self._roles.reload_file())
+            except AnsamblError as error:
+                log.warning("reload_refused", message=str(error))
+                self._reporter.warn(error.message)
+            else:
+                self._reporter.say(text("The configuration was read again; its roles are in effect."))
+
+    def _admin_api(self, product: Product, roles: ProductRoles, running: RunningState, token: str) -> App:
+        return make_admin_api(ProductControls(product, running, self.stop.set), roles, token)
 
     async def _begin(self, product: Product, running: RunningState) -> None:
         await _start_instances(self._loaded, self._reporter, product, running)
@@ -241,6 +301,9 @@ class _Life:
         self._fetched.clear()
         await self._drain(product)
         await product.coordinator.stop()
+        if self._roles is not None:
+            # A reload may have brought other roles since the start.
+            self._loaded, self._written = self._roles.loaded, self._roles.written
         self._loaded = await asyncio.to_thread(with_installed, self._loaded, self._paths)
         return await build(self._loaded, self._paths, self._database)
 

@@ -124,7 +124,7 @@ def read_only(loaded: LoadedSettings, kind: Kind, name: str) -> Text:
     place = loaded.tables[written_path((kind, name))]
     file, _, line = place.rpartition(":")
     return text(
-        "'{name}' stands in {file}, line {line}, and is changed there; copy it with: ansambl roles edit NEW --from {name}",
+        "'{name}' stands in {file}, line {line}, and is changed there; copy it: ansambl roles edit NEW --from {name}",
         name=name, file=file, line=line,
     )  # fmt: skip
 

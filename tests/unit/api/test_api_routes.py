@@ -37,6 +37,13 @@ class Controls:
         self.stops += 1
 
 
+class Roles:
+    """Stands for the roles of a product; no test here asks for them with the token."""
+
+    def __getattr__(self, name):
+        raise AssertionError(name)
+
+
 @pytest.fixture
 def controls():
     return Controls()
@@ -44,7 +51,7 @@ def controls():
 
 @pytest.fixture
 async def client(controls):
-    transport = httpx.ASGITransport(make_admin_api(controls, TOKEN))
+    transport = httpx.ASGITransport(make_admin_api(controls, Roles(), TOKEN))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as found:
         yield found
 
@@ -74,6 +81,21 @@ async def test_logs_and_changes_need_the_token(client, controls, method, path, h
     assert answer.json()["error"]["code"] == "invalid_token"
     assert TOKEN not in answer.text
     assert (controls.stops, controls.bodies) == (0, [])
+
+
+async def test_roles_and_reloads_need_the_token(client):
+    one = [
+        ("GET", ""), ("GET", "/coder"), ("PUT", "/coder"), ("DELETE", "/coder"), ("GET", "/coder/versions"),
+        ("POST", "/coder/restore"), ("POST", "/coder/rename"), ("POST", "/export"), ("POST", "/import"),
+    ]  # fmt: skip
+    routes = [
+        ("POST", "/reload"),
+        *((method, f"/{table}{end}") for table in ("roles", "ensembles") for method, end in one),
+    ]
+    for method, path in routes:
+        for headers in ({}, bearer("wrong")):
+            answer = await client.request(method, f"/admin/api{path}", headers=headers, content=b"{}")
+            assert answer.status_code == 401, (method, path)
 
 
 async def test_stopping(client, controls):

@@ -31,7 +31,7 @@ def test_an_address_that_is_not_ours():
     assert "192.0.2.1" in str(raised.value)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_second_signal_hurries(number):
     stop = StopSignal()
     before = signal.getsignal(number)

@@ -35,11 +35,14 @@ def up(
     from ansambl import __version__
     from ansambl.app.data_folder import DataLock, open_log, prepare_folder
     from ansambl.app.lifecycle import serve
-    from ansambl.app.settings_file import load_settings
+    from ansambl.app.settings_file import LoadedSettings, load_settings
     from ansambl.cli.output import console
     from ansambl.cli.reporter import TerminalReporter
 
-    loaded = load_settings(config, {"gateway.host": host, "gateway.port": port})
+    def read() -> LoadedSettings:
+        return load_settings(config, {"gateway.host": host, "gateway.port": port})
+
+    loaded = read()
     paths = loaded.paths
     prepare_folder(paths)
     out = console()
@@ -48,7 +51,7 @@ def up(
         out.print("Ansambl", style="bold", end=" ")
         out.print(__version__)
         with asyncio.Runner(loop_factory=_event_loop()) as runner:
-            runner.run(serve(loaded, paths, reporter, offline=offline))
+            runner.run(serve(loaded, paths, reporter, reread=read, offline=offline))
         out.print(speak("Stopped; nothing is left running."), style="dim")
 
 

@@ -1,0 +1,157 @@
+"""The admin API's routes for roles and ensembles: reading, changing, versions, export and import."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Protocol
+
+from fastapi import APIRouter, Query, Request
+
+from ansambl.api import PREFIX
+from ansambl.api.schemas import (
+    EntriesDocument,
+    EntryDocument,
+    ExportRequest,
+    ImportedDocument,
+    ImportRequest,
+    ReloadedDocument,
+    RenameRequest,
+    RestoreRequest,
+    SaveRequest,
+    SetDocument,
+    VersionsDocument,
+)
+from ansambl.roles.catalog import Kind
+
+LARGEST_BODY = 1_000_000
+"""Bytes of a body; a configuration file may not be larger either."""
+
+Translate = Callable[[str], str]
+
+
+class RoleControls(Protocol):
+    """What the running product lets the admin API do with roles and ensembles.
+
+    Every change is checked against everything first; then it is in effect at once, for the next request.
+    """
+
+    async def entries(self, kind: Kind, translate: Translate) -> EntriesDocument:
+        """All roles or all ensembles."""
+        ...
+
+    async def entry(self, kind: Kind, name: str, translate: Translate) -> EntryDocument:
+        """One of them.
+
+        Raises:
+            UnknownNameError: there is none of this name.
+        """
+        ...
+
+    async def save(self, kind: Kind, name: str, fields: dict[str, Any], base: int | None) -> None:
+        """Keep one.
+
+        Raises:
+            UsageError: it cannot be used, stands in the file, or was changed in the meantime.
+        """
+        ...
+
+    async def remove(self, kind: Kind, name: str, base: int | None) -> None:
+        """Take one that was saved out of use."""
+        ...
+
+    async def rename(self, kind: Kind, name: str, new_name: str, base: int | None) -> None:
+        """Give one that was saved another name."""
+        ...
+
+    async def restore(self, kind: Kind, name: str, version: int, base: int | None) -> None:
+        """Put an earlier version into effect again."""
+        ...
+
+    async def versions(self, kind: Kind, name: str) -> VersionsDocument:
+        """Every version of one that was saved."""
+        ...
+
+    async def export(self, names: list[str] | None) -> SetDocument:
+        """What is saved and in the file, or what is named."""
+        ...
+
+    async def import_set(self, document: dict[str, Any], *, dry_run: bool) -> ImportedDocument:
+        """Save a whole set, or nothing."""
+        ...
+
+    async def reload(self, translate: Translate) -> ReloadedDocument:
+        """Read the configuration file again.
+
+        Raises:
+            ConfigurationError: it cannot be used, or more than roles changed; nothing is applied.
+        """
+        ...
+
+
+Speak = Callable[[Request], Translate]
+BaseVersion = Annotated[int | None, Query(ge=0)]
+
+
+def add_role_routes(router: APIRouter, controls: RoleControls, language: Speak) -> None:
+    """Add the routes of both tables, and the reload. The router asks for the token."""
+    _add_table(router, controls, language, "roles")
+    _add_table(router, controls, language, "ensembles")
+
+    @router.post(f"{PREFIX}/reload")
+    async def post_reload(request: Request) -> ReloadedDocument:
+        """Read the configuration file again, and apply its roles, ensembles and prompt as a whole."""
+        return await controls.reload(language(request))
+
+
+def _add_table(router: APIRouter, controls: RoleControls, language: Speak, kind: Kind) -> None:
+    base = f"{PREFIX}/{kind}"
+    one = base + "/{name}"
+
+    async def get_all(request: Request) -> EntriesDocument:
+        """All of them, with where each key comes from."""
+        return await controls.entries(kind, language(request))
+
+    async def get_one(name: str, request: Request) -> EntryDocument:
+        """One of them, with where each key comes from."""
+        return await controls.entry(kind, name, language(request))
+
+    async def put_one(name: str, wanted: SaveRequest, request: Request) -> EntryDocument:
+        """Save it as a new version; it is in effect from the next request on."""
+        await controls.save(kind, name, wanted.fields, wanted.base_version)
+        return await controls.entry(kind, name, language(request))
+
+    async def delete_one(name: str, base_version: BaseVersion = None) -> dict[str, bool]:
+        """Take what was saved out of use. Its versions stay and can be restored."""
+        await controls.remove(kind, name, base_version)
+        return {"removed": True}
+
+    async def get_versions(name: str) -> VersionsDocument:
+        """Every version that was saved, also of what was removed."""
+        return await controls.versions(kind, name)
+
+    async def post_restore(name: str, wanted: RestoreRequest, request: Request) -> EntryDocument:
+        """Put an earlier version into effect again, as a new version."""
+        await controls.restore(kind, name, wanted.version, wanted.base_version)
+        return await controls.entry(kind, name, language(request))
+
+    async def post_rename(name: str, wanted: RenameRequest, request: Request) -> EntryDocument:
+        """Give what was saved another name."""
+        await controls.rename(kind, name, wanted.name, wanted.base_version)
+        return await controls.entry(kind, wanted.name, language(request))
+
+    async def post_export(wanted: ExportRequest) -> SetDocument:
+        """Roles and ensembles as the tables of a configuration file."""
+        return await controls.export(wanted.names)
+
+    async def post_import(wanted: ImportRequest) -> ImportedDocument:
+        """Save a set of roles and ensembles: all of it, or nothing."""
+        return await controls.import_set(wanted.document, dry_run=wanted.dry_run)
+
+    routes: list[tuple[str, str, Callable[..., Awaitable[Any]]]] = [
+        ("GET", base, get_all), ("POST", f"{base}/export", post_export), ("POST", f"{base}/import", post_import),
+        ("GET", one, get_one), ("PUT", one, put_one), ("DELETE", one, delete_one),
+        ("GET", f"{one}/versions", get_versions), ("POST", f"{one}/restore", post_restore),
+        ("POST", f"{one}/rename", post_rename),
+    ]  # fmt: skip
+    for method, path, endpoint in routes:
+        router.add_api_route(path, endpoint, methods=[method], name=f"{kind}_{endpoint.__name__}")

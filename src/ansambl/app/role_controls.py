@@ -1,0 +1,126 @@
+"""What the admin API does with the roles of a running Ansambl: changes that are in effect at once, and the reload."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from ansambl.api.schemas import (
+    EntriesDocument,
+    EntryDocument,
+    ImportedDocument,
+    ReloadedDocument,
+    SetDocument,
+    VersionsDocument,
+)
+from ansambl.app.reload import with_reloaded_roles
+from ansambl.app.role_book import Joined, RoleBook
+from ansambl.app.role_desk import RoleDesk
+from ansambl.app.settings_file import LoadedSettings
+from ansambl.app.wiring import Product
+from ansambl.domain.text import Text
+from ansambl.foundation.logging import get_logger
+from ansambl.roles.catalog import Kind
+
+log = get_logger(__name__)
+
+Translate = Callable[[str], str]
+
+
+def apply(product: Product, joined: Joined, common_instruction: str | None = None) -> None:
+    """Answer with another catalog from the next request on; those that run go on with theirs."""
+    product.catalog = joined.catalog
+    product.resolver.use(joined.catalog)
+    product.service.use(joined.catalog, common_instruction)
+
+
+class ProductRoles:
+    """Implements `ansambl.api.roles.RoleControls` on a product.
+
+    `reread` reads the configuration file again, as the start did; `written` is what it read then, before anything was
+    planned on top of it.
+    """
+
+    def __init__(
+        self, product: Product, book: RoleBook, written: LoadedSettings, reread: Callable[[], LoadedSettings]
+    ) -> None:
+        self._product = product
+        self._book = book
+        self._desk = RoleDesk(book)
+        self.written = written
+        self._reread = reread
+        self._lock = asyncio.Lock()
+
+    @property
+    def loaded(self) -> LoadedSettings:
+        """The settings in effect."""
+        return self._book.loaded
+
+    async def entries(self, kind: Kind, translate: Translate) -> EntriesDocument:
+        """All roles or all ensembles."""
+        return await asyncio.to_thread(self._desk.entries, kind, translate)
+
+    async def entry(self, kind: Kind, name: str, translate: Translate) -> EntryDocument:
+        """One of them."""
+        return await asyncio.to_thread(self._desk.entry, kind, name, translate)
+
+    async def versions(self, kind: Kind, name: str) -> VersionsDocument:
+        """Every version of one that was saved."""
+        return await asyncio.to_thread(self._desk.versions, kind, name)
+
+    async def export(self, names: list[str] | None) -> SetDocument:
+        """What is saved and in the file, or what is named."""
+        return await asyncio.to_thread(self._desk.export, names)
+
+    async def save(self, kind: Kind, name: str, fields: dict[str, Any], base: int | None) -> None:
+        """Keep one."""
+        await self._change(lambda: self._desk.save(kind, name, fields, base))
+
+    async def remove(self, kind: Kind, name: str, base: int | None) -> None:
+        """Take one that was saved out of use."""
+        await self._change(lambda: self._desk.remove(kind, name, base))
+
+    async def rename(self, kind: Kind, name: str, new_name: str, base: int | None) -> None:
+        """Give one that was saved another name."""
+        await self._change(lambda: self._desk.rename(kind, name, new_name, base))
+
+    async def restore(self, kind: Kind, name: str, version: int, base: int | None) -> None:
+        """Put an earlier version into effect again."""
+        await self._change(lambda: self._desk.restore(kind, name, version, base))
+
+    async def import_set(self, document: dict[str, Any], *, dry_run: bool) -> ImportedDocument:
+        """Save a whole set, or nothing."""
+        found: list[ImportedDocument] = []
+        await self._change(lambda: found.append(self._desk.import_set(document, dry_run=dry_run)))
+        return found[0]
+
+    async def reload(self, translate: Translate) -> ReloadedDocument:
+        """Read the configuration file again."""
+        warnings = [one.render(translate) for one in await self.reload_file()]
+        catalog = self._product.catalog
+        return ReloadedDocument(roles=list(catalog.roles), ensembles=list(catalog.ensembles), warnings=warnings)
+
+    async def reload_file(self) -> list[Text]:
+        """Read the configuration file again, and apply its roles as a whole; return what of the saved ones is hidden.
+
+        Raises:
+            ConfigurationError: it cannot be used, or more than roles changed; nothing is applied.
+        """
+        async with self._lock:
+            written = await asyncio.to_thread(self._reread)
+            loaded = with_reloaded_roles(self.written, written, self._book.loaded)
+            joined = await asyncio.to_thread(self._book.reloaded, loaded)
+            self.written = written
+            apply(self._product, joined, loaded.settings.prompt.common_instruction)
+            log.info("reloaded", roles=len(joined.catalog.roles), hidden=len(joined.hidden))
+            return [one.warning for one in joined.hidden.values()]
+
+    async def _change(self, work: Callable[[], None]) -> None:
+        async with self._lock:
+            # Once begun it is finished and applied, also when the client has gone: the database has it then.
+            await asyncio.shield(self._changed(work))
+
+    async def _changed(self, work: Callable[[], None]) -> None:
+        await asyncio.to_thread(work)
+        apply(self._product, self._book.joined)

@@ -1,0 +1,217 @@
+"""What can be asked about roles and ensembles and done to them, in the documents of the admin API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ansambl.api.schemas import (
+    EntriesDocument,
+    EntryDocument,
+    ImportedDocument,
+    SetDocument,
+    VersionDocument,
+    VersionsDocument,
+)
+from ansambl.app.catalog import configured_tables, in_file
+from ansambl.app.role_book import ReadOnlyError, RoleBook, read_only
+from ansambl.app.settings_lines import written_path
+from ansambl.app.written_roles import KINDS, check_tables
+from ansambl.domain.errors import UnknownNameError
+from ansambl.domain.names import nearest_names
+from ansambl.domain.role import Ensemble, Role
+from ansambl.domain.text import text
+from ansambl.roles.catalog import CONFIGURATION, SAVED, SHIPPED, Kind, Tables, effective_fields, shipped
+from ansambl.roles.groups import PrefixGroups, prefix_groups
+from ansambl.roles.store import Action, Remove, Rename, Save, UnknownSavedError
+
+Translate = Callable[[str], str]
+
+
+class RoleDesk:
+    """Answers about the roles of one book, and changes them. Calls block."""
+
+    def __init__(self, book: RoleBook) -> None:
+        self.book = book
+
+    def entries(self, kind: Kind, translate: Translate) -> EntriesDocument:
+        """All roles or all ensembles, then what is saved and not in effect under a name of its own."""
+        joined = self.book.joined
+        names = list(_things(joined.catalog.roles, joined.catalog.ensembles, kind))
+        hidden = [name for found, name in joined.hidden if found == kind and name not in names]
+        groups = prefix_groups(joined.catalog)
+        return EntriesDocument(entries=[self._entry(kind, one, groups, translate) for one in (*names, *hidden)])
+
+    def entry(self, kind: Kind, name: str, translate: Translate) -> EntryDocument:
+        """One role or ensemble.
+
+        Raises:
+            UnknownNameError: there is none of this name.
+        """
+        self._known(kind, name)
+        return self._entry(kind, name, prefix_groups(self.book.joined.catalog), translate)
+
+    def save(self, kind: Kind, name: str, fields: Mapping[str, Any], base: int | None) -> None:
+        """Keep a role or an ensemble; see `RoleBook.change` for what is raised."""
+        check_tables({kind: {name: fields}})
+        self.book.change([Save(kind, name, fields, base)])
+
+    def remove(self, kind: Kind, name: str, base: int | None) -> None:
+        """Take something saved out of use; its versions stay.
+
+        Raises:
+            RequestError: it was not saved, or something else needs it.
+        """
+        if (kind, name) not in self.book.joined.saved:
+            if in_file(self.book.loaded, kind, name):
+                raise ReadOnlyError(read_only(self.book.loaded, kind, name), param="name")
+            if name in shipped().of(kind):
+                raise UnknownSavedError(
+                    text("'{name}' comes with Ansambl and nothing of it is saved, so there is nothing to remove.",
+                         name=name), param="name")  # fmt: skip
+            self._known(kind, name)
+        self.book.change([Remove(kind, name, base)])
+
+    def rename(self, kind: Kind, name: str, new_name: str, base: int | None) -> None:
+        """Give something saved another name."""
+        check_tables({kind: {new_name: {}}})
+        self.book.change([Rename(kind, name, new_name, base)])
+
+    def restore(self, kind: Kind, name: str, version: int, base: int | None) -> None:
+        """Put an earlier version into effect again, as the newest one."""
+        found = self.book.store.version(kind, name, version)
+        self.book.change([Save(kind, name, found.fields, base, Action.RESTORED)])
+
+    def versions(self, kind: Kind, name: str) -> VersionsDocument:
+        """Every version of something saved, also of what was removed."""
+        return VersionsDocument(
+            versions=[
+                VersionDocument(
+                    number=one.number, time=one.time, action=one.action.value, changed=list(one.changed),
+                    fields=dict(one.fields),
+                )
+                for one in self.book.store.versions(kind, name)
+            ]
+        )  # fmt: skip
+
+    def export(self, names: Sequence[str] | None = None) -> SetDocument:
+        """What is saved and what the file holds, as tables; with `names`, those alone, shipped ones too.
+
+        Raises:
+            UnknownNameError: there is no role or ensemble of a name.
+        """
+        catalog = self.book.joined.catalog
+        found: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+        for kind in KINDS:
+            things = _things(catalog.roles, catalog.ensembles, kind)
+            for name, thing in things.items():
+                if thing.origin != SHIPPED if names is None else name in names:
+                    found[kind][name] = self._own_fields(kind, name) or self._effective(kind, name)
+        if names is not None:
+            for name in names:
+                if not any(name in found[kind] for kind in KINDS):
+                    raise _unknown_name(name, (*catalog.roles, *catalog.ensembles))
+        return SetDocument(**found)
+
+    def import_set(self, document: Mapping[str, Any], *, dry_run: bool) -> ImportedDocument:
+        """Save all of a set, or nothing. What the file holds already in the same words is left alone.
+
+        Raises:
+            RequestError: something of it cannot be used.
+        """
+        check_tables(document)
+        changes: list[Save] = []
+        result: dict[str, list[str]] = {"created": [], "changed": [], "unchanged": []}
+        for kind in KINDS:
+            for name, fields in document.get(kind, {}).items():
+                before = self.book.joined.saved.get((kind, name))
+                is_there = before is not None or in_file(self.book.loaded, kind, name)
+                if is_there and fields == self._own_fields(kind, name):
+                    result["unchanged"].append(name)
+                else:
+                    result["created" if before is None else "changed"].append(name)
+                    changes.append(Save(kind, name, fields, action=Action.IMPORTED))
+        if changes:
+            self.book.change(changes, dry_run=dry_run)
+        return ImportedDocument(dry_run=dry_run, **result)
+
+    def _known(self, kind: Kind, name: str) -> None:
+        joined = self.book.joined
+        things = _things(joined.catalog.roles, joined.catalog.ensembles, kind)
+        if name not in things and (kind, name) not in joined.saved:
+            raise _unknown_name(name, things)
+
+    def _entry(self, kind: Kind, name: str, groups: PrefixGroups, translate: Translate) -> EntryDocument:
+        joined = self.book.joined
+        thing = _things(joined.catalog.roles, joined.catalog.ensembles, kind).get(name)
+        saved, hidden = joined.saved.get((kind, name)), joined.hidden.get((kind, name))
+        document = EntryDocument(
+            kind=kind, name=name, origin=thing.origin if thing else SAVED,
+            read_only=in_file(self.book.loaded, kind, name),
+            version=saved.version if saved else None, saved=dict(saved.fields) if saved else None,
+            hidden=hidden.reason.render(translate) if hidden else None,
+        )  # fmt: skip
+        if thing is None:
+            return document.model_copy(update={"fields": document.saved or {}})
+        fields = self._effective(kind, name)
+        document = document.model_copy(update={
+            "description": translate(thing.description), "aliases": list(thing.aliases), "fields": fields,
+            "origins": {key: self._origin(kind, name, key, thing.origin) for key in fields},
+        })  # fmt: skip
+        if isinstance(thing, Role):
+            why = groups.reasons.get(name)
+            document = document.model_copy(update={
+                "model": thing.model or joined.catalog.default_model, "layout": thing.layout.value,
+                "prefix_group": groups.numbers.get(name), "not_shared": why.render(translate) if why else None,
+            })  # fmt: skip
+        return document
+
+    def _effective(self, kind: Kind, name: str) -> dict[str, Any]:
+        """What is in effect, the keys named as a configuration file names them."""
+        joined = self.book.joined
+        saved = joined.saved.get((kind, name))
+        tables = Tables()
+        if saved is not None and (kind, name) not in joined.hidden:
+            tables = check_tables({kind: {name: saved.fields}})
+        return _written(effective_fields(kind, name, tables, configured_tables(self.book.loaded)))
+
+    def _own_fields(self, kind: Kind, name: str) -> dict[str, Any]:
+        """What was set over what is shipped: in the file, else what is saved."""
+        if in_file(self.book.loaded, kind, name):
+            return _written(configured_tables(self.book.loaded).of(kind)[name])
+        saved = self.book.joined.saved.get((kind, name))
+        return dict(saved.fields) if saved is not None else {}
+
+    def _origin(self, kind: Kind, name: str, key: str, origin: str) -> str:
+        if key not in self._own_fields(kind, name):
+            return SHIPPED
+        if origin != CONFIGURATION:
+            return origin
+        loaded, path = self.book.loaded, written_path((kind, name, key))
+        return loaded.tables.get(path) or loaded.tables.get(written_path((kind, name)), CONFIGURATION)
+
+
+def _things(roles: Mapping[str, Role], ensembles: Mapping[str, Ensemble], kind: Kind) -> Mapping[str, Role | Ensemble]:
+    return roles if kind == "roles" else ensembles
+
+
+def _written(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys and values as a configuration file writes them, ready for JSON."""
+    return {"max_tokens" if key == "output_limit" else key: _plain(value) for key, value in fields.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
+    return {key: _plain(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+
+def _unknown_name(name: str, known: Iterable[str]) -> UnknownNameError:
+    close = nearest_names(name, known)
+    if close:
+        return UnknownNameError(
+            text("There is no '{name}' here; nearest: {nearest}.", name=name[:100], nearest=", ".join(close)),
+            param="name", code="unknown_name",
+        )  # fmt: skip
+    return UnknownNameError(text("There is no '{name}' here; see: ansambl roles list", name=name[:100]),
+                            param="name", code="unknown_name")  # fmt: skip

@@ -1,0 +1,264 @@
+"""The admin API's roles over HTTP, on a real book and a real database: documents, statuses, limits, languages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ansambl.api.roles import LARGEST_BODY
+from ansambl.api.routes import make_admin_api
+from ansambl.app.data_folder import MIGRATIONS
+from ansambl.app.role_book import RoleBook
+from ansambl.app.role_controls import ProductRoles
+from ansambl.app.settings_file import LoadedSettings, load_settings
+from ansambl.app.wiring import Product
+from ansambl.foundation.sqlite import Database, load_migrations
+from ansambl.roles.resolver import Resolver
+from ansambl.roles.service import RoleService
+from ansambl.roles.store import SavedRoles
+from ansambl.roles.turns import TurnMemory
+
+FILE = """
+[roles.poet]
+instruction = "Rhyme."
+temperature = 0.5
+
+[roles.coder]
+top_k = 7
+"""
+TOKEN = "the-token-of-this-run"
+
+
+class Stage:
+    """The admin API on roles alone: a configuration file, a database, and what answers requests."""
+
+    def __init__(self, folder: Path, source: str = FILE) -> None:
+        self.file = folder / "ansambl.toml"
+        self.file.write_text(source, encoding="utf-8")
+        self.database = Database(folder / "ansambl.db", load_migrations(MIGRATIONS))
+        loaded = self.read()
+        book = RoleBook(loaded, SavedRoles(self.database))
+        self.resolver = Resolver(book.joined.catalog)
+        self.service = RoleService(book.joined.catalog, TurnMemory())
+        none: Any = None
+        self.product = Product(book.joined.catalog, self.resolver, self.service, none, none, none)
+        self.book = book
+        app = make_admin_api(none, ProductRoles(self.product, book, loaded, self.read), TOKEN)
+        self.client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://localhost",
+            headers={"authorization": f"Bearer {TOKEN}"},
+        )  # fmt: skip
+
+    def read(self) -> LoadedSettings:
+        return load_settings(self.file, engines=(), environment={})
+
+    async def call(self, method: str, path: str, status: int = 200, **more: Any) -> Any:
+        answer = await self.client.request(method, f"/admin/api{path}", **more)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    async def error(self, method: str, path: str, status: int, **more: Any) -> str:
+        words = (await self.call(method, path, status, **more))["error"]["message"]
+        assert "\n" not in words
+        return str(words)
+
+    async def names(self, table: str = "roles") -> list[str]:
+        return [one["name"] for one in (await self.call("GET", f"/{table}"))["entries"]]
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    found = Stage(tmp_path)
+    yield found
+    await found.client.aclose()
+    found.database.close()
+
+
+async def test_each_key_tells_where_it_comes_from(stage: Stage) -> None:
+    await stage.call("PUT", "/roles/brief", json={"fields": {"max_tokens": 99}})
+    coder = await stage.call("GET", "/roles/coder")
+    assert (coder["origin"], coder["read_only"], coder["version"]) == ("configuration", True, None)
+    assert coder["origins"]["instruction"] == "shipped"
+    assert coder["origins"]["top_k"].endswith("ansambl.toml:7")
+    assert (coder["fields"]["top_k"], coder["fields"]["temperature"]) == (7, 0.2)
+    brief = await stage.call("GET", "/roles/brief")
+    assert (brief["origin"], brief["version"], brief["saved"]) == ("saved", 1, {"max_tokens": 99})
+    assert (brief["fields"]["max_tokens"], brief["origins"]["max_tokens"]) == (99, "saved")
+    assert brief["origins"]["temperature"] == "shipped"
+    assert brief["prefix_group"] == coder["prefix_group"] is not None
+    assert stage.service.catalog.roles["brief"].output_limit == 99
+
+
+async def test_a_saved_role_is_asked_for_at_once_and_gone_at_once(stage: Stage) -> None:
+    fields = {"instruction": "Ответь стихами.", "instructions": {"en": "Answer in verse."}, "layout": "classic"}
+    made = await stage.call("PUT", "/roles/бард", json={"fields": fields, "base_version": 0})
+    assert (made["version"], made["saved"], made["layout"], made["prefix_group"]) == (1, fields, "classic", None)
+    assert "classic" in made["not_shared"]
+    before = stage.resolver.resolve("бард")
+    again = await stage.call("PUT", "/roles/бард", json={"fields": {**fields, "seed": 4}, "base_version": 1})
+    assert again["version"] == 2
+    # What resolved a request already goes on with the role that it found.
+    assert stage.resolver.resolve("бард") != before
+    assert await stage.call("DELETE", "/roles/бард?base_version=2") == {"removed": True}
+    assert "бард" not in await stage.names()
+    await stage.error("GET", "/roles/бард", 404)
+    versions = (await stage.call("GET", "/roles/бард/versions"))["versions"]
+    assert [one["action"] for one in versions] == ["created", "changed", "removed"]
+    restored = await stage.call("POST", "/roles/бард/restore", json={"version": 1})
+    assert (restored["version"], restored["saved"]) == (4, fields)
+
+
+async def test_two_who_change_at_once(stage: Stage) -> None:
+    await stage.call("PUT", "/roles/bard", json={"fields": {"top_k": 1}})
+    answers = await asyncio.gather(*(
+        stage.client.put("/admin/api/roles/bard", json={"fields": {"top_k": number}, "base_version": 1})
+        for number in range(2, 8)
+    ))  # fmt: skip
+    assert sorted(one.status_code for one in answers) == [200, 409, 409, 409, 409, 409]
+    kept = next(one.json() for one in answers if one.status_code == 200)
+    assert stage.service.catalog.roles["bard"].sampling == {"top_k": kept["fields"]["top_k"]}
+
+
+REFUSED: list[tuple[str, str, Any, int, str]] = [
+    ("PUT", "/roles/poet", {"fields": {}}, 409, "stands in"),
+    ("DELETE", "/roles/poet", None, 409, "ansambl roles edit NEW --from poet"),
+    ("DELETE", "/roles/coder", None, 409, "stands in"),
+    ("DELETE", "/roles/brief", None, 404, "comes with Ansambl"),
+    ("DELETE", "/roles/briefs", None, 404, "nearest: brief"),
+    ("GET", "/roles/poem/versions", None, 404, "No role 'poem' is saved"),
+    ("POST", "/roles/poem/restore", {"version": 1}, 404, "No role 'poem' is saved"),
+    ("PUT", "/roles/a%20b", {"fields": {}}, 400, "'a b' cannot be a name"),
+    ("PUT", "/roles/a%5Bb", {"fields": {}}, 400, "'a[b'"),
+    ("PUT", "/roles/x", {"fields": {"temprature": 1}}, 400, "did you mean 'roles.x.temperature'"),
+    ("PUT", "/roles/x", {"fields": {"temperature": 9}}, 400, "roles.x.temperature is 9; the most is 2"),
+    ("PUT", "/roles/x", {"fields": {"model": "gpt"}}, 400, "roles.x.model: 'gpt' is not known"),
+    ("PUT", "/roles/x", {"fields": {"aliases": ["кодер"]}}, 400, "the role 'coder' and the role 'x'"),
+    ("PUT", "/roles/council", {"fields": {}}, 400, "the role 'council' and the ensemble 'council'"),
+    ("PUT", "/roles/x", {"fields": []}, 422, "body.fields"),
+    ("PUT", "/roles/x", {"field": {}}, 422, "body"),
+    ("PUT", "/roles/x", {"fields": {}, "base_version": -1}, 422, "base_version"),
+    ("PUT", "/ensembles/x", {"fields": {"roles": ["x"]}}, 400, "contains itself: x → x"),
+    ("PUT", "/ensembles/x", {"fields": {"roles": ["auto", "codr"]}}, 400, "'codr' is not known"),
+    ("POST", "/roles/brief/rename", {"name": "short"}, 404, "No role 'brief' is saved"),
+    ("POST", "/roles/export", {"names": ["coder", "codr"]}, 404, "'codr'"),
+    ("POST", "/roles/import", {"document": {"models": {}}}, 400, "'models' is no table of roles"),
+]  # fmt: skip
+
+
+async def test_what_cannot_be_done_says_why_in_one_line(stage: Stage) -> None:
+    for method, path, body, status, words in REFUSED:
+        assert words in await stage.error(method, path, status, json=body), (method, path)
+    assert stage.book.store.all(removed=True) == ()
+
+
+async def test_a_role_that_an_ensemble_needs_stays(stage: Stage) -> None:
+    await stage.call("PUT", "/roles/bard", json={"fields": {"instruction": "Sing."}})
+    await stage.call("PUT", "/ensembles/choir", json={"fields": {"roles": ["bard", "poet"]}})
+    assert "ensembles.choir.roles: 'bard' is not known" in await stage.error("DELETE", "/roles/bard", 400)
+    assert "'bard' is not known" in await stage.error("POST", "/roles/bard/rename", 400, json={"name": "skald"})
+    await stage.call("DELETE", "/ensembles/choir")
+    renamed = await stage.call("POST", "/roles/bard/rename", json={"name": "skald"})
+    assert (renamed["name"], renamed["version"]) == ("skald", 2)
+    assert await stage.names() == [*list(stage.service.catalog.roles)]
+
+
+async def test_an_import_is_all_or_nothing(stage: Stage) -> None:
+    good = {"roles": {"bard": {"instruction": "Sing."}}, "ensembles": {"choir": {"roles": ["bard", "brief"]}}}
+    dry = await stage.call("POST", "/roles/import", json={"document": good, "dry_run": True})
+    assert dry == {"dry_run": True, "created": ["bard", "choir"], "changed": [], "unchanged": []}
+    assert "bard" not in await stage.names()
+    bad = {"roles": {**good["roles"], "poet": {"instruction": "Other."}}}
+    assert "'poet' stands in" in await stage.error("POST", "/roles/import", 409, json={"document": bad})
+    bad = {"roles": {**good["roles"], "y": {"model": "none"}}}
+    assert "roles.y.model" in await stage.error("POST", "/roles/import", 400, json={"document": bad, "dry_run": True})
+    assert stage.book.store.all(removed=True) == ()
+    await stage.call("POST", "/ensembles/import", json={"document": good})
+    assert stage.resolver.resolve("choir").name == "choir"
+    # What is exported can be imported again, also what stands in the file.
+    whole = await stage.call("POST", "/roles/export", json={})
+    assert set(whole["roles"]) == {"bard", "poet", "coder"}
+    again = await stage.call("POST", "/roles/import", json={"document": whole})
+    assert (again["created"], again["changed"]) == ([], [])
+    assert set(again["unchanged"]) == {"bard", "choir", "poet", "coder"}
+    named = await stage.call("POST", "/roles/export", json={"names": ["philosopher", "auto"]})
+    assert (set(named["roles"]), set(named["ensembles"])) == ({"philosopher"}, {"auto"})
+    assert named["ensembles"]["auto"]["rules"][1] == {"role": "coder", "has": "code"}
+
+
+async def test_a_body_that_is_too_large_is_refused(stage: Stage) -> None:
+    large = b'{"fields": {"instruction": "' + b"x" * LARGEST_BODY + b'"}}'
+    assert "larger than" in await stage.error("PUT", "/roles/x", 413, content=large)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(large), 65536):
+            yield large[start : start + 65536]
+
+    assert "larger than" in await stage.error("PUT", "/roles/x", 413, content=chunks())
+    for content in (b"{", b"\xff", b"[" * 100_000, b'{"fields": {"instruction": "\\ud800"}}'):
+        answer = await stage.client.put("/admin/api/roles/x", content=content)
+        assert answer.status_code in {400, 422}, content[:40]
+        assert answer.json()["error"]["message"]
+    assert stage.book.store.all(removed=True) == ()
+
+
+async def test_a_reload_applies_roles_as_a_whole(stage: Stage) -> None:
+    await stage.call("PUT", "/roles/bard", json={"fields": {"instruction": "Sing."}})
+    stage.file.write_text('[roles.poet]\ninstruction = "Free verse."\n[prompt]\ncommon_instruction = "Be true."\n')
+    answer = await stage.call("POST", "/reload")
+    assert answer["warnings"] == []
+    roles = stage.service.catalog.roles
+    assert (roles["poet"].instruction, roles["coder"].origin, roles["bard"].instruction) == (
+        "Free verse.", "shipped", "Sing."
+    )  # fmt: skip
+    # A file that cannot be used leaves everything as it is.
+    stage.file.write_text("[roles.poet]\ntemperature = 9\n")
+    assert "line 2: roles.poet.temperature is 9" in await stage.error("POST", "/reload", 400)
+    stage.file.write_text('[roles.poet]\nmodel = "nope"\n')
+    assert "line 2: roles.poet.model: 'nope' is not known" in await stage.error("POST", "/reload", 400)
+    stage.file.write_text('[gateway]\nport = 1\n[budget]\nram = "1GiB"\n[roles.poet]\ninstruction = "No."\n')
+    words = await stage.error("POST", "/reload", 400)
+    assert "[gateway], [budget] changed too; nothing" in words
+    assert stage.service.catalog.roles["poet"].instruction == "Free verse."
+    # The file gains a name that is saved: the file comes first, and the saved one is kept.
+    stage.file.write_text('[roles.bard]\ninstruction = "Hum."\n')
+    answer = await stage.call("POST", "/reload")
+    assert "'bard' is not in effect" in answer["warnings"][0]
+    bard = await stage.call("GET", "/roles/bard")
+    assert (bard["origin"], bard["fields"]["instruction"]) == ("configuration", "Hum.")
+    assert bard["saved"] == {"instruction": "Sing."}
+    assert "ansambl.toml has a table of this name" in bard["hidden"]
+    stage.file.write_text("")
+    await stage.call("POST", "/reload")
+    assert stage.service.catalog.roles["bard"].instruction == "Sing."
+
+
+async def test_russian_is_answered_in_russian(stage: Stage) -> None:
+    entries = await stage.call("GET", "/ensembles", headers={"accept-language": "ru"})
+    auto = next(one for one in entries["entries"] if one["name"] == "council")
+    assert auto["aliases"] == ["совет"]
+
+
+async def test_what_is_saved_never_stops_a_start(tmp_path: Path, stage: Stage) -> None:
+    for name, fields in {"bard": {"aliases": ["lyrist"]}, "skald": {"top_k": 2}}.items():
+        await stage.call("PUT", f"/roles/{name}", json={"fields": fields})
+    await stage.call("PUT", "/ensembles/choir", json={"fields": {"roles": ["bard", "skald"]}})
+    await stage.call("PUT", "/ensembles/duo", json={"fields": {"roles": ["skald", "brief"]}})
+    # Meanwhile the file has taken the alias, and a saved value is no more allowed.
+    stage.file.write_text('[roles.lyrist]\ninstruction = "Play."\n')
+    stage.database.transaction(
+        lambda one: one.execute("UPDATE saved_versions SET fields = replace(fields, 'top_k', 'top_q')")
+    )
+    book = RoleBook(stage.read(), SavedRoles(stage.database))
+    assert {name for _, name in book.joined.hidden} == {"bard", "skald", "choir", "duo"}
+    assert "Two things answer to 'lyrist'" in str(book.joined.hidden["roles", "bard"].warning)
+    assert "unknown key 'roles.skald.top_q'" in str(book.joined.hidden["roles", "skald"].reason)
+    assert "lyrist" in book.joined.catalog.roles
+    stage.file.write_text("")
+    book = RoleBook(stage.read(), SavedRoles(stage.database))
+    assert {name for _, name in book.joined.hidden} == {"skald", "choir", "duo"}
+    assert "bard" in book.joined.catalog.roles
