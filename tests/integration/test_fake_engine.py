@@ -8,8 +8,11 @@ import time
 import httpx
 import pytest
 
+from ansambl.engines.adapter import PrefilledPrompt
+from ansambl.engines.shared.llama_slots import LlamaSlots
 from ansambl.testing.fake_engine import running_fake_engine
-from ansambl.testing.fake_engine_server import ANSWER_PREFIX, PrefixCache, parse_script, tokenize
+from ansambl.testing.fake_engine_server import ANSWER_PREFIX, parse_script
+from ansambl.testing.fake_slots import PrefixCache, tokenize
 
 SAID = {"messages": [{"role": "user", "content": "Hello there, fake"}]}
 
@@ -168,13 +171,50 @@ def test_scripts_are_checked():
             parse_script(wrong)
 
 
-def test_prefix_cache_takes_the_slot_that_shares_most():
+async def test_prefix_cache_takes_the_slot_that_shares_most():
     cache = PrefixCache(2)
-    slot, cached = cache.take(["a", "b"])
+    slot, cached = await cache.take(["a", "b"])
     assert cached == 0
     cache.give_back(slot, ["a", "b", "c"])
-    assert cache.take(["x"]) == (1 - slot, 0)
-    assert cache.take(["a", "b", "d"]) == (slot, 2)
+    assert await cache.take(["x"]) == (1 - slot, 0)
+    assert await cache.take(["a", "b", "d"]) == (slot, 2)
+
+
+async def test_a_pinned_request_waits_for_its_slot():
+    cache = PrefixCache(2)
+    slot, _ = await cache.take(["a"], 1)
+    assert slot == 1
+    waiting = asyncio.create_task(cache.take(["a", "b"], 1))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    cache.give_back(1, ["a"])
+    assert await waiting == (1, 1)
+
+
+async def test_slots_are_filled_saved_and_restored_as_in_llama_cpp(tmp_path):
+    calls = LlamaSlots(can_copy=True)
+    messages = [{"role": "user", "content": "a long beginning that is shared " * 20}]
+    async with running_fake_engine(slots=2, slot_save_path=f"{tmp_path}/") as engine, client() as http:
+
+        async def call(one):
+            return (await http.post(f"http://127.0.0.1:{engine.port}{one.path}", json=one.body)).content
+
+        prompt = calls.read_prompt(await call(calls.render({"messages": messages})))
+        tokens = calls.read_tokens(await call(calls.tokenize(prompt)))
+        common = tokens[:-3]
+        assert calls.read_prefilled(await call(calls.prefill(common, 1))) == PrefilledPrompt(len(common), 0)
+        state = calls.read_state(await call(calls.save(1, "x")))
+        assert calls.read_state(await call(calls.restore(0, "x"))) == state
+        assert state.tokens == len(common)
+        answer = await chat(engine, {"messages": messages, "id_slot": 0})
+        assert answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"] == len(common)
+        await call(calls.erase(0))
+        answer = await chat(engine, {"messages": messages, "id_slot": 0})
+        assert answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
+        assert calls.read_state(await call(calls.restore(0, "missing"))) is None
+    async with running_fake_engine(slots=2) as engine, client() as http:
+        call = calls.save(0, "x")
+        assert (await http.post(f"http://127.0.0.1:{engine.port}{call.path}", json=call.body)).status_code == 501
 
 
 def test_tokens_join_to_the_text():

@@ -7,6 +7,8 @@ An engine's data lie in a folder named after it:
   ``argv`` (this Python written as ``{python}``) and ``environment`` (the key written as ``{key}``), or ``refused``
 * ``exits.json``: cases of ``log`` (a file in ``exits/``), ``code``, and the ``reason`` and ``restart_helps`` to find
 * ``load.log`` with ``load.json``: a log of a load, and what is read from it (where the engine tells)
+* ``conversations.json``, where it keeps conversations: a ``placement``, the golden ``calls`` with recorded ``answers``
+  and what is ``read`` from them, and the field that is the ``pin``
 * ``metrics.txt`` with ``metrics.json``: a metrics page, and what is read from it (where the engine has one)
 """
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ from ansambl.domain.model import Checkpoint
 from ansambl.domain.plan import Placement
 from ansambl.domain.text import Text
 from ansambl.domain.units import Bytes
-from ansambl.engines.adapter import AttachOnly, EngineAdapter
+from ansambl.engines.adapter import AttachOnly, EngineAdapter, KeepsConversations
 from ansambl.engines.registry import ENGINES
 
 GOLDEN_PORT, GOLDEN_SECRET = 18000, "golden-secret"
@@ -149,6 +152,59 @@ class EngineContract:
             pytest.skip("this engine can be started")
         with pytest.raises(NotSupportedError):
             adapter.launch_spec(golden_placement({"placement": {}}), port=1, secret="")
+
+    def test_calls_of_slots_are_pure_and_read_their_answers(self, name: str, adapter: EngineAdapter) -> None:
+        """Where it keeps conversations: the recorded calls, and their recorded answers read; rubbish gives None."""
+        if not isinstance(adapter, KeepsConversations):
+            pytest.skip("this engine does not keep conversations")
+        recorded = self.recorded(name, "conversations.json")
+        placement = golden_placement(recorded)
+        calls = adapter.conversation_calls(placement)
+        assert calls is not None
+        assert not calls.can_copy
+        calls = adapter.conversation_calls(dataclasses.replace(placement, state_folder="/states"))
+        assert calls is not None
+        assert calls.can_copy
+        made = {
+            "render": calls.render({"messages": [{"role": "user", "content": "Hi"}], "stream": True}),
+            "tokenize": calls.tokenize("Hi"), "prefill": calls.prefill([1, 2], 3), "save": calls.save(3, "file"),
+            "restore": calls.restore(3, "file"), "erase": calls.erase(3),
+        }  # fmt: skip
+        assert {one: dataclasses.asdict(call) for one, call in made.items()} == recorded["calls"]
+        readers: dict[str, Callable[[bytes], Any]] = {
+            "render": calls.read_prompt, "tokenize": calls.read_tokens, "prefill": calls.read_prefilled,
+            "save": calls.read_state, "restore": calls.read_state,
+        }  # fmt: skip
+        for one, read in readers.items():
+            found = read(json.dumps(recorded["answers"][one]).encode())
+            is_record = dataclasses.is_dataclass(found) and not isinstance(found, type)
+            assert (dataclasses.asdict(found) if is_record else found) == recorded["read"][one]
+            for rubbish in (b"", b"[]", b'{"error": {"code": 501}}', b"\xff", b"[" * 100_000):
+                assert read(rubbish) is None
+
+    def test_a_pinned_body_says_its_slot_last(self, name: str, adapter: EngineAdapter) -> None:
+        """Whatever else the client wrote there."""
+        if not isinstance(adapter, KeepsConversations):
+            pytest.skip("this engine does not keep conversations")
+        recorded = self.recorded(name, "conversations.json")
+        calls = adapter.conversation_calls(golden_placement(recorded))
+        assert calls is not None
+        for body in ({"model": "m"}, {"model": "}", recorded["pin"]: 7}):
+            pinned = json.loads(calls.pinned(json.dumps(body).encode(), 2))
+            assert pinned == {**body, recorded["pin"]: 2}
+
+    def test_the_folder_of_states_makes_no_other_engine(self, name: str, adapter: EngineAdapter) -> None:
+        """It reaches the engine, and an engine that runs is adopted whatever folder it was given."""
+        if not isinstance(adapter, KeepsConversations):
+            pytest.skip("this engine does not keep conversations")
+        placement = golden_placement(self.recorded(name, "conversations.json"))
+        specs = [
+            adapter.launch_spec(dataclasses.replace(placement, state_folder=folder), port=1, secret=GOLDEN_SECRET)
+            for folder in ("/states/one", "/states/two")
+        ]
+        assert specs[0].digest == specs[1].digest
+        assert "/states/one/" in " ".join(specs[0].argv)
+        assert "/states/two/" in " ".join(specs[1].argv)
 
     def test_recorded_exits_are_explained(self, name: str, adapter: EngineAdapter) -> None:
         """Each recorded end of the real engine is recognised."""

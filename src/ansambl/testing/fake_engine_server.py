@@ -11,6 +11,12 @@ Run as ``python -m ansambl.testing.fake_engine_server --port N [--script NAME[:V
 * ``error-500``: refuses chat requests with a server error
 * ``needs-key:KEY``: asks for that bearer token (by default for ``ANSAMBL_ENGINE_KEY`` of the environment, if set)
 * ``tokens:N``: every answer has N tokens, instead of an echo of the last user message
+* ``restores-nothing``: restoring a slot's state is answered as if it worked, and the slot is empty
+* ``saves-nothing``: the state of a slot can be neither saved nor restored
+* ``no-template``: ``/apply-template`` is refused
+
+With ``--slot-save-path FOLDER/`` it has llama.cpp's slots: ``/apply-template``, ``/tokenize``, ``/completion`` of token
+numbers, ``/slots/N?action=save|restore|erase``, and ``id_slot`` in chat requests, each slot with a prefix of its own.
 
 ``GET /_requests`` tells every chat request that came: headers without secrets, the body as text, how it ended
 (``running``, ``finished``, ``cancelled``, ``failed``) and how many tokens were sent.
@@ -24,7 +30,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import re
 import resource
 import signal
 import sys
@@ -34,8 +39,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansambl.testing.fake_http import MAX_HEAD, Reader, Request, read_request, send, send_chunk, send_head
+from ansambl.testing.fake_slots import FakeSlots, PrefixCache, content_of, render, tokenize
 
-_TOKEN = re.compile(r"\s*\S{1,6}|\s+")
 _SECRET_HEADERS = frozenset({"authorization", "x-api-key", "cookie"})
 _OUT_OF_MEMORY = (
     "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 81920.00 MiB on device 0: cudaMalloc failed: out of memory"
@@ -55,6 +60,7 @@ class Behaviour:
     decode_rate: float = 500.0
     prefill_rate: float = 20_000.0
     script: Mapping[str, str] = field(default_factory=dict)
+    state_folder: str | None = None
 
     def number(self, name: str) -> float | None:
         """The value of a script as a number; None when the script is not on."""
@@ -72,55 +78,6 @@ class Recorded:
     tokens_sent: int = 0
 
 
-class PrefixCache:
-    """What each slot of an engine last worked on; a prompt that begins alike need not be read again."""
-
-    def __init__(self, slots: int) -> None:
-        self._slots: list[list[str]] = [[] for _ in range(slots)]
-        self._free = list(range(slots))
-
-    def take(self, prompt: list[str]) -> tuple[int, int]:
-        """Take the free slot that shares the longest beginning with `prompt`: its number, and the tokens shared."""
-        best = max(self._free, key=lambda slot: _shared(self._slots[slot], prompt))
-        self._free.remove(best)
-        # The last token is always computed: its result is what the first new token is chosen from.
-        return best, max(0, min(_shared(self._slots[best], prompt), len(prompt) - 1))
-
-    def give_back(self, slot: int, content: list[str]) -> None:
-        """Free a slot, which now holds `content`."""
-        self._slots[slot] = content
-        # Least recently used first, as engines choose among slots that share nothing.
-        self._free.append(slot)
-
-
-def _shared(one: list[str], other: list[str]) -> int:
-    count = 0
-    for first, second in zip(one, other, strict=False):
-        if first != second:
-            break
-        count += 1
-    return count
-
-
-def tokenize(text: str) -> list[str]:
-    """Split text as a tokenizer would, roughly: pieces of at most six letters."""
-    return _TOKEN.findall(text)
-
-
-def render(messages: list[dict[str, Any]]) -> str:
-    """Messages as one prompt, in the ChatML template that many models use."""
-    return "".join(f"<|im_start|>{one.get('role')}\n{_content(one)}<|im_end|>\n" for one in messages) + (
-        "<|im_start|>assistant\n"
-    )
-
-
-def _content(message: dict[str, Any]) -> str:
-    content = message.get("content") or ""
-    if isinstance(content, list):
-        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return str(content)
-
-
 class FakeEngine:
     """The server. Everything lives on one event loop."""
 
@@ -128,6 +85,7 @@ class FakeEngine:
         self._behaviour = behaviour
         self._key = key
         self._cache = PrefixCache(behaviour.slots)
+        self._slots = FakeSlots(self._cache, behaviour.state_folder, behaviour.script, behaviour.prefill_rate)
         self._places = asyncio.Semaphore(behaviour.slots)
         self._began = time.monotonic()
         self._requests: list[Recorded] = []
@@ -163,6 +121,8 @@ class FakeEngine:
             send(writer, 200, self._metrics())
         elif request.path == "/v1/chat/completions" and request.method == "POST":
             await self._chat(request, reader, writer)
+        elif (answer := await self._slots.answer(request)) is not None:
+            send(writer, answer[0], answer[1])
         else:
             send(writer, 404, _error("File Not Found", "not_found_error"))
 
@@ -226,7 +186,7 @@ class FakeEngine:
         count = self._behaviour.number("tokens")
         if count is not None:
             return [f" word{index}" for index in range(int(count))]
-        said = next((_content(one) for one in reversed(body["messages"]) if one.get("role") == "user"), "")
+        said = next((content_of(one) for one in reversed(body["messages"]) if one.get("role") == "user"), "")
         return tokenize(ANSWER_PREFIX + said)
 
     async def _generate(
@@ -237,7 +197,7 @@ class FakeEngine:
             await self._places.acquire()
         finally:
             self._counters["waiting"] -= 1
-        slot, cached = self._cache.take(prompt)
+        slot, cached = await self._cache.take(prompt, body.get("id_slot"))
         self._counters["running"] += 1
         done: list[str] = []
         try:
@@ -337,7 +297,8 @@ def parse_script(words: str) -> dict[str, str]:
         ValueError: a script is unknown, or lacks its value.
     """
     needs_value = {"slow-start", "crash-mid-stream", "needs-key", "tokens"}
-    known = needs_value | {"crash-at-start", "out-of-memory", "garbage", "hang", "hang-everything", "error-500"}
+    known = needs_value | {"crash-at-start", "out-of-memory", "garbage", "hang", "hang-everything", "error-500",
+                           "restores-nothing", "saves-nothing", "no-template"}  # fmt: skip
     script = {}
     for word in filter(None, words.split(",")):
         name, _, value = word.partition(":")
@@ -379,6 +340,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", default=usual.model)
     parser.add_argument("--context", type=int, default=usual.context)
     parser.add_argument("--slots", type=int, default=usual.slots)
+    parser.add_argument("--slot-save-path", help="folder for the states of slots, with a slash at its end")
     parser.add_argument("--tokens-per-second", type=float, default=usual.decode_rate)
     parser.add_argument("--prefill-per-second", type=float, default=usual.prefill_rate)
     given = parser.parse_args(arguments)
@@ -395,7 +357,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     behaviour = Behaviour(
         model=given.model, context=given.context, slots=given.slots, decode_rate=given.tokens_per_second,
-        prefill_rate=given.prefill_per_second, script=script,
+        prefill_rate=given.prefill_per_second, script=script, state_folder=given.slot_save_path,
     )  # fmt: skip
     key = script.get("needs-key") or os.environ.get("ANSAMBL_ENGINE_KEY") or None
     return asyncio.run(_main(given.host, given.port, behaviour, key))

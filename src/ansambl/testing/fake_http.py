@@ -19,6 +19,7 @@ class Request:
     path: str
     headers: dict[str, str]
     body: bytes
+    query: str = ""
 
 
 class Reader(asyncio.StreamReader):
@@ -62,7 +63,8 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
     length = int(headers.get("content-length", "0"))
     if "transfer-encoding" in headers or not 0 <= length <= MAX_BODY:
         raise ValueError(length)
-    return Request(method, path.partition("?")[0], headers, await reader.readexactly(length))
+    path, _, query = path.partition("?")
+    return Request(method, path, headers, await reader.readexactly(length), query)
 
 
 def send_head(writer: asyncio.StreamWriter, status: int, kind: str, length: str) -> None:
