@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import aclosing, asynccontextmanager
 
 import pytest
@@ -52,6 +51,10 @@ def request_for(content):
     )  # fmt: skip
 
 
+def left_in(folder):
+    return list(folder.iterdir())
+
+
 async def read(stream):
     usage, deltas = None, 0
     async with aclosing(stream) as found:
@@ -82,7 +85,7 @@ def started(tmp_path):
         stage = Stage(instance, events)
         yield stage
         await stage.coordinator.stop()
-        assert os.listdir(memory) == []
+        assert left_in(memory) == []
 
     return start
 
