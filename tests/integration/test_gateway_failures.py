@@ -56,10 +56,12 @@ async def test_a_client_that_leaves_closes_the_engines_connection(running, model
             await asyncio.sleep(0.02)
         left = time.perf_counter()
         writer.transport.abort()
-        (call,) = running.engine.calls
-        await asyncio.wait_for(call.left.wait(), 5)
-        print(f"{model} stream={stream} {moment}: {(call.left_at - left) * 1000:.1f} ms")  # noqa: T201 - the measured figure
-        assert call.left_at - left < 1
+        # A council may ask for several answers at once.
+        assert 1 <= len(running.engine.calls) <= (3 if model == "council" else 1)
+        for call in running.engine.calls:
+            await asyncio.wait_for(call.left.wait(), 5)
+            print(f"{model} stream={stream} {moment}: {(call.left_at - left) * 1000:.1f} ms")  # noqa: T201 - the measured figure
+            assert call.left_at - left < 1
     await until(lambda: running.gateway.running == 0, "the request is over")
     assert running.metric("ansambl_requests_cancelled_total") == 1
     assert running.metric("ansambl_requests_total", status="499") == 1

@@ -182,6 +182,12 @@ class Attached:
     async def stop(self):
         return
 
+    def conversations(self):
+        return None
+
+    def shares_prefixes(self):
+        return None
+
     def status(self):
         return InstanceStatus(self.model, "scripted", self.state)
 

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from ansambl.dialects import openai_chat
-from ansambl.dialects.openai_chat import Answer, ChatRequest, Delta
-from ansambl.domain.errors import EngineError
+from ansambl.dialects.openai_chat import ChatRequest, Usage
+from ansambl.domain.errors import AnsamblError, RequestError
+from ansambl.domain.role import Ensemble, Pattern, Role
 from ansambl.domain.text import text
-from ansambl.gateway.asgi import JSON_TYPE, STREAM_TYPE, Headers
+from ansambl.foundation.logging import get_logger
+from ansambl.gateway.ensemble_writer import EnsembleWriter, branch_object
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
-from ansambl.gateway.streaming import EventRelay
-from ansambl.roles.asking import ask_engine, open_chat
-from ansambl.roles.ensembles import council
-from ansambl.roles.ensembles.events import BranchFailed, Content, Finished, Progress
+from ansambl.gateway.passing import Call, Chosen, pass_through
+from ansambl.roles.context_share import with_instruction_named, within_share
+from ansambl.roles.embedding import Embedder
+from ansambl.roles.ensembles.events import BranchState, EnsembleEvent
+from ansambl.roles.ensembles.route import Choice, choose
+from ansambl.roles.ensembles.run import run
+from ansambl.roles.options import take_options
+from ansambl.roles.records import RequestOptions
 from ansambl.roles.resolver import EnsembleTarget, Resolver, RoleTarget
 from ansambl.roles.service import RoleService
-from ansambl.runtime.coordinator import Coordinator, Lease
-from ansambl.runtime.upstream import BROKE_OFF, ConnectionLostError, UpstreamAnswer
+from ansambl.roles.sharing import SharedEngines
+from ansambl.runtime.coordinator import Coordinator
 
-_SHOWN = 100
-_NO_CACHE: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-Remember = Callable[[Answer], None]
+log = get_logger(__name__)
+
+_LONGEST_HEADER = 300
 
 
 class ChatHandler:
@@ -35,6 +42,8 @@ class ChatHandler:
         self._resolver = resolver
         self._service = service
         self._coordinator = coordinator
+        self._engines = SharedEngines(coordinator)
+        self._embedder = Embedder(coordinator)
 
     async def answer(self, exchange: Exchange, body: bytes, *, key: str) -> None:
         """Answer one request. `key` is the id of the API key that asks; remembered notes are kept apart by it.
@@ -42,166 +51,120 @@ class ChatHandler:
         Raises:
             AnsamblError: nothing was sent yet and the request cannot be answered; or the stream broke.
         """
-        request = openai_chat.parse_request(body)
+        request, options = take_options(openai_chat.parse_request(body))
         target = self._resolver.resolve(request.model)
         exchange.name = target.name
+        if isinstance(target, EnsembleTarget) and target.ensemble.pattern == Pattern.ROUTE:
+            await self._answer_route(exchange, request, target.ensemble, key, options)
+            return
+        if options.role is not None:
+            raise RequestError(
+                text("'{name}' is no route, so no role can be chosen; ask for the role itself.", name=target.name),
+                param="ansambl.role",
+            )
         if isinstance(target, EnsembleTarget):
-            await self._answer_ensemble(exchange, request, target, key)
+            writer = EnsembleWriter(exchange, request, _about(target.ensemble))
+            await self._answer_ensemble(exchange, request, target.ensemble, key, options, writer)
         elif isinstance(target, RoleTarget):
-            prepared = self._service.prepare(request, target.role, key=key)
-            exchange.headers.append((b"x-ansambl-role", target.name.encode("ascii", "xmlcharrefreplace")))
-            await self._pass_through(exchange, prepared.request, prepared.model, prepared.remember)
+            await self._answer_role(exchange, request, target.role, key, options, None)
         else:
             plain = self._service.prepare_plain(request, target.model)
-            await self._pass_through(exchange, plain.request, plain.model, None)
+            await pass_through(exchange, self._coordinator, Call(plain, remembers=False))
 
-    # --- one call to an engine, its bytes passed on -----------------------------------------------------------------
-
-    async def _pass_through(
-        self, exchange: Exchange, request: ChatRequest, model: str, remember: Remember | None
+    async def _answer_role(
+        self,
+        exchange: Exchange,
+        request: ChatRequest,
+        role: Role,
+        key: str,
+        options: RequestOptions,
+        chosen: Chosen | None,
     ) -> None:
-        async with self._coordinator.lease(model) as lease:
-            exchange.metrics.queued.observe(lease.queued)
-            exchange.headers += _lease_headers(lease)
-            async with open_chat(self._coordinator, lease, request) as answer:
-                if answer.status >= 400:
-                    body = await answer.body()
-                    status = openai_chat.engine_status(answer.status, body)
-                    await exchange.send_object(status, openai_chat.engine_error_object(answer.status, body))
-                elif answer.streams:
-                    await self._relay_stream(exchange, answer, remember)
-                else:
-                    await self._relay_whole(exchange, answer, remember)
-
-    async def _relay_whole(self, exchange: Exchange, answer: UpstreamAnswer, remember: Remember | None) -> None:
-        body = await answer.body()
-        if not body.lstrip().startswith(b"{"):
-            raise EngineError(
-                text(
-                    "The engine's answer is not a chat completion but: {start}",
-                    start=body[:_SHOWN].decode("utf-8", "replace"),
-                ),
-                code="engine_garbage",
-            )
-        exchange.started, exchange.status = True, answer.status
-        content_type = (b"content-type", answer.content_type.encode("latin-1")) if answer.content_type else JSON_TYPE
-        length = (b"content-length", b"%d" % len(body))
-        await exchange.send(
-            {
-                "type": "http.response.start",
-                "status": answer.status,
-                "headers": [content_type, length, *exchange.headers],
-            }
-        )
-        await exchange.send({"type": "http.response.body", "body": body})
-        found = openai_chat.read_answer(body)
-        exchange.metrics.count_usage(exchange.name, found.usage)
-        if remember is not None and found.error is None:
-            remember(found)
-
-    async def _relay_stream(self, exchange: Exchange, answer: UpstreamAnswer, remember: Remember | None) -> None:
-        relay = EventRelay(keep_all=remember is not None)
-        await exchange.start_stream([STREAM_TYPE, *_NO_CACHE])
-        send, broken = exchange.send, True
-        try:
-            chunk = await answer.chunk()
-            exchange.first_byte()
-            while chunk is not None:
-                passed = relay.feed(chunk)
-                if passed:
-                    await send({"type": "http.response.body", "body": passed, "more_body": True})
-                chunk = await answer.chunk()
-            rest = relay.finish()
-            if not openai_chat.stream_ended(relay.kept):
-                raise ConnectionLostError(BROKE_OFF, answered=True)
-            await send({"type": "http.response.body", "body": rest, "more_body": False})
-            broken = False
-        except asyncio.CancelledError:
-            # The client stopped the answer: it may send back what it has seen, so that much is worth remembering.
-            broken = False
-            raise
-        finally:
-            if not broken:
-                found = openai_chat.read_stream(relay.kept)
-                exchange.metrics.count_usage(exchange.name, found.usage)
-                if remember is not None and relay.complete and found.error is None:
-                    remember(found)
-
-    # --- several calls, one answer ----------------------------------------------------------------------------------
+        prepared = self._service.prepare(request, role, key=key, options=options)
+        prepared = await within_share(prepared, role, self._service.model_of(role), self._engines)
+        exchange.headers.append((b"x-ansambl-role", _ascii(role.name)))
+        # Decoded again only when an engine refuses.
+        clearer = partial(_clearer, role, request)
+        await pass_through(exchange, self._coordinator, Call(prepared, chosen=chosen, clearer=clearer))
 
     async def _answer_ensemble(
-        self, exchange: Exchange, request: ChatRequest, target: EnsembleTarget, key: str
+        self,
+        exchange: Exchange,
+        request: ChatRequest,
+        ensemble: Ensemble,
+        key: str,
+        options: RequestOptions,
+        writer: EnsembleWriter,
     ) -> None:
-        writer = _EnsembleWriter(exchange, request, target.name)
-        exchange.headers.append((b"x-ansambl-role", target.name.encode("ascii", "xmlcharrefreplace")))
-
-        def ask(model: str, call: ChatRequest) -> AsyncGenerator[Delta, None]:
-            return ask_engine(self._coordinator, model, call)
-
-        events = council.run(target.ensemble, request, service=self._service, ask=ask, key=key)
+        exchange.headers.append((b"x-ansambl-role", _ascii(ensemble.name)))
+        events: AsyncGenerator[EnsembleEvent, None] = run(
+            ensemble, request, service=self._service, engines=self._engines, key=key, options=options,
+            embeds=self._embedder,
+        )  # fmt: skip
         async with aclosing(events):
             async for event in events:
                 await writer.write(event)
 
-
-class _EnsembleWriter:
-    """Turns an ensemble's events into an answer of the dialect: progress as reasoning, the result as content."""
-
-    def __init__(self, exchange: Exchange, request: ChatRequest, name: str) -> None:
-        self._exchange = exchange
-        self._stream = request.stream
-        self._includes_usage = request.includes_usage
-        self._answer = Answer()
-        self._envelope = openai_chat.Envelope(f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), name)
-
-    async def write(self, event: Progress | Content | BranchFailed | Finished) -> None:
-        if isinstance(event, Finished):
-            await self._finish(event)
-        elif isinstance(event, Content):
-            self._answer.content += event.text
-            await self._delta({"content": event.text})
-        else:
-            # A role that failed or no longer fitted is said where its words would have stood.
-            words = (
-                event.text
-                if isinstance(event, Progress)
-                else f"\n\n{event.message.render(speaker_of_scope(self._exchange.scope))}\n"
-            )
-            self._answer.reasoning += words
-            await self._delta({"reasoning_content": words})
-
-    async def _delta(self, delta: dict[str, str]) -> None:
-        if not self._stream:
+    async def _answer_route(
+        self, exchange: Exchange, request: ChatRequest, route: Ensemble, key: str, options: RequestOptions
+    ) -> None:
+        choice = await choose(
+            route, request, service=self._service, engines=self._engines, key=key, options=options,
+            clock=time.monotonic, embeds=self._embedder,
+        )  # fmt: skip
+        reason = choice.reason.render(speaker_of_scope(exchange.scope))
+        log.info(
+            "route_chose",
+            route=route.name, role=choice.member.name, how=choice.how, score=choice.score, reason=str(choice.reason),
+        )  # fmt: skip
+        exchange.headers.append((b"x-ansambl-route", _ascii(str(choice.reason))))
+        words = f"**{choice.member.name}** – {reason}\n\n"
+        options = replace(options, role=None)
+        if isinstance(choice.member, Ensemble):
+            about = {**_about(choice.member), "route": _route_object(route, choice)}
+            writer = EnsembleWriter(exchange, request, about, before=choice.usage)
+            await writer.write_reasoning(words)
+            await self._answer_ensemble(exchange, request, choice.member, key, options, writer)
             return
-        if not self._exchange.started:
-            await self._exchange.start_stream([STREAM_TYPE, *_NO_CACHE])
-            self._exchange.first_byte()
-            await self._chunk({"role": "assistant", "content": ""})
-        await self._chunk(delta)
-
-    async def _chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> None:
-        found = openai_chat.chunk(self._envelope, delta, finish_reason=finish_reason)
-        await self._exchange.send_event(openai_chat.event(found))
-
-    async def _finish(self, event: Finished) -> None:
-        self._exchange.metrics.count_usage(self._exchange.name, event.usage)
-        self._answer.finish_reason, self._answer.usage = event.finish_reason, event.usage
-        if not self._stream:
-            await self._exchange.send_object(200, openai_chat.completion(self._envelope, self._answer))
-            return
-        if not self._exchange.started:
-            await self._delta({})
-        await self._chunk({}, event.finish_reason)
-        if self._includes_usage:
-            usage = openai_chat.usage_chunk(self._envelope, event.usage)
-            await self._exchange.send_event(openai_chat.event(usage))
-        await self._exchange.send_event(openai_chat.DONE_EVENT)
-        await self._exchange.end()
+        model = self._service.model_of(choice.member).name
+        chosen = Chosen(words, partial(_route_account, route, choice, model), choice.usage)
+        await self._answer_role(exchange, choice.limited(request), choice.member, key, options, chosen)
 
 
-def _lease_headers(lease: Lease) -> Headers:
-    return [
-        (b"x-ansambl-instance", lease.model.encode("ascii", "xmlcharrefreplace")),
-        (b"x-ansambl-queued-ms", b"%d" % round(lease.queued * 1000)),
-        (b"x-ansambl-swaps", b"0"),
-    ]
+def _clearer(role: Role, request: ChatRequest, error: AnsamblError) -> AnsamblError:
+    return with_instruction_named(error, role, request.messages())
+
+
+def _about(ensemble: Ensemble) -> dict[str, Any]:
+    return {"ensemble": ensemble.name, "pattern": str(ensemble.pattern)}
+
+
+def _route_object(route: Ensemble, choice: Choice) -> dict[str, Any]:
+    return {
+        "ensemble": route.name,
+        "role": choice.member.name,
+        "how": choice.how,
+        "reason": str(choice.reason),
+        "score": None if choice.score is None else round(choice.score, 4),
+        "branches": [branch_object(one) for one in choice.branches],
+    }
+
+
+def _route_account(route: Ensemble, choice: Choice, model: str, usage: Usage | None) -> Mapping[str, Any]:
+    answered = {
+        "role": choice.member.name,
+        "model": model,
+        "state": BranchState.ANSWERED.value,
+        "seconds": None,
+        "usage": usage.as_json() if usage is not None else None,
+        "message": None,
+    }
+    found = _route_object(route, choice)
+    return {**_about(route), "branches": [*found.pop("branches"), answered], "sharing": [], "route": found}
+
+
+def _ascii(words: str) -> bytes:
+    """Words as a header can carry them."""
+    line = " ".join(words.split())
+    printable = "".join(one for one in line if one.isprintable())
+    return printable.encode("ascii", "xmlcharrefreplace")[:_LONGEST_HEADER]

@@ -118,13 +118,36 @@ class BranchFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """A sentence of the ensemble itself about its work, such as how a vote ended; shown as reasoning."""
+
+    message: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """How `requests` that were asked of `model` at once came to share their beginning; `usage` is what that cost."""
+
+    model: str
+    requests: int
+    sharing: Sharing
+    reason: Text
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
-    """The end. `usage` is the sum over all calls, `branches` holds the roles' calls and last the conductor's."""
+    """The end. `usage` is the sum over all calls, with what sharing their beginning cost.
+
+    `branches` holds all calls in the order in which they were shown, the last one is that of the final answer (a vote
+    has none). A call inside a nested ensemble is named ``nested/role``.
+    """
 
     finish_reason: str
     usage: Usage
     branches: tuple[Branch, ...]
+    sharing: tuple[Shared, ...] = ()
 
 
-EnsembleEvent = Progress | Content | BranchFailed | Finished
+EnsembleEvent = Progress | Content | BranchFailed | Remark | Finished
 """What an ensemble reports."""

@@ -1,0 +1,76 @@
+"""What Ansambl adds to an answer of OpenAI's chat completions: its own object, and reasoning before an engine's answer.
+
+An engine's bytes stay as they are but for what is added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from ansambl.dialects.openai_chat import DONE_EVENT, Envelope, Usage, stream_data
+
+FIELD = "ansambl"
+"""The name of our object in an answer."""
+
+_Raw = dict[str, msgspec.Raw]
+_UNREADABLE = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
+_encode = msgspec.json.encode
+_decode_fields = msgspec.json.Decoder(_Raw).decode
+_decode_choices = msgspec.json.Decoder(list[_Raw]).decode
+
+
+def with_additions(body: bytes, *, reasoning: str, additions: Mapping[str, Any], usage: Usage | None = None) -> bytes:
+    """A whole answer with `reasoning` before each choice's own, our object, and `usage` in place of the engine's.
+
+    `usage` None leaves the engine's. What is no answer is returned as it is.
+    """
+    try:
+        fields = _decode_fields(body)
+        choices = _decode_choices(fields["choices"])
+        for choice in choices:
+            message = _decode_fields(choice["message"])
+            own = _string(message.get("reasoning_content")) or _string(message.get("reasoning"))
+            message["reasoning_content"] = _raw(reasoning + own)
+            choice["message"] = _raw(message)
+    except (*_UNREADABLE, KeyError):
+        return body
+    fields["choices"] = _raw(choices)
+    if usage is not None:
+        fields["usage"] = _raw(usage.as_json())
+    fields[FIELD] = _raw(dict(additions))
+    return _encode(fields)
+
+
+def envelope_of(events: bytes, *, model: str) -> Envelope | None:
+    """What the events of a stream repeat; None when there is no event with an id among `events`."""
+    for data in stream_data(events.split(b"\n")):
+        try:
+            found = msgspec.json.decode(data)
+        except _UNREADABLE:
+            continue
+        if isinstance(found, dict) and isinstance(found.get("id"), str):
+            created = found.get("created")
+            name = found.get("model")
+            return Envelope(
+                found["id"], created if isinstance(created, int) else 0, name if isinstance(name, str) else model
+            )
+    return None
+
+
+def split_end(events: bytes) -> tuple[bytes, bytes]:
+    """The events before the end mark of a stream, and the end mark; the second is empty when it is not there."""
+    if events.endswith(DONE_EVENT):
+        return events[: -len(DONE_EVENT)], DONE_EVENT
+    return events, b""
+
+
+def _raw(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(_encode(value))
+
+
+def _string(raw: msgspec.Raw | None) -> str:
+    value = None if raw is None else msgspec.json.decode(raw)
+    return value if isinstance(value, str) else ""

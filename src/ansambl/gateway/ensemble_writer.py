@@ -1,0 +1,114 @@
+"""Writes an ensemble's events as an answer: progress as reasoning, the result as content, the account at the end."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from ansambl.dialects import openai_chat
+from ansambl.dialects.openai_chat import Answer, ChatRequest, Usage
+from ansambl.dialects.openai_chat_additions import FIELD
+from ansambl.domain.text import Text
+from ansambl.gateway.asgi import NO_CACHE, STREAM_TYPE
+from ansambl.gateway.exchange import Exchange, speaker_of_scope
+from ansambl.roles.ensembles.events import Branch, Content, EnsembleEvent, Finished, Progress, Shared
+
+
+class EnsembleWriter:
+    """Writes one answer. `about` is what its account says besides calls and sharing; `before` was spent before it."""
+
+    def __init__(
+        self, exchange: Exchange, request: ChatRequest, about: Mapping[str, Any], *, before: Usage | None = None
+    ) -> None:
+        self._exchange = exchange
+        self._stream = request.stream
+        self._includes_usage = request.includes_usage
+        self._about = about
+        self._before = before or Usage()
+        self._answer = Answer()
+        self._envelope = openai_chat.Envelope(f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), exchange.name)
+
+    async def write(self, event: EnsembleEvent) -> None:
+        """Write one event; the last one ends the answer."""
+        if isinstance(event, Finished):
+            await self._finish(event)
+        elif isinstance(event, Content):
+            self._answer.content += event.text
+            await self._delta({"content": event.text})
+        elif isinstance(event, Progress):
+            await self.write_reasoning(event.text)
+        else:
+            # What went wrong or was decided is said where the words would have stood.
+            await self.write_reasoning(f"\n\n{self._said(event.message)}\n")
+
+    async def write_reasoning(self, words: str) -> None:
+        """Write progress."""
+        self._answer.reasoning += words
+        await self._delta({"reasoning_content": words})
+
+    def _said(self, message: Text) -> str:
+        return message.render(speaker_of_scope(self._exchange.scope))
+
+    async def _delta(self, delta: dict[str, str]) -> None:
+        if not self._stream:
+            return
+        if not self._exchange.started:
+            await self._exchange.start_stream([STREAM_TYPE, *NO_CACHE])
+            self._exchange.first_byte()
+            await self._chunk({"role": "assistant", "content": ""})
+        await self._chunk(delta)
+
+    async def _chunk(
+        self, delta: dict[str, str], finish_reason: str | None = None, more: Mapping[str, Any] | None = None
+    ) -> None:
+        found = openai_chat.chunk(self._envelope, delta, finish_reason=finish_reason)
+        await self._exchange.send_event(openai_chat.event({**found, **(more or {})}))
+
+    async def _finish(self, event: Finished) -> None:
+        usage = self._before + event.usage
+        self._exchange.metrics.count_usage(self._exchange.name, usage)
+        self._answer.finish_reason, self._answer.usage = event.finish_reason, usage
+        account = {FIELD: {**self._about, **account_of(event)}}
+        if not self._stream:
+            await self._exchange.send_object(200, {**openai_chat.completion(self._envelope, self._answer), **account})
+            return
+        if not self._exchange.started:
+            await self._delta({})
+        await self._chunk({}, event.finish_reason, None if self._includes_usage else account)
+        if self._includes_usage:
+            last = openai_chat.usage_chunk(self._envelope, usage)
+            await self._exchange.send_event(openai_chat.event({**last, **account}))
+        await self._exchange.send_event(openai_chat.DONE_EVENT)
+        await self._exchange.end()
+
+
+def account_of(event: Finished) -> dict[str, Any]:
+    """The calls of an ensemble and how they shared their beginning, ready for JSON."""
+    return {
+        "branches": [branch_object(one) for one in event.branches],
+        "sharing": [_shared_object(one) for one in event.sharing],
+    }
+
+
+def branch_object(branch: Branch) -> dict[str, Any]:
+    """One call, ready for JSON. `usage` is null where nothing is known of it."""
+    return {
+        "role": branch.role,
+        "model": branch.model,
+        "state": branch.state.value,
+        "seconds": round(branch.seconds, 3),
+        "usage": branch.usage.as_json() if branch.usage is not None else None,
+        "message": branch.message.render() if branch.message is not None else None,
+    }
+
+
+def _shared_object(shared: Shared) -> dict[str, Any]:
+    return {
+        "model": shared.model,
+        "requests": shared.requests,
+        "how": shared.sharing.value,
+        "reason": shared.reason.render(),
+        "usage": shared.usage.as_json() if shared.usage is not None else None,
+    }

@@ -1,0 +1,190 @@
+"""One call to an engine whose answer is passed on byte for byte; a route may add why it chose whoever answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansambl.dialects import openai_chat
+from ansambl.dialects.openai_chat import Answer, ChatRequest, Usage
+from ansambl.dialects.openai_chat_additions import FIELD, envelope_of, split_end, with_additions
+from ansambl.domain.errors import AnsamblError, EngineError
+from ansambl.domain.text import text
+from ansambl.gateway.asgi import JSON_TYPE, NO_CACHE, STREAM_TYPE, Headers
+from ansambl.gateway.exchange import Exchange, speaker_of_scope
+from ansambl.gateway.streaming import EventRelay
+from ansambl.roles.asking import hint_of, open_chat
+from ansambl.roles.service import Prepared
+from ansambl.runtime.coordinator import Coordinator, Lease
+from ansambl.runtime.upstream import BROKE_OFF, ConnectionLostError, UpstreamAnswer
+
+_SHOWN = 100
+Remember = Callable[[Answer], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Why whoever answers was chosen: `words` come before the answer as reasoning.
+
+    `account` gives our object in the answer, from the answer's usage; `spent` is what choosing cost, None if nothing.
+    """
+
+    words: str
+    account: Callable[[Usage | None], Mapping[str, Any]]
+    spent: Usage | None = None
+
+    def total(self, answer: Usage | None) -> Usage | None:
+        """The usage of choosing and answering; None where the answer's is not known or choosing cost nothing."""
+        return None if answer is None or self.spent is None else self.spent + answer
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A prepared request. `remember` is None for a plain model, `clearer` says more of an engine's refusal."""
+
+    prepared: Prepared
+    remembers: bool = True
+    chosen: Chosen | None = None
+    clearer: Callable[[AnsamblError], AnsamblError] | None = None
+
+    @property
+    def remember(self) -> Remember | None:
+        """What is told of the answer."""
+        return self.prepared.remember if self.remembers else None
+
+
+async def pass_through(exchange: Exchange, coordinator: Coordinator, call: Call) -> None:
+    """Ask the engine and hand its answer on as it comes.
+
+    Raises:
+        AnsamblError: nothing was sent yet and the request cannot be answered; or the stream broke.
+    """
+    request, model = call.prepared.request, call.prepared.model
+    async with coordinator.lease(model, hint_of(request)) as lease:
+        exchange.metrics.queued.observe(lease.queued)
+        exchange.headers += _lease_headers(lease)
+        async with open_chat(coordinator, lease, request) as answer:
+            if answer.status >= 400:
+                await _refuse(exchange, call, answer.status, await answer.body())
+            elif answer.streams:
+                await _relay_stream(exchange, call, request, answer)
+            else:
+                await _relay_whole(exchange, call, answer)
+
+
+async def _refuse(exchange: Exchange, call: Call, status: int, body: bytes) -> None:
+    payload = openai_chat.engine_error_object(status, body)
+    if call.clearer is not None:
+        found = payload["error"]
+        plain = EngineError(text("{reason}", reason=found["message"]), code=found["code"])
+        clearer = call.clearer(plain)
+        found["message"] = clearer.message.render(speaker_of_scope(exchange.scope))
+    await exchange.send_object(openai_chat.engine_status(status, body), payload)
+
+
+async def _relay_whole(exchange: Exchange, call: Call, answer: UpstreamAnswer) -> None:
+    body = await answer.body()
+    if not body.lstrip().startswith(b"{"):
+        raise EngineError(
+            text(
+                "The engine's answer is not a chat completion but: {start}",
+                start=body[:_SHOWN].decode("utf-8", "replace"),
+            ),
+            code="engine_garbage",
+        )
+    found = openai_chat.read_answer(body)
+    usage, chosen = found.usage, call.chosen
+    if chosen is not None:
+        usage = chosen.total(found.usage)
+        body = with_additions(body, reasoning=chosen.words, additions=chosen.account(found.usage), usage=usage)
+        usage = usage or found.usage
+    exchange.started, exchange.status = True, answer.status
+    content_type = (b"content-type", answer.content_type.encode("latin-1")) if answer.content_type else JSON_TYPE
+    length = (b"content-length", b"%d" % len(body))
+    await exchange.send(
+        {"type": "http.response.start", "status": answer.status, "headers": [content_type, length, *exchange.headers]}
+    )
+    await exchange.send({"type": "http.response.body", "body": body})
+    exchange.metrics.count_usage(exchange.name, usage)
+    if call.remember is not None and found.error is None:
+        call.remember(found)
+
+
+async def _relay_stream(exchange: Exchange, call: Call, request: ChatRequest, answer: UpstreamAnswer) -> None:
+    remember = call.remember
+    relay = EventRelay(keep_all=remember is not None)
+    additions = _StreamAdditions(call.chosen, request, exchange.name) if call.chosen is not None else None
+    await exchange.start_stream([STREAM_TYPE, *NO_CACHE])
+    send, broken = exchange.send, True
+    try:
+        chunk = await answer.chunk()
+        exchange.first_byte()
+        while chunk is not None:
+            passed = relay.feed(chunk)
+            if passed and additions is not None:
+                passed = additions.around(passed)
+            if passed:
+                await send({"type": "http.response.body", "body": passed, "more_body": True})
+            chunk = await answer.chunk()
+        rest = relay.finish()
+        if not openai_chat.stream_ended(relay.kept):
+            raise ConnectionLostError(BROKE_OFF, answered=True)
+        if additions is not None:
+            rest = additions.around(rest) + additions.end(relay.kept)
+        await send({"type": "http.response.body", "body": rest, "more_body": False})
+        broken = False
+    except asyncio.CancelledError:
+        # The client stopped the answer: it may send back what it has seen, so that much is worth remembering.
+        broken = False
+        raise
+    finally:
+        if not broken:
+            found = openai_chat.read_stream(relay.kept)
+            total = call.chosen.total(found.usage) if call.chosen is not None else None
+            exchange.metrics.count_usage(exchange.name, total or found.usage)
+            if remember is not None and relay.complete and found.error is None:
+                remember(found)
+
+
+class _StreamAdditions:
+    """An event before an engine's first one, and one before its end mark; all between is the engine's own."""
+
+    def __init__(self, chosen: Chosen, request: ChatRequest, name: str) -> None:
+        self._chosen = chosen
+        self._includes_usage = request.includes_usage
+        self._name = name
+        self._envelope: openai_chat.Envelope | None = None
+        self._begun = False
+        self._held = b""
+
+    def around(self, events: bytes) -> bytes:
+        """What is sent for `events` of the engine."""
+        events, self._held = split_end(self._held + events)
+        if self._begun or not events:
+            return events
+        self._begun = True
+        self._envelope = envelope_of(events, model=self._name)
+        if self._envelope is None:
+            return events
+        delta = {"role": "assistant", "content": "", "reasoning_content": self._chosen.words}
+        return openai_chat.event(openai_chat.chunk(self._envelope, delta)) + events
+
+    def end(self, stream: bytes) -> bytes:
+        """The last events, after which the stream is over; `stream` is what the engine sent."""
+        if self._envelope is None:
+            return self._held
+        usage = openai_chat.read_stream(stream).usage
+        last = openai_chat.chunk(self._envelope, {})
+        if self._includes_usage and usage is not None:
+            last = openai_chat.usage_chunk(self._envelope, self._chosen.total(usage) or usage)
+        return openai_chat.event({**last, FIELD: dict(self._chosen.account(usage))}) + self._held
+
+
+def _lease_headers(lease: Lease) -> Headers:
+    return [
+        (b"x-ansambl-instance", lease.model.encode("ascii", "xmlcharrefreplace")),
+        (b"x-ansambl-queued-ms", b"%d" % round(lease.queued * 1000)),
+        (b"x-ansambl-swaps", b"0"),
+    ]

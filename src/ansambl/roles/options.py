@@ -1,0 +1,97 @@
+"""What a client asks of Ansambl itself, in the request field ``ansambl``. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ansambl.dialects.openai_chat import ChatRequest
+from ansambl.domain.errors import RequestError
+from ansambl.domain.names import nearest_names
+from ansambl.domain.role import Layout
+from ansambl.domain.text import Text, text
+from ansambl.domain.units import Seconds
+from ansambl.roles.records import NO_OPTIONS, RequestOptions
+
+FIELD = "ansambl"
+"""The name of the field; it never reaches an engine."""
+
+_KEYS = ("layout", "role", "tokens", "seconds", "rounds")
+_LONGEST_NAME = 200
+_SHOWN = 60
+
+
+def take_options(request: ChatRequest) -> tuple[ChatRequest, RequestOptions]:
+    """The request without the field, and what the field says; all its keys may be left out or null.
+
+    Raises:
+        RequestError: the field is no object, has an unknown key, or a value that means nothing; names the key.
+    """
+    if FIELD not in request.fields:
+        return request, NO_OPTIONS
+    found = request.value(FIELD)
+    rest = request.changed({FIELD: None})
+    if found is None:
+        return rest, NO_OPTIONS
+    if not isinstance(found, dict):
+        raise RequestError(
+            text("The field '{name}' must be an object with some of: {keys}.", name=FIELD, keys=", ".join(_KEYS)),
+            param=FIELD,
+        )
+    for key in found:
+        if key not in _KEYS:
+            raise _unknown(key)
+    return rest, RequestOptions(
+        layout=_layout(found.get("layout")),
+        role=_name(found.get("role")),
+        tokens=_count(found, "tokens"),
+        seconds=_seconds(found.get("seconds")),
+        rounds=_count(found, "rounds"),
+    )
+
+
+def _layout(value: Any) -> Layout | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or value not in list(Layout):
+        raise _wrong("layout", text("it is one of: {known}", known=", ".join(one.value for one in Layout)))
+    return Layout(value)
+
+
+def _name(value: Any) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value.strip() or len(value) > _LONGEST_NAME):
+        raise _wrong("role", text("it is the name of a role"))
+    return value
+
+
+def _count(found: Mapping[str, Any], key: str) -> int | None:
+    value = found.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise _wrong(key, text("it is a whole number from 1 on"))
+    return value
+
+
+def _seconds(value: Any) -> Seconds | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
+        raise _wrong("seconds", text("it is a number above 0"))
+    return Seconds(float(value))
+
+
+def _wrong(key: str, what: Text) -> RequestError:
+    return RequestError(
+        text("The field '{name}' cannot be used: {what}.", name=f"{FIELD}.{key}", what=what), param=f"{FIELD}.{key}"
+    )
+
+
+def _unknown(key: str) -> RequestError:
+    nearest = nearest_names(key[:_SHOWN], _KEYS)
+    return RequestError(
+        text("The field '{name}' is not known; known are: {known}.", name=f"{FIELD}.{key[:_SHOWN]}",
+             known=", ".join(nearest or _KEYS)),
+        param=f"{FIELD}.{key[:_SHOWN]}",
+    )  # fmt: skip
