@@ -11,7 +11,7 @@ from ansambl.domain.text import Text, text
 from ansambl.roles.routing.forcing import addressed, forced
 from ansambl.roles.routing.likeness import Alike, WordLikeness
 from ansambl.roles.routing.question import question, read_answer
-from ansambl.roles.routing.records import Decision, How, Member, RouteInput
+from ansambl.roles.routing.records import Decision, How, Member, RouteInput, one_line
 from ansambl.roles.routing.rules import Rules
 
 _SHOWN = 80
@@ -135,11 +135,14 @@ class Route:
             return self._ask_or_default(asked, text("there is nothing to compare"))
         best = alike[0]
         if best.score >= self.ensemble.threshold and best.score > 0 and best.role in self._names:
-            example = best.example if len(best.example) <= _SHOWN else best.example[: _SHOWN - 1] + "…"
             return Decision(
                 best.role,
                 How.LIKENESS,
-                text("most like the example '{example}' ({score:.2f})", example=example, score=best.score),
+                text(
+                    "most like the example '{example}' ({score:.2f})",
+                    example=one_line(best.example, _SHOWN),
+                    score=best.score,
+                ),
                 best.score,
             )
         return self._ask_or_default(

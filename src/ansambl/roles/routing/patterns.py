@@ -1,8 +1,9 @@
-"""Regular expressions that an owner writes, made safe to search with: how many steps one can take is bounded.
+r"""Regular expressions that an owner writes, made safe to search with: how many steps one can take is bounded.
 
-Python's `re` tries alternatives one after another, so a pattern such as ``(a+)+b`` takes time that doubles with every
-letter, and nothing can interrupt it. A pattern is therefore parsed when it is read: what repeats a choice is refused,
-and of what can take n^k steps only so many characters are searched that `MOST_STEPS` is never passed.
+Python's `re` tries alternatives one after another, so a pattern such as ``(a+)+b`` takes time that doubles with
+every letter, and nothing can interrupt it. A pattern is therefore parsed when it is read: what repeats a choice is
+refused, and of what can take n^k steps only so many characters are searched that `MOST_STEPS` is never passed. A
+run of white space is searched as one space (or one line break), so that ``\s+`` between words costs nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import importlib
 import math
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +50,15 @@ class SafePattern:
 
     def is_in(self, written: str) -> bool:
         """Whether the pattern is found; letter case does not matter."""
-        return self.pattern.search(searched(written, self.limit)) is not None
+        once = _WHITE.sub(_one_white, searched(written, self.limit))
+        return self.pattern.search(once) is not None
+
+
+_WHITE = re.compile(r"\s+")
+
+
+def _one_white(run: re.Match[str]) -> str:
+    return "\n" if "\n" in run.group() else " "
 
 
 def safe_pattern(pattern: str) -> SafePattern:
@@ -60,10 +70,13 @@ def safe_pattern(pattern: str) -> SafePattern:
     if len(pattern) > LONGEST_PATTERN:
         raise _wrong(pattern, text("it is longer than {most} characters", most=LONGEST_PATTERN))
     try:
-        compiled = re.compile(pattern, re.IGNORECASE)
-        parsed = _parser.parse(pattern, re.IGNORECASE)
+        with warnings.catch_warnings():
+            # What Python warns of is read otherwise by a later version.
+            warnings.simplefilter("error")
+            compiled = re.compile(pattern, re.IGNORECASE)
+            parsed = _parser.parse(pattern, re.IGNORECASE)
         cost = _cost(parsed)
-    except (re.error, RecursionError, OverflowError) as error:
+    except (re.error, RecursionError, OverflowError, Warning) as error:
         raise _wrong(pattern, text("it is no regular expression ({reason})", reason=str(error))) from None
     except _RepeatedChoiceError:
         raise _wrong(
@@ -137,11 +150,25 @@ def _repeated(least: Any, most: Any, body: Any) -> _Cost:
         return _Cost(inner.open, inner.choices + freedom)
     if (inner.open or inner.choices > 1) and freedom:
         raise _RepeatedChoiceError
+    if _is_white(body):
+        # There is at most one: it is there, or it is not.
+        return _Cost(choices=1 if int(least) else 2)
     if freedom >= _MANY:
         return _Cost(open=1)
     if freedom:
         return _Cost(choices=freedom + 1)
-    return _Cost(inner.open * int(least), min(inner.choices ** min(int(least), 16), _UNBEARABLE))
+    return _Cost(inner.open * int(least), min(min(inner.choices, 1_000) ** min(int(least), 64), _UNBEARABLE))
+
+
+def _is_white(body: Any) -> bool:
+    if len(body) != 1:
+        return False
+    operation, argument = str(body[0][0]), body[0][1]
+    items = argument if operation == "IN" else [body[0]]
+    return all(
+        (str(kind) == "CATEGORY" and str(what) == "CATEGORY_SPACE") or (str(kind) == "LITERAL" and chr(what).isspace())
+        for kind, what in items
+    )
 
 
 def _wrong(pattern: str, why: Text) -> ConfigurationError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ansambl.roles.routing.records import Member, plain
+from ansambl.roles.routing.records import Member, one_line, plain
 
 _ASKED = {
     "en": (
@@ -28,7 +28,7 @@ def question(members: Sequence[Member], language: str | None = None) -> str:
     """The instruction for a model that is asked who shall answer; Russian for a Russian message, else English."""
     head, tail = _ASKED.get(language or "en", _ASKED["en"])
     lines = (
-        f"{number}. {member.name}" + (f": {_one_line(member.title)}" if member.title else "")
+        f"{number}. {member.name}" + (f": {one_line(member.title, _LONGEST_TITLE)}" if member.title else "")
         for number, member in enumerate(members, 1)
     )
     return "\n".join((head, *lines, tail))
@@ -70,7 +70,3 @@ def _mentions(name: str, reply: str) -> int | None:
     ending = "[а-я]{0,3}" if russian else ""
     found = re.search(rf"(?<!\w){re.escape(stem)}{ending}(?!\w)", reply)
     return None if found is None else found.start()
-
-
-def _one_line(title: str) -> str:
-    return " ".join(title.split())[:_LONGEST_TITLE]

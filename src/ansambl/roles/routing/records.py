@@ -33,6 +33,12 @@ def plain(written: str) -> str:
     return folded(written).replace("ё", "е")
 
 
+def one_line(written: str, most: int) -> str:
+    """A text for a reason: on one line, cut to `most` characters."""
+    joined = " ".join(written[: 4 * most].split())
+    return joined if len(joined) <= most else joined[: most - 1] + "…"
+
+
 def searched(written: str, most: int) -> str:
     """At most `most` characters of a text: its beginning and its end, because a wish stands before or after a paste."""
     if len(written) <= most:

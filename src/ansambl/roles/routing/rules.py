@@ -12,7 +12,7 @@ from ansambl.domain.names import nearest_names
 from ansambl.domain.role import RouteRule
 from ansambl.domain.text import Text, text
 from ansambl.roles.routing.patterns import LONGEST_SEARCHED, SafePattern, safe_pattern
-from ansambl.roles.routing.records import Decision, How, RouteInput, plain, searched
+from ansambl.roles.routing.records import Decision, How, RouteInput, one_line, plain, searched
 
 THINGS = {
     "code": text("the message holds code"),
@@ -159,13 +159,13 @@ def _is_shorter(count: int, question: RouteInput) -> Text | None:
 
 def _says(words: re.Pattern[str], question: RouteInput) -> Text | None:
     found = words.search(plain(searched(question.text, LONGEST_SEARCHED)))
-    return None if found is None else text("the message says '{word}'", word=found.group()[:_SHOWN])
+    return None if found is None else text("the message says '{word}'", word=one_line(found.group(), _SHOWN))
 
 
 def _matches(pattern: SafePattern, question: RouteInput) -> Text | None:
     if not pattern.is_in(question.text):
         return None
-    return text("the message matches '{pattern}'", pattern=pattern.pattern.pattern[:_SHOWN])
+    return text("the message matches '{pattern}'", pattern=one_line(pattern.pattern.pattern, _SHOWN))
 
 
 def _joined(reasons: Sequence[Text]) -> Text | None:
