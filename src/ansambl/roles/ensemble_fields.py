@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ from ansambl.roles.field_checks import (
     wrong,
 )
 from ansambl.roles.records import PATTERNS
+from ansambl.roles.routing.patterns import safe_pattern
 
 ENSEMBLE_FIELDS = (
     "pattern", "roles", "conductor", "description", "branch_tokens", "answer_tokens", "seconds", "aliases", "tokens",
@@ -152,11 +152,9 @@ def _length(key: KeyPath, value: Any) -> int | None:
 
 def _compile(key: KeyPath, pattern: str) -> None:
     try:
-        re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise wrong(
-            key, text("this is no regular expression ({reason}): {pattern}", reason=error, pattern=pattern[:60])
-        ) from None
+        safe_pattern(pattern)
+    except ConfigurationError as error:
+        raise wrong(key, error.message) from None
 
 
 def check_nesting(members: Mapping[str, tuple[str, ...]]) -> None:
