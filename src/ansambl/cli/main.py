@@ -19,7 +19,7 @@ from ansambl.domain.errors import AnsamblError
 from ansambl.foundation.locales import LANGUAGES, choose_language, speak, supported
 
 _ORDER = (
-    "up", "down", "status", "plan", "fit", "review", "compat", "buy", "command", "ask", "chat", "logs", "doctor",
+    "up", "down", "status", "plan", "fit", "review", "compat", "buy", "command", "ask", "chat", "eval", "logs", "doctor",
     "models", "machines", "config", "data",
 )  # fmt: skip
 _INTERRUPTED = 130

@@ -1,10 +1,10 @@
-"""Downloads with a progress bar."""
+"""Progress bars: of downloads, and of steps of work."""
 
 from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from ansambl.cli.output import console
 from ansambl.domain.model import Checkpoint
@@ -58,3 +58,31 @@ def pull_embedded(models_folder: Path) -> Checkpoint:
 
     with closing(DownloadBar(console(error=True))) as bar:
         return embedded.pull(models_folder, bar.show)
+
+
+class StepBar:
+    """A bar over steps of work, `done` of `total` of them behind us; nothing where standard error is no terminal."""
+
+    def __init__(self, title: str, total: int, done: int = 0) -> None:
+        self._bar: Progress | None = None
+        out = console(error=True)
+        if out.is_terminal:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bar = Progress(*columns, console=out, transient=True)
+            self._bar.add_task(title, total=total, completed=done)
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def step(self) -> None:
+        """One more step is done."""
+        if self._bar is not None:
+            self._bar.advance(self._bar.task_ids[0])
