@@ -15,6 +15,7 @@ from ansambl.app.settings_records import (
     parallel_of,
     placement,
 )
+from ansambl.app.templates import model_templates
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.plan import Attachment, Placement
 from ansambl.engines.registry import get_engine
@@ -87,7 +88,12 @@ async def build(
     instances.sort(key=lambda one: order[one.model])
     coordinator = Coordinator(instances, Upstream(), clock, events)
     turns = TurnMemory(database, clock=clock)
-    service = RoleService(catalog, turns, common_instruction=loaded.settings.prompt.common_instruction)
+    templates = model_templates(loaded, paths, attached)
+    # In a thread: the start waits for nothing that a prompt can do without.
+    templates.look()
+    service = RoleService(
+        catalog, turns, common_instruction=loaded.settings.prompt.common_instruction, templates=templates, clock=clock
+    )
     resolver = Resolver(catalog)
     gateway = Gateway(resolver, service, coordinator, body_limit=loaded.settings.gateway.max_body)
     return Product(catalog, resolver, service, coordinator, gateway, events)

@@ -22,6 +22,9 @@ _VERSIONS = (2, 3)
 # some thousands of tensors. A hostile header costs seconds and megabytes at most.
 _MAX_FIELDS, _MAX_TENSORS, _MAX_ITEMS = 16_384, 131_072, 3_000_000
 _MAX_NAME, _MAX_TEXT, _MAX_DIMENSIONS, _MAX_LIST, _MAX_KEPT = 256, 4096, 4, 4096, 1 << 18
+TEMPLATE = "tokenizer.chat_template"
+"""The field that holds the chat template; ``tokenizer.chat_template.NAME`` holds another one for a purpose."""
+_MAX_TEMPLATE = 1 << 20
 _MAX_TEXTS = 16 << 20
 """Bytes of all names and texts together that are kept."""
 MAX_HEADER = 64 << 20
@@ -229,7 +232,7 @@ def _read_fields(reader: _Reader, count: int) -> _Fields:
         if kind in _SCALARS:
             found.values[name] = reader.number(_SCALARS[kind])
         elif kind == _STRING:
-            found.values[name] = reader.text(_MAX_TEXT)
+            found.values[name] = reader.text(_MAX_TEMPLATE if name.startswith(TEMPLATE) else _MAX_TEXT)
         elif kind == _ARRAY:
             found.lengths[name], items = reader.array()
             if items is not None and not name.startswith("tokenizer."):

@@ -91,6 +91,29 @@ def probe_template(source: str, *, bos: str = "", eos: str = "") -> TemplateFact
     return found
 
 
+def combined(default: TemplateFacts, other: TemplateFacts) -> TemplateFacts:
+    """What holds whichever of two templates an engine takes: of each fact the one that promises less."""
+    # What only one of them knows is unknown, and what either writes at the head is head material.
+    harmless = (Place.LOST, Place.TAIL)
+    fields = {
+        name: default.fields[name] if default.fields[name] not in harmless else place
+        for name, place in other.fields.items()
+        if name in default.fields
+    }
+    worst = (Continuity.EARLY, Continuity.LAST_ANSWER, Continuity.FULL)
+    return replace(
+        default,
+        note_kept=default.note_kept and other.note_kept,
+        system=default.system if other.system in {Place.HEAD, Place.UNKNOWN} else other.system,
+        trailing_system=default.trailing_system if other.trailing_system is Place.TAIL else other.trailing_system,
+        trailing_stays=default.trailing_stays and other.trailing_stays,
+        continuity=min(default.continuity, other.continuity, key=worst.index),
+        keeps_thinking=default.keeps_thinking and other.keeps_thinking,
+        fields=fields,
+        date=default.date or other.date,
+    )
+
+
 def _probe(source: str, digest: str, bos: str, eos: str) -> TemplateFacts:
     unknown = TemplateFacts(digest, system=Place.UNKNOWN, continuity=Continuity.EARLY)
     try:
