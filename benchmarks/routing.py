@@ -24,7 +24,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from ansambl.domain.role import Ensemble, Role
+from ansambl.domain.role import Ensemble
 from ansambl.roles.catalog import build_catalog
 from ansambl.roles.routing.deciding import Route
 from ansambl.roles.routing.likeness import WordLikeness
@@ -154,11 +154,11 @@ def main() -> None:
     _accuracy(console, meant, ways)
     _by_role(console, meant, ways["likeness by words"])
     _thresholds(console, questions, likeness)
-    members: list[Role | Ensemble] = [catalog.roles.get(name) or catalog.ensembles[name] for name in auto.roles]
+    members = [Member.of(catalog.roles.get(name) or catalog.ensembles[name]) for name in auto.roles]
     _shipped(console, questions, Route(auto, members))
     every = dataclasses.replace(auto, roles=tuple(one.name for one in roles))
     console.print("With all roles that have examples as members:", end="")
-    _shipped(console, questions, Route(every, [catalog.roles[one.name] for one in roles]))
+    _shipped(console, questions, Route(every, roles))
 
 
 if __name__ == "__main__":

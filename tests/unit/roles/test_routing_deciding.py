@@ -33,7 +33,7 @@ LISTED = tuple(Member.of(one) for one in MEMBERS)
 
 
 def route(**changes):
-    return Route(dataclasses.replace(ROUTE, **changes), MEMBERS)
+    return Route(dataclasses.replace(ROUTE, **changes), LISTED)
 
 
 def user(said):
@@ -122,6 +122,7 @@ def test_the_model_is_asked_only_if_the_route_asks():
         assert (found.role, found.how) == ("cook", How.DEFAULT)
         assert "no example is alike enough" in str(found.reason)
         assert why in str(found.reason)
+    assert "it is not running" in str(step.answered(None, Text("it is not running")).reason)
 
 
 def test_a_likeness_that_is_enough_asks_no_model():
@@ -146,10 +147,14 @@ def test_words_decide_when_there_is_no_vector():
     step = route(embedder="small").decide(read_input([user("How do I bake bread?")]))
     assert isinstance(step, NeedsVector)
     assert step.measured(None) == decided("How do I bake bread?")
+    told = step.measured(None, Text("it is not running"))
+    assert isinstance(told, Decision)
+    assert "'How do I bake bread?'" in str(told.reason)
+    assert str(told.reason).endswith("compared by words: it is not running")
 
 
 def test_members_without_examples_leave_rules_and_the_default():
-    bare = Route(dataclasses.replace(ROUTE, roles=("council",), default=None, rules=(), embedder="small"), (COUNCIL,))
+    bare = Route(dataclasses.replace(ROUTE, roles=("council",), default=None, rules=(), embedder="small"), LISTED[2:])
     found = decided("How do I bake bread?", bare)
     assert (found.role, found.how) == ("council", How.DEFAULT)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ansambl.domain.role import Ensemble, Role
+from ansambl.domain.role import Ensemble
 from ansambl.domain.text import Text, text
 from ansambl.roles.routing.forcing import addressed, forced
 from ansambl.roles.routing.likeness import Alike, WordLikeness
@@ -38,9 +38,11 @@ class NeedsVector:
         """The members of the route."""
         return self.route.members
 
-    def measured(self, alike: Sequence[Alike] | None) -> Decision | NeedsAnswer:
-        """The next step; None when the vector could not be had: words decide then."""
-        return self.route.after_likeness(self.asked, self.route.words.of(self.topic) if alike is None else alike)
+    def measured(self, alike: Sequence[Alike] | None, failure: Text | None = None) -> Decision | NeedsAnswer:
+        """The next step; None when the vector could not be had: words decide then, and the reason tells `failure`."""
+        if alike is not None:
+            return self.route.after_likeness(self.asked, alike)
+        return self.route.after_likeness(self.asked, self.route.words.of(self.topic), failure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +62,14 @@ class NeedsAnswer:
         """What the model is told, in Russian for a Russian message, else in English."""
         return question(self.route.members, self.asked.language)
 
-    def answered(self, said: str | None) -> Decision:
-        """The decision; None when the model could not be asked."""
+    def answered(self, said: str | None, failure: Text | None = None) -> Decision:
+        """The decision; None when the model could not be asked: the reason tells `failure`."""
         member = None if said is None else read_answer(said, self.route.members)
         if member is not None:
-            return Decision(member.name, How.QUESTION, text("the model was asked and chose it"))
-        if said is None:
-            return self._default(text("the model that was asked gave no answer"))
-        return self._default(text("the model that was asked named no member"))
-
-    def _default(self, failed: Text) -> Decision:
+            return Decision(member.name, How.QUESTION, text("the model was asked and named it"), self.score)
+        failed = failure or text("the model that was asked gave no answer")
+        if said is not None:
+            failed = text("the model that was asked named no member")
         return self.route.by_default(text("{first}, and {second}", first=self.why, second=failed), self.score)
 
 
@@ -93,14 +93,14 @@ class Route:
             step = step.answered(await ask(step.instruction))
     """
 
-    def __init__(self, ensemble: Ensemble, members: Sequence[Role | Ensemble]) -> None:
-        """Prepare; `members` are the ensemble's, in its order.
+    def __init__(self, ensemble: Ensemble, members: Sequence[Member]) -> None:
+        """Prepare; `members` are the ensemble's, in its order (`Member.of`).
 
         Raises:
             ConfigurationError: a rule's pattern that cannot be used (`check_rules` tells it when it is read).
         """
         self.ensemble = ensemble
-        self.members = tuple(Member.of(member) for member in members)
+        self.members = tuple(members)
         self._rules = Rules(ensemble.rules)
         self._names = frozenset(member.name for member in self.members)
 
@@ -129,31 +129,21 @@ class Route:
             return NeedsVector(self, asked)
         return self.after_likeness(asked, self.words.of(asked.topic))
 
-    def after_likeness(self, asked: RouteInput, alike: Sequence[Alike]) -> Decision | NeedsAnswer:
-        """The step after the likenesses (the most alike first) are known."""
+    def after_likeness(
+        self, asked: RouteInput, alike: Sequence[Alike], failure: Text | None = None
+    ) -> Decision | NeedsAnswer:
+        """The step after the likenesses (the most alike first) are known; `failure`: why they are only by words."""
         if not alike or not asked.topic.strip():
             return self._ask_or_default(asked, text("there is nothing to compare"))
         best = alike[0]
+        score = f"{best.score:.2f}"
         if best.score >= self.ensemble.threshold and best.score > 0 and best.role in self._names:
-            return Decision(
-                best.role,
-                How.LIKENESS,
-                text(
-                    "most like the example '{example}' ({score:.2f})",
-                    example=one_line(best.example, _SHOWN),
-                    score=best.score,
-                ),
-                best.score,
-            )
-        return self._ask_or_default(
-            asked,
-            text(
-                "no example is alike enough ({score:.2f} of {threshold:.2f})",
-                score=best.score,
-                threshold=self.ensemble.threshold,
-            ),
-            best.score,
-        )
+            example = one_line(best.example, _SHOWN)
+            why = text("most like the example '{example}' ({score})", example=example, score=score)
+            return Decision(best.role, How.LIKENESS, _with(why, failure), best.score)
+        threshold = f"{self.ensemble.threshold:.2f}"
+        why = text("no example is alike enough ({score} of {threshold})", score=score, threshold=threshold)
+        return self._ask_or_default(asked, _with(why, failure), best.score)
 
     def by_default(self, why: Text, score: float | None = None) -> Decision:
         """The default member, with why nothing else was decided."""
@@ -179,3 +169,7 @@ class Route:
             return Decision(previous, How.STICKY, reason)
         member = addressed(asked.topic, self.members)
         return None if member is None else Decision(member.name, How.STICKY, reason)
+
+
+def _with(why: Text, failure: Text | None) -> Text:
+    return why if failure is None else text("{first}, compared by words: {second}", first=why, second=failure)
