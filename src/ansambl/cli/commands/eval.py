@@ -56,7 +56,7 @@ def evaluate(
         int, typer.Option("--parallel", min=1, max=64, help=speak("Requests at once; more than 1 spoils the times."))
     ] = 1,
     kind: Annotated[
-        str | None, typer.Option("--format", metavar="FORMAT", help=speak("The file's format, if its keys do not tell."))
+        str | None, typer.Option("--format", metavar="FORMAT", help=speak("The file's format if its keys tell none."))
     ] = None,
     out: Annotated[
         Path | None,
