@@ -60,4 +60,4 @@ def _why_alone(role: Role, model: str, on_the_same: list[str]) -> Text:
     head = sorted(head_of(role))
     if not head:
         return text("the other roles on its model set fields at the head of the prompt")
-    return text("{fields} stand at the head of its prompts, and no other role has the same", fields=", ".join(head))
+    return text("no other role has the same at the head of its prompts ({fields})", fields=", ".join(head))

@@ -1,0 +1,219 @@
+"""Roles and ensembles for commands: of the running Ansambl, or in its data folder while none runs."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
+
+from ansambl.foundation.locales import speak
+
+if TYPE_CHECKING:
+    from ansambl.app.role_desk import RoleDesk
+    from ansambl.cli.client import Client
+    from ansambl.roles.catalog import Kind
+
+KINDS: tuple[Kind, ...] = ("roles", "ensembles")
+Document = dict[str, Any]
+
+
+class Access(Protocol):
+    """The same calls either way; documents are those of the admin API. All raise `AnsamblError` with one line."""
+
+    def entries(self, kind: Kind) -> list[Document]:
+        """All roles or all ensembles."""
+        ...
+
+    def save(self, kind: Kind, name: str, fields: Mapping[str, Any], base: int | None) -> Document:
+        """Keep one, and return it."""
+        ...
+
+    def remove(self, kind: Kind, name: str) -> None:
+        """Take one that was saved out of use."""
+        ...
+
+    def rename(self, kind: Kind, name: str, new_name: str) -> None:
+        """Give one that was saved another name."""
+        ...
+
+    def restore(self, kind: Kind, name: str, version: int) -> Document:
+        """Put an earlier version into effect again, and return it."""
+        ...
+
+    def versions(self, kind: Kind, name: str) -> list[Document]:
+        """Every version that was saved."""
+        ...
+
+    def export(self, names: Sequence[str] | None) -> Document:
+        """The tables of what is named, or of all that is not as shipped."""
+        ...
+
+    def import_set(self, document: Mapping[str, Any], *, dry_run: bool) -> Document:
+        """Save a whole set, or nothing."""
+        ...
+
+
+class RunningRoles:
+    """`Access` to the running Ansambl."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def entries(self, kind: Kind) -> list[Document]:
+        """All roles or all ensembles."""
+        return list(self._client.admin("GET", f"/{kind}")["entries"])
+
+    def save(self, kind: Kind, name: str, fields: Mapping[str, Any], base: int | None) -> Document:
+        """Keep one, and return it."""
+        return self._client.admin("PUT", _path(kind, name), {"fields": dict(fields), "base_version": base})
+
+    def remove(self, kind: Kind, name: str) -> None:
+        """Take one that was saved out of use."""
+        self._client.admin("DELETE", _path(kind, name))
+
+    def rename(self, kind: Kind, name: str, new_name: str) -> None:
+        """Give one that was saved another name."""
+        self._client.admin("POST", f"{_path(kind, name)}/rename", {"name": new_name})
+
+    def restore(self, kind: Kind, name: str, version: int) -> Document:
+        """Put an earlier version into effect again, and return it."""
+        return self._client.admin("POST", f"{_path(kind, name)}/restore", {"version": version})
+
+    def versions(self, kind: Kind, name: str) -> list[Document]:
+        """Every version that was saved."""
+        return list(self._client.admin("GET", f"{_path(kind, name)}/versions")["versions"])
+
+    def export(self, names: Sequence[str] | None) -> Document:
+        """The tables of what is named, or of all that is not as shipped."""
+        return self._client.admin("POST", "/roles/export", {"names": None if names is None else list(names)})
+
+    def import_set(self, document: Mapping[str, Any], *, dry_run: bool) -> Document:
+        """Save a whole set, or nothing."""
+        return self._client.admin("POST", "/roles/import", {"document": dict(document), "dry_run": dry_run})
+
+
+class StoppedRoles:
+    """`Access` to the data folder of an Ansambl that does not run."""
+
+    def __init__(self, desk: RoleDesk) -> None:
+        self._desk = desk
+
+    def entries(self, kind: Kind) -> list[Document]:
+        """All roles or all ensembles."""
+        return [one.model_dump() for one in self._desk.entries(kind, speak).entries]
+
+    def save(self, kind: Kind, name: str, fields: Mapping[str, Any], base: int | None) -> Document:
+        """Keep one, and return it."""
+        self._desk.save(kind, name, fields, base)
+        return self._entry(kind, name)
+
+    def remove(self, kind: Kind, name: str) -> None:
+        """Take one that was saved out of use."""
+        self._desk.remove(kind, name, None)
+
+    def rename(self, kind: Kind, name: str, new_name: str) -> None:
+        """Give one that was saved another name."""
+        self._desk.rename(kind, name, new_name, None)
+
+    def restore(self, kind: Kind, name: str, version: int) -> Document:
+        """Put an earlier version into effect again, and return it."""
+        self._desk.restore(kind, name, version, None)
+        return self._entry(kind, name)
+
+    def versions(self, kind: Kind, name: str) -> list[Document]:
+        """Every version that was saved."""
+        return [one.model_dump() for one in self._desk.versions(kind, name).versions]
+
+    def export(self, names: Sequence[str] | None) -> Document:
+        """The tables of what is named, or of all that is not as shipped."""
+        return self._desk.export(names).model_dump()
+
+    def import_set(self, document: Mapping[str, Any], *, dry_run: bool) -> Document:
+        """Save a whole set, or nothing."""
+        return self._desk.import_set(document, dry_run=dry_run).model_dump()
+
+    def _entry(self, kind: Kind, name: str) -> Document:
+        return self._desk.entry(kind, name, speak).model_dump()
+
+
+def _path(kind: Kind, name: str) -> str:
+    # A dot segment would be resolved away on its path.
+    return f"/{kind}/{quote(name, safe='').replace('.', '%2E')}"
+
+
+@contextlib.contextmanager
+def access(config: Path | None, *, changes: bool) -> Iterator[Access]:
+    """Reach the roles. Without a running Ansambl the data folder is locked meanwhile, and made if something `changes`.
+
+    Raises:
+        ConfigurationError: the configuration cannot be used.
+        DataFolderError: the data folder cannot be used.
+    """
+    from ansambl.app.configuration_file import load_data_paths
+    from ansambl.app.running_state import read_state
+    from ansambl.cli.client import Client
+
+    paths = load_data_paths(config)
+    state = read_state(paths)
+    if state is not None:
+        with Client(state) as client:
+            yield RunningRoles(client)
+        return
+    from ansambl.app.data_folder import MIGRATIONS, DataLock, open_database, prepare_folder
+    from ansambl.app.role_book import RoleBook
+    from ansambl.app.role_desk import RoleDesk
+    from ansambl.app.settings_file import load_settings
+    from ansambl.foundation.sqlite import Database, load_migrations
+    from ansambl.roles.store import SavedRoles
+
+    loaded = load_settings(config)
+    with contextlib.ExitStack() as stack:
+        if changes or paths.database.exists():
+            prepare_folder(paths)
+            stack.enter_context(DataLock(paths))
+            database = open_database(paths)
+        else:
+            # Who only looks makes no data folder.
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ansambl-"))
+            database = Database(Path(folder) / "empty.db", load_migrations(MIGRATIONS))
+        stack.callback(database.close)
+        yield StoppedRoles(RoleDesk(RoleBook(loaded, SavedRoles(database))))
+
+
+def find(reached: Access, name: str) -> tuple[Kind, Document] | None:
+    """The role or ensemble of this name, or of this alias; None when there is none."""
+    from ansambl.domain.names import folded
+
+    by_alias: tuple[Kind, Document] | None = None
+    for kind in KINDS:
+        for one in reached.entries(kind):
+            if one["name"] == name:
+                return kind, one
+            if folded(name) in {folded(spelling) for spelling in (one["name"], *one["aliases"])}:
+                by_alias = by_alias or (kind, one)
+    return by_alias
+
+
+def need(reached: Access, name: str) -> tuple[Kind, Document]:
+    """The role or ensemble of this name, or of this alias.
+
+    Raises:
+        UsageError: there is none; names the nearest.
+    """
+    from ansambl.domain.errors import UsageError
+    from ansambl.domain.names import nearest_names
+    from ansambl.domain.text import text
+
+    found = find(reached, name)
+    if found is not None:
+        return found
+    known = [one["name"] for kind in KINDS for one in reached.entries(kind)]
+    close = nearest_names(name, known)
+    if close:
+        raise UsageError(
+            text("there is no role or ensemble '{name}'; nearest: {nearest}", name=name, nearest=", ".join(close))
+        )
+    raise UsageError(text("there is no role or ensemble '{name}'; see: ansambl roles list", name=name))
