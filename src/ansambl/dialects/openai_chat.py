@@ -198,11 +198,12 @@ class Answer:
     finish_reason: str | None = None
     usage: Usage | None = None
     error: dict[str, Any] | None = None
+    stopped_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What one event of a stream added."""
+    """What one event of a stream added. `stopped_by` is the stop sequence that ended it, where the engine says it."""
 
     content: str = ""
     reasoning: str = ""
@@ -210,6 +211,7 @@ class Delta:
     finish_reason: str | None = None
     usage: Usage | None = None
     error: dict[str, Any] | None = None
+    stopped_by: str | None = None
 
 
 def read_answer(body: bytes) -> Answer:
@@ -226,6 +228,7 @@ def read_answer(body: bytes) -> Answer:
         answer.reasoning = _reasoning(message)
         answer.tool_calls = _objects(message.get("tool_calls"))
     answer.finish_reason = _string(choice.get("finish_reason")) or None
+    answer.stopped_by = _string(choice.get("stop_reason")) or None
     return answer
 
 
@@ -245,6 +248,8 @@ def read_event(data: bytes) -> Delta | None:
         finish_reason=_string(choice.get("finish_reason")) or None,
         usage=read_usage(found.get("usage")),
         error=_error_of(found),
+        # vLLM's name; a number there is a token that ends every answer.
+        stopped_by=_string(choice.get("stop_reason")) or None,
     )
 
 

@@ -1,0 +1,1 @@
+"""Anthropic's messages: requests become chat completion requests, answers become messages and their events."""
