@@ -22,7 +22,7 @@ def limit_tools(fields: Mapping[str, Any], allowed: Collection[str] | None) -> d
         return {name: None for name in TOOL_FIELDS if fields.get(name) is not None}
     changes: dict[str, Any] = {}
     for name, choice in (("tools", "tool_choice"), ("functions", "function_call")):
-        if kept[name] != fields.get(name):
+        if fields.get(name) is not None and kept[name] != fields[name]:
             changes[name] = kept[name] or None
         chosen = fields.get(choice)
         if chosen is not None and (not kept[name] or (isinstance(chosen, dict) and not _names(chosen) <= set(allowed))):
