@@ -6,6 +6,9 @@ questions, the examples and, last, the lists of words that belong together: the 
 strangers' questions fare worse. References of the same run: always the role that the shipped route falls back to, and a
 role by chance. The interval is Wilson's, 95 %.
 
+The shipped threshold, 0.30, is where most of all questions are right in this table, if a question that is meant for no
+role is right below it: it was chosen on these very questions.
+
     python benchmarks/routing.py
 """
 
@@ -82,7 +85,9 @@ def _thresholds(console: Console, questions: Sequence[Question], likeness: WordL
     best = {one: likeness.of(one.text)[0] for one in questions}
     meant = [one for one in questions if one.role is not None]
     others = [one for one in questions if one.role is None]
-    table = Table("threshold", "decided by likeness", "of these right", "below it", "meant for no role, decided anyway")
+    table = Table(
+        "threshold", "decided by likeness", "of these right", "below it", "no role, decided anyway", "all right"
+    )
     for threshold in THRESHOLDS:
         decided = [one for one in meant if best[one].score >= threshold]
         right = sum(best[one].role == one.role for one in decided)
@@ -90,6 +95,7 @@ def _thresholds(console: Console, questions: Sequence[Question], likeness: WordL
         table.add_row(
             f"{threshold:.2f}", told(len(decided), len(meant)), told(right, len(decided)),
             str(len(meant) - len(decided)), told(wrong, len(others)),
+            told(right + len(others) - wrong, len(questions)),
         )  # fmt: skip
     console.print(table)
 

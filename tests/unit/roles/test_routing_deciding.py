@@ -91,9 +91,10 @@ def test_without_knowing_who_answered_the_earlier_message_decides():
 
 def test_likeness_says_the_example_and_the_score():
     found = decided("How do I bake bread?")
+    assert found.score == pytest.approx(1.0)
     assert (found.role, found.how) == ("cook", How.LIKENESS)
     assert found.score is not None
-    assert str(found.reason) == f"most like the example 'How do I bake bread?' ({found.score:.2f})"
+    assert str(found.reason) == f"most like its examples, such as 'How do I bake bread?' ({found.score:.2f})"
 
 
 def test_below_the_threshold_the_default_answers_and_says_so():

@@ -139,7 +139,7 @@ class Route:
         score = f"{best.score:.2f}"
         if best.score >= self.ensemble.threshold and best.score > 0 and best.role in self._names:
             example = one_line(best.example, _SHOWN)
-            why = text("most like the example '{example}' ({score})", example=example, score=score)
+            why = text("most like its examples, such as '{example}' ({score})", example=example, score=score)
             return Decision(best.role, How.LIKENESS, _with(why, failure), best.score)
         threshold = f"{self.ensemble.threshold:.2f}"
         why = text("no example is alike enough ({score} of {threshold})", score=score, threshold=threshold)

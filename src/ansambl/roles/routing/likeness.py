@@ -21,7 +21,9 @@ LONGEST_COMPARED = 600
 """Characters of a question that are compared: its beginning and its end, where the wish stands beside a pasted text."""
 
 BEST_EXAMPLES = 3
-"""A member's likeness is the mean of that of its most alike examples: one lucky word in one example is not enough."""
+"""A member's likeness is the mean of that of its most alike examples, because one lucky word in one example is not
+enough; or the square of the best one's, if that is more, because a question that is an example is meant for its member
+however different the member's other examples are."""
 
 _WORD_WEIGHT, _PART_WEIGHT, _CONCEPT_WEIGHT, _FORM_WEIGHT = 0.5, 0.2, 2.0, 0.5
 """How much words, parts of words, concepts and the form of a sentence say; found by leaving out one shipped example
@@ -163,7 +165,7 @@ def _ranked(examples: Sequence[tuple[str, str]], scores: Sequence[float]) -> tup
         each.sort(key=lambda one: -one[0])
         best = each[:BEST_EXAMPLES]
         mean = math.fsum(score for score, _ in best) / len(best)
-        found.append(Alike(role, min(1.0, max(0.0, mean)), best[0][1]))
+        found.append(Alike(role, min(1.0, max(0.0, mean, best[0][0] ** 2)), best[0][1]))
     return tuple(sorted(found, key=lambda one: -one.score))
 
 
