@@ -1,7 +1,7 @@
 """The route: one member is chosen, for a reason that is shown, and answers.
 
-In this order: the member that is asked for by name; in a tool loop, the role that began it; the first rule that
-matches; the member whose examples are most like the question; the one that a model names when it is asked; the default.
+`roles.routing` decides; here the vectors are fetched and the model is asked that it needs for it. Which member gave the
+last answer is known by the note that is remembered of that turn.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from ansambl.dialects.openai_chat import ChatRequest, Usage
 from ansambl.domain.errors import AnsamblError
-from ansambl.domain.role import Ensemble, Layout, Pattern, Role, RouteRule
+from ansambl.domain.role import Ensemble, Layout, Pattern, Role
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import Seconds
 from ansambl.roles.ensembles.answering import answer
@@ -23,19 +23,14 @@ from ansambl.roles.ensembles.concluding import final_reason
 from ansambl.roles.ensembles.events import Branch, BranchState, Engines, EnsembleEvent, Remark
 from ansambl.roles.ensembles.requests import common_request
 from ansambl.roles.ensembles.work import Embeds, Part, Work
-from ansambl.roles.prompt_layout import newest_user
 from ansambl.roles.records import RequestOptions
-from ansambl.roles.routing.forcing import forced
-from ansambl.roles.routing.likeness import Alike, VectorLikeness, WordLikeness, examples_of
-from ansambl.roles.routing.question import question, read_answer
-from ansambl.roles.routing.records import Decision, How, Member, RouteInput, read_input
-from ansambl.roles.routing.rules import Rules, by_rules
+from ansambl.roles.routing.deciding import NeedsAnswer, NeedsVector, Route
+from ansambl.roles.routing.likeness import VectorLikeness, examples_of
+from ansambl.roles.routing.records import Decision, Member, RouteInput, read_input
 from ansambl.roles.service import RoleService
 
 QUESTION_TOKENS = 64
 """The most tokens of the reply to the question who shall answer: a name, and some room for a model that explains."""
-
-_SHOWN = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,105 +73,78 @@ class _Choosing:
     key: str
     options: RequestOptions
     budget: Budget
-    question: RouteInput
-    members: dict[str, Member]
+    asked: RouteInput
+    members: tuple[Member, ...]
     branches: list[Branch] = field(default_factory=list)
     usage: Usage | None = None
 
     async def decide(self) -> Decision:
-        listed = tuple(self.members.values())
-        decision = (
-            forced(self.question, self.options.role, listed)
-            or self._sticky()
-            or by_rules(_rules(self.route.rules), self.question)
+        step = _prepared(self.route, self.members).decide(
+            self.asked, wanted=self.options.role, previous=self._previous()
         )
-        if decision is not None:
-            return decision
-        alike, how = await self._alike(listed)
-        best = alike[0] if alike else None
-        if best is not None and best.score >= self.route.threshold:
-            reason = text("the question is like '{example}'", example=_clipped(best.example))
-            return Decision(best.role, How.LIKENESS, _with(reason, how), best.score)
-        score = best.score if best is not None else None
-        unlike = _unlike(best, self.route.threshold)
-        if self.route.asks:
-            asked = await self._ask(listed, score)
-            if isinstance(asked, Decision):
-                return asked
-            unlike = text("{first}; {second}", first=unlike, second=asked)
-        default = self.route.default or self.route.roles[0]
-        return Decision(default, How.DEFAULT, _with(unlike, how), score)
+        if isinstance(step, NeedsVector):
+            step = await self._measure(step)
+        return await self._ask(step) if isinstance(step, NeedsAnswer) else step
 
-    def _sticky(self) -> Decision | None:
-        """In a tool loop the role that began to answer goes on: its note stands in that message."""
-        if not self.question.in_tool_loop:
+    def _previous(self) -> str | None:
+        """Who gave the last answer of the conversation, where a note of the turn is remembered."""
+        if not self.asked.in_tool_loop and not self.asked.is_follow_up:
             return None
-        index = newest_user(self.request.messages())
-        for name in self.members:
-            role = self.service.catalog.roles.get(name)
-            if role is None or index is None:
+        for member in self.members:
+            role = self.service.catalog.roles.get(member.name)
+            if role is None:
                 continue
             recalled = self.service.prepare(self.request, role, key=self.key, options=self.options).recalled
-            note = recalled.notes.get(index) if recalled is not None else None
-            if note is not None and note.role in self.members:
-                return Decision(note.role, How.STICKY, text("it has begun to answer this message"))
+            if recalled is not None and recalled.notes:
+                return recalled.notes[max(recalled.notes)].role
         return None
 
-    async def _alike(self, members: tuple[Member, ...]) -> tuple[tuple[Alike, ...], Text | None]:
-        """The members by likeness, and what is to be said of how it was measured."""
-        model, failure = self.route.embedder, None
-        if model is not None and self.embeds is not None and examples_of(members):
-            try:
-                examples = await self.embeds.examples(model, examples_of(members))
-                asked = await self.embeds.vectors(model, [self.question.topic])
-                return VectorLikeness(members, examples).of(asked[0]), None
-            except AnsamblError as error:
-                failure = text(
-                    "compared by words, because '{model}' failed: {reason}", model=model, reason=error.message
-                )
-        return _word_likeness(members).of(self.question.topic), failure
+    async def _measure(self, step: NeedsVector) -> Decision | NeedsAnswer:
+        model = self.route.embedder
+        if model is None or self.embeds is None:
+            return step.measured(None, text("no embeddings model is at hand"))
+        try:
+            examples = await self.embeds.examples(model, examples_of(step.members))
+            vectors = await self.embeds.vectors(model, [step.topic])
+            return step.measured(VectorLikeness(step.members, examples).of(vectors[0]))
+        except AnsamblError as error:
+            return step.measured(None, error.message)
 
-    async def _ask(self, members: tuple[Member, ...], score: float | None) -> Decision | Text:
-        """Ask the conductor on the shared prefix; what it said when that decides nothing."""
+    async def _ask(self, step: NeedsAnswer) -> Decision:
+        """Ask the conductor on the shared prefix."""
         conductor = self.service.catalog.roles[self.route.merging_role]
         told = replace(
             conductor,
             name=self.route.name,
-            instruction=question(members, self.question.language),
+            instruction=step.instruction,
             instructions={},
             layout=Layout.SHARED_PREFIX,
             output_limit=None,
             thinking_language=None,
             answer_language=None,
         )
-        limit = QUESTION_TOKENS if self.budget.tokens_left is None else min(QUESTION_TOKENS, self.budget.tokens_left)
+        left = self.budget.tokens_left
+        limit = QUESTION_TOKENS if left is None else min(QUESTION_TOKENS, left)
         asking = common_request(self.request).changed({"max_tokens": limit, "temperature": 0})
-        call, state, message = None, BranchState.ANSWERED, None
+        call = Call(conductor.name, "", self.budget.clock(), limit)
+        failure: Text | None = None
         try:
             prepared = self.service.prepare(asking, told, key=self.key, options=replace(self.options, layout=None))
-            call = Call(conductor.name, prepared.model, self.budget.clock(), limit)
+            call.model = prepared.model
             deltas = self.engines.ask(prepared.model, prepared.request)
-            async with aclosing(
-                listen(call, deltas, deadline=self.budget.stage_deadline, clock=self.budget.clock)
-            ) as pieces:
+            reply = listen(call, deltas, deadline=self.budget.stage_deadline, clock=self.budget.clock)
+            async with aclosing(reply) as pieces:
                 async for _ in pieces:
                     pass
         except AnsamblError as error:
-            state, message = BranchState.FAILED, error.message
-        seconds = Seconds(self.budget.clock() - call.begun) if call is not None else Seconds(0.0)
-        usage = call.cost if call is not None else None
-        model = call.model if call is not None else None
-        self.branches.append(Branch(conductor.name, model, state, usage, seconds, message))
-        if usage is not None:
-            self.usage = usage
-            self.budget.spend(usage.completion_tokens)
-        if message is not None:
-            return text("asking '{role}' failed: {reason}", role=conductor.name, reason=message)
-        said = call.said if call is not None else ""
-        member = read_answer(said, members)
-        if member is None:
-            return text("'{role}' was asked and named nobody", role=conductor.name)
-        return Decision(member.name, How.QUESTION, text("'{role}' was asked and named it", role=conductor.name), score)
+            failure = error.message
+        seconds = Seconds(self.budget.clock() - call.begun)
+        state = BranchState.ANSWERED if failure is None else BranchState.FAILED
+        self.branches.append(Branch(conductor.name, call.model or None, state, call.cost, seconds, failure))
+        if call.cost is not None:
+            self.usage = call.cost
+            self.budget.spend(call.cost.completion_tokens)
+        return step.answered(call.said or None if failure is None else None, failure)
 
 
 async def choose(
@@ -206,7 +174,7 @@ async def choose(
     while True:
         catalog = service.catalog
         targets = {name: catalog.roles.get(name) or catalog.ensembles[name] for name in route.roles}
-        members = {name: Member.of(target) for name, target in targets.items()}
+        members = tuple(Member.of(target) for target in targets.values())
         choosing = _Choosing(route, request, service, engines, embeds, key, options, budget, asked, members)
         decision = await choosing.decide()
         branches += choosing.branches
@@ -243,29 +211,5 @@ async def send_on(work: Work) -> AsyncGenerator[EnsembleEvent, None]:
 
 
 @lru_cache(maxsize=32)
-def _rules(rules: tuple[RouteRule, ...]) -> Rules:
-    return Rules(rules)
-
-
-@lru_cache(maxsize=32)
-def _word_likeness(members: tuple[Member, ...]) -> WordLikeness:
-    return WordLikeness(members)
-
-
-def _unlike(best: Alike | None, threshold: float) -> Text:
-    if best is None:
-        return text("nothing speaks for another one")
-    return text(
-        "no example is like the question (the best is at {score}, {threshold} is wanted)",
-        score=f"{best.score:.2f}",
-        threshold=f"{threshold:.2f}",
-    )
-
-
-def _with(reason: Text, remark: Text | None) -> Text:
-    return reason if remark is None else text("{first} ({remark})", first=reason, remark=remark)
-
-
-def _clipped(example: str) -> str:
-    line = " ".join(example.split())
-    return line if len(line) <= _SHOWN else line[:_SHOWN] + "…"
+def _prepared(route: Ensemble, members: tuple[Member, ...]) -> Route:
+    return Route(route, members)

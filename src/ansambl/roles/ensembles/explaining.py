@@ -1,0 +1,99 @@
+"""What an ensemble will do with a request, in sentences. Pure."""
+
+from __future__ import annotations
+
+from ansambl.domain.role import Ensemble, Merge, Pattern
+from ansambl.domain.text import Text, text
+from ansambl.domain.units import Seconds
+from ansambl.roles.records import NO_OPTIONS, RequestOptions
+
+
+def explain_ensemble(ensemble: Ensemble, options: RequestOptions = NO_OPTIONS) -> list[Text]:
+    """The steps of the ensemble's pattern, then its limits as `options` tighten them."""
+    pattern = Pattern(ensemble.pattern)
+    steps = {Pattern.ROUTE: _route, Pattern.CHAIN: _chain, Pattern.COUNCIL: _council, Pattern.DEBATE: _debate}
+    rounds = ensemble.rounds if options.rounds is None else min(ensemble.rounds, options.rounds)
+    return [*steps[pattern](ensemble, rounds), *_limits(ensemble, options)]
+
+
+def _names(ensemble: Ensemble) -> str:
+    return ", ".join(ensemble.roles)
+
+
+def _route(ensemble: Ensemble, _rounds: int) -> list[Text]:
+    found = [
+        text("One of these answers, as if it had been asked itself: {members}.", members=_names(ensemble)),
+        text("A member that the request names (@{name}, or ansambl.role) is taken.", name=ensemble.roles[0]),
+    ]
+    if ensemble.rules:
+        found.append(text("Then the first of {count} rules that matches decides.", count=len(ensemble.rules)))
+    likeness = (
+        text("Then the member whose examples are most like the question, if the likeness is {threshold} or more.",
+             threshold=ensemble.threshold)
+        if ensemble.embedder is None
+        else text("Then the member whose examples are most like the question by the vectors of '{model}', if the "
+                  "likeness is {threshold} or more.", model=ensemble.embedder, threshold=ensemble.threshold)
+    )  # fmt: skip
+    found.append(likeness)
+    if ensemble.asks:
+        found.append(text("Then '{role}' is asked who shall answer.", role=ensemble.merging_role))
+    found.append(text("Otherwise '{role}' answers.", role=ensemble.default or ensemble.roles[0]))
+    return found
+
+
+def _chain(ensemble: Ensemble, rounds: int) -> list[Text]:
+    author, *reviewers = ensemble.roles
+    if not reviewers:
+        return [text("'{role}' drafts, and the draft is the answer: nobody reviews it.", role=author)]
+    return [
+        text("'{role}' drafts an answer.", role=author),
+        text(
+            "Then, at most {rounds} times: {reviewers} review it at once, and '{role}' revises it. It ends when no review "
+            "asks for a change.",
+            rounds=rounds, reviewers=", ".join(reviewers), role=author,
+        ),
+    ]  # fmt: skip
+
+
+def _council(ensemble: Ensemble, _rounds: int) -> list[Text]:
+    found = [text("These answer at once on the prefix that they share: {members}.", members=_names(ensemble))]
+    if ensemble.samples > 1:
+        found.append(text("Each of them answers {count} times, with different seeds.", count=ensemble.samples))
+    if ensemble.merge == Merge.VOTE:
+        found.append(
+            text(
+                "The most frequent short answer wins, a tie is decided by '{role}'; free text is merged by it.",
+                role=ensemble.merging_role,
+            )
+        )
+    else:
+        found.append(text("The conductor '{role}' then merges their answers.", role=ensemble.merging_role))
+    return found
+
+
+def _debate(ensemble: Ensemble, rounds: int) -> list[Text]:
+    return [
+        text("These answer at once on the prefix that they share: {members}.", members=_names(ensemble)),
+        text("In {rounds} rounds each sees the others' newest answers and answers again.", rounds=rounds),
+        text("The conductor '{role}' then gives the verdict.", role=ensemble.merging_role),
+    ]
+
+
+def _limits(ensemble: Ensemble, options: RequestOptions) -> list[Text]:
+    tokens = min((one for one in (ensemble.tokens, options.tokens) if one is not None), default=None)
+    seconds = ensemble.seconds if options.seconds is None else Seconds(min(ensemble.seconds, options.seconds))
+    found = []
+    if Pattern(ensemble.pattern) is Pattern.ROUTE:
+        found.append(text("Choosing may take {seconds} seconds.", seconds=round(seconds, 1)))
+        if tokens is not None:
+            found.append(text("The answer may have {tokens} tokens.", tokens=tokens))
+        return found
+    found.append(
+        text(
+            "Limits: {branch} tokens for each member's answer, {answer} for the final one, {seconds} seconds for all.",
+            branch=ensemble.branch_tokens, answer=ensemble.answer_tokens, seconds=round(seconds, 1),
+        )
+    )  # fmt: skip
+    if tokens is not None:
+        found.append(text("All answers together may have {tokens} tokens.", tokens=tokens))
+    return found
