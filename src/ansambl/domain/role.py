@@ -87,9 +87,10 @@ class Merge(StrEnum):
 class RouteRule:
     """When a request goes to `role` (a member of the ensemble) without further thought; all that is set must hold.
 
-    `words` matches when one of them stands in the newest user message, `pattern` is a regular expression that is
-    searched in it (letter case does not matter for either). `language` is the message's ISO 639-1 code. `has` is one of
-    ``"code"``, ``"image"`` and ``"tools"``. `longer_than` and `shorter_than` are characters of that message.
+    `words` matches when one of them stands in the newest user message (a ``*`` at a word's end stands for any ending),
+    `pattern` is a regular expression that is searched in it (letter case does not matter for either; one that could
+    take minutes is refused). `language` is the message's ISO 639-1 code. `has` is one of ``"code"``, ``"image"`` and
+    ``"tools"``. `longer_than` and `shorter_than` are characters of that message.
     """
 
     role: str

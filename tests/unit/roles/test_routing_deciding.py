@@ -104,7 +104,7 @@ def test_below_the_threshold_the_default_answers_and_says_so():
     assert str(found.reason).startswith("the default; no example is alike enough (0.")
     assert "of 0.30" in str(found.reason)
     assert decided("zzz qqq", route(default=None)).role == "coder"
-    assert decided("How do I bake bread?", route(threshold=1.0, default="coder")).how is How.DEFAULT
+    assert decided("How do I bake a cake?", route(threshold=1.0, default="coder")).how is How.DEFAULT
 
 
 def test_a_threshold_of_nothing_does_not_choose_by_nothing():
