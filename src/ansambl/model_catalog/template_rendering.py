@@ -38,7 +38,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing, pass_environment
 from jinja2.visitor import NodeTransformer
 
-MAX_SOURCE = 256 * 1024
+MAX_SOURCE = 64 * 1024
 """Characters; the longest of some hundred real templates has 20,000."""
 MAX_VALUE = 1_000_000
 """Characters and items of one value."""
@@ -106,6 +106,8 @@ class ChatTemplate:
             return now.strftime(asked)
 
         with self._lock:
+            if self._seconds <= 0:
+                raise TemplateRefusedError("the template works too long")
             began = time.monotonic()
             self._environment.allow(began + self._seconds)
             try:

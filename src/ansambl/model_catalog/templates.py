@@ -29,6 +29,8 @@ _GIVEN = frozenset(
 )  # fmt: skip
 _OPENING = 64
 """Characters that open an answer at most: a few special tokens."""
+_TRIED = 60
+"""Variables that are tried; no real template asks for half as many."""
 _KEPT = 256
 """Templates whose facts are kept."""
 _DAYS = (dt.datetime(2001, 2, 3, 4, 5, 6), dt.datetime(2019, 11, 28, 17, 48, 59))  # noqa: DTZ001 - a day, no moment
@@ -257,6 +259,9 @@ class _Probe:
         # Some variables are asked for only where others are set to something.
         while asked := sorted((self._template.missed & self._template.variables) - _GIVEN - tried.keys()):
             for name in asked:
+                if len(tried) >= _TRIED:
+                    tried[name] = Place.UNKNOWN
+                    continue
                 tried[name] = self._place(name, self._values(name))
         for name in self._template.variables - _GIVEN:
             yield f"{KWARGS}.{name}", tried.get(name, Place.LOST)
@@ -318,7 +323,7 @@ class _Probe:
             return None
         for wanted in dict.fromkeys(formats):
             pinned = _DAYS[0].strftime(wanted)
-            for name in sorted(self._template.missed & self._template.variables - _GIVEN):
+            for name in sorted(self._template.missed & self._template.variables - _GIVEN)[:_TRIED]:
                 if all(
                     self.show(messages, {**given, name: pinned}, day=_DAYS[1]) == one for messages, given, one in dated
                 ):

@@ -251,3 +251,9 @@ def test_too_long_a_source_is_not_even_read() -> None:
     assert probe_template("x" * (MAX_SOURCE + 1)).system is Place.UNKNOWN
     deep = "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}"
     assert probe_template(deep).system is Place.UNKNOWN
+
+
+def test_more_variables_than_any_template_has_are_not_all_tried() -> None:
+    facts = probe_template("".join(f"{{{{ v{number} }}}}" for number in range(200)) + PLAIN)
+    assert facts.fields["chat_template_kwargs.v0"] is Place.HEAD
+    assert list(facts.fields.values()).count(Place.UNKNOWN) == 140
