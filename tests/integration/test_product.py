@@ -137,7 +137,7 @@ def test_down_ends_engines_whose_owner_is_gone(start):
     wait_for(lambda: not alive(pids), "engines to end")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopping_leaves_no_process(start, number):
     product = start()
     pids = family(product.process.pid)

@@ -31,7 +31,7 @@ from ansambl.foundation import network
 from ansambl.foundation.logging import get_logger
 from ansambl.foundation.paths import DataPaths
 from ansambl.foundation.sqlite import Database
-from ansambl.foundation.terminals import has_terminal
+from ansambl.foundation.terminals import has_terminal, silence, terminal_streams
 from ansambl.gateway.guard import check_binding
 from ansambl.model_catalog import embedded
 from ansambl.roles.store import SavedRoles
@@ -105,6 +105,7 @@ class StopSignal:
         self.urgent = asyncio.Event()
         self.reload = asyncio.Event()
         self._ends_with_terminal = has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+        self._shown_on = terminal_streams()
 
     def set(self) -> None:
         """Ask to stop, or to hurry when that was asked already."""
@@ -115,6 +116,8 @@ class StopSignal:
     def hang_up(self) -> None:
         """What SIGHUP asks for."""
         if self._ends_with_terminal and not has_terminal():
+            # The last words have nowhere to go, and saying them must not break the stop off.
+            silence(self._shown_on)
             self.set()
         else:
             self.reload.set()

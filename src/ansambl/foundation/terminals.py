@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 
 def has_terminal() -> bool:
@@ -17,3 +18,16 @@ def has_terminal() -> bool:
         return False
     os.close(descriptor)
     return True
+
+
+def terminal_streams() -> tuple[int, ...]:
+    """Which of standard input, output and error (0, 1, 2) are a terminal."""
+    return tuple(one for one in (0, 1, 2) if os.isatty(one))
+
+
+def silence(streams: Iterable[int]) -> None:
+    """Point streams at nothing: writing to a terminal that is gone would fail."""
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for one in streams:
+        os.dup2(nothing, one)
+    os.close(nothing)

@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from ansambl.app import lifecycle
 from ansambl.app.lifecycle import PortTakenError, StopSignal, bind
 
 
@@ -42,3 +43,29 @@ async def test_a_second_signal_hurries(number):
         os.kill(os.getpid(), number)
         await asyncio.wait_for(stop.urgent.wait(), 5)
     assert signal.getsignal(number) in {before, signal.SIG_DFL, signal.default_int_handler}
+
+
+@pytest.mark.parametrize(
+    ("at_start", "later", "ignored", "stops"),
+    [(True, False, False, True), (True, True, False, False), (False, False, False, False), (True, False, True, False)],
+    ids=["the terminal was closed", "the terminal is still there", "there never was one", "under nohup"],
+)
+async def test_a_hangup_stops_when_the_terminal_was_closed_and_reloads_otherwise(
+    monkeypatch, at_start, later, ignored, stops
+):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    silenced = []
+    monkeypatch.setattr(lifecycle, "silence", silenced.append)
+    try:
+        monkeypatch.setattr(lifecycle, "has_terminal", lambda: at_start)
+        stop = StopSignal()
+        monkeypatch.setattr(lifecycle, "has_terminal", lambda: later)
+        with stop.on_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.wait_for((stop.requested if stops else stop.reload).wait(), 5)
+        assert (stop.requested.is_set(), stop.reload.is_set()) == (stops, not stops)
+        assert bool(silenced) is stops
+        # Under nohup the process ignores it again afterwards.
+        assert (signal.getsignal(signal.SIGHUP) is signal.SIG_IGN) is ignored
+    finally:
+        signal.signal(signal.SIGHUP, before)
