@@ -153,7 +153,7 @@ async def test_a_route_inside_a_council_answers_with_whom_it_chose() -> None:
     engines = ScriptedEngines(cook=words("Boil it."), coder=words("egg()"), all=words("done"))
     events = await hold(service, engines, "all", ask("How do I boil an egg?"))
     assert "Boil it." in progress(events)
-    assert said(events)[0].startswith("cook answers: most like the example")
+    assert said(events)[0].startswith("cook answers: most like its examples")
     assert states(events) == ["way/cook answered", "coder answered", "coder answered"]
     assert (content(events), finished(events).usage) == ("done", Usage(300, 30, 270))
 

@@ -123,7 +123,7 @@ def test_the_model_is_asked_only_if_the_route_asks():
         assert (found.role, found.how) == ("cook", How.DEFAULT)
         assert "no example is alike enough" in str(found.reason)
         assert why in str(found.reason)
-    assert "it is not running" in str(step.answered(None, Text("it is not running")).reason)
+    assert "asking the model failed: it is not running" in str(step.answered(None, Text("it is not running")).reason)
 
 
 def test_a_likeness_that_is_enough_asks_no_model():

@@ -67,9 +67,11 @@ class NeedsAnswer:
         member = None if said is None else read_answer(said, self.route.members)
         if member is not None:
             return Decision(member.name, How.QUESTION, text("the model was asked and named it"), self.score)
-        failed = failure or text("the model that was asked gave no answer")
+        failed = text("the model that was asked gave no answer")
         if said is not None:
             failed = text("the model that was asked named no member")
+        elif failure is not None:
+            failed = text("asking the model failed: {reason}", reason=failure)
         return self.route.by_default(text("{first}, and {second}", first=self.why, second=failed), self.score)
 
 
