@@ -284,7 +284,7 @@ def _thinking(request: ChatRequest) -> dict[str, Any]:
     if found is None:
         return {}
     kind = an_object(found, "thinking").get("type")
-    if kind not in {"enabled", "adaptive", "between_tools", "disabled"}:
+    if kind not in ("enabled", "adaptive", "between_tools", "disabled"):
         raise untranslatable("thinking.type", kind)
     if kind != "disabled":
         return {}
@@ -323,7 +323,7 @@ def _tools(request: ChatRequest) -> dict[str, Any]:
     if kind == "tool":
         name = a_string(choice.get("name"), "tool_choice.name", empty=False)
         tools, kind = only_tools(tools, [name], "tool_choice.name"), "any"
-    if kind not in {"auto", "any", "none"}:
+    if kind not in ("auto", "any", "none"):
         raise untranslatable("tool_choice.type", kind)
     if kind == "any" and not tools:
         raise wrong("tool_choice", text("there are no tools in the request"))

@@ -190,7 +190,7 @@ class _Conversation:
                 # Not from one answer of ours, whose texts carry ids.
                 self._turn = None
             self._model()["content"] += words
-        elif role in {"system", "developer"}:
+        elif role in ("system", "developer"):
             self.add_system(content if isinstance(content, str) else _texts(content, where))
         elif role == "user":
             self._turn = None
@@ -229,7 +229,7 @@ def _parts(listed: list[Any], path: str) -> list[dict[str, Any]]:
 
 def _part(part: Mapping[str, Any], path: str) -> dict[str, Any]:
     kind = part.get("type")
-    if kind in {"input_text", "output_text", "text"}:
+    if kind in ("input_text", "output_text", "text"):
         return text_part(a_string(part.get("text"), f"{path}.text"))
     if kind == "input_image":
         if part.get("image_url") is None:
@@ -255,7 +255,7 @@ def _said(listed: list[Any], path: str) -> str:
         kind = part.get("type")
         if kind == "refusal":
             found.append(a_string(part.get("refusal"), f"{where}.refusal"))
-        elif kind in {"output_text", "input_text", "text"}:
+        elif kind in ("output_text", "input_text", "text"):
             found.append(a_string(part.get("text"), f"{where}.text"))
         else:
             raise untranslatable(f"{where}.type", kind)
