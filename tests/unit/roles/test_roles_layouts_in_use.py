@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from ansambl.app.data_folder import MIGRATIONS
 from ansambl.dialects.openai_chat import Answer, ChatRequest, Message
 from ansambl.domain.chat_template import Continuity, DateUse, Place, TemplateFacts
-from ansambl.domain.role import Layout, ModelName, Role
+from ansambl.domain.role import Ensemble, Layout, Merge, ModelName, Role
 from ansambl.foundation.clock import VirtualClock
 from ansambl.foundation.sqlite import Database, load_migrations
 from ansambl.roles.explaining import explain
 from ansambl.roles.notes import note_text
-from ansambl.roles.records import RequestOptions, RoleCatalog, RoleTarget
+from ansambl.roles.records import EnsembleTarget, RequestOptions, RoleCatalog, RoleTarget
 from ansambl.roles.service import Prepared, RoleService
 from ansambl.roles.turns import TurnMemory
 
@@ -184,3 +184,25 @@ def test_an_explanation_tells_what_of_the_template_mattered() -> None:
     assert (trailing["layout"], trailing["note_message"]) == ("trailing-system", 2)
     assert any("no tools" in one for one in explained(None, replace(BRIEF, tools=()))["reasons"])
     assert any("look" in one for one in explained(None, CODER)["reasons"])
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "words"),
+    [
+        (Ensemble("e", "route", ("coder", "brief"), asks=True, default="brief"),
+         ["most like", "'coder' is asked", "'brief' answers"]),
+        (Ensemble("e", "route", ("coder", "brief")), ["most like", "'coder' answers"]),
+        (Ensemble("e", "chain", ("coder", "brief"), rounds=2), ["drafts"]),
+        (Ensemble("e", "council", ("coder", "brief")), ["at once", "merges"]),
+        (Ensemble("e", "council", ("coder", "brief"), merge=Merge.VOTE), ["at once", "most of them"]),
+        (Ensemble("e", "debate", ("coder", "brief")), ["again", "verdict"]),
+    ],
+)  # fmt: skip
+def test_an_ensemble_is_explained_by_its_pattern_and_its_members(ensemble: Ensemble, words: list[str]) -> None:
+    inner = Ensemble("inner", "council", ("coder",))
+    target = EnsembleTarget(ensemble, (CODER, inner), CODER)
+    request = ChatRequest({}).changed({"messages": [{"role": "user", "content": "a"}]})
+    found = explain(Talk().service, request, target, key="k")
+    assert ([one["role"] for one in found["roles"]], found["ensembles"]) == (["coder"], ["inner"])
+    assert len(found["reasons"]) == len(words)
+    assert all(word in reason for word, reason in zip(words, found["reasons"], strict=True))
