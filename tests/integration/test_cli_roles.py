@@ -84,9 +84,9 @@ def test_the_list_says_who_shares_no_prefix(run: Run, own_folder: Path) -> None:
         '[roles.c]\ninstruction = "C"\ntools = []\n[roles.d]\ninstruction = "D"\ntools = []\n'
     )
     out = run("list")[1]
-    assert "a shares with no other role: its layout is classic" in out
+    assert "a shares with no other role: The layout is classic" in out
     assert (
-        "b shares with no other role: no other role has the same at the head of its prompts (reasoning_effort)" in out
+        "b shares with no other role: No other role sets the same reasoning_effort" in out
     )
     assert "c shares" not in out
 

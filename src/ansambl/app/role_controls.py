@@ -47,7 +47,7 @@ class ProductRoles:
     ) -> None:
         self._product = product
         self._book = book
-        self._desk = RoleDesk(book)
+        self._desk = RoleDesk(book, product.service.templates)
         self.written = written
         self._reread = reread
         self._lock = asyncio.Lock()

@@ -17,29 +17,34 @@ from ansambl.app.catalog import configured_tables, in_file
 from ansambl.app.role_book import ReadOnlyError, RoleBook, read_only
 from ansambl.app.settings_lines import written_path
 from ansambl.app.written_roles import KINDS, check_tables
+from ansambl.domain.chat_template import TemplateFacts
 from ansambl.domain.errors import UnknownNameError
 from ansambl.domain.names import nearest_names
 from ansambl.domain.role import Ensemble, Role
 from ansambl.domain.text import text
 from ansambl.roles.catalog import CONFIGURATION, SAVED, SHIPPED, Kind, Tables, effective_fields, shipped
-from ansambl.roles.groups import PrefixGroups, prefix_groups
+from ansambl.roles.prefix_groups import PrefixGroup, group_roles
 from ansambl.roles.store import Action, Remove, Rename, Save, UnknownSavedError
 
 Translate = Callable[[str], str]
 
 
 class RoleDesk:
-    """Answers about the roles of one book, and changes them. Calls block."""
+    """Answers about the roles of one book, and changes them. Calls block.
 
-    def __init__(self, book: RoleBook) -> None:
+    `templates` tells what the chat template of a model does, as far as it is known.
+    """
+
+    def __init__(self, book: RoleBook, templates: Callable[[str], TemplateFacts | None] = lambda _: None) -> None:
         self.book = book
+        self._templates = templates
 
     def entries(self, kind: Kind, translate: Translate) -> EntriesDocument:
         """All roles or all ensembles, then what is saved and not in effect under a name of its own."""
         joined = self.book.joined
         names = list(_things(joined.catalog.roles, joined.catalog.ensembles, kind))
         hidden = [name for found, name in joined.hidden if found == kind and name not in names]
-        groups = prefix_groups(joined.catalog)
+        groups = group_roles(joined.catalog, self._templates)
         return EntriesDocument(entries=[self._entry(kind, one, groups, translate) for one in (*names, *hidden)])
 
     def entry(self, kind: Kind, name: str, translate: Translate) -> EntryDocument:
@@ -49,7 +54,7 @@ class RoleDesk:
             UnknownNameError: there is none of this name.
         """
         self._known(kind, name)
-        return self._entry(kind, name, prefix_groups(self.book.joined.catalog), translate)
+        return self._entry(kind, name, group_roles(self.book.joined.catalog, self._templates), translate)
 
     def save(self, kind: Kind, name: str, fields: Mapping[str, Any], base: int | None) -> None:
         """Keep a role or an ensemble; see `RoleBook.change` for what is raised."""
@@ -141,7 +146,7 @@ class RoleDesk:
         if name not in things and (kind, name) not in joined.saved:
             raise _unknown_name(name, things)
 
-    def _entry(self, kind: Kind, name: str, groups: PrefixGroups, translate: Translate) -> EntryDocument:
+    def _entry(self, kind: Kind, name: str, groups: Sequence[PrefixGroup], translate: Translate) -> EntryDocument:
         joined = self.book.joined
         thing = _things(joined.catalog.roles, joined.catalog.ensembles, kind).get(name)
         saved, hidden = joined.saved.get((kind, name)), joined.hidden.get((kind, name))
@@ -159,10 +164,11 @@ class RoleDesk:
             "origins": {key: self._origin(kind, name, key, thing.origin) for key in fields},
         })  # fmt: skip
         if isinstance(thing, Role):
-            why = groups.reasons.get(name)
+            number, group = next((index, one) for index, one in enumerate(groups, 1) if name in one.roles)
+            why = None if group.shares else group.reason
             document = document.model_copy(update={
                 "model": thing.model or joined.catalog.default_model, "layout": thing.layout.value,
-                "prefix_group": groups.numbers.get(name), "not_shared": why.render(translate) if why else None,
+                "prefix_group": number, "not_shared": why.render(translate) if why else None,
             })  # fmt: skip
         return document
 

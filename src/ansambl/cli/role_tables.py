@@ -56,7 +56,7 @@ def print_list(roles: Sequence[Document], ensembles: Sequence[Document]) -> None
     out.print(speak("Roles of one group share their prefix: a change between them prefills the last message alone."))
     for one in roles:
         if one["not_shared"]:
-            out.print(speak("{role} shares with no other role: {reason}.").format(
+            out.print(speak("{role} shares with no other role: {reason}").format(
                 role=one["name"], reason=one["not_shared"]))  # fmt: skip
     for one in (*roles, *ensembles):
         if one["hidden"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ansambl.domain.errors import ConfigurationError
@@ -22,6 +22,7 @@ from ansambl.roles.field_checks import (
 )
 from ansambl.roles.records import PATTERNS
 from ansambl.roles.routing.patterns import safe_pattern
+from ansambl.roles.routing.rules import THINGS, check_rules
 
 ENSEMBLE_FIELDS = (
     "pattern", "roles", "conductor", "description", "branch_tokens", "answer_tokens", "seconds", "aliases", "tokens",
@@ -31,9 +32,6 @@ ENSEMBLE_FIELDS = (
 
 RULE_FIELDS = ("role", "words", "pattern", "language", "has", "longer_than", "shorter_than")
 """What a rule of a route may hold."""
-
-RULE_THINGS = ("code", "image", "tools")
-"""What a rule may ask a message to have."""
 
 MOST_ROUNDS, MOST_SAMPLES, DEEPEST = 8, 16, 4
 """Bounds of an ensemble: each round and each sample is a whole set of answers, and each ensemble inside an ensemble
@@ -98,7 +96,7 @@ def read_ensemble(
         rounds=within((*key, "rounds"), fields.get("rounds", standard.rounds), 1, MOST_ROUNDS),
         samples=within((*key, "samples"), fields.get("samples", standard.samples), 1, MOST_SAMPLES),
         merge=Merge(chosen((*key, "merge"), fields.get("merge", standard.merge), Merge)),
-        rules=tuple(_rule((*key, "rules", index), one, members) for index, one in enumerate(fields.get("rules", ()))),
+        rules=_rules((*key, "rules"), fields.get("rules", ()), members),
         default=default,
         threshold=within((*key, "threshold"), fields.get("threshold", standard.threshold), 0, 1),
         embedder=None if embedder is None else known_model((*key, "embedder"), embedder, models),
@@ -120,6 +118,15 @@ def _members(key: KeyPath, fields: Fields, roles: Collection[str], others: Colle
     return members
 
 
+def _rules(key: KeyPath, listed: Sequence[Fields], members: tuple[str, ...]) -> tuple[RouteRule, ...]:
+    rules = tuple(_rule((*key, index), one, members) for index, one in enumerate(listed))
+    try:
+        check_rules(rules, members)
+    except ConfigurationError as error:
+        raise wrong(key, error.message) from None
+    return rules
+
+
 def _rule(key: KeyPath, fields: Fields, members: tuple[str, ...]) -> RouteRule:
     for field in fields:
         if field not in RULE_FIELDS:
@@ -132,13 +139,16 @@ def _rule(key: KeyPath, fields: Fields, members: tuple[str, ...]) -> RouteRule:
         raise wrong(key, text("the rule says only its role, so it would match everything; use 'default' for that"))
     pattern, has = asked.get("pattern"), asked.get("has")
     if pattern is not None:
-        _compile((*key, "pattern"), pattern)
+        try:
+            safe_pattern(pattern)
+        except ConfigurationError as error:
+            raise wrong((*key, "pattern"), error.message) from None
     return RouteRule(
         role=role,
         words=tuple(asked.get("words", ())),
         pattern=pattern,
         language=known_language((*key, "language"), asked.get("language")),
-        has=None if has is None else chosen((*key, "has"), has, RULE_THINGS),
+        has=None if has is None else chosen((*key, "has"), has, THINGS),
         longer_than=_length((*key, "longer_than"), asked.get("longer_than")),
         shorter_than=_length((*key, "shorter_than"), asked.get("shorter_than")),
     )
@@ -148,13 +158,6 @@ def _length(key: KeyPath, value: Any) -> int | None:
     if value is not None and value < 0:
         raise wrong(key, text("{value} is no number of letters; it is 0 or more", value=value))
     return None if value is None else int(value)
-
-
-def _compile(key: KeyPath, pattern: str) -> None:
-    try:
-        safe_pattern(pattern)
-    except ConfigurationError as error:
-        raise wrong(key, error.message) from None
 
 
 def check_nesting(members: Mapping[str, tuple[str, ...]]) -> None:

@@ -97,7 +97,8 @@ async def test_each_key_tells_where_it_comes_from(stage: Stage) -> None:
 async def test_a_saved_role_is_asked_for_at_once_and_gone_at_once(stage: Stage) -> None:
     fields = {"instruction": "Ответь стихами.", "instructions": {"en": "Answer in verse."}, "layout": "classic"}
     made = await stage.call("PUT", "/roles/бард", json={"fields": fields, "base_version": 0})
-    assert (made["version"], made["saved"], made["layout"], made["prefix_group"]) == (1, fields, "classic", None)
+    assert (made["version"], made["saved"], made["layout"]) == (1, fields, "classic")
+    assert made["prefix_group"] != (await stage.call("GET", "/roles/coder"))["prefix_group"]
     assert "classic" in made["not_shared"]
     before = stage.resolver.resolve("бард")
     again = await stage.call("PUT", "/roles/бард", json={"fields": {**fields, "seed": 4}, "base_version": 1})

@@ -105,6 +105,12 @@ def test_an_ensemble_of_ones_own_is_conducted_by_its_first_role() -> None:
         ({}, {"auto": {"rules": [{"role": "critic", "words": ["x"]}]}}, ["ensembles.auto.rules[0].role", "critic"]),
         ({}, {"auto": {"rules": [{"role": "brief"}]}}, ["ensembles.auto.rules[0]", "match everything"]),
         ({}, {"auto": {"rules": [{"role": "brief", "pattern": "("}]}}, ["rules[0].pattern", "no regular expression"]),
+        ({}, {"auto": {"rules": [{"role": "brief", "pattern": "(a+)+b"}]}}, ["rules[0].pattern", "several ways"]),
+        (
+            {},
+            {"auto": {"rules": [{"role": "brief", "longer_than": 9, "shorter_than": 5}]}},
+            ["ensembles.auto.rules: Rule 1", "longer than 9 and shorter than 5"],
+        ),
         ({}, {"auto": {"rules": [{"role": "brief", "has": "cod"}]}}, ["rules[0].has", "did you mean code"]),
         ({}, {"auto": {"rules": [{"role": "brief", "language": "qq"}]}}, ["rules[0].language", "'qq' is no language"]),
         ({}, {"auto": {"rules": [{"role": "brief", "longer_than": -1}]}}, ["rules[0].longer_than: -1"]),
