@@ -10,9 +10,10 @@ import msgspec
 
 from ansambl.dialects.openai_chat import ChatRequest, Message
 from ansambl.domain.chat_template import Continuity, Place, TemplateFacts
-from ansambl.domain.role import Ensemble, Layout, Merge, Pattern, Role
+from ansambl.domain.role import Ensemble, Layout, Role
 from ansambl.domain.text import Text, text
 from ansambl.roles import prompt_layout
+from ansambl.roles.ensembles.explaining import explain_ensemble
 from ansambl.roles.prefix_groups import PrefixGroup
 from ansambl.roles.prompt_layout import Explanation
 from ansambl.roles.records import NO_OPTIONS, EnsembleTarget, ModelTarget, RequestOptions, Target
@@ -49,7 +50,7 @@ def explain(
                 if isinstance(role, Role)
             ],
             "ensembles": [one.name for one in target.roles if isinstance(one, Ensemble)],
-            "reasons": _render(_ensemble_reasons(target), translate),
+            "reasons": _render(explain_ensemble(target.ensemble, options), translate),
         }
     if isinstance(target, ModelTarget):
         plain = service.prepare_plain(request, target.model)
@@ -61,42 +62,6 @@ def explain(
             "reasons": _render([text("A plain model gets the client's messages as they are.")], translate),
         }
     return _explain_role(service, request, target.role, key, translate, options)
-
-
-def _ensemble_reasons(target: EnsembleTarget) -> list[Text]:
-    ensemble, conductor, first = target.ensemble, target.conductor.name, target.roles[0].name
-    if ensemble.pattern == Pattern.ROUTE:
-        reasons = [
-            text(
-                "One member answers: the first whose rule fits, else the one whose examples are most like the question."
-            )
-        ]
-        if ensemble.asks:
-            reasons.append(text("Where neither tells, '{role}' is asked who shall answer.", role=conductor))
-        reasons.append(text("Where nothing tells, '{role}' answers.", role=ensemble.default or first))
-        return reasons
-    if ensemble.pattern == Pattern.CHAIN:
-        return [
-            text(
-                "'{role}' drafts, the other members review, and '{role}' revises, {rounds} times at most.",
-                role=first,
-                rounds=ensemble.rounds,
-            )
-        ]
-    if ensemble.pattern == Pattern.DEBATE:
-        return [
-            text(
-                "The members answer, read each other's answers and answer again, {rounds} times.",
-                rounds=ensemble.rounds,
-            ),
-            text("The conductor '{role}' then gives the verdict.", role=conductor),
-        ]
-    reasons = [text("The members answer on the prefix that they share, at once where the engine can.")]
-    if ensemble.merge == Merge.VOTE:
-        reasons.append(text("The answer that most of them give is the result."))
-    else:
-        reasons.append(text("The conductor '{role}' then merges their answers.", role=conductor))
-    return reasons
 
 
 def _explain_role(
