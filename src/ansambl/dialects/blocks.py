@@ -17,9 +17,10 @@ from ansambl.domain.text import text
 
 
 class Kind(StrEnum):
-    """What a block holds."""
+    """What a block holds. `PROGRESS` is shown as reasoning, and is no thinking of the model that answers."""
 
     REASONING = "reasoning"
+    PROGRESS = "progress"
     TEXT = "text"
     CALL = "call"
 
@@ -90,13 +91,18 @@ class Blocks:
         for part in delta.tool_calls:
             yield from self._call(part)
 
+    def progress(self, words: str) -> Iterator[Change]:
+        """The changes that words about the work make."""
+        if words:
+            yield from self._say(Kind.PROGRESS, words)
+
     def finish(self) -> Iterator[Change]:
         """The changes at the end of the answer."""
         yield from self._close()
 
     @property
     def answer(self) -> Answer:
-        """All blocks together, as one answer."""
+        """All blocks together, as one answer, without progress."""
         return Answer(
             content="".join(one.words for one in self.blocks if one.kind is Kind.TEXT),
             reasoning="".join(one.words for one in self.blocks if one.kind is Kind.REASONING),

@@ -25,20 +25,19 @@ class Frame:
     """What an answer says of itself.
 
     `identifier` is a string of letters and digits that no other answer has; each dialect puts its own prefix in front.
-    `created` is in seconds since the epoch, `model` the name that was asked for. `ensemble` is whether the reasoning
-    of the answer is the work of an ensemble: it is then marked, so that it does not come back as the model's thinking.
+    `created` is in seconds since the epoch, `model` the name that was asked for.
     """
 
     identifier: str
     created: int
     model: str
-    ensemble: bool = False
 
 
 class Rendering(Protocol):
-    """One answer, as it grows. For a stream: `start`, `feed` for each delta, and `finish` or `broken`.
+    """One answer, as it grows. For a stream: `start`, `feed` and `progress` as it comes, and `finish` or `broken`.
 
-    For a whole answer: `feed`, then `whole`; what the other methods return is not needed then.
+    For a whole answer: `feed` and `progress`, then `whole`; what they return is not needed then. `additions` are fields
+    of our own in the answer.
     """
 
     @property
@@ -58,7 +57,14 @@ class Rendering(Protocol):
         """
         ...
 
-    def finish(self) -> bytes:
+    def progress(self, words: str) -> bytes:
+        """The events for what Ansambl shows of its own work, or of an ensemble's.
+
+        It is shown as reasoning, and marked, so that it does not come back as the model's own.
+        """
+        ...
+
+    def finish(self, additions: Mapping[str, Any] | None = None) -> bytes:
         """The events after the last word."""
         ...
 
@@ -66,7 +72,7 @@ class Rendering(Protocol):
         """The last events of a stream that cannot go on; `sentence` is the error in the reader's language."""
         ...
 
-    def whole(self) -> dict[str, Any]:
+    def whole(self, additions: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The whole answer."""
         ...
 

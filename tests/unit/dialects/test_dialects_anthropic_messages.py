@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from ansambl.dialects.anthropic_messages import answers, requests
 from ansambl.dialects.openai_chat import Answer, Delta, Usage
-from ansambl.dialects.translation import Frame
 from ansambl.domain.errors import EngineError, RequestError, UnavailableError
 from ansambl.domain.text import text
 
@@ -260,8 +259,8 @@ def test_any_body_translates_or_is_refused(body):
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-def rendered(*parts, frame=FRAME, **options):
-    rendering = answers.MessageRendering(frame, **options)
+def rendered(*parts, **options):
+    rendering = answers.MessageRendering(FRAME, **options)
     stream = rendering.start() + b"".join(map(rendering.feed, parts)) + rendering.finish()
     return rendering, stream_events(stream)
 
@@ -320,9 +319,20 @@ def test_hidden_reasoning_leaves_no_gap_in_the_numbers(first, second):
     assert "thinking" not in {one["type"] for one in [*gathered(events), *rendering.whole()["content"]]}
 
 
-def test_the_work_of_an_ensemble_is_signed_as_that():
-    _, events = rendered(Delta(reasoning="coder: …"), Delta(content="x"), frame=Frame("a", 1, "council", ensemble=True))
-    assert gathered(events)[0]["signature"] == answers.PROGRESS
+def test_progress_is_a_thinking_block_of_its_own_and_signed_as_that():
+    rendering = answers.MessageRendering(FRAME)
+    stream = rendering.start() + rendering.progress("**coder** ") + rendering.progress("works") + rendering.progress("")
+    stream += rendering.feed(Delta(reasoning="Hm.")) + rendering.feed(Delta(content="x"))
+    stream += rendering.finish({"ansambl": {"role": "coder"}})
+    events = stream_events(stream)
+    assert [(one.get("thinking"), one.get("signature")) for one in gathered(events)] == [
+        ("**coder** works", answers.PROGRESS), ("Hm.", answers.THOUGHTS), (None, None),
+    ]  # fmt: skip
+    assert rendering.answer.reasoning == "Hm."
+    assert events[-2][1]["ansambl"] == {"role": "coder"}
+    whole = rendering.whole({"ansambl": {"role": "coder"}})
+    assert whole["ansambl"] == {"role": "coder"}
+    assert [one.get("signature") for one in whole["content"]] == [answers.PROGRESS, answers.THOUGHTS, None]
 
 
 def test_usage_counts_cached_tokens_apart():

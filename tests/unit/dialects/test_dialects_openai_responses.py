@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from ansambl.dialects.openai_chat import Delta, Usage
 from ansambl.dialects.openai_responses import answers, requests
-from ansambl.dialects.translation import Frame
 from ansambl.domain.errors import EngineError, RequestError
 from ansambl.domain.text import text
 
@@ -225,8 +224,8 @@ def test_any_body_translates_or_is_refused(body):
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-def rendered(*parts, frame=FRAME):
-    rendering = asked().rendering(frame)
+def rendered(*parts):
+    rendering = asked().rendering(FRAME)
     stream = rendering.start() + b"".join(map(rendering.feed, parts)) + rendering.finish()
     return rendering, stream_events(stream)
 
@@ -288,9 +287,18 @@ def test_any_stream_has_valid_events_that_say_all_of_it(parts):
     assert len({item["id"] for item, _ in items}) == len(items)
 
 
-def test_the_work_of_an_ensemble_is_marked_as_that():
-    _, events = rendered(Delta(reasoning="coder: …"), Delta(content="x"), frame=Frame("a", 1, "council", ensemble=True))
-    assert gathered(events)[0][0]["id"].startswith(answers.PROGRESS)
+def test_progress_is_an_item_of_its_own_and_marked_as_that():
+    rendering = asked().rendering(FRAME)
+    stream = rendering.start() + rendering.progress("**coder** ") + rendering.progress("works") + rendering.progress("")
+    stream += rendering.feed(Delta(reasoning="Hm.")) + rendering.feed(Delta(content="x"))
+    stream += rendering.finish({"ansambl": {"role": "coder"}})
+    events = stream_events(stream)
+    items = gathered(events)
+    assert [words for _, words in items] == ["**coder** works", "Hm.", "x"]
+    assert [item["id"].startswith(answers.PROGRESS) for item, _ in items] == [True, False, False]
+    assert rendering.answer.reasoning == "Hm."
+    assert events[-1][1]["response"]["ansambl"] == {"role": "coder"}
+    assert rendering.whole({"ansambl": 1})["ansambl"] == 1
 
 
 def test_usage():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -16,6 +17,8 @@ THOUGHTS, PROGRESS = "ansambl", "ansambl-progress"
 
 Clients send thinking blocks back. The first are the model's to see again; the second were never its own thoughts.
 """
+
+_SIGNATURES = {Kind.REASONING: THOUGHTS, Kind.PROGRESS: PROGRESS}
 
 _STOP_REASONS = {
     "stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "function_call": "tool_use",
@@ -38,7 +41,6 @@ class MessageRendering:
     def __init__(self, frame: Frame, *, shows_reasoning: bool = True) -> None:
         self._frame = frame
         self._shows_reasoning = shows_reasoning
-        self._signature = PROGRESS if frame.ensemble else THOUGHTS
         self._blocks = Blocks(frame.identifier)
         self._numbers: dict[int, int] = {}
 
@@ -60,25 +62,27 @@ class MessageRendering:
         """
         return b"".join(map(self._event, self._blocks.feed(delta)))
 
-    def finish(self) -> bytes:
+    def progress(self, words: str) -> bytes:
+        """The events for what is shown of the work: a thinking block of its own."""
+        return b"".join(map(self._event, self._blocks.progress(words)))
+
+    def finish(self, additions: Mapping[str, Any] | None = None) -> bytes:
         """The end of the last block, why the answer ends, and the usage."""
         ended = b"".join(map(self._event, self._blocks.finish()))
         delta = {"stop_reason": self._stop_reason, "stop_sequence": self._stop_sequence}
-        last = sse("message_delta", {"delta": delta, "usage": _usage(self._blocks.usage or Usage())})
+        usage = _usage(self._blocks.usage or Usage())
+        last = sse("message_delta", {"delta": delta, "usage": usage, **(additions or {})})
         return ended + last + sse("message_stop", {})
 
     def broken(self, error: AnsamblError, sentence: str) -> bytes:
         """The error as the last event; what was begun stays open, so that nobody takes it for whole."""
         return b"event: error\ndata: %b\n\n" % msgspec.json.encode(error_object(error, sentence))
 
-    def whole(self) -> dict[str, Any]:
+    def whole(self, additions: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The whole message."""
-        shown = [one for one in self._blocks.blocks if self._shows(one)]
-        return self._message(
-            [self._whole_block(one) for one in shown],
-            stop_reason=self._stop_reason,
-            usage=_usage(self._blocks.usage or Usage()),
-        )
+        shown = [_whole_block(one) for one in self._blocks.blocks if self._shows(one)]
+        usage = _usage(self._blocks.usage or Usage())
+        return {**self._message(shown, stop_reason=self._stop_reason, usage=usage), **(additions or {})}
 
     def _message(self, content: list[Any], *, stop_reason: str | None, usage: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -108,14 +112,7 @@ class MessageRendering:
         return self._blocks.stopped_by
 
     def _shows(self, block: Block) -> bool:
-        return self._shows_reasoning or block.kind is not Kind.REASONING
-
-    def _whole_block(self, block: Block) -> dict[str, Any]:
-        if block.kind is Kind.TEXT:
-            return {"type": "text", "text": block.words, "citations": None}
-        if block.kind is Kind.REASONING:
-            return {"type": "thinking", "thinking": block.words, "signature": self._signature}
-        return {"type": "tool_use", "id": block.identifier, "name": block.name, "input": _input(block.words)}
+        return self._shows_reasoning or block.kind not in _SIGNATURES
 
     def _event(self, change: Change) -> bytes:
         step, block, words = change
@@ -126,28 +123,33 @@ class MessageRendering:
             return sse("content_block_start", {"index": number, "content_block": _empty(block)})
         if step is Step.GROWS:
             return _delta(number, _grown(block, words))
-        signed = (
-            _delta(number, {"type": "signature_delta", "signature": self._signature})
-            if block.kind is Kind.REASONING
-            else b""
-        )
+        signature = _SIGNATURES.get(block.kind)
+        signed = _delta(number, {"type": "signature_delta", "signature": signature}) if signature else b""
         return signed + sse("content_block_stop", {"index": number})
+
+
+def _whole_block(block: Block) -> dict[str, Any]:
+    if block.kind is Kind.TEXT:
+        return {"type": "text", "text": block.words, "citations": None}
+    if block.kind is Kind.CALL:
+        return {"type": "tool_use", "id": block.identifier, "name": block.name, "input": _input(block.words)}
+    return {"type": "thinking", "thinking": block.words, "signature": _SIGNATURES[block.kind]}
 
 
 def _empty(block: Block) -> dict[str, Any]:
     if block.kind is Kind.TEXT:
         return {"type": "text", "text": ""}
-    if block.kind is Kind.REASONING:
-        return {"type": "thinking", "thinking": "", "signature": ""}
-    return {"type": "tool_use", "id": block.identifier, "name": block.name, "input": {}}
+    if block.kind is Kind.CALL:
+        return {"type": "tool_use", "id": block.identifier, "name": block.name, "input": {}}
+    return {"type": "thinking", "thinking": "", "signature": ""}
 
 
 def _grown(block: Block, words: str) -> dict[str, Any]:
     if block.kind is Kind.TEXT:
         return {"type": "text_delta", "text": words}
-    if block.kind is Kind.REASONING:
-        return {"type": "thinking_delta", "thinking": words}
-    return {"type": "input_json_delta", "partial_json": words}
+    if block.kind is Kind.CALL:
+        return {"type": "input_json_delta", "partial_json": words}
+    return {"type": "thinking_delta", "thinking": words}
 
 
 def _delta(number: int, delta: dict[str, Any]) -> bytes:

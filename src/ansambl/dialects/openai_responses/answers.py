@@ -20,9 +20,9 @@ Clients send reasoning items back. The first are the model's to see again; the s
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """Why an answer that did not come to its end stopped."""
 
-_PREFIXES = {Kind.TEXT: "msg_", Kind.CALL: "fc_"}
+_PREFIXES = {Kind.TEXT: "msg_", Kind.CALL: "fc_", Kind.REASONING: THOUGHTS, Kind.PROGRESS: PROGRESS}
 _NAMES = {Kind.TEXT: "response.output_text", Kind.REASONING: "response.reasoning_text",
-          Kind.CALL: "response.function_call_arguments"}  # fmt: skip
+          Kind.PROGRESS: "response.reasoning_text", Kind.CALL: "response.function_call_arguments"}  # fmt: skip
 
 
 class ResponseRendering:
@@ -54,11 +54,14 @@ class ResponseRendering:
         """
         return b"".join([self._event(change) for change in self._blocks.feed(delta)])
 
-    def finish(self) -> bytes:
+    def progress(self, words: str) -> bytes:
+        """The events for what is shown of the work: a reasoning item of its own."""
+        return b"".join([self._event(change) for change in self._blocks.progress(words)])
+
+    def finish(self, additions: Mapping[str, Any] | None = None) -> bytes:
         """The end of the last item, and the whole response."""
         ended = b"".join([self._event(change) for change in self._blocks.finish()])
-        status = self._status
-        return ended + self._send(f"response.{status}", {"response": self._response(status)})
+        return ended + self._send(f"response.{self._status}", {"response": self.whole(additions)})
 
     def broken(self, error: AnsamblError, sentence: str) -> bytes:
         """The failed response, then the error itself: the official client raises the second."""
@@ -66,9 +69,9 @@ class ResponseRendering:
         inner = error_object(error, sentence)["error"]
         return self._send("response.failed", {"response": failed}) + self._send("error", {**inner, "error": inner})
 
-    def whole(self) -> dict[str, Any]:
+    def whole(self, additions: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The whole response."""
-        return self._response(self._status)
+        return {**self._response(self._status), **(additions or {})}
 
     def _send(self, kind: str, payload: Mapping[str, Any]) -> bytes:
         number = self._sent
@@ -99,22 +102,20 @@ class ResponseRendering:
         }
 
     def _item(self, block: Block, status: str) -> dict[str, Any]:
+        if block.kind is Kind.CALL:
+            return {
+                "id": self._id(block), "type": "function_call", "status": status, "arguments": block.words,
+                "call_id": block.identifier, "name": block.name,
+            }  # fmt: skip
+        content = [_part(block)] if block.pieces else []
         if block.kind is Kind.TEXT:
-            content = [_part(block)] if block.pieces else []
             return {
                 "id": self._id(block), "type": "message", "status": status, "role": "assistant", "content": content,
             }  # fmt: skip
-        if block.kind is Kind.REASONING:
-            content = [_part(block)] if block.pieces else []
-            return {"id": self._id(block), "type": "reasoning", "summary": [], "content": content, "status": status}
-        return {
-            "id": self._id(block), "type": "function_call", "status": status, "arguments": block.words,
-            "call_id": block.identifier, "name": block.name,
-        }  # fmt: skip
+        return {"id": self._id(block), "type": "reasoning", "summary": [], "content": content, "status": status}
 
     def _id(self, block: Block) -> str:
-        prefix = _PREFIXES.get(block.kind) or (PROGRESS if self._frame.ensemble else THOUGHTS)
-        return f"{prefix}{self._frame.identifier}_{block.number}"
+        return f"{_PREFIXES[block.kind]}{self._frame.identifier}_{block.number}"
 
     def _event(self, change: Change) -> bytes:
         step, block, words = change
@@ -161,9 +162,9 @@ def _probabilities(block: Block) -> dict[str, Any]:
 
 
 def _part(block: Block) -> dict[str, Any]:
-    if block.kind is Kind.REASONING:
-        return {"type": "reasoning_text", "text": block.words}
-    return {"type": "output_text", "text": block.words, "annotations": [], "logprobs": []}
+    if block.kind is Kind.TEXT:
+        return {"type": "output_text", "text": block.words, "annotations": [], "logprobs": []}
+    return {"type": "reasoning_text", "text": block.words}
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
