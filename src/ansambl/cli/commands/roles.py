@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -82,70 +82,79 @@ def edit(
 ) -> None:  # fmt: skip
     """Change one, or make a new one."""
     from ansambl.cli.output import print_json, say
-    from ansambl.cli.role_access import access, need
+    from ansambl.cli.role_access import access, find, need
 
-    with access(config, changes=True) as reached:
-        if new_name is not None:
-            kind, entry = need(reached, name)
-            reached.rename(kind, entry["name"], new_name)
-            entry = need(reached, new_name)[1]
-        else:
-            found = _edited(reached, name, source, assignments or [], wants_ensemble=ensemble)
-            if found is None:
-                if as_json:
-                    print_json(need(reached, name)[1] if _exists(reached, name) else None)
-                else:
-                    say(speak("Nothing was changed."))
-                return
-            entry = found
+    if new_name is not None:
+        with access(config, changes=True) as reached:
+            kind, before = need(reached, name)
+            reached.rename(kind, before["name"], new_name)
+            entry: dict[str, Any] | None = need(reached, new_name)[1]
+    else:
+        entry = _edited(config, name, source, assignments or [], wants_ensemble=ensemble)
     if as_json:
+        if entry is None:
+            with access(config, changes=False) as reached:
+                found = find(reached, name)
+            entry = found[1] if found is not None else None
         print_json(entry)
+    elif entry is None:
+        say(speak("Nothing was changed."))
     else:
         say(speak("Saved '{name}', version {number}.").format(name=entry["name"], number=entry["version"]))
 
 
-def _exists(reached: Access, name: str) -> bool:
-    from ansambl.cli.role_access import find
-
-    return find(reached, name) is not None
-
-
 def _edited(
-    reached: Access, name: str, source: str | None, assignments: list[str], *, wants_ensemble: bool
+    config: Path | None, name: str, source: str | None, assignments: list[str], *, wants_ensemble: bool
 ) -> dict[str, Any] | None:
     """Save what was edited and return it; None when nothing was changed."""
-    from ansambl.cli.role_access import find, need
+    from ansambl.cli.role_access import access
     from ansambl.cli.role_editing import edit_in_editor, edit_text, template, with_settings
+
+    with access(config, changes=False) as reached:
+        start = _start(reached, name, source, wants_ensemble=wants_ensemble)
+
+    def keep(fields: dict[str, Any]) -> dict[str, Any]:
+        # Reached anew: an editor may stay open for hours, and Ansambl may start or stop meanwhile.
+        with access(config, changes=True) as reached:
+            return reached.save(start.kind, start.name, fields, start.version)
+
+    if assignments:
+        wanted = with_settings(start.kind, start.own, assignments)
+        return None if wanted == start.own and start.exists else keep(wanted)
+    own = start.own if start.exists or source is not None else template(start.kind)
+    return edit_in_editor(start.kind, start.name, edit_text(start.kind, start.name, own, start.below), keep)
+
+
+class _Start(NamedTuple):
+    """What is edited: the keys that are set, those that are shipped below them, and the version that they are."""
+
+    kind: Kind
+    name: str
+    own: dict[str, Any]
+    below: dict[str, Any]
+    version: int
+    exists: bool
+
+
+def _start(reached: Access, name: str, source: str | None, *, wants_ensemble: bool) -> _Start:
+    from ansambl.cli.role_access import find, need
     from ansambl.domain.errors import UsageError
     from ansambl.domain.text import text
 
-    kind: Kind = "ensembles" if wants_ensemble else "roles"
     found = find(reached, name)
-    entry = found[1] if found is not None else None
-    below: dict[str, Any] = {}
-    own: dict[str, Any] = {}
-    if source is not None:
-        if entry is not None:
-            raise UsageError(text("'{name}' exists already; --from begins a new one, so give a new name", name=name))
+    if found is None:
+        if source is None:
+            return _Start("ensembles" if wants_ensemble else "roles", name, {}, {}, 0, exists=False)
         kind, copied = need(reached, source)
         # Two things cannot answer to one alias.
         own = {key: value for key, value in copied["fields"].items() if key != "aliases"}
-    elif found is not None and entry is not None:
-        kind, name = found[0], entry["name"]
-        _refuse_read_only(entry)
-        own = dict(entry["saved"] or {})
-        below = {key: value for key, value in entry["fields"].items() if entry["origins"].get(key) == "shipped"}
-    elif not assignments:
-        own = template(kind)
-    base = entry["version"] if entry is not None and entry["version"] is not None else 0
-    if assignments:
-        wanted = with_settings(kind, own, assignments)
-        if entry is not None and wanted == own:
-            return None
-        return reached.save(kind, name, wanted, base)
-    return edit_in_editor(
-        kind, name, edit_text(kind, name, own, below), lambda fields: reached.save(kind, name, fields, base)
-    )
+        return _Start(kind, name, own, {}, 0, exists=False)
+    if source is not None:
+        raise UsageError(text("'{name}' exists already; --from begins a new one, so give a new name", name=name))
+    kind, entry = found
+    _refuse_read_only(entry)
+    below = {key: value for key, value in entry["fields"].items() if entry["origins"].get(key) == "shipped"}
+    return _Start(kind, entry["name"], dict(entry["saved"] or {}), below, entry["version"] or 0, exists=True)
 
 
 def _refuse_read_only(entry: dict[str, Any]) -> None:
