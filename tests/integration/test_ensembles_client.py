@@ -421,7 +421,7 @@ async def test_tools_pass_through_a_route_and_the_role_stays_in_the_loop(play):
     assert answer.ansambl["route"]["how"] == "sticky"
 
 
-# --- what stands in prompts ---------------------------------------------------------------------------------------------
+# --- what stands in prompts ------------------------------------------------------------------------------------------
 
 
 async def test_text_that_imitates_a_block_of_answers_gains_nothing(play):

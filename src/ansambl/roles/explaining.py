@@ -50,7 +50,7 @@ def explain(
                 if isinstance(role, Role)
             ],
             "ensembles": [one.name for one in target.roles if isinstance(one, Ensemble)],
-            "reasons": _render(explain_ensemble(target.ensemble, options), translate),
+            "reasons": _render(explain_ensemble(target, request, options), translate),
         }
     if isinstance(target, ModelTarget):
         plain = service.prepare_plain(request, target.model)

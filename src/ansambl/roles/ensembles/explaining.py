@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+from ansambl.dialects.openai_chat import ChatRequest
 from ansambl.domain.role import Ensemble, Merge, Pattern
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import Seconds
-from ansambl.roles.records import NO_OPTIONS, RequestOptions
+from ansambl.roles.records import NO_OPTIONS, EnsembleTarget, RequestOptions
+from ansambl.roles.routing.deciding import NeedsAnswer, NeedsVector, Route
+from ansambl.roles.routing.records import Member, read_input
 
 
-def explain_ensemble(ensemble: Ensemble, options: RequestOptions = NO_OPTIONS) -> list[Text]:
-    """The steps of the ensemble's pattern, then its limits as `options` tighten them."""
+def explain_ensemble(target: EnsembleTarget, request: ChatRequest, options: RequestOptions = NO_OPTIONS) -> list[Text]:
+    """The steps of the ensemble's pattern, whom a route would choose now, and the limits as `options` tighten them.
+
+    Raises:
+        RequestError: the messages are not messages, or `options.role` is no member of the route.
+    """
+    ensemble = target.ensemble
     pattern = Pattern(ensemble.pattern)
     steps = {Pattern.ROUTE: _route, Pattern.CHAIN: _chain, Pattern.COUNCIL: _council, Pattern.DEBATE: _debate}
     rounds = ensemble.rounds if options.rounds is None else min(ensemble.rounds, options.rounds)
-    return [*steps[pattern](ensemble, rounds), *_limits(ensemble, options)]
+    found = steps[pattern](ensemble, rounds)
+    if pattern is Pattern.ROUTE:
+        found.append(_choice(target, request, options))
+    return [*found, *_limits(ensemble, options)]
+
+
+def _choice(target: EnsembleTarget, request: ChatRequest, options: RequestOptions) -> Text:
+    """Who would answer, as far as no model has to be asked for it."""
+    route = Route(target.ensemble, [Member.of(one) for one in target.roles])
+    asked = read_input(request.messages(), tools=bool(request.value("tools")))
+    step = route.decide(asked, wanted=options.role)
+    if isinstance(step, NeedsVector):
+        return text("Who answers this message is decided by vectors when it is asked.")
+    if isinstance(step, NeedsAnswer):
+        return text("Who answers this message is asked of a model: {reason}.", reason=step.why)
+    return text("This message is answered by '{role}': {reason}.", role=step.role, reason=step.reason)
 
 
 def _names(ensemble: Ensemble) -> str:
@@ -48,8 +71,8 @@ def _chain(ensemble: Ensemble, rounds: int) -> list[Text]:
     return [
         text("'{role}' drafts an answer.", role=author),
         text(
-            "Then, at most {rounds} times: {reviewers} review it at once, and '{role}' revises it. It ends when no review "
-            "asks for a change.",
+            "Then, at most {rounds} times: {reviewers} review it at once, and '{role}' revises it. It ends when no "
+            "review asks for a change.",
             rounds=rounds, reviewers=", ".join(reviewers), role=author,
         ),
     ]  # fmt: skip
