@@ -193,14 +193,13 @@ _FOLDED = {
 
 def _template_reasons(facts: TemplateFacts, day: dt.date | None, *, folded: bool) -> list[Text]:
     reasons = [_FOLDED[facts.system]] if folded and facts.system in _FOLDED else []
-    if facts.continuity is Continuity.EARLY:
+    if facts.continuity is Continuity.EARLY and facts.system is not Place.MOVES:
         reasons.append(
             text(
                 "The model's chat template changes earlier turns, so part of the conversation is read again each turn."
             )
         )
     elif facts.continuity is Continuity.LAST_ANSWER or not facts.keeps_thinking:
-        # Where thinking is dropped this holds for answers with thinking only; both are told in one sentence each.
         reasons.append(
             text(
                 "The model's chat template writes an answer differently in the next turn, so that answer is read again."
