@@ -222,7 +222,7 @@ class Settings(Table):
     def _check_role_names(cls, value: dict[str, Any]) -> dict[str, Any]:
         for name in value:
             if "/" in name:
-                raise SettingError(text("the own name cannot hold '/'; use it in 'aliases' instead"), name)
+                raise SettingError(text("a name cannot hold '/'; use it in 'aliases' instead"), name)
         return value
 
     @field_validator("engines", mode="before")
