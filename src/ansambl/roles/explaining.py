@@ -170,7 +170,7 @@ def _reasons(role: Role, prepared: Prepared, found: Explanation, group: PrefixGr
         )
     if group is not None and group.reason is not None and found.layout is not Layout.CLASSIC:
         reasons.append(group.reason)
-    if prepared.facts is None:
+    if prepared.facts is None or prepared.facts.system is Place.UNKNOWN:
         reasons.append(text("The model's chat template is not known, so it is taken for one that keeps messages."))
     else:
         reasons += _template_reasons(prepared.facts, prepared.day, folded=found.folded)

@@ -168,6 +168,8 @@ def test_an_explanation_tells_what_of_the_template_mattered() -> None:
     unknown = explained(None)
     assert (unknown["template"], unknown["date"], unknown["group"]) == (None, None, ["brief"])
     assert any("not known" in one for one in unknown["reasons"])
+    untried = explained(TemplateFacts("d", system=Place.UNKNOWN, continuity=Continuity.EARLY))
+    assert untried["reasons"] == unknown["reasons"]
     dated = explained(DATED)
     assert dated["date"] is not None
     assert dated["template"]["date"] == {"format": "%d %b %Y", "variable": "date_string"}

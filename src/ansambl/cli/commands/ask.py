@@ -53,11 +53,14 @@ def print_explanation(found: dict[str, Any]) -> None:
     """Print what a request would be turned into; for an ensemble, what each of its roles gets."""
     from ansambl.cli.output import console, print_pairs
 
+    others = [str(one) for one in found.get("group") or [] if one != found.get("role")]
     pairs = [
         (speak("Answers"), str(found.get("ensemble") or "")),
         (speak("Role"), str(found.get("role") or "")),
         (speak("Model"), str(found.get("model") or "")),
         (speak("Layout"), str(found.get("layout") or "")),
+        (speak("Shares with"), ", ".join(others)),
+        (speak("Day"), str(found.get("date") or "")),
         (speak("Note"), str(found.get("note") or "")),
     ]
     print_pairs([(name, value) for name, value in pairs if value])
