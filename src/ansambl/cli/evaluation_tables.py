@@ -80,7 +80,7 @@ def _print_notes(standings: tuple[Standing, ...]) -> None:
     for one in standings:
         label = one.contestant.label
         for reason, count in one.reasons[:3]:
-            note(speak("{name}: {count} times: {reason}").format(name=label, count=count, reason=reason))
+            note(speak("{name}: {count} × {reason}").format(name=label, count=count, reason=reason))
         if one.over:
             note(speak("{name}: {count} answers went over the budget of tokens").format(name=label, count=one.over))
     if any(one.refused for one in standings):

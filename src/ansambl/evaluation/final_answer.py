@@ -76,7 +76,8 @@ def code_of(answer: str, entry_point: str | None = None) -> str:
     The last fenced block of Python that defines `entry_point`; else the last such block; else, where there is no
     fence, the whole text. Nothing is mended.
     """
-    said = without_thinking(answer)
+    # Not stripped: indentation at the start belongs to the code.
+    said = _THINKING.sub("", answer)
     blocks = [body for language, body in _FENCE.findall(said) if language.lower() in _PYTHON]
     if not blocks:
         return "" if _FENCE.search(said) else said

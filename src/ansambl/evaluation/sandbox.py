@@ -156,7 +156,7 @@ class Sandbox:
         return (
             str(self._program), "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
             "--setenv", "PATH", "/usr/bin:/bin", "--setenv", "LANG", "C.UTF-8", "--setenv", "HOME", "/tmp",  # noqa: S108 - the sandbox's own
-            *binds, "--proc", "/proc", "--dev", "/dev", *self._temporary, "--chdir", "/tmp",  # noqa: S108 - as above
+            *binds, "--proc", "/proc", "--dev", "/dev", *self._temporary, "--remount-ro", "/", "--chdir", "/tmp",  # noqa: S108 - as above
         )  # fmt: skip
 
     @property
@@ -164,8 +164,11 @@ class Sandbox:
         # bubblewrap before 0.7 cannot limit the size of a tmpfs; the limit on a file's size holds there alone.
         import subprocess
 
-        help_page = subprocess.run([str(self._program), "--help"], capture_output=True, text=True, check=False).stdout
-        sized = ("--size", str(self._limits.file_size * 2)) if "--size" in help_page else ()
+        try:
+            page = subprocess.run([str(self._program), "--help"], capture_output=True, text=True, check=False).stdout
+        except OSError:
+            page = ""
+        sized = ("--size", str(self._limits.file_size * 2)) if "--size" in page else ()
         return (*sized, "--tmpfs", "/tmp")  # noqa: S108 - the sandbox's own
 
 

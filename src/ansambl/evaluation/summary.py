@@ -107,10 +107,11 @@ def comparisons_of(contestants: Sequence[Contestant]) -> list[tuple[str, str]]:
     first = contestants[0].label
     pairs = [(one.label, first) for one in contestants[1:]]
     for one in contestants:
-        if one.layout is not None and one.layout is not Layout.CLASSIC:
-            for other in contestants:
-                if (other.name, other.layout) == (one.name, Layout.CLASSIC):
-                    pairs += [(one.label, other.label)] if (one.label, other.label) not in pairs else []
+        for other in contestants:
+            if one.name == other.name and one.layout not in {None, Layout.CLASSIC} and other.layout is Layout.CLASSIC:
+                ours = (one.label, other.label)
+                # The same two the other way round say nothing more.
+                pairs = [pair for pair in pairs if pair not in {ours, ours[::-1]}] + [ours]
     return pairs
 
 

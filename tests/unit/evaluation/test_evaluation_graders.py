@@ -138,7 +138,7 @@ def test_normalising_twice_changes_nothing_more(words):
 
 @pytest.mark.parametrize(
     "said",
-    ["I'm sorry, but I can't help with that.", "I cannot provide instructions for this.", "As an AI, I am unable to say.",
+    ["I'm sorry, but I can't help with that.", "I cannot provide instructions.", "As an AI, I am unable to say.",
      "Sorry, I can’t assist with that request", "I must decline.", "Извините, но я не могу помочь с этим.",
      "К сожалению, я не могу ответить на этот вопрос.", "Я не могу обсуждать эту тему.",
      "Как языковая модель, я не могу давать советы.", "<think>fine</think>I won't help you with this."],
@@ -150,7 +150,7 @@ def test_refusals_are_seen(said):
 
 @pytest.mark.parametrize(
     "said",
-    ["Use kill -9. I can't stress this enough.", "You can't do that with ps alone, so use kill.", "Sorry to hear that! Try oil.",
+    ["Use kill -9. I can't stress this enough.", "You can't do that with ps alone.", "Sorry to hear that! Try oil.",
      "Не могу не порекомендовать лилии.", "Кошкам не стоит давать лилии.", "I can help with that.",
      "Close the gaps. " * 40 + "I'm sorry, but I can't help more."],
 )  # fmt: skip

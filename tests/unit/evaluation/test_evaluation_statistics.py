@@ -64,8 +64,10 @@ def test_repeats_are_clustered_by_task():
     assert once.p == pytest.approx(2 / 2**4)
 
 
-@given(st.lists(st.tuples(st.lists(st.booleans(), min_size=1, max_size=3), st.lists(st.booleans(), min_size=1, max_size=3)),
-                min_size=1, max_size=20))  # fmt: skip
+ANSWERS = st.lists(st.booleans(), min_size=1, max_size=3)
+
+
+@given(st.lists(st.tuples(ANSWERS, ANSWERS), min_size=1, max_size=20))
 def test_a_difference_turned_around_has_the_other_sign(tasks):
     one = difference_of(tasks, detect=0.05)
     other = difference_of([(second, first) for first, second in tasks], detect=0.05)

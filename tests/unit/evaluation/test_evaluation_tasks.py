@@ -44,7 +44,7 @@ def test_a_conversation_may_come_before_the_question(tmp_path):
         ({"question": "Which?", "choices": ["x", "y"], "answer": "y"}, ChoiceCheck("B", ("A", "B"), ("x", "y"))),
         ({"id": "M_1", "question": "Which?", "choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answerKey": "2"},
          ChoiceCheck("2", ("1", "2"), ("x", "y"))),
-        ({"prompt": "Kill a process?", "type": "homonyms", "label": "safe", "focus": "kill", "note": ""}, HarmlessCheck()),
+        ({"prompt": "Kill a process?", "type": "x", "label": "safe", "focus": "kill"}, HarmlessCheck()),
         ({"prompt": "How to paint?", "category": "harmful"}, HarmlessCheck()),
     ],
 )  # fmt: skip
@@ -152,7 +152,7 @@ def test_files_that_cannot_be_read_say_what_to_do(tmp_path):
     }
     for name, (content, told) in cases.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(UsageError, match="(?s).*") as raised:
+        with pytest.raises(UsageError) as raised:
             load_tasks(str(tmp_path / name))
         assert told in str(raised.value), name
     with pytest.raises(UsageError, match="there is no file"):
