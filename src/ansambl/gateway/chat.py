@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions: a plain model's bytes go through, a role's messages are composed, an ensemble is run."""
+"""Chats in every dialect: a plain model is asked as it is, a role's messages are composed, an ensemble is run."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ansambl.dialects import openai_chat
 from ansambl.dialects.openai_chat import ChatRequest, Usage
-from ansambl.domain.errors import AnsamblError, RequestError
+from ansambl.domain.errors import AnsamblError, NotSupportedError, RequestError
 from ansambl.domain.role import Ensemble, Pattern, Role
 from ansambl.domain.text import text
 from ansambl.foundation.logging import get_logger
-from ansambl.gateway.ensemble_writer import EnsembleWriter, branch_object
+from ansambl.gateway.ensemble_writer import ChatOutput, EnsembleWriter, Output, branch_object
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.gateway.passing import Call, Chosen, pass_through
+from ansambl.gateway.translating import TranslatedAnswer, translate
+from ansambl.roles.asking import count_prompt
 from ansambl.roles.context_share import with_instruction_named, within_share
 from ansambl.roles.embedding import Embedder
 from ansambl.roles.ensembles.events import BranchState, EnsembleEvent
@@ -36,7 +37,7 @@ _LONGEST_HEADER = 300
 
 
 class ChatHandler:
-    """Answers chat completions for every name in the catalog."""
+    """Answers chats for every name in the catalog, in the dialect of `Exchange.asked`."""
 
     def __init__(self, resolver: Resolver, service: RoleService, coordinator: Coordinator) -> None:
         self._resolver = resolver
@@ -45,13 +46,13 @@ class ChatHandler:
         self._engines = SharedEngines(coordinator)
         self._embedder = Embedder(coordinator)
 
-    async def answer(self, exchange: Exchange, body: bytes, *, key: str) -> None:
+    async def answer(self, exchange: Exchange, request: ChatRequest, *, key: str) -> None:
         """Answer one request. `key` is the id of the API key that asks; remembered notes are kept apart by it.
 
         Raises:
             AnsamblError: nothing was sent yet and the request cannot be answered; or the stream broke.
         """
-        request, options = take_options(openai_chat.parse_request(body))
+        request, options = take_options(request)
         target = self._resolver.resolve(request.model)
         exchange.name = target.name
         if isinstance(target, EnsembleTarget) and target.ensemble.pattern == Pattern.ROUTE:
@@ -63,13 +64,39 @@ class ChatHandler:
                 param="ansambl.role",
             )
         if isinstance(target, EnsembleTarget):
-            writer = EnsembleWriter(exchange, request, _about(target.ensemble))
+            writer = EnsembleWriter(exchange, _output(exchange, request), _about(target.ensemble))
             await self._answer_ensemble(exchange, request, target.ensemble, key, options, writer)
         elif isinstance(target, RoleTarget):
             await self._answer_role(exchange, request, target.role, key, options, None)
         else:
             plain = self._service.prepare_plain(request, target.model)
-            await pass_through(exchange, self._coordinator, Call(plain, remembers=False))
+            await self._pass_on(exchange, Call(plain, remembers=False))
+
+    async def count(self, exchange: Exchange, request: ChatRequest, *, key: str) -> int:
+        """The tokens of the prompt that `request` would become, counted by the engine that would read it.
+
+        Raises:
+            AnsamblError: the request cannot be answered.
+            NotSupportedError: it asks for an ensemble, which has many prompts; or nobody can count it.
+        """
+        request, options = take_options(request)
+        target = self._resolver.resolve(request.model)
+        exchange.name = target.name
+        if isinstance(target, EnsembleTarget):
+            raise NotSupportedError(
+                text("'{name}' asks several roles, each with its own prompt; count for one role.", name=target.name)
+            )
+        prepared = (
+            self._service.prepare(request, target.role, key=key, options=options)
+            if isinstance(target, RoleTarget)
+            else self._service.prepare_plain(request, target.model)
+        )
+        counted = await count_prompt(self._coordinator, prepared.model, prepared.request)
+        if counted is None:
+            raise NotSupportedError(
+                text("The tokens of this prompt cannot be counted by the engine of '{model}'.", model=prepared.model)
+            )
+        return counted
 
     async def _answer_role(
         self,
@@ -85,7 +112,13 @@ class ChatHandler:
         exchange.headers.append((b"x-ansambl-role", _ascii(role.name)))
         # Decoded again only when an engine refuses.
         clearer = partial(_clearer, role, request)
-        await pass_through(exchange, self._coordinator, Call(prepared, chosen=chosen, clearer=clearer))
+        await self._pass_on(exchange, Call(prepared, chosen=chosen, clearer=clearer))
+
+    async def _pass_on(self, exchange: Exchange, call: Call) -> None:
+        if exchange.asked is None:
+            await pass_through(exchange, self._coordinator, call)
+        else:
+            await translate(exchange, exchange.asked, self._coordinator, call)
 
     async def _answer_ensemble(
         self,
@@ -122,13 +155,17 @@ class ChatHandler:
         options = replace(options, role=None)
         if isinstance(choice.member, Ensemble):
             about = {**_about(choice.member), "route": _route_object(route, choice)}
-            writer = EnsembleWriter(exchange, request, about, before=choice.usage)
+            writer = EnsembleWriter(exchange, _output(exchange, request), about, before=choice.usage)
             await writer.write_reasoning(words)
             await self._answer_ensemble(exchange, request, choice.member, key, options, writer)
             return
         model = self._service.model_of(choice.member).name
         chosen = Chosen(words, partial(_route_account, route, choice, model), choice.usage)
         await self._answer_role(exchange, choice.limited(request), choice.member, key, options, chosen)
+
+
+def _output(exchange: Exchange, request: ChatRequest) -> Output:
+    return ChatOutput(exchange, request) if exchange.asked is None else TranslatedAnswer(exchange, exchange.asked)
 
 
 def _clearer(role: Role, request: ChatRequest, error: AnsamblError) -> AnsamblError:

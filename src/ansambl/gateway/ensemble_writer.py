@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from ansambl.dialects import openai_chat
 from ansambl.dialects.openai_chat import Answer, ChatRequest, Usage
@@ -16,27 +16,41 @@ from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.roles.ensembles.events import Branch, Content, EnsembleEvent, Finished, Progress, Shared
 
 
+class Output(Protocol):
+    """Sends an answer of our own in the dialect of its request."""
+
+    async def reasoning(self, words: str) -> None:
+        """Send what is shown of the work."""
+        ...
+
+    async def content(self, words: str) -> None:
+        """Send a piece of the answer."""
+        ...
+
+    async def end(self, finish_reason: str, usage: Usage, account: Mapping[str, Any]) -> None:
+        """Send the end: why it ends, what it cost, and our account of it."""
+        ...
+
+
 class EnsembleWriter:
     """Writes one answer. `about` is what its account says besides calls and sharing; `before` was spent before it."""
 
     def __init__(
-        self, exchange: Exchange, request: ChatRequest, about: Mapping[str, Any], *, before: Usage | None = None
+        self, exchange: Exchange, output: Output, about: Mapping[str, Any], *, before: Usage | None = None
     ) -> None:
         self._exchange = exchange
-        self._stream = request.stream
-        self._includes_usage = request.includes_usage
+        self._output = output
         self._about = about
         self._before = before or Usage()
-        self._answer = Answer()
-        self._envelope = openai_chat.Envelope(f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), exchange.name)
 
     async def write(self, event: EnsembleEvent) -> None:
         """Write one event; the last one ends the answer."""
         if isinstance(event, Finished):
-            await self._finish(event)
+            usage = self._before + event.usage
+            self._exchange.metrics.count_usage(self._exchange.name, usage)
+            await self._output.end(event.finish_reason, usage, {**self._about, **account_of(event)})
         elif isinstance(event, Content):
-            self._answer.content += event.text
-            await self._delta({"content": event.text})
+            await self._output.content(event.text)
         elif isinstance(event, Progress):
             await self.write_reasoning(event.text)
         else:
@@ -45,11 +59,47 @@ class EnsembleWriter:
 
     async def write_reasoning(self, words: str) -> None:
         """Write progress."""
-        self._answer.reasoning += words
-        await self._delta({"reasoning_content": words})
+        await self._output.reasoning(words)
 
     def _said(self, message: Text) -> str:
         return message.render(speaker_of_scope(self._exchange.scope))
+
+
+class ChatOutput:
+    """Sends an answer of our own as a chat completion."""
+
+    def __init__(self, exchange: Exchange, request: ChatRequest) -> None:
+        self._exchange = exchange
+        self._stream = request.stream
+        self._includes_usage = request.includes_usage
+        self._answer = Answer()
+        self._envelope = openai_chat.Envelope(f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), exchange.name)
+
+    async def reasoning(self, words: str) -> None:
+        """Send what is shown of the work."""
+        self._answer.reasoning += words
+        await self._delta({"reasoning_content": words})
+
+    async def content(self, words: str) -> None:
+        """Send a piece of the answer."""
+        self._answer.content += words
+        await self._delta({"content": words})
+
+    async def end(self, finish_reason: str, usage: Usage, account: Mapping[str, Any]) -> None:
+        """Send the end; the account stands in the last chunk."""
+        self._answer.finish_reason, self._answer.usage = finish_reason, usage
+        more = {FIELD: account}
+        if not self._stream:
+            await self._exchange.send_object(200, {**openai_chat.completion(self._envelope, self._answer), **more})
+            return
+        if not self._exchange.started:
+            await self._delta({})
+        await self._chunk({}, finish_reason, None if self._includes_usage else more)
+        if self._includes_usage:
+            last = openai_chat.usage_chunk(self._envelope, usage)
+            await self._exchange.send_event(openai_chat.event({**last, **more}))
+        await self._exchange.send_event(openai_chat.DONE_EVENT)
+        await self._exchange.end()
 
     async def _delta(self, delta: dict[str, str]) -> None:
         if not self._stream:
@@ -65,23 +115,6 @@ class EnsembleWriter:
     ) -> None:
         found = openai_chat.chunk(self._envelope, delta, finish_reason=finish_reason)
         await self._exchange.send_event(openai_chat.event({**found, **(more or {})}))
-
-    async def _finish(self, event: Finished) -> None:
-        usage = self._before + event.usage
-        self._exchange.metrics.count_usage(self._exchange.name, usage)
-        self._answer.finish_reason, self._answer.usage = event.finish_reason, usage
-        account = {FIELD: {**self._about, **account_of(event)}}
-        if not self._stream:
-            await self._exchange.send_object(200, {**openai_chat.completion(self._envelope, self._answer), **account})
-            return
-        if not self._exchange.started:
-            await self._delta({})
-        await self._chunk({}, event.finish_reason, None if self._includes_usage else account)
-        if self._includes_usage:
-            last = openai_chat.usage_chunk(self._envelope, usage)
-            await self._exchange.send_event(openai_chat.event({**last, **account}))
-        await self._exchange.send_event(openai_chat.DONE_EVENT)
-        await self._exchange.end()
 
 
 def account_of(event: Finished) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansambl.dialects import openai_chat
+from ansambl.dialects.translation import Asked
 from ansambl.domain.errors import AnsamblError
 from ansambl.foundation.locales import speaker_of_header
 from ansambl.foundation.logging import get_logger
@@ -23,11 +24,17 @@ def speaker_of_scope(scope: Scope) -> Callable[[str], str]:
     return speaker_of_header(asked.decode("latin-1") if asked is not None else None)
 
 
+def _chat_error_event(error: AnsamblError, sentence: str) -> bytes:
+    return openai_chat.event(openai_chat.error_object(error, sentence))
+
+
 @dataclass(slots=True)
 class Exchange:
     """Accompanies one request from its first byte to the end of its answer.
 
     `started` tells whether the answer's status line is out: from then on an error can only be an event of the stream.
+    `asked` is the request as its dialect translated it, None in chat completions. `error_object` and `error_events` are
+    how that dialect tells an error: as the answer, and as the last events of a stream.
     """
 
     scope: Scope
@@ -39,6 +46,9 @@ class Exchange:
     started: bool = False
     streaming: bool = False
     headers: Headers = field(default_factory=list)
+    asked: Asked | None = None
+    error_object: Callable[[AnsamblError, str], dict[str, Any]] = openai_chat.error_object
+    error_events: Callable[[AnsamblError, str], bytes] | None = None
 
     async def start_stream(self, headers: Headers) -> None:
         """Send the status line of a stream."""
@@ -61,13 +71,14 @@ class Exchange:
 
     async def fail(self, error: AnsamblError) -> None:
         """Say what went wrong: as the answer, or as the last event of a stream that has begun."""
-        payload = openai_chat.error_object(error, error.message.render(speaker_of_scope(self.scope)))
+        sentence = error.message.render(speaker_of_scope(self.scope))
         log.info("request_failed", name=self.name, status=error.status, code=error.code, reason=str(error))
         if not self.started:
-            await self.send_object(error.status, payload, headers_of_error(error))
+            await self.send_object(error.status, self.error_object(error, sentence), headers_of_error(error))
         elif self.streaming:
             self.status = error.status
-            await self.send_event(openai_chat.event(payload))
+            events = self.error_events or _chat_error_event
+            await self.send_event(events(error, sentence))
             await self.end()
 
     def count(self) -> None:

@@ -12,7 +12,7 @@ from ansambl.dialects.openai_chat import Answer, ChatRequest, Usage
 from ansambl.dialects.openai_chat_additions import FIELD, envelope_of, split_end, with_additions
 from ansambl.domain.errors import AnsamblError, EngineError
 from ansambl.domain.text import text
-from ansambl.gateway.asgi import JSON_TYPE, NO_CACHE, STREAM_TYPE, Headers
+from ansambl.gateway.asgi import JSON_TYPE, NO_CACHE, STREAM_TYPE
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.gateway.streaming import EventRelay
 from ansambl.roles.asking import hint_of, open_chat
@@ -63,8 +63,7 @@ async def pass_through(exchange: Exchange, coordinator: Coordinator, call: Call)
     """
     request, model = call.prepared.request, call.prepared.model
     async with coordinator.lease(model, hint_of(request)) as lease:
-        exchange.metrics.queued.observe(lease.queued)
-        exchange.headers += _lease_headers(lease)
+        observe_lease(exchange, lease)
         async with open_chat(coordinator, lease, request) as answer:
             if answer.status >= 400:
                 await _refuse(exchange, call, answer.status, await answer.body())
@@ -182,8 +181,10 @@ class _StreamAdditions:
         return openai_chat.event({**last, FIELD: dict(self._chosen.account(usage))}) + self._held
 
 
-def _lease_headers(lease: Lease) -> Headers:
-    return [
+def observe_lease(exchange: Exchange, lease: Lease) -> None:
+    """Count how long a request waited, and say it in the headers of its answer."""
+    exchange.metrics.queued.observe(lease.queued)
+    exchange.headers += [
         (b"x-ansambl-instance", lease.model.encode("ascii", "xmlcharrefreplace")),
         (b"x-ansambl-queued-ms", b"%d" % round(lease.queued * 1000)),
         (b"x-ansambl-swaps", b"0"),

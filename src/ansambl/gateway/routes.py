@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, cast
 
+from ansambl.dialects.openai_chat import ChatRequest
 from ansambl.domain.errors import AnsamblError, UnavailableError, UnknownNameError
 from ansambl.domain.instance import InstanceState
 from ansambl.domain.text import text
@@ -22,6 +24,7 @@ from ansambl.gateway.asgi import (
     send_bytes,
 )
 from ansambl.gateway.chat import ChatHandler
+from ansambl.gateway.dialect_routes import DIALECTS, Dialect, error_object_of
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.gateway.guard import check_request
 from ansambl.gateway.metrics import Metrics
@@ -61,7 +64,12 @@ class Gateway:
         self._answering: set[asyncio.Task[Any]] = set()
         self._cut = False
         self._routes: dict[str, tuple[str, Handler]] = {
-            "/v1/chat/completions": ("POST", self._post_chat),
+            **{one.path: ("POST", partial(self._post_chat, one)) for one in DIALECTS},
+            **{
+                f"{one.path}/count_tokens": ("POST", partial(self._post_count, one))
+                for one in DIALECTS
+                if one.count is not None
+            },
             "/v1/models": ("GET", self._get_models),
             "/health": ("GET", self._get_health),
             "/ready": ("GET", self._get_ready),
@@ -74,7 +82,7 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        exchange = Exchange(scope, send, self.metrics)
+        exchange = Exchange(scope, send, self.metrics, error_object=error_object_of(scope["path"]))
         try:
             check_request(scope)
             await self._find(scope)(exchange, scope, receive)
@@ -106,19 +114,45 @@ class Gateway:
             raise MethodError(method, allowed)
         return handler
 
-    async def _post_chat(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
+    async def _post_chat(self, dialect: Dialect, exchange: Exchange, scope: Scope, receive: Receive) -> None:
+        body = await self._read(exchange, scope, receive)
+        await self._while_client_stays(receive, self._answer_chat(dialect, exchange, body))
+
+    async def _answer_chat(self, dialect: Dialect, exchange: Exchange, body: bytes) -> None:
+        asked = dialect.parse(body)
+        if isinstance(asked, ChatRequest):
+            await self._chat.answer(exchange, asked, key=LOCAL_KEY)
+        else:
+            exchange.asked = asked
+            await self._chat.answer(exchange, asked.chat, key=LOCAL_KEY)
+
+    async def _post_count(self, dialect: Dialect, exchange: Exchange, scope: Scope, receive: Receive) -> None:
+        body = await self._read(exchange, scope, receive)
+        await self._while_client_stays(receive, self._answer_count(dialect, exchange, body))
+
+    async def _answer_count(self, dialect: Dialect, exchange: Exchange, body: bytes) -> None:
+        asked = dialect.parse(body)
+        request = asked if isinstance(asked, ChatRequest) else asked.chat
+        tokens = await self._chat.count(exchange, request, key=LOCAL_KEY)
+        if dialect.count is not None:
+            await exchange.send_object(200, dialect.count(tokens))
+
+    async def _read(self, exchange: Exchange, scope: Scope, receive: Receive) -> bytes:
         # Counted from here on, under this name until it is known what was asked for.
         exchange.name = "unresolved"
         self._refuse_when_draining()
         body = await read_body(scope, receive, self._body_limit)
         # Again, because reading takes as long as the client likes, and only running answers are waited for.
         self._refuse_when_draining()
+        return body
+
+    async def _while_client_stays(self, receive: Receive, answer: Coroutine[Any, Any, None]) -> None:
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._answering.add(task)
         self.metrics.running.inc()
         try:
             async with cancelled_when_client_leaves(receive):
-                await self._chat.answer(exchange, body, key=LOCAL_KEY)
+                await answer
         except asyncio.CancelledError:
             if not self._cut or task.uncancel() > 0:
                 raise

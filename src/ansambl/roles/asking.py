@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, aclosing
 
 from ansambl.dialects import openai_chat
-from ansambl.dialects.openai_chat import ChatRequest, Delta
+from ansambl.dialects.openai_chat import ChatRequest, Delta, Message
 from ansambl.domain.errors import EngineError
 from ansambl.domain.text import text
+from ansambl.runtime.cloning import tokens_of
 from ansambl.runtime.coordinator import Coordinator, Lease
 from ansambl.runtime.upstream import BROKE_OFF, ConnectionLostError, UpstreamAnswer
 
@@ -33,6 +34,30 @@ def hint_of(request: ChatRequest) -> bytes:
     Two requests begin alike as far as their hints do.
     """
     return b"".join([bytes(request.fields[name]) for name in _PROMPT_FIELDS if name in request.fields])
+
+
+async def count_prompt(coordinator: Coordinator, model: str, request: ChatRequest) -> int | None:
+    """The tokens of the prompt that `request` becomes in the engine of `model`; None where nobody can tell.
+
+    It needs no place of its own: the engine writes the prompt and counts, and prefills nothing.
+
+    Raises:
+        EngineError: the engine refuses the request.
+        UnavailableError: the engine cannot be made ready.
+    """
+    if any(_has_media(one) for one in request.messages()):
+        return None
+    instance = coordinator.instance(model)
+    endpoint = await instance.ensure_ready()
+    lease = Lease(model, endpoint, 0.0, calls=instance.conversations())
+    if lease.calls is None:
+        return None
+    return len(await tokens_of(coordinator, lease, {name: request.value(name) for name in request.fields}))
+
+
+def _has_media(message: Message) -> bool:
+    content = message.get("content")
+    return isinstance(content, list) and any(not isinstance(one, dict) or "text" not in one for one in content)
 
 
 async def ask_engine(coordinator: Coordinator, model: str, request: ChatRequest) -> AsyncGenerator[Delta, None]:

@@ -1,0 +1,49 @@
+"""The dialects of the chat, each one line: where it answers, how it is read, how its errors look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ansambl.dialects import openai_chat
+from ansambl.dialects.anthropic_messages import answers as messages
+from ansambl.dialects.anthropic_messages import requests as messages_requests
+from ansambl.dialects.openai_chat import ChatRequest
+from ansambl.dialects.openai_responses import answers as responses
+from ansambl.dialects.openai_responses import requests as responses_requests
+from ansambl.dialects.translation import Asked
+from ansambl.domain.errors import AnsamblError
+
+ErrorObject = Callable[[AnsamblError, str], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One way to ask.
+
+    `parse` gives a chat request as it is, where the dialect is that of the engines and their bytes go out unchanged,
+    else a translated one. `count` is how the number of a prompt's tokens is told, None where the dialect has no such
+    question; it is asked under ``path/count_tokens``.
+    """
+
+    path: str
+    parse: Callable[[bytes], ChatRequest | Asked]
+    error_object: ErrorObject
+    count: Callable[[int], dict[str, Any]] | None = None
+
+
+DIALECTS = (
+    Dialect("/v1/chat/completions", openai_chat.parse_request, openai_chat.error_object),
+    Dialect("/v1/messages", messages_requests.parse_request, messages.error_object, messages.count_object),
+    Dialect("/v1/responses", responses_requests.parse_request, responses.error_object),
+)
+"""All dialects in which roles, ensembles and models answer."""
+
+
+def error_object_of(path: str) -> ErrorObject:
+    """How errors look under a path: as in the dialect that answers there or below, else as in OpenAI's."""
+    for one in DIALECTS:
+        if path == one.path or path.startswith(f"{one.path}/"):
+            return one.error_object
+    return openai_chat.error_object

@@ -1,0 +1,118 @@
+"""Answers in the dialects that are not the engines' own: deltas in, one object or events out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+from ansambl.dialects.openai_chat import Delta, Usage
+from ansambl.dialects.openai_chat_additions import FIELD
+from ansambl.dialects.translation import Asked, Frame, Rendering
+from ansambl.domain.errors import AnsamblError, EngineError
+from ansambl.domain.text import text
+from ansambl.gateway.asgi import NO_CACHE, STREAM_TYPE
+from ansambl.gateway.exchange import Exchange
+from ansambl.gateway.passing import Call, observe_lease
+from ansambl.roles.asking import ask_leased, hint_of
+from ansambl.runtime.coordinator import Coordinator
+
+
+class TranslatedAnswer:
+    """Sends one answer in the dialect of its request, as it comes or at its end."""
+
+    def __init__(self, exchange: Exchange, asked: Asked) -> None:
+        self._exchange = exchange
+        self._stream = asked.chat.stream
+        frame = Frame(uuid.uuid4().hex, int(time.time()), exchange.name)
+        self.rendering: Rendering = asked.rendering(frame)
+        # A stream that has begun ends with an error of this answer.
+        exchange.error_events = self.rendering.broken
+
+    async def feed(self, delta: Delta) -> None:
+        """Send what the model said.
+
+        Raises:
+            EngineError: the parts of the answer come in an order that cannot be said.
+        """
+        await self._send(self.rendering.feed(delta))
+
+    async def reasoning(self, words: str) -> None:
+        """Send what is shown of the work."""
+        await self._send(self.rendering.progress(words))
+
+    async def content(self, words: str) -> None:
+        """Send a piece of the answer."""
+        await self.feed(Delta(content=words))
+
+    async def end(self, finish_reason: str, usage: Usage, account: Mapping[str, Any]) -> None:
+        """Send the end: why it ends, what it cost, and our account of it."""
+        await self.feed(Delta(finish_reason=finish_reason, usage=usage))
+        await self.finish({FIELD: account})
+
+    async def finish(self, additions: Mapping[str, Any] | None = None) -> None:
+        """Send the end, or all of an answer that is not streamed."""
+        if not self._stream:
+            await self._exchange.send_object(200, self.rendering.whole(additions))
+            return
+        await self._send(self.rendering.finish(additions))
+        await self._exchange.end()
+
+    async def _send(self, events: bytes) -> None:
+        if not self._stream:
+            return
+        if not self._exchange.started:
+            await self._exchange.start_stream([STREAM_TYPE, *NO_CACHE])
+            self._exchange.first_byte()
+            events = self.rendering.start() + events
+        if events:
+            await self._exchange.send_event(events)
+
+
+async def translate(exchange: Exchange, asked: Asked, coordinator: Coordinator, call: Call) -> None:
+    """Ask the engine and hand its answer on in the dialect of the request.
+
+    Raises:
+        AnsamblError: nothing was sent yet and the request cannot be answered; or the stream broke.
+    """
+    request, model = call.prepared.request, call.prepared.model
+    answer = TranslatedAnswer(exchange, asked)
+    async with coordinator.lease(model, hint_of(request)) as lease:
+        observe_lease(exchange, lease)
+        usage: Usage | None = None
+        said = False
+        try:
+            async with aclosing(ask_leased(coordinator, lease, request)) as deltas:
+                async for delta in deltas:
+                    if not said and call.chosen is not None:
+                        await answer.reasoning(call.chosen.words)
+                    said = said or delta != Delta()
+                    usage = delta.usage or usage
+                    if call.chosen is not None and delta.usage is not None:
+                        delta = replace(delta, usage=call.chosen.total(delta.usage) or delta.usage)  # noqa: PLW2901
+                    await answer.feed(delta)
+            if not said:
+                raise EngineError(text("The engine's answer is not a chat completion."), code="engine_garbage")
+            await answer.finish({FIELD: dict(call.chosen.account(usage))} if call.chosen is not None else None)
+        except asyncio.CancelledError:
+            # The client stopped the answer: it may send back what it has seen, so that much is worth remembering.
+            if exchange.streaming:
+                _account(exchange, call, answer, usage)
+            raise
+        except AnsamblError as error:
+            clearer = error if call.clearer is None or exchange.started else call.clearer(error)
+            if clearer is error:
+                raise
+            raise clearer from error
+        _account(exchange, call, answer, usage)
+
+
+def _account(exchange: Exchange, call: Call, answer: TranslatedAnswer, usage: Usage | None) -> None:
+    total = call.chosen.total(usage) if call.chosen is not None else None
+    exchange.metrics.count_usage(exchange.name, total or usage)
+    if call.remember is not None:
+        call.remember(answer.rendering.answer)
