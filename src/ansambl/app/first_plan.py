@@ -243,7 +243,11 @@ def _model_settings(placement: PlannedPlacement) -> ModelSettings:
     words = [
         "{port}" if before == "--port" else word for before, word in zip(("", *made.argv), made.argv, strict=False)
     ]
+    if placement.parallel > 1:
+        # So that roles that answer at once can share what they have in common.
+        words += ["--slot-save-path", "{state_folder}"]
+    command = shlex.join(words).replace("'{port}'", "{port}").replace("'{state_folder}'", "{state_folder}")
     return ModelSettings.model_validate(
-        {**common, "engine": COMMAND_ENGINE, "command": shlex.join(words).replace("'{port}'", "{port}"),
+        {**common, "engine": COMMAND_ENGINE, "command": command,
          "environment": {**made.environment, "LLAMA_API_KEY": "{key}"}}
     )  # fmt: skip
