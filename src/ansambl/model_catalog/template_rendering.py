@@ -212,8 +212,9 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def call(self, context: Context, called: Any, /, *arguments: Any, **named: Any) -> Any:
         """A call, after a look at what it is given."""
-        self._check_call(getattr(called, "__self__", None), getattr(called, "__name__", ""), arguments, named)
-        return self.measured(super().call(context, called, *arguments, **named))
+        given = [self._whole(one) for one in arguments]
+        self._check_call(getattr(called, "__self__", None), getattr(called, "__name__", ""), given, named)
+        return self.measured(super().call(context, called, *given, **named))
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """``str.format`` with the widths that a template has use for."""
@@ -241,14 +242,15 @@ class _Environment(ImmutableSandboxedEnvironment):
 
         @wraps(work)
         def bounded(*arguments: Any, **named: Any) -> Any:
-            own, others = arguments[passed : passed + 1], arguments[passed + 1 :]
+            given = [self._whole(one) for one in arguments]
+            own, others = given[passed : passed + 1], given[passed + 1 :]
             for one in chain(others, named.values()):
                 if isinstance(one, int) and abs(one) > MAX_NUMBER:
                     raise TemplateRefusedError("a number is too large")
             value = own[0] if own else None
             self.tick(_short(value))
             self._check_filter(work.__name__, value, others, named)
-            return self.measured(work(*arguments, **named))
+            return self.measured(work(*given, **named))
 
         return bounded
 
@@ -265,20 +267,30 @@ class _Environment(ImmutableSandboxedEnvironment):
         elif name == "do_format" and _WIDE.search(str(value)):
             raise TemplateRefusedError("strange format")
 
-    def _to_json(self, value: Any, indent: int | None = None, separators: Any = None, **options: Any) -> str:
+    def _to_json(self, value: Any, indent: Any = None, separators: Any = None, **options: Any) -> str:
         self.measured(value)
-        if isinstance(indent, int) and indent > 16:
-            raise TemplateRefusedError("a number is too large")
+        if indent is not None:
+            # Every item stands on a line of its own, after the spaces of all that it is in.
+            self.tick(_size(value) * max(int(indent), 0) * _depth(value))
         written = json.dumps(
-            value, ensure_ascii=bool(options.get("ensure_ascii")), indent=indent, default=self._listed,
+            value, ensure_ascii=bool(options.get("ensure_ascii")), indent=None if indent is None else int(indent), default=self._listed,
             separators=tuple(separators) if separators else None, sort_keys=bool(options.get("sort_keys")),
         )  # fmt: skip
         return str(self.measured(written))
 
     def _listed(self, value: Any) -> list[Any]:
         if isinstance(value, GeneratorType):
-            return list(self.measured([*islice(value, MAX_NUMBER)]))
+            return list(self._whole(value))
         raise TemplateRefusedError(f"{type(value).__name__} cannot be written as JSON")
+
+    def _whole(self, value: Any) -> Any:
+        """What a filter yields piece by piece as a list, which can be measured."""
+        if not isinstance(value, GeneratorType):
+            return value
+        found = [*islice(value, MAX_NUMBER + 1)]
+        if len(found) > MAX_NUMBER:
+            raise TemplateRefusedError("a list is too long")
+        return self.measured(found)
 
 
 class _Counting(NodeTransformer):
@@ -312,7 +324,7 @@ def _own(name: str, arguments: list[Any]) -> nodes.Call:
 
 
 def _data(node: nodes.Node) -> Sequence[nodes.TemplateData]:
-    return list(node.find_all(nodes.TemplateData)) if not isinstance(node, nodes.TemplateData) else [node]
+    return [node] if isinstance(node, nodes.TemplateData) else list(node.find_all(nodes.TemplateData))
 
 
 @pass_environment
@@ -357,6 +369,11 @@ def _size(value: Any) -> int:
         if total > MAX_VALUE:
             raise TemplateRefusedError("a value is too large")
     return total
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return 1 + max(map(_depth, inner), default=0)
 
 
 def _check_product(operator: str, left: Any, right: Any) -> None:

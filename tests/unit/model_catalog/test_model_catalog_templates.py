@@ -221,7 +221,12 @@ def test_templates_see_what_engines_show_them() -> None:
         "{% set x %}{% for a in range(9999) %}{{ 'x' * 90000 }}{% endfor %}{% endset %}",
         "{{ 'a'|indent(1000000000) }}",
         "{{ 'aaaaaaaaaaa'|replace('', 'b' * 900000) }}", "{{ 'aaaaaaaaaaa'.replace('a', 'b' * 900000) }}",
-        "{% include 'x' %}", "{% extends 'x' %}", "{{ messages|tojson(indent=100000) }}",
+        "{{ range(9000)|map('string')|join('b' * 900000) }}", "{{ ('b' * 900000).join(range(9000)|map('string')) }}",
+        "{{ '{:1000000000}'|attr('format')(1) }}", "{{ '%1000000000d'|format(1) }}",
+        ("{% set ns = namespace(x=['a'] * 900) %}{% for a in range(90) %}{% set ns.x = [ns.x] %}{% endfor %}"
+        "{{ ns.x|tojson(indent=9000) }}"),
+        "{{ [1]|tojson(indent=-1000000000) }}{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}",
+        "{% include 'x' %}", "{% extends 'x' %}", "{{ [1]|tojson(indent=1000000000) }}",
         "{{ namespace.__init__.__globals__ }}",
         "{{ (range(9000)|list * 90)|map('string')|map('center', 9000)|list }}", "{{ messages.append(1) }}",
         "{% for a in 'x' * 9000 recursive %}{{ loop('x' * 9000) }}{% endfor %}", "{{ cycler.__init__.__globals__.os }}",
