@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-ENVIRONMENT: Mapping[str, str] = MappingProxyType({"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"})
-"""Sleep while waiting, but not at once.
+ENVIRONMENT: Mapping[str, str] = MappingProxyType({"OMP_WAIT_POLICY": "passive"})
+"""Sleep while waiting.
 
 Threads that spin for ever make generation 30 times slower on a busy machine (0.8 instead of 30 tokens/s with two other
-processes on two cores). Threads that sleep at once cost an idle machine half of its speed: a token has hundreds of
-meetings, and each wakes a thread (29.9 tokens/s). Some ten microseconds of spinning first give 65.3 tokens/s when
-idle, as endless spinning does, and what sleeping at once gives when busy (llama.cpp 2026.10.11549, a model of 135M, two
-cores, 2026-11-22). Other OpenMP libraries ignore the second variable.
+processes on two cores). A short spin before the sleep (GOMP_SPINCOUNT=10000) doubles the speed of an idle machine (65
+instead of 30 tokens/s) and was tried: beside two more engines on two cores it gave 2 to 6 tokens/s where sleeping at once
+gave 18 to 79 (llama.cpp 2026.10.11549, a model of 135M, 2026-11-22). Who has a machine to himself sets the variable in
+``models.NAME.environment``.
 """
