@@ -273,8 +273,8 @@ class _Environment(ImmutableSandboxedEnvironment):
             # Every item stands on a line of its own, after the spaces of all that it is in.
             self.tick(_size(value) * max(int(indent), 0) * _depth(value))
         written = json.dumps(
-            value, ensure_ascii=bool(options.get("ensure_ascii")), indent=None if indent is None else int(indent), default=self._listed,
-            separators=tuple(separators) if separators else None, sort_keys=bool(options.get("sort_keys")),
+            value, ensure_ascii=bool(options.get("ensure_ascii")), default=self._listed,
+            indent=None if indent is None else int(indent), separators=tuple(separators) if separators else None, sort_keys=bool(options.get("sort_keys")),
         )  # fmt: skip
         return str(self.measured(written))
 
