@@ -78,7 +78,7 @@ class EvaluationClient:
         if answer.status_code >= 400 or not isinstance(found, dict):
             told = found.get("error") if isinstance(found, dict) else None
             message = told.get("message") if isinstance(told, dict) else None
-            raise AskError(text("{reason}", reason=str(message or f"HTTP {answer.status_code}")[:300]))
+            raise AskError(text("{message}", message=str(message or f"HTTP {answer.status_code}")[:300]))
         return found
 
 

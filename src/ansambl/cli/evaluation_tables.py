@@ -25,7 +25,7 @@ def print_summary(summary: Summary, tasks: TaskSet, settings: Settings) -> None:
         )
     )
     standings = summary.standings
-    headers = (speak("Who"), speak("Right"), speak("95 % sure"), speak("Answers"), speak("Cut off"), speak("Errors"),
+    headers = (speak("Who"), speak("Right"), speak("95 % sure"), speak("Answered"), speak("Cut off"), speak("Errors"),
                speak("Not run"))  # fmt: skip
     print_table(speak("Right answers"), headers, [
         (one.contestant.label, _percent(one.right), _interval(one.right), str(one.answers), str(one.cut),

@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from ansambl.domain.errors import UsageError
-from ansambl.domain.text import text
+from ansambl.domain.text import Text, text
 from ansambl.evaluation.public_formats import READERS, format_of
 from ansambl.evaluation.task_fields import FieldError, Row
 from ansambl.evaluation.tasks import Task
@@ -101,7 +101,7 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _rows(path: Path, content: bytes) -> Iterator[tuple[str, Row]]:
+def _rows(path: Path, content: bytes) -> Iterator[tuple[Text, Row]]:
     """Each row with its place in words."""
     try:
         words = content.decode("utf-8-sig")
@@ -114,23 +114,25 @@ def _rows(path: Path, content: bytes) -> Iterator[tuple[str, Row]]:
     elif start == "{" or name.endswith((".jsonl", ".json")):
         for number, line in enumerate(words.split("\n"), start=1):
             if line.strip():
-                yield f"line {number}", _object(path, f"line {number}", line)
+                yield text("line {number}", number=number), _object(path, text("line {number}", number=number), line)
     else:
         yield from _table(path, words)
 
 
-def _array(path: Path, words: str) -> Iterator[tuple[str, Row]]:
+def _array(path: Path, words: str) -> Iterator[tuple[Text, Row]]:
     try:
         found = json.loads(words)
     except (ValueError, RecursionError) as error:
         raise UsageError(text("{file} is not JSON: {reason}", file=path.name, reason=str(error)[:120])) from error
     for number, row in enumerate(found, start=1):
         if not isinstance(row, dict):
-            raise UsageError(text("{file}, {place}: is no object", file=path.name, place=f"element {number}"))
-        yield f"element {number}", row
+            raise UsageError(
+                text("{file}, {place}: is no object", file=path.name, place=text("element {number}", number=number))
+            )
+        yield text("element {number}", number=number), row
 
 
-def _object(path: Path, place: str, line: str) -> Row:
+def _object(path: Path, place: Text, line: str) -> Row:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -141,7 +143,7 @@ def _object(path: Path, place: str, line: str) -> Row:
     return row
 
 
-def _table(path: Path, words: str) -> Iterator[tuple[str, Row]]:
+def _table(path: Path, words: str) -> Iterator[tuple[Text, Row]]:
     try:
         lines = list(csv.reader(io.StringIO(words, newline=""), strict=True))
     except csv.Error as error:
@@ -152,12 +154,18 @@ def _table(path: Path, words: str) -> Iterator[tuple[str, Row]]:
         # MMLU's own files have no head: question, four choices, letter.
         for number, cells in enumerate(lines, start=1):
             if cells:
-                yield f"row {number}", {"question": cells[0], "choices": cells[1:-1], "answer": cells[-1]}
+                yield (
+                    text("row {number}", number=number),
+                    {"question": cells[0], "choices": cells[1:-1], "answer": cells[-1]},
+                )
         return
     head = [one.strip() for one in lines[0]]
     for number, cells in enumerate(lines[1:], start=2):
         if cells:
-            yield f"row {number}", {one: cell for one, cell in zip(head, cells, strict=False) if one}
+            yield (
+                text("row {number}", number=number),
+                {one: cell for one, cell in zip(head, cells, strict=False) if one},
+            )
 
 
 def _is_mmlu(cells: list[str]) -> bool:
