@@ -274,7 +274,8 @@ class _Environment(ImmutableSandboxedEnvironment):
             self.tick(_size(value) * max(int(indent), 0) * _depth(value))
         written = json.dumps(
             value, ensure_ascii=bool(options.get("ensure_ascii")), default=self._listed,
-            indent=None if indent is None else int(indent), separators=tuple(separators) if separators else None, sort_keys=bool(options.get("sort_keys")),
+            indent=None if indent is None else int(indent), sort_keys=bool(options.get("sort_keys")),
+            separators=tuple(separators) if separators else None,
         )  # fmt: skip
         return str(self.measured(written))
 
@@ -387,11 +388,10 @@ def _check_product(operator: str, left: Any, right: Any) -> None:
 
 
 def _short_range(*bounds: int) -> range:
-    found = range(*bounds)
     # Its ends are compared: the length of a huge range cannot be taken.
     if max(map(abs, bounds), default=0) > MAX_NUMBER:
         raise TemplateRefusedError("a range is too long")
-    return found
+    return range(*bounds)
 
 
 def _refuse(message: object = "") -> None:
