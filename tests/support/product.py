@@ -46,6 +46,11 @@ class Started:
     def state(self) -> dict[str, Any]:
         return self.client.get("/admin/api/state").json()
 
+    @property
+    def token(self) -> str:
+        """The admin token of this run."""
+        return str(json.loads((self.data / "state.json").read_text(encoding="utf-8"))["token"])
+
     def instance(self, model: str = "embedded") -> dict[str, Any]:
         return next(one for one in self.state()["instances"] if one["model"] == model)
 
