@@ -14,6 +14,10 @@ checkpoint = "embedded"
 context = 4096
 parallel = 3
 
+[roles.narrow]
+model = "embedded"
+context_share = 0.1
+
 [ensembles.short]
 pattern = "council"
 roles = ["coder", "brief", "philosopher"]
@@ -93,3 +97,11 @@ def test_a_client_that_leaves_stops_the_real_engine(running):
     wait_for(lambda: product.instance()["running"] == 0, "no answer is being written", 10)
     answer = client.chat.completions.create(model="brief", messages=[{"role": "user", "content": "Hi"}], max_tokens=4)
     assert answer.usage.completion_tokens <= 4
+
+
+def test_the_engine_counts_a_prompt_against_its_share_of_the_context(running):
+    _, client = running
+    with pytest.raises(openai.BadRequestError, match=r"The prompt has \d{3} tokens, more than the share of 409 tokens"):
+        client.chat.completions.create(
+            model="narrow", messages=[*QUESTION, {"role": "assistant", "content": "The sea."}, *QUESTION]
+        )

@@ -12,7 +12,7 @@ from ansambl.dialects.openai_chat import ChatRequest, Delta, Usage
 from ansambl.domain.errors import EngineError
 from ansambl.domain.instance import Endpoint
 from ansambl.domain.text import Text, text
-from ansambl.roles.asking import ask_engine, ask_leased, hint_of
+from ansambl.roles.asking import ask_engine, ask_leased, count_prompt, hint_of
 from ansambl.roles.ensembles.events import Sharing, Together
 from ansambl.runtime.cloning import NoRoomError, StateCopies, common_tokens, tokens_of
 from ansambl.runtime.coordinator import Coordinator, Lease, LeaseGroup
@@ -102,6 +102,10 @@ class SharedEngines:
     def ask(self, model: str, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         """As `Engines.ask`."""
         return ask_engine(self._coordinator, model, request)
+
+    async def count_prompt(self, model: str, request: ChatRequest) -> int | None:
+        """As `roles.asking.count_prompt`."""
+        return await count_prompt(self._coordinator, model, request)
 
     @asynccontextmanager
     async def ask_together(self, model: str, requests: Sequence[ChatRequest]) -> AsyncIterator[Together]:
