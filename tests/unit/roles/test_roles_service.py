@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ansambl.dialects.openai_chat import Answer, ChatRequest, Message
 from ansambl.domain.errors import RequestError, UnavailableError
+from ansambl.domain.languages import language_of_text
 from ansambl.domain.role import ModelName
 from ansambl.roles.catalog import build_catalog
 from ansambl.roles.explaining import explain
@@ -117,8 +118,10 @@ def test_ten_turns_with_changing_roles_only_ever_append(names: list[str], texts:
         prepared.remember(Answer(content=f"<think>hm</think> {answer}\n"))
         history.append({"role": "assistant", "content": answer.strip()})
     last = [one for one in prepared.request.messages() if one["role"] == "user"]
-    for name, message in zip(names, last, strict=True):
-        assert message["content"].endswith(note_text(roles.catalog.roles[name]) or "never")
+    for name, content, message in zip(names, texts, last, strict=True):
+        note = note_text(roles.catalog.roles[name], language_of_text(content))
+        assert note is not None
+        assert message["content"] == f"{content}\n\n{note}"
 
 
 def test_an_unknown_history_gets_no_notes() -> None:
