@@ -120,8 +120,10 @@ def read_reply(found: Mapping[str, Any], seconds: float) -> Reply:
     own = found.get("ansambl")
     branches = own.get("branches") if isinstance(own, dict) else None
     content, reason = message.get("content"), choice.get("finish_reason")
+    # Half characters, which JSON can write, cannot be sent back as history.
+    words = content.encode("utf-8", "replace").decode() if isinstance(content, str) else ""
     return Reply(
-        content if isinstance(content, str) else "", cost, reason if isinstance(reason, str) else None,
+        words, cost, reason if isinstance(reason, str) else None,
         tuple(one for one in branches if isinstance(one, dict)) if isinstance(branches, list) else (),
     )  # fmt: skip
 

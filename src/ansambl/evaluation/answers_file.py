@@ -62,7 +62,7 @@ class AnswersFile:
         self.close()
 
     def _write(self, row: Mapping[str, Any]) -> None:
-        self._stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        self._stream.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
         self._stream.flush()
 
     def _read(self, path: Path, head: Mapping[str, Any]) -> int:

@@ -51,7 +51,7 @@ def numbers_in(words: str, language: str = "en") -> list[Readings]:
             position = over.end()
         ten = _TEN.match(flat, position)
         if ten is not None:
-            power *= 10.0 ** int(ten[1])
+            power *= float(f"1e{ten[1]}")
             position = ten.end()
         found.append(tuple(sign * one * power for one in readings))
     return found

@@ -83,7 +83,7 @@ def _right_label(value: Any, labels: tuple[str, ...], options: tuple[str, ...]) 
     if said in options:
         return labels[options.index(said)]
     # An index in a CSV file is text.
-    return labels[int(said)] if said.isascii() and said.isdigit() and int(said) < len(labels) else None
+    return labels[int(said)] if re.fullmatch("[0-9]", said) and int(said) < len(labels) else None
 
 
 def _humaneval(row: Row, position: int) -> Task:

@@ -61,6 +61,8 @@ def string_of(row: Row, field: str, *, default: str | None = None, empty: bool =
         raise field_error(field, text("is empty"))
     if len(value) > _LONGEST:
         raise field_error(field, text("is longer than {limit} characters", limit=_LONGEST))
+    if any("\ud800" <= one <= "\udfff" for one in value):
+        raise field_error(field, text("holds half of a character (a lone surrogate)"))
     return value
 
 

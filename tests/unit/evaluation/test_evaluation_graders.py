@@ -54,6 +54,7 @@ def test_the_final_answer_is_found_by_the_stated_rule(said, final):
         ("1.5e3", "en", [1500]),
         (r"2 \cdot 10^{3}", "en", [2000]),
         ("12%", "en", [12]),
+        ("1 * 10^999", "en", [math.inf]),
         ("x1 and v2.0", "en", []),
         ("none", "en", []),
         ("6.0.", "en", [6]),
