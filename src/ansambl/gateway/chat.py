@@ -160,7 +160,7 @@ class ChatHandler:
             await self._answer_ensemble(exchange, request, choice.member, key, options, writer)
             return
         model = self._service.model_of(choice.member).name
-        chosen = Chosen(words, partial(_route_account, route, choice, model), choice.usage)
+        chosen = Chosen(words, partial(_route_account, route, choice, model, time.monotonic()), choice.usage)
         await self._answer_role(exchange, choice.limited(request), choice.member, key, options, chosen)
 
 
@@ -187,12 +187,12 @@ def _route_object(route: Ensemble, choice: Choice) -> dict[str, Any]:
     }
 
 
-def _route_account(route: Ensemble, choice: Choice, model: str, usage: Usage | None) -> Mapping[str, Any]:
+def _route_account(route: Ensemble, choice: Choice, model: str, begun: float, usage: Usage | None) -> Mapping[str, Any]:
     answered = {
         "role": choice.member.name,
         "model": model,
         "state": BranchState.ANSWERED.value,
-        "seconds": None,
+        "seconds": round(time.monotonic() - begun, 3),
         "usage": usage.as_json() if usage is not None else None,
         "message": None,
     }

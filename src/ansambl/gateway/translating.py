@@ -28,6 +28,7 @@ class TranslatedAnswer:
     def __init__(self, exchange: Exchange, asked: Asked) -> None:
         self._exchange = exchange
         self._stream = asked.chat.stream
+        self._opened = False
         frame = Frame(uuid.uuid4().hex, int(time.time()), exchange.name)
         self.rendering: Rendering = asked.rendering(frame)
         # A stream that has begun ends with an error of this answer.
@@ -39,11 +40,13 @@ class TranslatedAnswer:
         Raises:
             EngineError: the parts of the answer come in an order that cannot be said.
         """
-        await self._send(self.rendering.feed(delta))
+        opening = self._opening()
+        await self._send(opening + self.rendering.feed(delta))
 
     async def reasoning(self, words: str) -> None:
         """Send what is shown of the work."""
-        await self._send(self.rendering.progress(words))
+        opening = self._opening()
+        await self._send(opening + self.rendering.progress(words))
 
     async def content(self, words: str) -> None:
         """Send a piece of the answer."""
@@ -59,18 +62,24 @@ class TranslatedAnswer:
         if not self._stream:
             await self._exchange.send_object(200, self.rendering.whole(additions))
             return
-        await self._send(self.rendering.finish(additions))
+        opening = self._opening()
+        await self._send(opening + self.rendering.finish(additions))
         await self._exchange.end()
 
+    def _opening(self) -> bytes:
+        """The first events, once; they count before all others."""
+        if self._opened or not self._stream:
+            return b""
+        self._opened = True
+        return self.rendering.start()
+
     async def _send(self, events: bytes) -> None:
-        if not self._stream:
+        if not events or not self._stream:
             return
         if not self._exchange.started:
             await self._exchange.start_stream([STREAM_TYPE, *NO_CACHE])
             self._exchange.first_byte()
-            events = self.rendering.start() + events
-        if events:
-            await self._exchange.send_event(events)
+        await self._exchange.send_event(events)
 
 
 async def translate(exchange: Exchange, asked: Asked, coordinator: Coordinator, call: Call) -> None:
