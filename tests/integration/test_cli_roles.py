@@ -85,9 +85,7 @@ def test_the_list_says_who_shares_no_prefix(run: Run, own_folder: Path) -> None:
     )
     out = run("list")[1]
     assert "a shares with no other role: The layout is classic" in out
-    assert (
-        "b shares with no other role: No other role sets the same reasoning_effort" in out
-    )
+    assert "b shares with no other role: No other role sets the same reasoning_effort" in out
     assert "c shares" not in out
 
 
