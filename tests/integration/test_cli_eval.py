@@ -197,3 +197,18 @@ def test_interrupting_prints_what_there_is(asked, own_folder):
     assert found["tasks"]["asked"] == 2
     assert found["contestants"][0]["right"]["share"] == 1.0
     assert "Interrupted" in err
+
+
+def test_without_bubblewrap_code_is_counted_as_not_run(asked, own_folder, capsys, monkeypatch):
+    path = own_folder / "code.jsonl"
+    checks = {"code": {"kind": "code", "tests": "assert True"}, "number": {"kind": "number", "answer": 7}}
+    path.write_text(
+        "\n".join(json.dumps({"id": one, "prompt": "Say 7", "check": check}) for one, check in checks.items())
+    )
+    monkeypatch.setenv("PATH", str(own_folder))
+    code, out, err = evaluate(capsys, str(path), "--against", "plain", "--json")
+    assert code == 0
+    (plain,) = json.loads(out)["contestants"]
+    assert (plain["not_run"], plain["errors"], plain["right"]["share"], plain["right"]["tasks"]) == (1, 0, 1.0, 1)
+    assert "Tasks with code are not run: " in err
+    assert "apt-get install bubblewrap" in err

@@ -3,6 +3,8 @@
 import csv
 import gzip
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -116,6 +118,8 @@ def test_json_arrays_csv_and_gzip_are_read_too(tmp_path):
         ({**OWN, "prompt": ""}, "field prompt: is empty"),
         ({**OWN, "asks": ["x"]}, "field prompt: give prompt, or asks"),
         ({**OWN, "id": ["x"]}, "field id: is not text"),
+        ({**OWN, "prompt": "\ud800"}, "field prompt: holds half of a character"),
+        ({"question": "q", "choices": ["a", "b"], "answer": "9" * 5000}, "field answer: is no index"),
         ({**OWN, "more": 1}, "field more: is not known"),
         ({"check": OWN["check"], "messages": [{"role": "assistant", "content": "x"}]}, "does not end with the user"),
         ({"check": OWN["check"], "messages": "hello"}, "field messages: needs objects"),
@@ -172,3 +176,10 @@ def test_the_shipped_set_is_what_it_says():
     assert sum(bool(one.messages) or len(one.asks) > 1 for one in found.tasks) >= 10
     assert sum(one.language == "ru" for one in found.tasks) >= 20
     assert all(one.reference is not None and one.wrong is not None for one in found.tasks)
+
+
+def test_the_tasks_on_the_page_are_tasks(tmp_path):
+    page = Path(__file__).resolve().parents[3] / "docs" / "explanation" / "evaluation.md"
+    (shown,) = re.findall(r"```json\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "tasks.jsonl").write_text(shown, encoding="utf-8")
+    assert [one.kind for one in load_tasks(str(tmp_path / "tasks.jsonl")).tasks] == ["number", "exact"]
