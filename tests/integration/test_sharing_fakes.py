@@ -17,6 +17,7 @@ from ansambl.roles.ensembles.events import Sharing
 from ansambl.roles.sharing import SharedEngines
 from ansambl.runtime.attached_instance import AttachedInstance
 from ansambl.runtime.coordinator import Coordinator
+from ansambl.runtime.discovery import LLAMA_SERVER, VLLM
 from ansambl.runtime.engine_instance import EngineInstance
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.launcher import LocalLauncher
@@ -189,3 +190,15 @@ async def test_one_request_is_simply_asked(started):
         found, (usage,) = await stage.together(roles=("coder",))
         assert found.sharing is Sharing.NONE
         assert usage.prompt_tokens > 256
+
+
+@pytest.mark.parametrize(
+    ("server", "sharing"),
+    [(VLLM, Sharing.CACHED), (LLAMA_SERVER, Sharing.IN_TURN), (None, Sharing.CACHED)],
+)
+async def test_a_server_that_was_found_is_asked_as_it_shares(server, sharing):
+    events = EventLog()
+    stage = Stage(AttachedInstance(Attachment("m", "http://127.0.0.1:9/v1", "x", server=server), events=events), events)
+    async with stage.engines.ask_together("m", [request_for(DOCUMENT + one) for one in ROLES]) as found:
+        assert found.sharing is sharing
+    await stage.coordinator.stop()

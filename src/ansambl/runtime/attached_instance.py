@@ -13,6 +13,7 @@ from ansambl.domain.plan import Attachment
 from ansambl.domain.text import Text, text
 from ansambl.engines.adapter import ConversationCalls
 from ansambl.foundation.clock import Clock, RealClock
+from ansambl.runtime.discovery import LLAMA_SERVER, VLLM
 from ansambl.runtime.events import EventLog
 
 CHECK_EVERY = 15.0
@@ -42,7 +43,7 @@ class AttachedInstance:
         self._trouble: Text | None = None
         self._note: Text | None = None
         self._known = False
-        self._shares: bool | None = None
+        self._shares = {VLLM: True, LLAMA_SERVER: False}.get(attachment.server or "")
         self._used = float("-inf")
         self._check: asyncio.Task[None] | None = None
         self._look: asyncio.Task[None] | None = None
@@ -157,7 +158,7 @@ class AttachedInstance:
         self._note = None
         listed = _listed(answer)
         names = set(listed)
-        self._shares = next((_PREFIX_CACHES[one] for one in listed.values() if one in _PREFIX_CACHES), None)
+        self._shares = next((_PREFIX_CACHES[one] for one in listed.values() if one in _PREFIX_CACHES), self._shares)
         if names and self._attachment.name not in names:
             self._note = text(
                 "{address} does not list a model '{name}'; it lists {names}", address=address,
