@@ -64,8 +64,6 @@ class Scripts:
             writer.write(reply(json.dumps(found).encode()))
             return True
         role = role_of(body)
-        if role in self.stuck:
-            self.held.append(call)
         said = self.words.get(role, f"{role} speaks")
         if isinstance(said, list):
             said = said.pop(0) if len(said) > 1 else said[0]
@@ -79,12 +77,14 @@ class Scripts:
                 writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
                 await writer.drain()
             if role in self.stuck:
+                self.held.append(call)
                 await call.left.wait()
                 return False
             last = chunk({}, "stop") + chunk(None, usage=USAGE) + b"data: [DONE]\n\n"
             writer.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last))
         else:
             if role in self.stuck:
+                self.held.append(call)
                 await call.left.wait()
                 return False
             writer.write(reply(whole({"role": "assistant", "content": said})))
@@ -305,7 +305,7 @@ async def test_a_client_that_leaves_in_the_middle_ends_all_branches(play, name, 
     client = play.client()
     messages = [{"role": "user", "content": "hello"}]
     asked = asyncio.create_task(client.chat.completions.create(model=name, messages=messages, stream=streams))
-    await until(lambda: len(play.calls) >= calls, "all calls have begun")
+    await until(lambda: len(play.calls) >= calls and play.scripts.held, "all calls have begun")
     if streams:
         stream = await asked
         async with aclosing(stream.response.aiter_raw()) as raw:
@@ -314,7 +314,6 @@ async def test_a_client_that_leaves_in_the_middle_ends_all_branches(play, name, 
     asked.cancel()
     await asyncio.gather(asked, return_exceptions=True)
     await client.close()
-    assert play.scripts.held
     for call in play.scripts.held:
         await asyncio.wait_for(call.left.wait(), 10)
     await until(play.free, "all places are free")
@@ -344,6 +343,7 @@ async def test_a_routes_answer_is_the_members_own_with_the_reason_before_it(play
     assert (sent["max_tokens"], sent["seed"], sent["odd"], sent["logprobs"]) == (7, 3, {"a": 1}, True)
     assert answer.ansambl["route"]["how"] == "likeness"
     assert answer.ansambl["branches"][-1]["usage"]["total_tokens"] == 13
+    assert 0 <= answer.ansambl["branches"][-1]["seconds"] < 10
     asked_itself = await play.ask("cook", "bake bread", max_tokens=7, seed=3)
     assert play.scripts.bodies[-1]["messages"] == sent["messages"]
     assert asked_itself.choices[0].message.content == message.content

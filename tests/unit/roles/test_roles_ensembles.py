@@ -282,6 +282,14 @@ async def test_an_engine_that_ignores_its_limit_is_cut_and_it_is_said() -> None:
     assert finished(events).usage == Usage(200, 32, 180)
 
 
+async def test_a_cut_at_the_clients_own_limit_is_told_by_the_finish_reason_alone() -> None:
+    engines = ScriptedEngines(coder=words("a"), reasoner=words("b"), philosopher=words("c"), council=chatter(50))
+    events = await hold(stage(), engines, "council", request(max_tokens=3))
+    assert (content(events), said(events)) == ("w0 w1 w2 ", [])
+    assert finished(events).finish_reason == "length"
+    assert states(events)[-1] == "reasoner cut"
+
+
 async def test_a_whole_answer_at_once_is_cut_too() -> None:
     engines = ScriptedEngines(
         coder=words("x" * 10_000), reasoner=words("b"), philosopher=words("c"), council=words("d")

@@ -10,6 +10,7 @@ from ansambl.domain.errors import AnsamblError
 from ansambl.domain.role import Ensemble
 from ansambl.roles.ensembles.calls import Call, listen
 from ansambl.roles.ensembles.events import BranchFailed, BranchState, Content, EnsembleEvent, Finished, Progress
+from ansambl.roles.ensembles.requests import client_limit
 from ansambl.roles.ensembles.wording import heading
 from ansambl.roles.ensembles.work import Part, Work
 from ansambl.roles.service import Prepared
@@ -105,8 +106,10 @@ async def speech(
         message = call.silent_message(work.ensemble.name)
         work.ended(part, BranchState.FAILED, call=call, message=message, prepared=prepared)
     elif call.cut:
-        message = call.cut_message(work.budget.seconds)
-        work.ended(part, BranchState.CUT, call=call, message=message, prepared=prepared)
+        # The client's own limit is told by the finish reason, as every engine tells it.
+        asked_for = final and not call.out_of_time and call.limit == client_limit(work.client)
+        cut = None if asked_for else call.cut_message(work.budget.seconds)
+        work.ended(part, BranchState.CUT, call=call, message=cut, prepared=prepared)
     else:
         work.ended(part, BranchState.ANSWERED, call=call, prepared=prepared)
 
