@@ -8,10 +8,9 @@ minus cached tokens, as the engine reports them. Classic is measured with Ansamb
 which favour short prefills, and with the engine's own, which favour long ones; ratios are against the quicker of both.
 Absolute times are those of this machine's CPU; the token counts hold anywhere.
 
-Two questions are asked over each conversation. With the first one the engine has not seen the conversation, and both
-sides must read it at least once: five calls against one read bound what can be saved to five times. Before the second
-one a single role has answered, as in a conversation that goes on: there the council finds the conversation in the
-engine, and classic finds it for the one role that answered.
+Two cases are measured. The engine has not seen a new conversation, and both sides must read it at least once: five
+calls against one read bound what can be saved to about five times. In one that goes on, a single role has just answered:
+there the council finds the conversation in the engine, and classic finds it for the one role that answered.
 
     python benchmarks/council.py [--tokens 2000] [--rounds 1]
 """
@@ -34,7 +33,7 @@ from support.processes import clean_up, start_ansambl, stop
 
 CONDUCTOR = "summariser"
 SINGLE = "brief"
-"""The role that answers alone between the two questions."""
+"""The role that has answered alone where a conversation goes on."""
 NEXT_QUESTION = "And which of these is the first to be mended?"
 CASES = ("a new conversation", "one that goes on")
 MODEL = "embedded"
@@ -106,8 +105,15 @@ def by_calls(client: httpx.Client, messages: list[dict[str, str]]) -> Answered:
     return counted(began, usages)
 
 
+def distinct(name: str, tokens: int) -> list[dict[str, str]]:
+    """A conversation that begins like no other one."""
+    messages = conversation(tokens)
+    messages[0]["content"] = f"{name}. {messages[0]['content']}"
+    return messages
+
+
 def measure(variant: Variant, tokens: int, rounds: int) -> list[tuple[Answered, Answered]]:
-    """Get two merged answers over each of `rounds` conversations on a fresh engine."""
+    """Get `rounds` pairs of merged answers on a fresh engine, one for each case, no two over the same conversation."""
     layout = "shared-prefix" if variant.council else "classic"
     configuration = "".join(f'[roles.{role}]\nlayout = "{layout}"\n' for role in (*ROLES, CONDUCTOR))
     configuration += f'[models.{MODEL}]\ncheckpoint = "embedded"\n'
@@ -122,10 +128,9 @@ def measure(variant: Variant, tokens: int, rounds: int) -> list[tuple[Answered, 
             # The engine is loaded before anything is timed.
             ask(client, MODEL, [{"role": "user", "content": "Hello"}])
             for number in range(rounds):
-                messages = conversation(tokens)
-                messages[0]["content"] = f"Conversation {number}. {messages[0]['content']}"
                 answer = by_council if variant.council else by_calls
-                first = answer(client, messages)
+                first = answer(client, distinct(f"New {number}", tokens))
+                messages = distinct(f"Going on {number}", tokens)
                 said = ask(client, SINGLE, messages)[0]["choices"][0]["message"]["content"]
                 messages += [{"role": "assistant", "content": said}, {"role": "user", "content": NEXT_QUESTION}]
                 found.append((first, answer(client, messages)))
