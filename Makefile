@@ -12,7 +12,7 @@ ARGS ?=
 NO_INDEX := "pip could not install the packages (its reason stands above). It needs a package index: check the network and pip's configuration, and run make again."
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test check lint format types contracts docs docs-check recording locales lock bench fuzz setup browser clean help
+.PHONY: up test check lint format types contracts docs docs-check recording locales lock bench fuzz setup browser sandbox clean help
 
 help: ## What each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,13 +39,16 @@ up: $(RUNTIME) ## Set everything up and start Ansambl on the embedded model (Ctr
 
 setup: $(DEV) ## The development environment, without running anything
 
+sandbox: $(DEV) ## bubblewrap for the tests that run code: Debian's when root on Debian; without it they are skipped by name
+	@$(BIN)/python tools/ensure_sandbox.py
+
 browser: $(DEV) ## Chromium for the browser tests: Debian's when root on Debian, else Playwright's
 	@$(BIN)/python tools/ensure_browser.py
 
-test: $(DEV) browser ## Set everything up and run all tests
+test: $(DEV) browser sandbox ## Set everything up and run all tests
 	$(BIN)/python -m pytest
 
-check: lint types contracts docs-check browser ## Lint, types, import contracts, docs, tests
+check: lint types contracts docs-check browser sandbox ## Lint, types, import contracts, docs, tests
 	$(BIN)/python -m pytest -m "not quality"
 
 lint: $(DEV)
@@ -80,6 +83,8 @@ locales: $(DEV) ## Collect sentences for translation and compile the catalogs
 
 bench: $(DEV) ## Every figure that the README quotes, beside its reference
 	$(BIN)/python benchmarks/role_switch.py
+	$(BIN)/python benchmarks/council.py
+	$(BIN)/python benchmarks/routing.py
 	$(BIN)/python benchmarks/gateway_overhead.py
 	$(BIN)/python benchmarks/planner_accuracy.py
 	$(BIN)/python benchmarks/plan_time.py
