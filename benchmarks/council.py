@@ -9,8 +9,8 @@ which favour short prefills, and with the engine's own, which favour long ones; 
 Absolute times are those of this machine's CPU; the token counts hold anywhere.
 
 Two cases are measured. The engine has not seen a new conversation, and both sides must read it at least once: five
-calls against one read bound what can be saved to about five times. In one that goes on, a single role has just answered:
-there the council finds the conversation in the engine, and classic finds it for the one role that answered.
+calls against one read bound what can be saved to about five times. In one that goes on, a single role has just
+answered: there the council finds the conversation in the engine, and classic finds it for the one role that answered.
 
     python benchmarks/council.py [--tokens 2000] [--rounds 1]
 """
