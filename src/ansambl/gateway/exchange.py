@@ -13,6 +13,7 @@ from ansambl.domain.errors import AnsamblError
 from ansambl.foundation.locales import speaker_of_header
 from ansambl.foundation.logging import get_logger
 from ansambl.gateway.asgi import Headers, Scope, Send, header, headers_of_error, send_json
+from ansambl.gateway.dialect_routes import error_object_of
 from ansambl.gateway.metrics import Metrics
 
 log = get_logger(__name__)
@@ -33,8 +34,8 @@ class Exchange:
     """Accompanies one request from its first byte to the end of its answer.
 
     `started` tells whether the answer's status line is out: from then on an error can only be an event of the stream.
-    `asked` is the request as its dialect translated it, None in chat completions. `error_object` and `error_events` are
-    how that dialect tells an error: as the answer, and as the last events of a stream.
+    `asked` is the request as its dialect translated it, None in chat completions. `error_events` is how the last events
+    of its stream tell an error.
     """
 
     scope: Scope
@@ -47,7 +48,6 @@ class Exchange:
     streaming: bool = False
     headers: Headers = field(default_factory=list)
     asked: Asked | None = None
-    error_object: Callable[[AnsamblError, str], dict[str, Any]] = openai_chat.error_object
     error_events: Callable[[AnsamblError, str], bytes] | None = None
 
     async def start_stream(self, headers: Headers) -> None:
@@ -74,7 +74,8 @@ class Exchange:
         sentence = error.message.render(speaker_of_scope(self.scope))
         log.info("request_failed", name=self.name, status=error.status, code=error.code, reason=str(error))
         if not self.started:
-            await self.send_object(error.status, self.error_object(error, sentence), headers_of_error(error))
+            payload = error_object_of(self.scope["path"])(error, sentence)
+            await self.send_object(error.status, payload, headers_of_error(error))
         elif self.streaming:
             self.status = error.status
             events = self.error_events or _chat_error_event

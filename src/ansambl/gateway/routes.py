@@ -24,7 +24,7 @@ from ansambl.gateway.asgi import (
     send_bytes,
 )
 from ansambl.gateway.chat import ChatHandler
-from ansambl.gateway.dialect_routes import DIALECTS, Dialect, error_object_of
+from ansambl.gateway.dialect_routes import DIALECTS, Dialect
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.gateway.guard import check_request
 from ansambl.gateway.metrics import Metrics
@@ -82,7 +82,7 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        exchange = Exchange(scope, send, self.metrics, error_object=error_object_of(scope["path"]))
+        exchange = Exchange(scope, send, self.metrics)
         try:
             check_request(scope)
             await self._find(scope)(exchange, scope, receive)
