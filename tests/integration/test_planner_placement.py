@@ -12,10 +12,12 @@ from ansambl.app.planning import candidates_of
 from ansambl.domain.catalog import ModelKind
 from ansambl.domain.errors import UsageError
 from ansambl.domain.planning import Goal, Plan, PlanOption, Residency
+from ansambl.domain.text import text
 from ansambl.domain.units import GIB, Bytes
 from ansambl.hardware.catalog import load_machine, machine_names
 from ansambl.model_catalog.catalog import catalog
 from ansambl.planner.placement import RoleNeed, Wants, WorthRules, solve
+from ansambl.planner.placement.reasons import recommended_option, why_recommended
 from ansambl.planner.placement.rules import INDEX, quantization_loss
 from ansambl.planner.placement.worth import equal_dense, months_since, native_bits, speed_points, strength
 
@@ -87,6 +89,17 @@ def test_nobody_follows_a_role_that_is_not_there() -> None:
     inputs = plan_inputs([CARD], candidates=of_models(*SOME))
     with pytest.raises(UsageError, match="follows 'nobody'"):
         replace(inputs, roles=(*ROLES, RoleNeed("critic", Wants.DEPTH, follows="nobody")))
+
+
+def test_of_options_that_are_equally_good_the_one_with_fewest_models_is_recommended() -> None:
+    one = PlanOption("one", text("One"), (), {"a": "x", "b": "x", "helper": "z"}, rank=99.0)
+    two = PlanOption("two", text("Two"), (), {"a": "x", "b": "y"}, rank=100.0)
+    far = PlanOption("far", text("Far"), (), {"a": "x", "b": "y"}, rank=104.0)
+    assert recommended_option(Goal.BALANCED, [one, two], "ab") == one
+    assert "close" in [reason.code for reason in why_recommended(Goal.BALANCED, [one, two], one)]
+    assert recommended_option(Goal.PARALLEL, [one, two], "ab") == two
+    assert recommended_option(Goal.BALANCED, [one, two, far], "ab") == far
+    assert recommended_option(Goal.DEPTH, [], "ab") is None
 
 
 def test_several_models_are_different_ones_and_all_resident() -> None:

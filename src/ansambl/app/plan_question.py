@@ -22,6 +22,8 @@ from ansambl.planner.placement import PlanInputs, RoleNeed, Wants, solve
 from ansambl.roles.records import RoleCatalog
 
 _HEAD = frozenset({"reasoning_effort", "response_format", "tools", "tool_choice"})
+_FOLLOWER_WEIGHT = 0.25
+"""The requests of a role that is like another one, as a share of that one's: it is asked for now and then (assumed)."""
 _AT_ONCE_PATTERNS = frozenset({Pattern.COUNCIL, Pattern.DEBATE})
 
 
@@ -118,7 +120,7 @@ def role_needs(catalog: RoleCatalog, wanted: Sequence[str] = ()) -> tuple[RoleNe
         need = RoleNeed(role.name, Wants(role.wants.value), head=_head(role), at_once=role.name in at_once)
         # Who names roles wants each of them planned; of all roles, one that is like another goes where that one goes.
         leader = None if chosen or need.at_once else _leader(need, needs)
-        needs.append(replace(need, follows=leader))
+        needs.append(need if leader is None else replace(need, follows=leader, weight=_FOLLOWER_WEIGHT))
     return tuple(needs)
 
 

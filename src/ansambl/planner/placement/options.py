@@ -19,6 +19,7 @@ from ansambl.planner.placement.reasons import (
     about_placement,
     beside_first,
     missing_helper,
+    recommended_option,
     second_machine_absent,
     swaps_assumed,
     why_recommended,
@@ -69,7 +70,7 @@ def solve(inputs: PlanInputs) -> Plan:
         if turns is not None:
             options.append(turns)
     options = [with_followers(one, followers) for one in options]
-    best = max((one for one in options if one.fits), key=lambda one: one.rank or 0.0, default=None)
+    best = recommended_option(inputs.goal, options, {role.name for role in inputs.roles})
     return Plan(
         machines=inputs.machines, goal=inputs.goal, options=tuple(options),
         recommended=None if best is None else best.id, why=why_recommended(inputs.goal, options, best),

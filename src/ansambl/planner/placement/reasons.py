@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ansambl.domain.catalog import Basis
 from ansambl.domain.compatibility import Verdict
@@ -17,6 +17,10 @@ from ansambl.planner.placement.variants import Variant
 
 SHARED_PREFIX = "Ansambl's layout of prompts: what makes a role comes last, so what comes before it is prefilled once"
 """Why roles on one model share."""
+
+
+CLOSE = 0.02
+"""Options whose points differ by this share of them are equally good."""
 
 
 def about_placement(
@@ -100,6 +104,25 @@ def missing_helper(role: str, wants: str) -> Reason:
     return Reason("helper-missing", text("no placement for {role}: what needs it will not work", role=role), OWN_RULE)
 
 
+def recommended_option(goal: Goal, options: Sequence[PlanOption], roles: Collection[str]) -> PlanOption | None:
+    """The option of the most points, or one with fewer models for the roles that is as good as that; None: none fits.
+
+    Points follow a rule and no measurement, so a difference below `CLOSE` says nothing, and the roles of fewer models
+    share more prefixes. Who plans for the goal parallel asks for several. `roles` are the names that count; helpers are
+    not among them.
+    """
+    fitting = [one for one in options if one.fits]
+    best = max(fitting, key=lambda one: one.rank or 0.0, default=None)
+    if best is None or goal is Goal.PARALLEL:
+        return best
+    close = [one for one in fitting if (one.rank or 0.0) >= (1 - CLOSE) * (best.rank or 0.0)]
+
+    def models(one: PlanOption) -> int:
+        return len({where for role, where in one.roles.items() if role in roles})
+
+    return min(close, key=lambda one: (models(one), one is not best))
+
+
 def why_recommended(goal: Goal, options: Sequence[PlanOption], best: PlanOption | None) -> tuple[Reason, ...]:
     """Why an option is recommended, and what the others reach."""
     if best is None:
@@ -120,6 +143,11 @@ def why_recommended(goal: Goal, options: Sequence[PlanOption], best: PlanOption 
         for one in sorted(options, key=lambda one: (-(one.rank or 0.0), one.id))
         if one.fits and one.id != best.id
     )
+    if any((one.rank or 0.0) > (best.rank or 0.0) for one in options if one.fits):
+        told.append(
+            Reason("close", text("within {percent} % of the most points, the option with the fewest models is taken: "
+                                 "more roles share what was read", percent=round(100 * CLOSE)), OWN_RULE)
+        )  # fmt: skip
     told.append(
         Reason("rule", text("points follow a stated rule (parameters, release date, bits, language, speed), not a "
                             "measurement; see what speaks for each option"), OWN_RULE)
