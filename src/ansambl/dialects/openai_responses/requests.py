@@ -148,7 +148,7 @@ class _Conversation:
         Raises:
             RequestError: it cannot be said in a chat completion request.
         """
-        kind = item.get("type", "message")
+        kind = item.get("type") or "message"
         if kind == "reasoning":
             self._add_reasoning(item)
         elif kind == "function_call":
@@ -186,7 +186,7 @@ class _Conversation:
             raise wrong(where, text("it is neither text nor a list of parts"))
         if role == "assistant":
             words = content if isinstance(content, str) else _said(content, where)
-            if self._turn is not None and self._turn["content"] and "id" not in item:
+            if self._turn is not None and self._turn["content"] and not item.get("id"):
                 # Not from one answer of ours, whose texts carry ids.
                 self._turn = None
             self._model()["content"] += words
