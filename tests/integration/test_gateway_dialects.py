@@ -163,6 +163,41 @@ async def test_an_engine_that_does_not_stream_is_streamed_all_the_same(running, 
         assert (await stream.get_final_message()).content[0].text == "hi"
 
 
+async def test_what_coding_assistants_send_is_answered(running, claude, gpt):
+    reminder = {"type": "text", "text": "<system-reminder>Be quick.</system-reminder>"}
+    message = await claude.beta.messages.create(
+        model="coder", max_tokens=32000, betas=["interleaved-thinking-2025-05-14"], metadata={"user_id": "u"},
+        system=[{"type": "text", "text": "x-anthropic-billing-header: cch=1;"},
+                {"type": "text", "text": "You help.", "cache_control": {"type": "ephemeral"}}],
+        messages=[{"role": "user", "content": [reminder, {"type": "text", "text": "Fix it."}]}],
+        tools=[{**TOOL, "cache_control": {"type": "ephemeral"}}], thinking={"type": "adaptive"},
+        output_config={"effort": "high"}, context_management={"edits": [{"type": "clear_thinking_20251015"}]},
+    )  # fmt: skip
+    assert message.content[0].text == "hi"
+    sent = json.loads(running.engine.calls[0].body)
+    assert sent["messages"][0] == {"role": "system", "content": "You help."}
+    assert [one["type"] for one in sent["messages"][1]["content"]] == ["text"] * 3
+    assert set(sent) - {"temperature", "top_p"} == {
+        "model",
+        "messages",
+        "max_tokens",
+        "user",
+        "reasoning_effort",
+        "tools",
+    }
+    response = await gpt.responses.create(
+        model="coder", instructions="You help.", store=False, include=["reasoning.encrypted_content"],
+        prompt_cache_key="k", parallel_tool_calls=False, tools=[FUNCTION], tool_choice="auto", truncation="auto",
+        reasoning={"effort": "medium", "summary": "auto"}, text={"verbosity": "medium"},
+        input=[{"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Rules."}]},
+               {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Fix it."}]}],
+    )  # fmt: skip
+    assert response.output_text == "hi"
+    sent = json.loads(running.engine.calls[1].body)
+    assert sent["messages"][0] == {"role": "system", "content": "You help.\n\nRules."}
+    assert (sent["tool_choice"], sent["parallel_tool_calls"]) == ("auto", False)
+
+
 # --- ensembles -------------------------------------------------------------------------------------------------------
 
 
