@@ -16,13 +16,13 @@ _CODE = re.compile(
     + r"|\b\w+(?:(?:\.|::|->|_)\w+)+"  # a dotted name or one with underscores
     + r"|\b[A-Za-z_]\w*\([^()\n]{0,200}\)"  # a call
     + r"|\b[A-Za-z]*[a-z][A-Z]\w*"  # camelCase
-    + r"|\w*\d\w*",
+    + r"|(?<!\w)\w*\d\w*",  # looked for at the beginning of a word alone, else a long one takes seconds
     re.DOTALL,
 )
 _STATEMENT = re.compile(
     r"(?:def|class|import|from|return|elif|async def|public|private|static|void|const|let|var|func|fn|SELECT"
     r"|INSERT|UPDATE|DELETE|sudo|pip|git|docker|npm)\s.*[(){}\[\];=*]|\$ \S|>>> |#include|#!/"
-    r"|Traceback \(most recent call last\)|\s*at \S+\(\S+:\d+\)"
+    r"|Traceback \(most recent call last\)|\s*at \S{1,200}\(\S{1,500}:\d+\)"
 )
 _CALL = re.compile(r"\b[A-Za-z_][\w.]*\([^()\n]{0,200}\)")
 _SYMBOLS = frozenset("{}[];=<>_$|\\")

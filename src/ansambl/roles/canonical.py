@@ -7,7 +7,6 @@ write the arguments of a tool call with other spaces. What they do not change is
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,6 @@ from ansambl.dialects.openai_chat import Answer, Message
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 _SIZE = 16
-_THINKING = re.compile(r"<think>.*?</think>", re.DOTALL)
 _CLOSE, _OPEN = "</think>", "<think>"
 
 
@@ -28,10 +26,19 @@ def strip_thinking(content: str) -> str:
     answer that was broken off) counts to the end.
     """
     if _OPEN in content or _CLOSE in content:
-        content = _THINKING.sub("", content)
+        content = _without_blocks(content)
         content = content.partition(_CLOSE)[2] if _CLOSE in content else content
         content = content.partition(_OPEN)[0]
     return content.strip()
+
+
+def _without_blocks(content: str) -> str:
+    # A regular expression would look for each beginning's end to the very end: minutes for a text full of beginnings.
+    kept, place = [], 0
+    while (begin := content.find(_OPEN, place)) >= 0 and (end := content.find(_CLOSE, begin)) >= 0:
+        kept.append(content[place:begin])
+        place = end + len(_CLOSE)
+    return "".join([*kept, content[place:]])
 
 
 def start(*parts: str) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,3 +59,12 @@ def test_only_code_is_left_out():
 def test_any_text_can_be_read(said):
     assert len(without_code(said)) <= len(said)
     assert holds_code(said) in {True, False}
+
+
+@pytest.mark.parametrize("said", ["a" * 100_000, "好" * 100_000, "at " + "(" * 200_000], ids=["word", "han", "trace"])
+def test_text_without_any_gap_is_read_at_once(said):
+    began = time.process_time()
+    assert not holds_code(said)
+    assert without_code(said) == said
+    # A search that begins anew at each letter would take minutes.
+    assert time.process_time() - began < 5

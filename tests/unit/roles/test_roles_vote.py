@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,3 +109,10 @@ def test_free_text_is_not_voted_on_when_it_is_most_of_it() -> None:
     half = count(ballots(None, "42"), deciding="v0")
     assert half is not None
     assert half.winner == "42"
+
+
+def test_an_answer_of_thousands_of_empty_lines_is_read_at_once() -> None:
+    began = time.process_time()
+    assert short_answer("so\n" + "\n" * 100_000 + "\n> **Answer:** 42") == "42"
+    # Looking for the mark from each empty line on would take many minutes.
+    assert time.process_time() - began < 5

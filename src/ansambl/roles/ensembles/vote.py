@@ -27,7 +27,8 @@ SHORT = 80
 """The longest answer, in characters, that can be voted on."""
 
 _MARKED = re.compile(
-    r"^[\s>*_#-]*(?:the\s+)?(?:final\s+)?(?:answer|ответ|итог|итоговый\s+ответ)[*_]*\s*[:：][*_]*[ \t]*(.*)$",
+    # What stands before it ends with its line: a model that got stuck writes thousands of empty ones.
+    r"^(?:[^\S\n]|[>*_#-])*(?:the\s+)?(?:final\s+)?(?:answer|ответ|итог|итоговый\s+ответ)[*_]*\s*[:：][*_]*[ \t]*(.*)$",
     re.IGNORECASE | re.MULTILINE,
 )
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
