@@ -22,7 +22,7 @@ from ansambl.roles.records import RoleCatalog
 from ansambl.roles.service import RoleService
 from ansambl.roles.turns import TurnMemory
 
-_BESIDE = Path(__file__).resolve().parents[4] / "shared" / "data" / "chat_templates"
+_BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data" / "chat_templates"
 _FOLDER = Path(os.environ.get("ANSAMBL_CHAT_TEMPLATES") or _BESIDE)
 _FILES = sorted(_FOLDER.glob("*.jinja"))
 _NOW = dt.datetime(2026, 1, 2, 10, 0)  # noqa: DTZ001 - as engines tell the local time
@@ -119,6 +119,11 @@ def compiled(source: str) -> ChatTemplate:
     return ChatTemplate(source, seconds=60.0)
 
 
+@cache
+def probed(source: str) -> TemplateFacts:
+    return probe_template(source)
+
+
 def engine(name: str, source: str) -> Callable[[list[Message], dict[str, Any] | None], str]:
     """Renders messages as the engine of a model with this template would."""
     # The templates of this name are for requests with tools, and fail without them.
@@ -164,7 +169,7 @@ def test_the_probe_finds_what_rendering_by_hand_found(name: str, source: str) ->
 def test_the_instruction_is_in_the_prompt_and_what_comes_before_is_shared(
     name: str, source: str, layout: Layout
 ) -> None:
-    render, facts = engine(name, source), probe_template(source)
+    render, facts = engine(name, source), probed(source)
     roles = [Role(one.name, one.instruction, layout=layout) for one in ROLES]
     found = [lay_out(MESSAGES, role, facts=facts) for role in roles]
     prompts = [render(one.messages) for one in found]
@@ -214,7 +219,7 @@ def ten_turns(name: str, source: str, facts: TemplateFacts | None, layout: Layou
 def test_ten_turns_with_changing_roles_go_on_as_far_as_the_template_lets_them(
     name: str, source: str, layout: Layout
 ) -> None:
-    ten_turns(name, source, probe_template(source), layout)
+    ten_turns(name, source, probed(source), layout)
 
 
 def test_ten_turns_would_break_where_the_facts_are_not_known() -> None:
