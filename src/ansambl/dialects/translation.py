@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ansambl.dialects.openai_chat import Answer, ChatRequest, Delta
+from ansambl.dialects.openai_chat import Answer, ChatRequest, Delta, Message
 from ansambl.domain.errors import AnsamblError, RequestError
 from ansambl.domain.text import Text, text
 
@@ -197,6 +197,26 @@ def image_part(url: str, detail: Any = None) -> dict[str, Any]:
     return {"type": "image_url", "image_url": image}
 
 
+def joined(messages: list[Message]) -> list[Message]:
+    """The messages whose content was gathered piece by piece, which costs each piece once, with the pieces joined.
+
+    The pieces are texts in messages of the system and the assistant, and parts in those of the user.
+    """
+    for message in messages:
+        pieces = message["content"]
+        if not isinstance(pieces, list):
+            continue
+        if message["role"] == "assistant":
+            message["content"] = "".join(pieces)
+        elif message["role"] == "system":
+            message["content"] = "\n\n".join(one for one in pieces if one)
+        else:
+            message["content"] = content_of(pieces)
+        if "reasoning_content" in message:
+            message["reasoning_content"] = "".join(message["reasoning_content"])
+    return messages
+
+
 def call(identifier: str, name: str, arguments: str) -> dict[str, Any]:
     """A tool call in a message of the assistant."""
     return {"id": identifier, "type": "function", "function": {"name": name, "arguments": arguments}}
@@ -229,7 +249,8 @@ def only_tools(tools: Sequence[dict[str, Any]], names: Sequence[str], path: str)
     for name in names:
         if name not in known:
             raise wrong(path, text("there is no tool '{name}' in the request", name=name[:_SHOWN]))
-    return [one for one in tools if one["function"]["name"] in names]
+    wanted = set(names)
+    return [one for one in tools if one["function"]["name"] in wanted]
 
 
 def json_schema(name: str, schema: Mapping[str, Any], *, strict: Any = None) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from ansambl.dialects.translation import (
     content_of,
     function_tool,
     image_part,
+    joined,
     json_schema,
     kept,
     only_tools,
@@ -137,7 +138,7 @@ def _messages(request: ChatRequest) -> list[Message]:
             messages.append({"role": "system", "content": words})
         else:
             raise wrong(f"{path}.role", text("it is one of: {known}", known="user, assistant, system"))
-    return messages
+    return joined(messages)
 
 
 def _add_user(messages: list[Message], content: str | list[Any], path: str) -> None:
@@ -160,9 +161,9 @@ def _add_user(messages: list[Message], content: str | list[Any], path: str) -> N
     last = messages[-1] if messages else {}
     if last.get("role") == "user":
         # Messages of one role in a row are one turn in this dialect.
-        last["content"] = content_of([*parts_of(last["content"]), *parts])
+        last["content"] += parts
     else:
-        messages.append({"role": "user", "content": content_of(parts)})
+        messages.append({"role": "user", "content": parts})
 
 
 def _part(block: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -231,10 +232,10 @@ def _add_assistant(messages: list[Message], content: str | list[Any], path: str)
     if last.get("role") == "assistant":
         message = last
     else:
-        message = {"role": "assistant", "content": ""}
+        message = {"role": "assistant", "content": []}
         messages.append(message)
     if isinstance(content, str):
-        message["content"] += content
+        message["content"].append(content)
         return
     for index, one in enumerate(content):
         where = f"{path}[{index}]"
@@ -242,12 +243,12 @@ def _add_assistant(messages: list[Message], content: str | list[Any], path: str)
         kind = block.get("type")
         if kind == "text":
             # An answer whose text was cut into blocks by its thinking or its calls is one text.
-            message["content"] += a_string(block.get("text"), f"{where}.text")
+            message["content"].append(a_string(block.get("text"), f"{where}.text"))
         elif kind == "thinking":
             if block.get("signature") != PROGRESS:
                 words = a_string(block.get("thinking"), f"{where}.thinking")
                 if words:
-                    message["reasoning_content"] = message.get("reasoning_content", "") + words
+                    message.setdefault("reasoning_content", []).append(words)
         elif kind == "tool_use":
             message.setdefault("tool_calls", []).append(_use(block, where))
         elif kind != "redacted_thinking":

@@ -24,6 +24,7 @@ from ansambl.dialects.translation import (
     content_of,
     function_tool,
     image_part,
+    joined,
     json_schema,
     kept,
     only_tools,
@@ -126,13 +127,13 @@ def _messages(request: ChatRequest) -> list[Message]:
     found = request.value("input")
     if isinstance(found, str):
         conversation.messages.append({"role": "user", "content": found})
-        return conversation.messages
+        return joined(conversation.messages)
     if not isinstance(found, list) or not found:
         raise RequestError(text("The field 'input' must be text or a list with at least one item."), param="input")
     for index, one in enumerate(found):
         path = f"input[{index}]"
         conversation.add(an_object(one, path), path)
-    return conversation.messages
+    return joined(conversation.messages)
 
 
 class _Conversation:
@@ -170,13 +171,13 @@ class _Conversation:
         self._turn = None
         last = self.messages[-1] if self.messages else None
         if last is not None and last["role"] == "system":
-            last["content"] = "\n\n".join(one for one in (last["content"], words) if one)
+            last["content"].append(words)
         elif words:
-            self.messages.append({"role": "system", "content": words})
+            self.messages.append({"role": "system", "content": [words]})
 
     def _model(self) -> Message:
         if self._turn is None:
-            self._turn = {"role": "assistant", "content": ""}
+            self._turn = {"role": "assistant", "content": []}
             self.messages.append(self._turn)
         return self._turn
 
@@ -189,12 +190,12 @@ class _Conversation:
             if self._turn is not None and self._turn["content"] and not item.get("id"):
                 # Not from one answer of ours, whose texts carry ids.
                 self._turn = None
-            self._model()["content"] += words
+            self._model()["content"].append(words)
         elif role in ("system", "developer"):
             self.add_system(content if isinstance(content, str) else _texts(content, where))
         elif role == "user":
             self._turn = None
-            parts = content if isinstance(content, str) else content_of(_parts(content, where))
+            parts = content if isinstance(content, str) else _parts(content, where)
             self.messages.append({"role": "user", "content": parts})
         else:
             raise wrong(f"{path}.role", text("it is one of: {known}", known="user, assistant, system, developer"))
@@ -208,7 +209,7 @@ class _Conversation:
             listed = item.get(name)
             words = [one["text"] for one in listed if _has_text(one)] if isinstance(listed, list) else []
             if words:
-                message["reasoning_content"] = message.get("reasoning_content", "") + "\n".join(words)
+                message.setdefault("reasoning_content", []).append("\n".join(words))
                 return
 
     def _add_output(self, item: Mapping[str, Any], path: str) -> None:
