@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -82,8 +83,12 @@ class RoleService:
             )
         return self.catalog.models[name]
 
+    def snapshot(self) -> RoleService:
+        """This service with the catalog and the prompt of this moment, whatever `use` brings; notes are shared."""
+        return copy.copy(self)
+
     def use(self, catalog: RoleCatalog, common_instruction: str | None = None) -> None:
-        """Write requests for another catalog from now on; those that are prepared already keep theirs.
+        """Write requests for another catalog from now on; what is prepared, and every `snapshot`, keeps its own.
 
         `common_instruction` takes the place of the one before, unless it is None; "" is none at all.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, aclosing, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -424,3 +425,17 @@ async def test_sharing_is_told_for_each_group_and_its_prefill_is_counted_once() 
     end = finished(await hold(stage(), engines, "council"))
     assert end.usage == Usage(1300, 40, 460)
     assert [(one.sharing, one.usage) for one in end.sharing] == [(Sharing.CACHED, Usage(900, 0, 100))]
+
+
+async def test_a_reload_that_takes_its_roles_away_is_for_the_next_request() -> None:
+    service, smaller = stage(None, talk=DEBATE), stage(None)
+    roles = {name: one for name, one in smaller.catalog.roles.items() if name not in {"coder", "philosopher"}}
+
+    def reload() -> None:
+        service.use(replace(smaller.catalog, roles=roles, ensembles={}))
+
+    engines = ScriptedEngines(
+        reasoner=[[reload, *words("R1")], words("R2")], philosopher=[words("P1"), words("P2")], talk=words("verdict")
+    )
+    assert content(await hold(service, engines, "talk")) == "verdict"
+    assert "talk" not in service.catalog.ensembles

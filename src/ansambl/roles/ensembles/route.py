@@ -163,7 +163,7 @@ async def choose(
     Raises:
         RequestError: the messages are not messages, or `options.role` is no member.
     """
-    messages = request.messages()
+    service, messages = service.snapshot(), request.messages()
     seconds = route.seconds if options.seconds is None else min(route.seconds, options.seconds)
     tokens = min((one for one in (route.tokens, options.tokens) if one is not None), default=None)
     budget = Budget(tokens=tokens, seconds=seconds, clock=clock)

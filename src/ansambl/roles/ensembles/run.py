@@ -57,7 +57,8 @@ async def run(
         ensemble=ensemble,
         client=request,
         request=common_request(request),
-        service=service,
+        # A reload that takes one of its roles away in the meantime is for the next request.
+        service=service.snapshot(),
         engines=engines,
         key=key,
         options=options,
