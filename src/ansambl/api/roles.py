@@ -105,7 +105,8 @@ def add_role_routes(router: APIRouter, controls: RoleControls, language: Speak) 
 
 def _add_table(router: APIRouter, controls: RoleControls, language: Speak, kind: Kind) -> None:
     base = f"{PREFIX}/{kind}"
-    one = base + "/{name}"
+    # With slashes and empty too: what checks names says what is wrong with one.
+    one = base + "/{name:path}"
 
     async def get_all(request: Request) -> EntriesDocument:
         """All of them, with where each key comes from."""
@@ -149,9 +150,9 @@ def _add_table(router: APIRouter, controls: RoleControls, language: Speak, kind:
 
     routes: list[tuple[str, str, Callable[..., Awaitable[Any]]]] = [
         ("GET", base, get_all), ("POST", f"{base}/export", post_export), ("POST", f"{base}/import", post_import),
-        ("GET", one, get_one), ("PUT", one, put_one), ("DELETE", one, delete_one),
         ("GET", f"{one}/versions", get_versions), ("POST", f"{one}/restore", post_restore),
         ("POST", f"{one}/rename", post_rename),
+        ("GET", one, get_one), ("PUT", one, put_one), ("DELETE", one, delete_one),
     ]  # fmt: skip
     for method, path, endpoint in routes:
         router.add_api_route(path, endpoint, methods=[method], name=f"{kind}_{endpoint.__name__}")

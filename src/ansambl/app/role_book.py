@@ -13,7 +13,7 @@ from ansambl.app.written_roles import check_tables
 from ansambl.domain.errors import ConfigurationError, RequestError
 from ansambl.domain.plan import Attachment
 from ansambl.domain.text import Text, text
-from ansambl.roles.catalog import Kind, Tables
+from ansambl.roles.catalog import Kind, Tables, shipped
 from ansambl.roles.field_checks import Fields
 from ansambl.roles.records import RoleCatalog
 from ansambl.roles.store import Change, Remove, Rename, Save, Saved, SavedRoles
@@ -53,6 +53,8 @@ class Joined:
     catalog: RoleCatalog
     saved: Mapping[Key, Saved]
     hidden: Mapping[Key, Hidden]
+    problem: Text | None = None
+    """Why all of them together cannot be used; None when they can."""
 
 
 class RoleBook:
@@ -84,12 +86,15 @@ class RoleBook:
         """
         with self._lock:
             self._refuse_what_is_in_the_file(changes)
+            _refuse_shipped_names(changes)
             joined = _join(self.loaded, _changed(self.store.all(), changes), self._offered)
             touched = {(one.kind, one.name) for one in changes}
             touched |= {(one.kind, one.new_name) for one in changes if isinstance(one, Rename)}
             for key, hidden in joined.hidden.items():
                 if key in touched or key not in self.joined.hidden:
-                    raise ConfigurationError(hidden.reason)
+                    # Together they tell of a cycle; one by one each only misses another.
+                    whole = joined.problem if not self.joined.problem else None
+                    raise ConfigurationError(whole or hidden.reason)
             if dry_run:
                 return joined
             self.store.apply(changes)
@@ -117,6 +122,15 @@ class RoleBook:
 
     def _is_saved(self, change: Remove | Rename) -> bool:
         return any((one.kind, one.name) == (change.kind, change.name) for one in self.store.all())
+
+
+def _refuse_shipped_names(changes: Sequence[Change]) -> None:
+    """A new name that is shipped would silently change what is shipped."""
+    for one in changes:
+        if isinstance(one, Rename) and one.new_name in shipped().of(one.kind):
+            raise RequestError(
+                text("'{name}' comes with Ansambl; choose another name, or change that one: ansambl roles edit {name}",
+                     name=one.new_name), param="name")  # fmt: skip
 
 
 def read_only(loaded: LoadedSettings, kind: Kind, name: str) -> Text:
@@ -162,12 +176,14 @@ def _join(loaded: LoadedSettings, saved: Iterable[Saved], offered: Attachment | 
             fields[key] = check_tables({one.kind: {one.name: one.fields}}).of(one.kind)[one.name]
         except ConfigurationError as error:
             hidden[key] = Hidden(*key, error.message)
+    problem: Text | None = None
     try:
         catalog = maker.make(_tables(fields))
-    except ConfigurationError:
+    except ConfigurationError as error:
+        problem = error.message
         catalog, refused = _join_one_by_one(maker, fields)
         hidden.update({key: Hidden(*key, reason) for key, reason in refused.items()})
-    return Joined(catalog, kept, hidden)
+    return Joined(catalog, kept, hidden, problem)
 
 
 def _join_one_by_one(maker: CatalogMaker, fields: Mapping[Key, Fields]) -> tuple[RoleCatalog, dict[Key, Text]]:

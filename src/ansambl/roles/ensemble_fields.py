@@ -114,7 +114,7 @@ def _members(key: KeyPath, fields: Fields, roles: Collection[str], others: Colle
         raise ConfigurationError(text("{key} names a role twice; list each role once.", key=written(key)), keys=(key,))
     for member in members:
         if member not in roles and member not in others:
-            raise unknown(key, str(member), (*roles, *others))
+            raise unknown(key, str(member), [one for one in (*roles, *others) if one != key[1]])
     return members
 
 

@@ -135,6 +135,9 @@ REFUSED: list[tuple[str, str, Any, int, str]] = [
     ("POST", "/roles/poem/restore", {"version": 1}, 404, "No role 'poem' is saved"),
     ("PUT", "/roles/a%20b", {"fields": {}}, 400, "'a b' cannot be a name"),
     ("PUT", "/roles/a%5Bb", {"fields": {}}, 400, "'a[b'"),
+    ("PUT", "/roles/", {"fields": {}}, 400, "'' cannot be a name"),
+    ("PUT", "/roles/a%2Fb", {"fields": {}}, 400, "a name cannot hold '/'"),
+    ("GET", "/roles/a%2Fb/versions", None, 404, "No role 'a/b' is saved"),
     ("PUT", "/roles/x", {"fields": {"temprature": 1}}, 400, "did you mean 'roles.x.temperature'"),
     ("PUT", "/roles/x", {"fields": {"temperature": 9}}, 400, "roles.x.temperature is 9; the most is 2"),
     ("PUT", "/roles/x", {"fields": {"model": "gpt"}}, 400, "roles.x.model: 'gpt' is not known"),
@@ -166,6 +169,24 @@ async def test_a_role_that_an_ensemble_needs_stays(stage: Stage) -> None:
     renamed = await stage.call("POST", "/roles/bard/rename", json={"name": "skald"})
     assert (renamed["name"], renamed["version"]) == ("skald", 2)
     assert await stage.names() == [*list(stage.service.catalog.roles)]
+
+
+async def test_a_new_name_that_is_shipped_is_refused(stage: Stage) -> None:
+    """It would put itself over what is shipped, as if that had been changed."""
+    await stage.call("PUT", "/roles/bard", json={"fields": {"instruction": "Sing."}})
+    words = await stage.error("POST", "/roles/bard/rename", 400, json={"name": "brief"})
+    assert "'brief' comes with Ansambl" in words
+    assert stage.service.catalog.roles["brief"].instruction != "Sing."
+    assert stage.service.catalog.roles["bard"].instruction == "Sing."
+
+
+async def test_a_cycle_over_what_is_saved_names_its_way(stage: Stage) -> None:
+    await stage.call("PUT", "/ensembles/choir", json={"fields": {"roles": ["poet", "brief"]}})
+    await stage.call("PUT", "/ensembles/opera", json={"fields": {"roles": ["poet", "choir"]}})
+    words = await stage.error("PUT", "/ensembles/choir", 400, json={"fields": {"roles": ["poet", "opera"]}})
+    assert "contains itself" in words
+    assert "choir → opera → choir" in words or "opera → choir → opera" in words
+    assert stage.service.catalog.ensembles["choir"].roles == ("poet", "brief")
 
 
 async def test_an_import_is_all_or_nothing(stage: Stage) -> None:

@@ -67,8 +67,11 @@ def print_explanation(found: dict[str, Any]) -> None:
     out = console()
     shared = int(found.get("shared_messages") or 0)
     for index, message in enumerate(found.get("messages") or []):
-        mark = speak("shared between roles") if index < shared else speak("this role's own")
-        out.print(f"\n{message.get('role')} ({mark})", style="bold")
+        heading = str(message.get("role"))
+        if found.get("role"):
+            mark = speak("shared between roles") if index < shared else speak("this role's own")
+            heading = f"{heading} ({mark})"
+        out.print(f"\n{heading}", style="bold")
         out.print(str(message.get("content")))
     reasons = [str(one) for one in found.get("reasons") or []]
     if reasons:

@@ -71,8 +71,8 @@ def _chain(ensemble: Ensemble, rounds: int) -> list[Text]:
     return [
         text("'{role}' drafts an answer.", role=author),
         text(
-            "Then, at most {rounds} times: {reviewers} review it at once, and '{role}' revises it. It ends when no "
-            "review asks for a change.",
+            "Then it is reviewed (by {reviewers}) and '{role}' revises it. Most rounds: {rounds}; it ends sooner when "
+            "no review asks for a change.",
             rounds=rounds, reviewers=", ".join(reviewers), role=author,
         ),
     ]  # fmt: skip
@@ -97,7 +97,7 @@ def _council(ensemble: Ensemble, _rounds: int) -> list[Text]:
 def _debate(ensemble: Ensemble, rounds: int) -> list[Text]:
     return [
         text("These answer at once on the prefix that they share: {members}.", members=_names(ensemble)),
-        text("In {rounds} rounds each sees the others' newest answers and answers again.", rounds=rounds),
+        text("Then each sees the others' newest answers and answers again. Rounds: {rounds}.", rounds=rounds),
         text("The conductor '{role}' then gives the verdict.", role=ensemble.merging_role),
     ]
 
