@@ -9,6 +9,7 @@ import psutil
 import pytest
 from product import wait_for
 
+from ansambl.evaluation import sandbox
 from ansambl.evaluation.grading import Grader, State
 from ansambl.evaluation.sandbox import Limits, Sandbox, Verdict
 from ansambl.evaluation.task_file import load_tasks
@@ -155,6 +156,21 @@ def test_the_own_temporary_folder_can_be_used_and_is_small(run):
     assert run("open('/tmp/x', 'w').write('x')").verdict is Verdict.PASSED
     found = run("with open('/tmp/x', 'wb') as out:\n    for _ in range(64):\n        out.write(b'x' * 2**20)")
     assert found.verdict is not Verdict.PASSED
+
+
+@pytest.mark.parametrize("folder", ["/dev", "/dev/shm"])  # noqa: S108 - the sandbox's own
+def test_no_file_system_in_memory_but_its_small_one_can_be_written_to(run, folder):
+    found = run(f"open('{folder}/x', 'wb')")
+    assert found.verdict is Verdict.FAILED
+    assert "Read-only" in found.reason
+    assert run("open('/dev/null', 'w').write('x')\nopen('/dev/urandom', 'rb').read(3)").verdict is Verdict.PASSED
+
+
+def test_a_python_in_the_users_own_folder_is_not_used(monkeypatch):
+    monkeypatch.setattr(sandbox.sys, "base_prefix", str(sandbox.Path.home()))
+    assert not any(str(sandbox.Path.home()) in one for one in sandbox._pythons())
+    monkeypatch.setattr(sandbox.sys, "base_prefix", "/")
+    assert "/bin/python3" not in sandbox._pythons()
 
 
 async def test_the_grader_takes_the_code_out_of_the_answer():

@@ -25,6 +25,8 @@ _NOBODY = 65534
 _KILLED = {-9, 137, -24, 152}
 _INSIDE = Path(__file__).with_name("inside.py")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
+# bubblewrap's own /dev is a file system in memory without a size, in which files could fill the machine's.
+_READ_ONLY = ("--remount-ro", "/dev", "--remount-ro", "/")
 _PYTHONS = ("/usr/bin/python3", "/usr/local/bin/python3")
 _PROBE = ("def probe():\n    return 6 * 7\n", "assert probe() == 42\n")
 INSTALL = "apt-get install bubblewrap"
@@ -156,7 +158,7 @@ class Sandbox:
         return (
             str(self._program), "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
             "--setenv", "PATH", "/usr/bin:/bin", "--setenv", "LANG", "C.UTF-8", "--setenv", "HOME", "/tmp",  # noqa: S108 - the sandbox's own
-            *binds, "--proc", "/proc", "--dev", "/dev", *self._temporary, "--remount-ro", "/", "--chdir", "/tmp",  # noqa: S108 - as above
+            *binds, "--proc", "/proc", "--dev", "/dev", *self._temporary, *_READ_ONLY, "--chdir", "/tmp",  # noqa: S108 - as above
         )  # fmt: skip
 
     @property
@@ -206,8 +208,10 @@ def _kill(process: asyncio.subprocess.Process) -> None:
 
 
 def _pythons() -> tuple[str, ...]:
-    own = str(Path(sys.base_prefix) / "bin" / "python3")
-    return tuple(one for one in dict.fromkeys((*_PYTHONS, own)) if Path(one).exists())
+    # Our own only from a folder of its own: what it stands in is shown to the code.
+    own = Path(sys.base_prefix)
+    ours = () if Path.home().is_relative_to(own) else (str(own / "bin" / "python3"),)
+    return tuple(one for one in dict.fromkeys((*_PYTHONS, *ours)) if Path(one).exists())
 
 
 def _python_binds(python: str) -> tuple[str, ...]:
