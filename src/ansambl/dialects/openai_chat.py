@@ -18,6 +18,9 @@ from ansambl.domain.text import text
 Message = dict[str, Any]
 """One message as the client wrote it."""
 
+LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
+"""The request fields that limit an answer, in tokens: the older spelling and the newer one."""
+
 DONE_EVENT = b"data: [DONE]\n\n"
 """What ends a stream."""
 

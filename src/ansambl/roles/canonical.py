@@ -7,7 +7,7 @@ write the arguments of a tool call with other spaces. What they do not change is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -49,13 +49,6 @@ def start(*parts: str) -> bytes:
 def extend(state: bytes, message: Mapping[str, Any]) -> bytes:
     """The chain after one more message; its cost depends on that message only."""
     return hashlib.blake2b(state + _encode(_canonical(message)), digest_size=_SIZE).digest()
-
-
-def chain(state: bytes, messages: Sequence[Message]) -> Iterator[bytes]:
-    """The chain after each of the messages in turn."""
-    for message in messages:
-        state = extend(state, message)
-        yield state
 
 
 def as_message(answer: Answer) -> Message | None:

@@ -55,11 +55,6 @@ def shipped() -> Tables:
     return Tables(read["roles"], read["ensembles"])
 
 
-def shipped_names() -> tuple[str, ...]:
-    """The names of the roles and ensembles that come with Ansambl."""
-    return (*shipped().roles, *shipped().ensembles)
-
-
 def build_catalog(
     configured_roles: Mapping[str, Fields],
     configured_ensembles: Mapping[str, Fields],

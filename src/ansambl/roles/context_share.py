@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from ansambl.dialects.openai_chat import ChatRequest, Message
+from ansambl.dialects.openai_chat import LIMIT_FIELDS, ChatRequest, Message
 from ansambl.domain.errors import AnsamblError, RequestError
 from ansambl.domain.role import ModelName, Role
 from ansambl.domain.text import Text, text
@@ -21,7 +21,6 @@ LARGE_PART = 3
 """An instruction that fills more than one part in so many of a prompt is named when the prompt is too long."""
 
 _TOO_LONG = "context_length_exceeded"
-_LIMITS = ("max_tokens", "max_completion_tokens")
 
 
 @runtime_checkable
@@ -63,7 +62,7 @@ async def within_share(prepared: Prepared, role: Role, model: ModelName, engines
             param="messages",
             code=_TOO_LONG,
         )
-    limits = {name: request.value(name) for name in _LIMITS}
+    limits = {name: request.value(name) for name in LIMIT_FIELDS}
     changes = {name: left for name, limit in limits.items() if isinstance(limit, int) and limit > left}
     if all(limit is None for limit in limits.values()):
         changes = {"max_tokens": left}

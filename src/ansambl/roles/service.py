@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansambl.dialects.openai_chat import Answer, ChatRequest, Message
+from ansambl.dialects.openai_chat import LIMIT_FIELDS, Answer, ChatRequest, Message
 from ansambl.domain.chat_template import TemplateFacts
 from ansambl.domain.errors import UnavailableError
 from ansambl.domain.role import Ensemble, Layout, ModelName, Role
@@ -22,7 +22,6 @@ from ansambl.roles.tool_limits import TOOL_FIELDS, limit_tools
 from ansambl.roles.turns import Note, Recalled, TurnMemory
 
 _READ_FIELDS = (*prompt_layout.HEAD_FIELDS, *TOOL_FIELDS)
-_LIMITS = ("max_tokens", "max_completion_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +210,6 @@ def _sampling(request: ChatRequest, wanted: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _limit(request: ChatRequest, limit: int | None) -> dict[str, Any]:
-    if limit is None or any(request.value(name) is not None for name in _LIMITS):
+    if limit is None or any(request.value(name) is not None for name in LIMIT_FIELDS):
         return {}
     return {"max_tokens": limit}

@@ -8,7 +8,7 @@ import pytest
 from ansambl.domain.errors import ConfigurationError, UnknownNameError
 from ansambl.domain.role import Layout, ModelName, Pattern
 from ansambl.foundation.locales import translator
-from ansambl.roles.catalog import Tables, build_catalog, shipped_names
+from ansambl.roles.catalog import Tables, build_catalog
 from ansambl.roles.records import RoleCatalog
 from ansambl.roles.resolver import EnsembleTarget, ModelTarget, Resolver, RoleTarget
 
@@ -24,7 +24,6 @@ def test_the_shipped_set_has_roles_and_ensembles_of_every_pattern() -> None:
     assert tuple(catalog.roles) == (
         "coder", "reasoner", "brief", "philosopher", "translator", "critic", "summariser"
     )  # fmt: skip
-    assert shipped_names() == (*catalog.roles, *catalog.ensembles)
     assert {one.pattern for one in catalog.ensembles.values()} == set(Pattern)
     for one in (*catalog.roles.values(), *catalog.ensembles.values()):
         assert any("а" <= letter <= "я" for alias in one.aliases for letter in alias), one.name

@@ -6,12 +6,11 @@ Tools and response format stand at the head of a prompt, so they stay in every c
 
 from __future__ import annotations
 
-from ansambl.dialects.openai_chat import ChatRequest
+from ansambl.dialects.openai_chat import LIMIT_FIELDS, ChatRequest
 from ansambl.domain.errors import RequestError
 from ansambl.domain.text import text
 
 _DROPPED = ("n", "max_completion_tokens", "logprobs", "top_logprobs", "parallel_tool_calls")
-_LIMITS = ("max_tokens", "max_completion_tokens")
 
 
 def check_request(request: ChatRequest) -> None:
@@ -27,7 +26,7 @@ def check_request(request: ChatRequest) -> None:
         )
     if not isinstance(request.value("stream"), bool | None):
         raise RequestError(text("The field 'stream' must be true or false."), param="stream")
-    for name in _LIMITS:
+    for name in LIMIT_FIELDS:
         limit = request.value(name)
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
             raise RequestError(text("The field '{name}' must be a whole number from 1 on.", name=name), param=name)
@@ -50,5 +49,5 @@ def common_request(request: ChatRequest) -> ChatRequest:
 
 def client_limit(request: ChatRequest) -> int | None:
     """The client's own limit of an answer, in tokens; it bounds every call of an ensemble."""
-    limits = [request.value(name) for name in _LIMITS]
+    limits = [request.value(name) for name in LIMIT_FIELDS]
     return min((one for one in limits if isinstance(one, int) and one > 0), default=None)

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from ansambl.dialects.openai_chat import ChatRequest, Usage
+from ansambl.dialects.openai_chat import LIMIT_FIELDS, ChatRequest, Usage
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.role import Ensemble, Layout, Pattern, Role
 from ansambl.domain.text import Text, text
@@ -52,9 +52,9 @@ class Choice:
         """The client's request, within the route's limit of tokens where it has one."""
         if self.tokens is None:
             return request
-        names = [one for one in ("max_tokens", "max_completion_tokens") if request.value(one) is not None]
+        names = [one for one in LIMIT_FIELDS if request.value(one) is not None]
         changes = {}
-        for name in names or ["max_tokens"]:
+        for name in names or LIMIT_FIELDS[:1]:
             asked = request.value(name)
             if asked is None or (isinstance(asked, int) and asked > self.tokens):
                 changes[name] = self.tokens

@@ -10,10 +10,10 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ansambl.dialects.openai_chat import Message
 from ansambl.domain.role import Layout, Role
+from ansambl.roles.notes import text_of
 
 CHARACTERS_PER_TOKEN = 6
 """More than the tokens of ordinary text average: an answer within its token limit is never clipped by this."""
@@ -129,7 +129,7 @@ def write_blocks(blocks: Sequence[Said], messages: Iterable[Message], *, limit: 
     that makes it unique. A text cannot end the note that it stands in either.
     """
     clipped = [replace(one, text=_inside_note(clip(one.text, limit))) for one in blocks]
-    heard = "\n".join([*(one.text for one in clipped), *_texts(messages)]).casefold()
+    heard = "\n".join([*(one.text for one in clipped), *(text_of(one.get("content")) for one in messages)]).casefold()
     tags = {kind: _free_tag(kind, heard) for kind in dict.fromkeys(one.kind for one in blocks)}
     return "\n\n".join(
         f'<{tags[one.kind]} role="{_attribute(one.role)}">\n{one.text}\n</{tags[one.kind]}>' for one in clipped
@@ -150,17 +150,6 @@ def _inside_note(said: str) -> str:
 
 def _attribute(name: str) -> str:
     return name.replace('"', "'").replace("<", "(").replace(">", ")")
-
-
-def _texts(messages: Iterable[Message]) -> Iterable[str]:
-    for message in messages:
-        content: Any = message.get("content")
-        if isinstance(content, str):
-            yield content
-        elif isinstance(content, list):
-            yield from (
-                part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
-            )
 
 
 def clip(said: str, limit: int) -> str:

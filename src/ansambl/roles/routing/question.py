@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ansambl.roles.canonical import strip_thinking
 from ansambl.roles.routing.records import Member, one_line, plain
 
 _ASKED = {
@@ -19,7 +20,6 @@ _ASKED = {
 }
 _LONGEST_TITLE = 160
 _LONGEST_SAID = 4_000
-_THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _NUMBER = re.compile(r"(?<![\w.,])(\d{1,3})(?![\w,]|\.\d)")
 _EDGES = " \t\n\r*_`'\"«»“”„().:,;!?#>-—–{}[]"
 
@@ -39,7 +39,7 @@ def read_answer(said: str, members: Sequence[Member]) -> Member | None:
 
     Thinking is left out. A reply that names several members means the one that it begins with, if it begins with one.
     """
-    reply = plain(_THOUGHT.sub(" ", said[:_LONGEST_SAID])).strip(_EDGES)
+    reply = plain(strip_thinking(said[:_LONGEST_SAID])).strip(_EDGES)
     if not reply:
         return None
     numbered = dict(enumerate(members, 1))

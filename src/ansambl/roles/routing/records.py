@@ -14,6 +14,7 @@ from ansambl.domain.languages import language_of_text
 from ansambl.domain.names import folded
 from ansambl.domain.role import Ensemble, Role
 from ansambl.domain.text import Text
+from ansambl.roles.notes import text_of
 
 _IMAGE_PARTS = frozenset({"image_url", "input_image", "image"})
 _WORD = re.compile(r"[^\W_]+")
@@ -117,7 +118,7 @@ def read_input(messages: Sequence[Message], *, tools: bool = False) -> RouteInpu
     Content may be text or parts; what is neither (a client's mistake that the engine will refuse) reads as no text.
     """
     users = [index for index, message in enumerate(messages) if message.get("role") == "user"]
-    written = [_text(messages[index].get("content")) for index in users]
+    written = [text_of(messages[index].get("content")) for index in users]
     newest = written[-1] if written else ""
     topic = newest
     if _goes_on(newest):
@@ -136,14 +137,6 @@ def read_input(messages: Sequence[Message], *, tools: bool = False) -> RouteInpu
         has=frozenset(has),
         in_tool_loop=bool(users) and any(one.get("role") in {"assistant", "tool"} for one in messages[users[-1] + 1 :]),
     )
-
-
-def _text(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else []
-    found = [part.get("text") for part in parts if isinstance(part, dict)]
-    return "\n".join(one for one in found if isinstance(one, str))
 
 
 def _shows_image(content: Any) -> bool:

@@ -53,11 +53,6 @@ class Rules:
         return None
 
 
-def by_rules(rules: Rules | Sequence[RouteRule], question: RouteInput) -> Decision | None:
-    """What the rules decide; None where none matches. Who asks more than once keeps a `Rules`."""
-    return (rules if isinstance(rules, Rules) else Rules(rules)).decide(question)
-
-
 def check_rules(rules: Sequence[RouteRule], members: Collection[str]) -> None:
     """Refuse rules that cannot be meant.
 
