@@ -77,6 +77,11 @@ _BY_SCRIPT = {
     "malayalam": "ml", "sinhala": "si", "thai": "th", "lao": "lo", "burmese": "my", "khmer": "km", "hangul": "ko",
 }  # fmt: skip
 
+NOT_IN_LATIN = frozenset(_BY_SCRIPT.values()) | frozenset(
+    ("ru", "uk", "be", "bg", "sr", "mk", "kk", "ky", "tt", "tg", "mn", "ar", "fa", "ur", "zh", "ja")
+)
+"""Languages that nobody writes in ASCII letters alone, as far as `language_of_text` finds them."""
+
 _NO_SPACES = {"han": 2.0, "kana": 3.0, "thai": 5.0, "lao": 5.0, "burmese": 5.0, "khmer": 5.0}
 """Letters that count as one word, in scripts that put no space between words."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ansambl.dialects.openai_chat import Message
-from ansambl.domain.languages import language_name, language_of_text
+from ansambl.domain.languages import NOT_IN_LATIN, language_name, language_of_text
 from ansambl.domain.role import Role
 
+_LOOKED_AT = 500
+"""Characters at each end of a message that its language is told by."""
 # For the model, not for people, so these are no translations of one sentence: each is written in its own language.
 _ENGLISH = {"both": "Think and answer in {thinking}.", "thinking": "Think in {thinking}.",
             "answer": "Write the answer in {answer}."}  # fmt: skip
@@ -37,6 +40,8 @@ def instruction_text(role: Role, language: str | None = None) -> str:
     """
     own = role.instructions.get(language, "").strip() if language is not None else ""
     instruction = own or role.instruction.strip()
+    if role.thinking_language is None and role.answer_language is None:
+        return instruction
     written = language if own else language_of_text(instruction)
     return "\n".join(one for one in (instruction, _languages_line(role, written)) if one)
 
@@ -50,15 +55,29 @@ def note_text(role: Role, language: str | None = None) -> str | None:
     return f"[Role: {role.name}]\n{said}\n[/Role]" if said else None
 
 
-def language_of(messages: Sequence[Message], index: int | None) -> str | None:
-    """The language of a message's text; None when there is no such message, or its language is not clear."""
-    return None if index is None else language_of_text(text_of(messages[index].get("content")))
+def language_for(role: Role, messages: Sequence[Message], index: int | None) -> str | None:
+    """The language of a message's text, as far as it matters to the role's instruction; None where it does not.
+
+    The beginning and the end of a long message are looked at: this is on the request path, and what is pasted into
+    the middle of a question is seldom in another language than both.
+    """
+    if index is None or not role.instructions:
+        return None
+    written = text_of(messages[index].get("content"))
+    if len(written) > 2 * _LOOKED_AT:
+        written = f"{written[:_LOOKED_AT]} {written[-_LOOKED_AT:]}"
+    # 0.4 ms for 1,000 characters of English; most requests need none of it.
+    if written.isascii() and role.instructions.keys() <= NOT_IN_LATIN:
+        return None
+    return _language_of_text(written)
+
+
+# The roles of a council look at one message after another.
+_language_of_text = lru_cache(maxsize=128)(language_of_text)
 
 
 def _languages_line(role: Role, written: str | None) -> str:
     thinking, answer = role.thinking_language, role.answer_language
-    if thinking is None and answer is None:
-        return ""
     # A role without an instruction speaks the language that it shall answer in.
     russian = (written or (None if role.instruction.strip() else answer)) == "ru"
     lines: Mapping[str, str] = _RUSSIAN if russian else _ENGLISH

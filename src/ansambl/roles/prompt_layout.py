@@ -32,7 +32,7 @@ from ansambl.dialects.openai_chat import Message
 from ansambl.domain.chat_template import Place, TemplateFacts
 from ansambl.domain.role import Layout, Role
 from ansambl.domain.text import Text, text
-from ansambl.roles.notes import instruction_text, language_of, note_text, text_of
+from ansambl.roles.notes import instruction_text, language_for, note_text, text_of
 
 KWARGS = "chat_template_kwargs"
 """The request field whose keys become variables of the chat template."""
@@ -165,7 +165,7 @@ def lay_out(
     if layout is Layout.CLASSIC:
         # The language of the first message stays the same while the conversation goes on.
         first = next((index for index, one in enumerate(messages) if one.get("role") == "user"), None)
-        instruction = instruction_text(role, language_of(messages, first))
+        instruction = instruction_text(role, language_for(role, messages, first))
         opening = "\n\n".join(one for one in (common, instruction) if one)
         sent, places = _begin(messages, opening, folds=folds)
         place = places[first] if folds and first is not None else 0
@@ -183,7 +183,7 @@ def lay_out(
     stays = facts is not None and facts.trailing_system is Place.TAIL and facts.trailing_stays
     after = {places[index]: note for index, note in earlier.items() if stays and index in remembered_trailing}
     inside = {places[index]: note for index, note in earlier.items() if places[index] not in after}
-    note = note_text(role, language_of(messages, newest))
+    note = note_text(role, language_for(role, messages, newest))
     return _with_notes(
         Explanation(layout, note, None, 0, sent, head, why=why, folded=folds), inside=inside, after=after
     )

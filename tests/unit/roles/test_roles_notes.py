@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansambl.domain.role import Role
+from ansambl.roles import notes
 from ansambl.roles.notes import instruction_text, note_text, text_of
 from ansambl.roles.tool_limits import TOOL_FIELDS, limit_tools
 
@@ -109,3 +110,37 @@ def test_whatever_a_client_sends_no_other_tool_is_left(fields: dict[str, Any], a
         assert (inner if isinstance(inner, dict) else {"name": one.get("type"), **one})["name"] in allowed
     if not allowed:
         assert all(left.get(name) is None for name in TOOL_FIELDS)
+
+
+RUSSIAN = "Объясни, пожалуйста, почему этот файл такой большой."
+ENGLISH = "Please explain why this file is so large."
+
+
+def asked(role: Role, written: str) -> str | None:
+    return notes.language_for(role, [{"role": "user", "content": written}], 0)
+
+
+def test_the_newest_message_decides_the_language_of_the_note() -> None:
+    assert asked(CODER, RUSSIAN) == "ru"
+    assert asked(CODER, ENGLISH) is None
+    assert asked(CODER, "") is None
+
+
+def test_a_language_in_latin_letters_is_found_in_plain_ascii() -> None:
+    assert asked(Role("r", "Кратко.", instructions={"en": "Be brief.", "ru": "Кратко."}), ENGLISH) == "en"
+
+
+def test_what_cannot_change_the_note_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(text: str) -> str:
+        raise AssertionError(text)
+
+    monkeypatch.setattr(notes, "_language_of_text", refuse)
+    assert asked(Role("r", "Be brief."), RUSSIAN) is None
+    assert asked(CODER, ENGLISH) is None
+    with pytest.raises(AssertionError):
+        asked(CODER, RUSSIAN)
+
+
+def test_of_a_long_message_both_ends_decide() -> None:
+    pasted = "The quick brown fox jumps over the lazy dog. " * 200
+    assert asked(CODER, f"{RUSSIAN * 10}\n{pasted}\n{RUSSIAN * 10}") == "ru"
