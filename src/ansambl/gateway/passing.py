@@ -93,12 +93,10 @@ async def _relay_whole(exchange: Exchange, call: Call, answer: UpstreamAnswer) -
             ),
             code="engine_garbage",
         )
-    found = openai_chat.read_answer(body)
-    usage, chosen = found.usage, call.chosen
+    chosen = call.chosen
     if chosen is not None:
-        usage = chosen.total(found.usage)
-        body = with_additions(body, reasoning=chosen.words, additions=chosen.account(found.usage), usage=usage)
-        usage = usage or found.usage
+        asked = openai_chat.read_answer(body).usage
+        body = with_additions(body, reasoning=chosen.words, additions=chosen.account(asked), usage=chosen.total(asked))
     exchange.started, exchange.status = True, answer.status
     content_type = (b"content-type", answer.content_type.encode("latin-1")) if answer.content_type else JSON_TYPE
     length = (b"content-length", b"%d" % len(body))
@@ -106,7 +104,9 @@ async def _relay_whole(exchange: Exchange, call: Call, answer: UpstreamAnswer) -
         {"type": "http.response.start", "status": answer.status, "headers": [content_type, length, *exchange.headers]}
     )
     await exchange.send({"type": "http.response.body", "body": body})
-    exchange.metrics.count_usage(exchange.name, usage)
+    # After it was sent: nobody has to wait for our books.
+    found = openai_chat.read_answer(body)
+    exchange.metrics.count_usage(exchange.name, found.usage)
     if call.remember is not None and found.error is None:
         call.remember(found)
 
