@@ -8,7 +8,6 @@ from typing import Any
 
 from ansambl.dialects.openai_chat import ChatRequest
 from ansambl.domain.errors import RequestError
-from ansambl.domain.names import nearest_names
 from ansambl.domain.role import Layout
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import Seconds
@@ -89,9 +88,8 @@ def _wrong(key: str, what: Text) -> RequestError:
 
 
 def _unknown(key: str) -> RequestError:
-    nearest = nearest_names(key[:_SHOWN], _KEYS)
     return RequestError(
         text("The field '{name}' is not known; known are: {known}.", name=f"{FIELD}.{key[:_SHOWN]}",
-             known=", ".join(nearest or _KEYS)),
+             known=", ".join(_KEYS)),
         param=f"{FIELD}.{key[:_SHOWN]}",
     )  # fmt: skip

@@ -27,6 +27,7 @@ from ansambl.dialects.openai_chat import Delta, Usage
 from ansambl.domain.errors import AnsamblError, EngineError, RequestError, UnavailableError
 from ansambl.domain.role import Layout, ModelName
 from ansambl.domain.text import text
+from ansambl.domain.units import Seconds
 from ansambl.roles.ensembles.events import Content, Progress, Sharing
 from ansambl.roles.ensembles.thinking import Piece, ThinkingSplitter
 from ansambl.roles.records import RequestOptions
@@ -261,6 +262,21 @@ async def test_a_conductor_that_is_out_of_time_ends_the_answer_where_it_is() -> 
     engines = three(council=[watch.to(101.0), Delta()])
     with pytest.raises(EngineError, match="could not be written within 100 seconds"):
         await hold(stage(), engines, "council", watch=watch, seconds=100)
+
+
+async def test_the_time_limit_that_is_named_is_the_one_that_was_kept() -> None:
+    """A request may ask for less time than the ensemble has."""
+    watch = Watch()
+    engines = three(council=[watch.to(5.0), Delta()])
+    with pytest.raises(EngineError, match=r"could not be written within 1\.5 seconds"):
+        await hold(stage(), engines, "council", watch=watch, seconds=100, options=RequestOptions(seconds=Seconds(1.5)))
+
+
+async def test_too_few_tokens_for_all_answers_are_told_as_such() -> None:
+    engines = three()
+    with pytest.raises(EngineError, match="1 of 1 tokens are left, too few for the answers to come"):
+        await hold(stage(), engines, "council", options=RequestOptions(tokens=1))
+    assert engines.asked == []
 
 
 async def test_a_conductor_that_fails_fails_the_answer() -> None:

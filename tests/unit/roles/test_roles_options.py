@@ -55,6 +55,6 @@ def test_a_field_that_cannot_be_read_is_said() -> None:
     assert caught.value.param in {"ansambl", None}
 
 
-def test_an_unknown_key_gets_the_nearest() -> None:
-    with pytest.raises(RequestError, match="known are: rounds"):
+def test_an_unknown_key_gets_all_that_are_known() -> None:
+    with pytest.raises(RequestError, match="known are: layout, role, tokens, seconds, rounds"):
         take_options(request(ansambl={"round": 5}))

@@ -48,12 +48,14 @@ def final_reason(work: Work, part: Part) -> str:
     outcome = part.outcome
     if outcome is None or outcome.error is not None:
         raise outcome.error if outcome is not None and outcome.error is not None else AssertionError(part.label)
+    if outcome.state is BranchState.SKIPPED and part.limit < 1 and outcome.message is not None:
+        raise EngineError(outcome.message)
     if outcome.state is BranchState.SKIPPED or (outcome.state is BranchState.FAILED and work.budget.is_over):
         raise EngineError(
             text(
                 "The final answer of '{ensemble}' could not be written within {limit} seconds; raise its time limit.",
                 ensemble=work.ensemble.name,
-                limit=round(work.ensemble.seconds),
+                limit=f"{round(work.budget.seconds, 1):g}",
             )
         )
     return reason_of(outcome)

@@ -251,9 +251,9 @@ class Work:
         """That a member was not asked, for lack of time or tokens."""
         if part.limit < 1:
             return text(
-                "The role '{role}' was skipped: {used} of {limit} tokens are used.",
+                "The role '{role}' was skipped: {left} of {limit} tokens are left, too few for the answers to come.",
                 role=part.member.name,
-                used=(self.budget.tokens or 0) - (self.budget.tokens_left or 0),
+                left=self.budget.tokens_left or 0,
                 limit=self.budget.tokens or 0,
             )
         return text(
