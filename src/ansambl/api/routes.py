@@ -60,6 +60,28 @@ class TokenError(AnsamblError):
     code = "invalid_token"
 
 
+def _invalid(request: Request, first: dict[str, Any]) -> RequestError:
+    """What is wrong with a body or a query, from FastAPI's first finding."""
+    place = ".".join(str(part) for part in first["loc"])
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if place == "body" and kind not in {"application/json", ""} and not kind.endswith("+json"):
+        failure = RequestError(
+            text("The body is sent as {kind}; send it with the header content-type: application/json", kind=kind[:100])
+        )
+        failure.status = 415
+        return failure
+    if first["type"] == "json_invalid":
+        failure = RequestError(
+            text("The body is not JSON: {reason} (character {position})",
+                 reason=first.get("ctx", {}).get("error", first["msg"]), position=first["loc"][-1]),
+            param="body", code="invalid_json",
+        )  # fmt: skip
+    else:
+        failure = RequestError(text("{place}: {reason}", place=place, reason=first["msg"]), param=place)
+    failure.status = 422
+    return failure
+
+
 def _language(request: Request) -> Callable[[str], str]:
     return speaker_of_header(request.headers.get("accept-language"))
 
@@ -102,11 +124,7 @@ def make_admin_api(controls: Controls, roles: RoleControls, token: str) -> FastA
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        failure = RequestError(text("{place}: {reason}", place=place, reason=first["msg"]), param=place)
-        failure.status = 422
-        return answer_with(request, failure)
+        return answer_with(request, _invalid(request, error.errors()[0]))
 
     app.add_middleware(
         BodyLimit, limit=LARGEST_BODY, prefixes=tuple(f"{PREFIX}/{one}" for one in ("roles", "ensembles", "reload")),

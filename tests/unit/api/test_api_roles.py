@@ -228,6 +228,19 @@ async def test_a_body_that_is_too_large_is_refused(stage: Stage) -> None:
     assert stage.book.store.all(removed=True) == ()
 
 
+async def test_a_body_that_is_not_read_as_json_is_told_as_such(stage: Stage) -> None:
+    """What curl sends by itself is no JSON, and a broken body has a place where it breaks."""
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    words = await stage.error("PUT", "/roles/x", 415, content=b'{"fields": {}}', headers=form)
+    assert "application/x-www-form-urlencoded" in words
+    assert "content-type: application/json" in words
+    json = {"content-type": "application/json"}
+    words = await stage.error("PUT", "/roles/x", 422, content=b'{"fields": bad}', headers=json)
+    assert "The body is not JSON" in words
+    assert "character 11" in words
+    assert stage.book.store.all(removed=True) == ()
+
+
 async def test_a_reload_applies_roles_as_a_whole(stage: Stage) -> None:
     await stage.call("PUT", "/roles/bard", json={"fields": {"instruction": "Sing."}})
     stage.file.write_text('[roles.poet]\ninstruction = "Free verse."\n[prompt]\ncommon_instruction = "Be true."\n')
