@@ -42,8 +42,7 @@ class Places:
                 # Its turn came in the same moment as the cancellation: hand the places on.
                 for slot in turn.result():
                     self.give_back(slot)
-            else:
-                del self._turns[ticket]
+            elif self._turns.pop(ticket, None) is not None:
                 self._slots.withdraw(ticket)
                 # Places may have been kept for it.
                 self._grant()
@@ -64,6 +63,13 @@ class Places:
         self._slots.holds(slot, prompt)
 
     def _grant(self) -> None:
-        for grant in self._slots.grants():
-            self.running += len(grant.slots)
-            self._turns.pop(grant.ticket).set_result(grant.slots)
+        while grants := self._slots.grants():
+            for grant in grants:
+                turn = self._turns.pop(grant.ticket)
+                if turn.cancelled():
+                    # Its request is cancelled and was not told yet, so the places go on to the next ones.
+                    for slot in grant.slots:
+                        self._slots.give_back(slot)
+                else:
+                    self.running += len(grant.slots)
+                    turn.set_result(grant.slots)

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 PASSED_OVER_LIMIT = 4
 """How often a waiting request may be passed over by one that shares more with the slot that got free."""
 
+LONGEST_COMPARED = 2**20
+"""Bytes of a prompt that are kept and compared: some 250,000 tokens of text. Images may be many times as long."""
+
 _WORTH = 2
 """A slot is taken for what it shares when at most that many times as much of what it holds is lost by it."""
 
@@ -83,7 +86,7 @@ class Slots:
     def ask(self, prompt: bytes, count: int = 1) -> int:
         """Wait for `count` slots (at most as many as there are) for `prompt`; returns a ticket."""
         self._tickets += 1
-        self._waiting.append(_Waiting(self._tickets, prompt, max(1, min(count, len(self._slots)))))
+        self._waiting.append(_Waiting(self._tickets, prompt[:LONGEST_COMPARED], max(1, min(count, len(self._slots)))))
         return self._tickets
 
     def withdraw(self, ticket: int) -> None:
@@ -96,7 +99,7 @@ class Slots:
 
     def holds(self, slot: int, prompt: bytes) -> None:
         """Note that `prompt` is being worked on in `slot`."""
-        self._slots[slot].holds = prompt
+        self._slots[slot].holds = prompt[:LONGEST_COMPARED]
 
     def forget(self) -> None:
         """All slots are empty: the engine was started anew."""

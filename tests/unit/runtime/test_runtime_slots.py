@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansambl.runtime.slots import PASSED_OVER_LIMIT, Slots, common_length
+from ansambl.runtime.slots import LONGEST_COMPARED, PASSED_OVER_LIMIT, Slots, common_length
 
 
 def granted(slots):
@@ -189,3 +189,11 @@ def test_equals_are_served_in_order_of_arrival(counts):
         if not slots.waiting:
             break
     assert served == tickets
+
+
+def test_of_a_huge_prompt_the_beginning_is_kept():
+    slots = Slots(2)
+    picture = b"p" * (2 * LONGEST_COMPARED)
+    home = run(slots, picture)
+    assert sum(len(one.holds) for one in slots._slots) == LONGEST_COMPARED
+    assert run(slots, picture + b"and what is this?") == home
