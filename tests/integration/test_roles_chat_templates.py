@@ -119,11 +119,6 @@ def compiled(source: str) -> ChatTemplate:
     return ChatTemplate(source, seconds=60.0)
 
 
-@cache
-def probed(source: str) -> TemplateFacts:
-    return probe_template(source)
-
-
 def engine(name: str, source: str) -> Callable[[list[Message], dict[str, Any] | None], str]:
     """Renders messages as the engine of a model with this template would."""
     # The templates of this name are for requests with tools, and fail without them.
@@ -169,7 +164,7 @@ def test_the_probe_finds_what_rendering_by_hand_found(name: str, source: str) ->
 def test_the_instruction_is_in_the_prompt_and_what_comes_before_is_shared(
     name: str, source: str, layout: Layout
 ) -> None:
-    render, facts = engine(name, source), probed(source)
+    render, facts = engine(name, source), probe_template(source)
     roles = [Role(one.name, one.instruction, layout=layout) for one in ROLES]
     found = [lay_out(MESSAGES, role, facts=facts) for role in roles]
     prompts = [render(one.messages) for one in found]
@@ -219,7 +214,7 @@ def ten_turns(name: str, source: str, facts: TemplateFacts | None, layout: Layou
 def test_ten_turns_with_changing_roles_go_on_as_far_as_the_template_lets_them(
     name: str, source: str, layout: Layout
 ) -> None:
-    ten_turns(name, source, probed(source), layout)
+    ten_turns(name, source, probe_template(source), layout)
 
 
 def test_ten_turns_would_break_where_the_facts_are_not_known() -> None:

@@ -18,7 +18,7 @@ import msgspec
 
 from ansambl.app.settings import EMBEDDED, ModelSettings
 from ansambl.app.settings_file import LoadedSettings
-from ansambl.domain.chat_template import DateUse, Place, TemplateFacts
+from ansambl.domain.chat_template import KWARGS, DateUse, Place, TemplateFacts
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.plan import Attachment
 from ansambl.foundation.logging import get_logger
@@ -27,7 +27,6 @@ from ansambl.model_catalog.checkpoints import open_checkpoint
 from ansambl.model_catalog.gguf import GgufError
 from ansambl.model_catalog.library import find_installed
 from ansambl.model_catalog.template_files import TemplateText, read_template_file, read_templates
-from ansambl.model_catalog.templates import KWARGS
 
 _log = get_logger(__name__)
 

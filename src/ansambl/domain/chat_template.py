@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+KWARGS = "chat_template_kwargs"
+"""The request field whose keys become variables of the chat template."""
+
 
 class Place(StrEnum):
     """Where a template writes something.

@@ -15,11 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansambl.domain.chat_template import Continuity, DateUse, Place, TemplateFacts
+from ansambl.domain.chat_template import KWARGS, Continuity, DateUse, Place, TemplateFacts
 from ansambl.model_catalog.template_rendering import ChatTemplate, TemplateRefusedError
-
-KWARGS = "chat_template_kwargs"
-"""The request field whose keys become a template's variables."""
 
 _REQUEST_FIELDS = ("reasoning_effort", "response_format", "documents")
 # What engines always give to a template, or what is no choice of a request.

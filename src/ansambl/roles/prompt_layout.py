@@ -29,13 +29,10 @@ from typing import Any
 import msgspec
 
 from ansambl.dialects.openai_chat import Message
-from ansambl.domain.chat_template import Place, TemplateFacts
+from ansambl.domain.chat_template import KWARGS, Place, TemplateFacts
 from ansambl.domain.role import Layout, Role
 from ansambl.domain.text import Text, text
 from ansambl.roles.notes import instruction_text, language_for, note_text, text_of
-
-KWARGS = "chat_template_kwargs"
-"""The request field whose keys become variables of the chat template."""
 
 HEAD_FIELDS = (
     "tools",

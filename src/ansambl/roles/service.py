@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansambl.dialects.openai_chat import LIMIT_FIELDS, Answer, ChatRequest, Message
-from ansambl.domain.chat_template import TemplateFacts
+from ansambl.domain.chat_template import KWARGS, TemplateFacts
 from ansambl.domain.errors import UnavailableError
 from ansambl.domain.role import Ensemble, Layout, ModelName, Role
 from ansambl.domain.text import text
@@ -179,12 +179,12 @@ class RoleService:
     ) -> tuple[dt.date | None, dict[str, Any]]:
         """The day that the prompt is told, and the field that tells it; nothing where the client tells one itself."""
         use = facts.date if facts is not None else None
-        own = fields.get(prompt_layout.KWARGS)
+        own = fields.get(KWARGS)
         if use is None or use.variable is None or not isinstance(own, dict | None) or use.variable in (own or {}):
             return None, {}
         # The local day, as engines tell it.
         day = recalled.day or dt.datetime.fromtimestamp(self._clock.now(), dt.UTC).astimezone().date()
-        return day, {prompt_layout.KWARGS: {**(own or {}), use.variable: day.strftime(use.format)}}
+        return day, {KWARGS: {**(own or {}), use.variable: day.strftime(use.format)}}
 
     def _rememberer(
         self, recalled: Recalled, messages: Sequence[Message], role: Role, explanation: Explanation,
