@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, aclosing
 
 from ansambl.dialects import openai_chat
-from ansambl.dialects.openai_chat import ChatRequest, Delta, Message
+from ansambl.dialects.openai_chat import ChatRequest, Delta
 from ansambl.domain.errors import EngineError
 from ansambl.domain.text import text
 from ansambl.runtime.cloning import tokens_of
@@ -45,19 +45,25 @@ async def count_prompt(coordinator: Coordinator, model: str, request: ChatReques
         EngineError: the engine refuses the request.
         UnavailableError: the engine cannot be made ready.
     """
-    if any(_has_media(one) for one in request.messages()):
+    if has_media(request):
         return None
     instance = coordinator.instance(model)
     endpoint = await instance.ensure_ready()
     lease = Lease(model, endpoint, 0.0, calls=instance.conversations())
     if lease.calls is None:
         return None
-    return len(await tokens_of(coordinator, lease, {name: request.value(name) for name in request.fields}))
+    return len(await tokens_of(coordinator, lease, request.fields))
 
 
-def _has_media(message: Message) -> bool:
-    content = message.get("content")
-    return isinstance(content, list) and any(not isinstance(one, dict) or "text" not in one for one in content)
+def has_media(request: ChatRequest) -> bool:
+    """Whether a message holds anything but text: an image, sound, or a part that nobody knows.
+
+    Raises:
+        RequestError: the messages are not messages.
+    """
+    contents = (one.get("content") for one in request.messages())
+    parts = (part for content in contents if isinstance(content, list) for part in content)
+    return any(not isinstance(one, dict) or not isinstance(one.get("text"), str) for one in parts)
 
 
 async def ask_engine(coordinator: Coordinator, model: str, request: ChatRequest) -> AsyncGenerator[Delta, None]:

@@ -12,7 +12,7 @@ from ansambl.dialects.openai_chat import ChatRequest, Delta, Usage
 from ansambl.domain.errors import EngineError
 from ansambl.domain.instance import Endpoint
 from ansambl.domain.text import Text, text
-from ansambl.roles.asking import ask_engine, ask_leased, count_prompt, hint_of
+from ansambl.roles.asking import ask_engine, ask_leased, count_prompt, has_media, hint_of
 from ansambl.roles.ensembles.events import Sharing, Together
 from ansambl.runtime.cloning import NoRoomError, StateCopies, common_tokens, tokens_of
 from ansambl.runtime.coordinator import Coordinator, Lease, LeaseGroup
@@ -140,7 +140,7 @@ class SharedEngines:
         reason: Text | None = facts.trouble
         if first.calls is None or not first.calls.can_copy or first.endpoint.state_folder is None:
             reason = text("the engine was not told a folder for copies of its slots: one after another")
-        elif any(_has_images(one) for one in requests):
+        elif any(map(has_media, requests)):
             reason = text("an engine cannot copy what it has seen of images: one after another")
         if reason is not None:
             group.release_all()
@@ -207,7 +207,7 @@ class SharedEngines:
         first, model, coordinator = group.leases[0], group.leases[0].model, self._coordinator
         usage: Usage | None = None
         try:
-            prompts = await _gathered(tokens_of(coordinator, first, _prompt_fields(one)) for one in requests)
+            prompts = await _gathered(tokens_of(coordinator, first, one.fields) for one in requests)
             prefix = common_tokens(prompts)
             if prefix < WORTH_COPYING:
                 group.release_all()
@@ -282,13 +282,3 @@ async def _gathered(works: Iterable[Any]) -> list[Any]:
         for one in tasks:
             one.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _prompt_fields(request: ChatRequest) -> dict[str, object]:
-    return dict(request.fields)
-
-
-def _has_images(request: ChatRequest) -> bool:
-    return any(isinstance(one.get("content"), list) and any(
-        isinstance(part, dict) and part.get("type") not in {"text", "input_text"} for part in one["content"]
-    ) for one in request.messages())  # fmt: skip

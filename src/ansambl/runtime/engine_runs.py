@@ -70,6 +70,8 @@ class EngineRuns:
                                  text("{engine} still runs since earlier (process {pid})",
                                       engine=self._adapter.traits.title, pid=handle.process.pid))  # fmt: skip
                 return self._run(spec, placement, handle.secret, process, since=handle.since, adopted=True)
+            # It ended since it was found; what it kept is nobody's.
+            await asyncio.to_thread(remove_folder, handle.state_folder)
         return await self._start()
 
     async def forget(self, run: Run) -> None:
