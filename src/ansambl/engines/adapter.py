@@ -134,10 +134,6 @@ class ConversationCalls(Protocol):
         """Make a slot hold what was saved as `file`."""
         ...
 
-    def erase(self, slot: int) -> EngineCall:
-        """Make a slot hold nothing."""
-        ...
-
     def read_state(self, body: bytes) -> SlotState | None:
         """What `save` or `restore` did."""
         ...

@@ -168,7 +168,7 @@ class EngineContract:
         made = {
             "render": calls.render({"messages": [{"role": "user", "content": "Hi"}], "stream": True}),
             "tokenize": calls.tokenize("Hi"), "prefill": calls.prefill([1, 2], 3), "save": calls.save(3, "file"),
-            "restore": calls.restore(3, "file"), "erase": calls.erase(3),
+            "restore": calls.restore(3, "file"),
         }  # fmt: skip
         assert {one: dataclasses.asdict(call) for one, call in made.items()} == recorded["calls"]
         readers: dict[str, Callable[[bytes], Any]] = {

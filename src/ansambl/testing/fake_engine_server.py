@@ -16,7 +16,7 @@ Run as ``python -m ansambl.testing.fake_engine_server --port N [--script NAME[:V
 * ``no-template``: ``/apply-template`` is refused
 
 With ``--slot-save-path FOLDER/`` it has llama.cpp's slots: ``/apply-template``, ``/tokenize``, ``/completion`` of token
-numbers, ``/slots/N?action=save|restore|erase``, and ``id_slot`` in chat requests, each slot with a prefix of its own.
+numbers, ``/slots/N?action=save|restore``, and ``id_slot`` in chat requests, each slot with a prefix of its own.
 
 ``GET /_requests`` tells every chat request that came: headers without secrets, the body as text, how it ended
 (``running``, ``finished``, ``cancelled``, ``failed``) and how many tokens were sent.

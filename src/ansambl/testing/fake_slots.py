@@ -13,7 +13,7 @@ from ansambl.testing.fake_http import Request
 
 _TOKEN = re.compile(r"\s*\S{1,6}|\s+")
 _SLOT = re.compile(r"/slots/(\d+)")
-_ACTION = re.compile(r"action=(save|restore|erase)")
+_ACTION = re.compile(r"action=(save|restore)")
 _BYTES_PER_TOKEN = 100
 
 
@@ -133,11 +133,6 @@ class FakeSlots:
         return 200, {"timings": {"cache_n": cached, "prompt_n": len(prompt) - cached}, "id_slot": slot}
 
     async def _state(self, slot: int, action: str, body: dict[str, Any]) -> _Answer:
-        if action == "erase":
-            taken, _ = await self._cache.take([], slot)
-            count = len(self._cache.content(taken))
-            self._cache.give_back(taken, [])
-            return 200, {"id_slot": slot, "n_erased": count}
         if self._folder is None or "saves-nothing" in self._script:
             return 501, {"error": {"message": "This server does not support slots action. Start it with "
                                    "`--slot-save-path`", "type": "not_supported_error"}}  # fmt: skip

@@ -1,4 +1,4 @@
-"""llama.cpp's slots over HTTP: pinning a request to one, and saving, restoring and erasing its state.
+"""llama.cpp's slots over HTTP: pinning a request to one, and saving and restoring its state.
 
 Followed: tools/server/README.md of ggml-org/llama.cpp and the answers of the real server (xllamacpp 2026.10.11549): a
 prompt of token numbers with ``n_predict`` 0 leaves exactly these tokens in the slot; a restored slot reports all of
@@ -68,10 +68,6 @@ class LlamaSlots:
     def restore(self, slot: int, file: str) -> EngineCall:
         """Out of the folder that it was started with."""
         return EngineCall(f"/slots/{slot}?action=restore", {"filename": file})
-
-    def erase(self, slot: int) -> EngineCall:
-        """The slot is empty afterwards."""
-        return EngineCall(f"/slots/{slot}?action=erase", {})
 
     def read_state(self, body: bytes) -> SlotState | None:
         """Tokens and bytes under the name of what was done."""
