@@ -108,13 +108,17 @@ class ProductRoles:
             ConfigurationError: it cannot be used, or more than roles changed; nothing is applied.
         """
         async with self._lock:
-            written = await asyncio.to_thread(self._reread)
-            loaded = with_reloaded_roles(self.written, written, self._book.loaded)
-            joined = await asyncio.to_thread(self._book.reloaded, loaded)
-            self.written = written
-            apply(self._product, joined, loaded.settings.prompt.common_instruction)
-            log.info("reloaded", roles=len(joined.catalog.roles), hidden=len(joined.hidden))
-            return [one.warning for one in joined.hidden.values()]
+            # As a change: the book must not hold what nobody answers with.
+            return await asyncio.shield(self._reloaded())
+
+    async def _reloaded(self) -> list[Text]:
+        written = await asyncio.to_thread(self._reread)
+        loaded = with_reloaded_roles(self.written, written, self._book.loaded)
+        joined = await asyncio.to_thread(self._book.reloaded, loaded)
+        self.written = written
+        apply(self._product, joined, loaded.settings.prompt.common_instruction)
+        log.info("reloaded", roles=len(joined.catalog.roles), hidden=len(joined.hidden))
+        return [one.warning for one in joined.hidden.values()]
 
     async def _change(self, work: Callable[[], None]) -> None:
         async with self._lock:
