@@ -210,6 +210,8 @@ def test_a_file_that_cannot_be_imported_is_one_line(run: Run, tmp_path: Path) ->
         (b"\xff\xfe", "not UTF-8"),
         (b"#" * 1_000_001, "over 1 MB"),
         (b'[roles.a]\nmodel = "nope"\n', "roles.a.model: 'nope' is not known"),
+        (b"", "holds no role and no ensemble"),
+        (b"[roles]\n", "holds no role and no ensemble"),
     ):  # fmt: skip
         file.write_bytes(content)
         refused(run("import", str(file)), words)

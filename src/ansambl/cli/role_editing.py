@@ -149,8 +149,12 @@ def _run_editor(command: Sequence[str]) -> None:
 def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(text("the edited text cannot be read ({reason})", reason=error)) from None
+    except OSError as error:
+        raise UsageError(
+            text("the edited text cannot be read ({reason})", reason=error.strerror or str(error))
+        ) from None
+    except UnicodeDecodeError:
+        raise UsageError(text("{file} is not UTF-8 text; save it as UTF-8", file=file.name)) from None
 
 
 def _line_of(problem: str, source: Source) -> int | None:

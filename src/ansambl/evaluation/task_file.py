@@ -91,7 +91,9 @@ def _content(path: Path) -> bytes:
         raise UsageError(text("there is no file {file}; the shipped tasks are called: {shipped}", file=str(path),
                               shipped=SHIPPED)) from error  # fmt: skip
     except (OSError, EOFError) as error:
-        raise UsageError(text("{file} cannot be read: {reason}", file=str(path), reason=str(error))) from error
+        raise UsageError(
+            text("{file} cannot be read: {reason}", file=str(path), reason=error.strerror or str(error))
+        ) from error
     if len(content) > _LARGEST:
         raise UsageError(
             text("{file} is larger than {limit} MiB; take a part of it", file=path.name, limit=_LARGEST >> 20)

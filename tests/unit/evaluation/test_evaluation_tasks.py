@@ -161,6 +161,8 @@ def test_files_that_cannot_be_read_say_what_to_do(tmp_path):
         assert told in str(raised.value), name
     with pytest.raises(UsageError, match="there is no file"):
         load_tasks(str(tmp_path / "none"))
+    with pytest.raises(UsageError, match=r"cannot be read: Is a directory$"):
+        load_tasks(str(tmp_path))
     with pytest.raises(UsageError, match="there is no format 'x'"):
         load_tasks("shipped", "x")
 

@@ -226,8 +226,13 @@ def import_file(
     from ansambl.cli.output import print_json, say
     from ansambl.cli.role_access import access
     from ansambl.cli.role_editing import read_set
+    from ansambl.domain.errors import UsageError
+    from ansambl.domain.text import text
 
     document = read_set(file)
+    if not any(document.values()):
+        raise UsageError(text("{file} holds no role and no ensemble; write for example {example}",
+                              file=file, example="[roles.poet]"))  # fmt: skip
     with access(config, changes=not dry_run) as reached:
         done = reached.import_set(document, dry_run=dry_run)
     if as_json:
