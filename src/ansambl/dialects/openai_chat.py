@@ -30,7 +30,7 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encoder = msgspec.json.Encoder()
 
-_END_MARK = 64
+END_MARK = 64
 """Bytes at the end of a stream among which ``[DONE]`` stands."""
 
 
@@ -280,7 +280,7 @@ def stream_ended(stream: bytes) -> bool:
 
     An engine whose answers have no length ends one by closing its connection, and looks the same when it dies.
     """
-    if b"[DONE]" in stream[-_END_MARK:]:
+    if b"[DONE]" in stream[-END_MARK:]:
         return True
     answer = read_stream(stream)
     return bool(answer.finish_reason or answer.error)

@@ -15,8 +15,6 @@ from ansambl.runtime.upstream import BROKE_OFF, ConnectionLostError, UpstreamAns
 
 _PATH = "/chat/completions"
 _PROMPT_FIELDS = ("tools", "chat_template_kwargs", "reasoning_effort", "response_format", "messages")
-_TAIL = 64
-"""Bytes at the end of a stream where its end mark stands."""
 
 
 def open_chat(
@@ -96,7 +94,7 @@ async def ask_leased(coordinator: Coordinator, lease: Lease, request: ChatReques
             return
         rest, tail, finished = b"", b"", False
         while (chunk := await answer.chunk()) is not None:
-            tail = (tail + chunk)[-_TAIL:]
+            tail = (tail + chunk)[-openai_chat.END_MARK :]
             *lines, rest = (rest + chunk).split(b"\n")
             for data in openai_chat.stream_data(lines):
                 delta = openai_chat.read_event(data)

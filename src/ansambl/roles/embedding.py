@@ -13,7 +13,7 @@ from ansambl.domain.text import text
 from ansambl.runtime.coordinator import Coordinator
 
 KEPT = 4_096
-"""Vectors that are kept: some 12 MB of vectors of 384 numbers."""
+"""Vectors that are kept: some 50 MB of vectors of 384 numbers."""
 
 _PATH = "/embeddings"
 _UNREADABLE = (
