@@ -92,7 +92,9 @@ def _content(path: Path) -> bytes:
                               shipped=SHIPPED)) from error  # fmt: skip
     except (OSError, EOFError) as error:
         raise UsageError(
-            text("{file} cannot be read: {reason}", file=str(path), reason=error.strerror or str(error))
+            text(
+                "{file} cannot be read: {reason}", file=str(path), reason=getattr(error, "strerror", None) or str(error)
+            )
         ) from error
     if len(content) > _LARGEST:
         raise UsageError(
