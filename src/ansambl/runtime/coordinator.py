@@ -195,21 +195,28 @@ class Coordinator:
             await answer.__aexit__(None, None, None)
 
     async def call(self, lease: Lease, call: EngineCall) -> bytes:
-        """Send a call that concerns a slot and return what it answered. It is not repeated: a new engine has no slots.
+        """Send a call that concerns a slot and return what it answered.
+
+        A connection that fails before the answer begins is tried once more when the very same engine still runs: it
+        had closed an idle connection. A new one holds nothing in its slots.
 
         Raises:
             ConnectionLostError: the connection failed.
             EngineError: the engine refused it.
+            UnavailableError: the connection failed, and the engine cannot be made ready again.
         """
         instance = self.instance(lease.model)
-        root = replace(lease.endpoint, base_url=lease.endpoint.base_url.removesuffix("/v1"))
         try:
-            async with self._upstream.post(root, call.path, msgspec.json.encode(call.body)) as answer:
-                body = await answer.body()
-                status = answer.status
-        except ConnectionLostError:
+            status, body = await self._answer_to(lease, call)
+        except ConnectionLostError as lost:
             instance.suspect()
-            raise
+            if lost.answered or await instance.ensure_ready() != lease.endpoint:
+                raise
+            try:
+                status, body = await self._answer_to(lease, call)
+            except ConnectionLostError:
+                instance.suspect()
+                raise
         if status >= 400:
             reason = body[:200].decode("utf-8", "replace")
             raise EngineError(
@@ -217,6 +224,11 @@ class Coordinator:
                      reason=reason)
             )  # fmt: skip
         return body
+
+    async def _answer_to(self, lease: Lease, call: EngineCall) -> tuple[int, bytes]:
+        root = replace(lease.endpoint, base_url=lease.endpoint.base_url.removesuffix("/v1"))
+        async with self._upstream.post(root, call.path, msgspec.json.encode(call.body)) as answer:
+            return answer.status, await answer.body()
 
     def note(self, lease: Lease) -> None:
         """Note that the slot of `lease` holds its prompt, or soon will."""

@@ -24,7 +24,7 @@ class Instance:
     def __init__(self, parallel, calls=None):
         self.parallel, self.calls, self.run = parallel, calls, 1
         self.trouble = None
-        self.suspected = 0
+        self.suspected, self.dies = 0, True
 
     async def ensure_ready(self):
         if self.trouble is not None:
@@ -39,7 +39,7 @@ class Instance:
 
     def suspect(self):
         self.suspected += 1
-        self.run += 1
+        self.run += self.dies
 
     def proven(self):
         pass
@@ -216,3 +216,20 @@ async def test_calls_of_slots_go_to_the_engines_root(coordinator, upstream):
         with pytest.raises(ConnectionLostError):
             await coordinator.call(lease, EngineCall("/slots/1?action=save", {}))
     assert coordinator.instance("m").suspected == 1
+
+
+async def test_a_call_over_a_connection_that_the_engine_had_closed_is_sent_again(coordinator, upstream):
+    coordinator.instance("m").dies = False
+    call = EngineCall("/slots/1?action=restore", {"filename": "f"})
+    async with coordinator.lease("m") as lease:
+        upstream.failures.append(ConnectionLostError("closed", answered=False))
+        assert await coordinator.call(lease, call) == b'{"tokens": [1]}'
+        assert len(upstream.sent) == 2
+        upstream.failures += [ConnectionLostError("closed", answered=False)] * 2
+        with pytest.raises(ConnectionLostError):
+            await coordinator.call(lease, call)
+        assert len(upstream.sent) == 4, "once more, and not for ever"
+        upstream.failures.append(ConnectionLostError("broke off", answered=True))
+        with pytest.raises(ConnectionLostError):
+            await coordinator.call(lease, call)
+        assert len(upstream.sent) == 5
