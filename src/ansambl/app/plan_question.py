@@ -19,9 +19,10 @@ from ansambl.domain.text import text
 from ansambl.engines.compatibility import compatibility_rows
 from ansambl.model_catalog.catalog import catalog
 from ansambl.planner.placement import PlanInputs, RoleNeed, Wants, solve
+from ansambl.roles.prefix_groups import head_fields
+from ansambl.roles.prompt_layout import head_material, prefix_group
 from ansambl.roles.records import RoleCatalog
 
-_HEAD = frozenset({"reasoning_effort", "response_format", "tools", "tool_choice"})
 _FOLLOWER_WEIGHT = 0.25
 """The requests of a role that is like another one, as a share of that one's: it is asked for now and then (assumed)."""
 _AT_ONCE_PATTERNS = frozenset({Pattern.COUNCIL, Pattern.DEBATE})
@@ -148,9 +149,5 @@ def _members(catalog: RoleCatalog, ensemble: Ensemble) -> Iterator[str]:
 
 def _head(role: Role) -> str:
     """What of a role stands at the head of the prompt: roles that differ in it do not share a prefix."""
-    own = [(key, role.sampling[key]) for key in sorted(_HEAD & role.sampling.keys())]
-    if role.tools is not None:
-        own.append(("tools", role.tools))
-    if role.layout is Layout.CLASSIC:
-        own.append(("instruction", role.name))
-    return repr(own)
+    head = head_material(head_fields(role))
+    return prefix_group({**head, "instruction": role.name} if role.layout is Layout.CLASSIC else head)

@@ -56,16 +56,18 @@ def group_roles(catalog: RoleCatalog, templates: Callable[[str], TemplateFacts |
     return sorted(found.values(), key=lambda group: order.index(group.roles[0]))
 
 
-def role_head(role: Role, catalog: RoleCatalog, facts: TemplateFacts | None) -> dict[str, Any]:
-    """What the role itself puts at the head of the prompt: sampling fields of it and of its model, and its tools.
+def head_fields(role: Role) -> dict[str, Any]:
+    """The request fields that the role sets itself, with the names of its tools, as `head_material` takes them.
 
     A role that may not see all tools stands apart from those that may, as far as clients send tools.
     """
+    return dict(role.sampling) if role.tools is None else {**role.sampling, "tools": sorted(role.tools)}
+
+
+def role_head(role: Role, catalog: RoleCatalog, facts: TemplateFacts | None) -> dict[str, Any]:
+    """What the role puts at the head of the prompt: sampling fields of it and of its model, and its tools."""
     model = catalog.models.get(role.model or catalog.default_model or "")
-    fields = {**(model.sampling if model is not None else {}), **role.sampling}
-    if role.tools is not None:
-        fields["tools"] = sorted(role.tools)
-    return head_material(fields, facts)
+    return head_material({**(model.sampling if model is not None else {}), **head_fields(role)}, facts)
 
 
 def _reason(count: int, head: Mapping[str, Any], *, others: bool) -> Text:
