@@ -121,6 +121,19 @@ async def test_answers_in_every_framing_leave_the_connection_for_the_next(begin,
     assert engine.connections == 1
 
 
+async def test_what_is_sent_anew_takes_no_connection_that_is_kept(begin):
+    """When an engine has closed one idle connection, it may have closed the others, too."""
+    engine = Engine(WHOLE)
+    upstream, endpoint = await begin(engine)
+    await ask(upstream, endpoint)
+    for count in (2, 3):
+        async with upstream.post(endpoint, "/chat/completions", b"{}", anew=True) as answer:
+            assert await answer.body() == b"{}"
+        assert engine.connections == count
+    await ask(upstream, endpoint)
+    assert engine.connections == 3
+
+
 @pytest.mark.parametrize(
     "pieces",
     [

@@ -169,7 +169,7 @@ class Coordinator:
             instance.suspect()
             lease.endpoint = await instance.ensure_ready()
             self.note(lease)
-            answer = self._upstream.post(lease.endpoint, path, body)
+            answer = self._upstream.post(lease.endpoint, path, body, anew=True)
             try:
                 await answer.__aenter__()
             except ConnectionLostError:
@@ -213,7 +213,7 @@ class Coordinator:
             if lost.answered or await instance.ensure_ready() != lease.endpoint:
                 raise
             try:
-                status, body = await self._answer_to(lease, call)
+                status, body = await self._answer_to(lease, call, anew=True)
             except ConnectionLostError:
                 instance.suspect()
                 raise
@@ -225,9 +225,9 @@ class Coordinator:
             )  # fmt: skip
         return body
 
-    async def _answer_to(self, lease: Lease, call: EngineCall) -> tuple[int, bytes]:
+    async def _answer_to(self, lease: Lease, call: EngineCall, *, anew: bool = False) -> tuple[int, bytes]:
         root = replace(lease.endpoint, base_url=lease.endpoint.base_url.removesuffix("/v1"))
-        async with self._upstream.post(root, call.path, msgspec.json.encode(call.body)) as answer:
+        async with self._upstream.post(root, call.path, msgspec.json.encode(call.body), anew=anew) as answer:
             return answer.status, await answer.body()
 
     def note(self, lease: Lease) -> None:

@@ -111,10 +111,14 @@ class Upstream:
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
+        self._anew: aiohttp.ClientSession | None = None
         self._closed = False
 
-    def post(self, endpoint: Endpoint, path: str, body: bytes) -> UpstreamAnswer:
+    def post(self, endpoint: Endpoint, path: str, body: bytes, *, anew: bool = False) -> UpstreamAnswer:
         """POST a JSON body to ``base_url + path``; enter the result to send it.
+
+        `anew` sends it over a connection of its own: what is sent again because an engine had closed a kept-alive
+        connection must not meet another one that it has closed as well.
 
         Raises:
             ConnectionLostError: the address or the key cannot be sent as it is written, or this was closed.
@@ -130,28 +134,37 @@ class Upstream:
             raise _unwritable() from error
         if url.scheme not in {"http", "https"} or not url.host:
             raise _unwritable()
-        return UpstreamAnswer(self._open_session(), url, headers, body)
+        return UpstreamAnswer(self._open_session(anew=anew), url, headers, body)
 
-    def _open_session(self) -> aiohttp.ClientSession:
+    def _open_session(self, *, anew: bool) -> aiohttp.ClientSession:
         if self._closed:
             raise ConnectionLostError("Ansambl is stopping", answered=False)
-        # Made when it is first used, because it belongs to the event loop that runs then.
+        # Made when they are first used, because they belong to the event loop that runs then.
+        if anew:
+            if self._anew is None:
+                self._anew = _session(aiohttp.TCPConnector(limit=0, force_close=True))
+            return self._anew
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_LIMIT),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_PATIENCE, sock_read=_SILENCE_LIMIT),
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                read_bufsize=_READ_AHEAD,
-                skip_auto_headers=("accept-encoding",),
-            )
+            self._session = _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_LIMIT))
         return self._session
 
     async def close(self) -> None:
         """Close all connections; nothing can be sent any more."""
         self._closed = True
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._session, self._anew):
+            if session is not None:
+                await session.close()
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_PATIENCE, sock_read=_SILENCE_LIMIT),
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        read_bufsize=_READ_AHEAD,
+        skip_auto_headers=("accept-encoding",),
+    )
 
 
 def _unwritable() -> ConnectionLostError:
@@ -166,4 +179,6 @@ def _reason(error: Exception) -> Text | str:
         return text("it closed the connection without an answer")
     # asyncio writes words of its own where the system has some that people know.
     number = getattr(error, "errno", None)
+    if isinstance(error, aiohttp.ClientOSError) and number is None:
+        return text("it closed the connection without an answer")
     return os.strerror(number) if isinstance(number, int) and number > 0 else str(error) or type(error).__name__

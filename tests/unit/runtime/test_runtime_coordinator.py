@@ -76,12 +76,13 @@ class FakeAnswer:
 
 class FakeUpstream:
     def __init__(self):
-        self.failures, self.tried, self.opened = [], [], []
+        self.failures, self.tried, self.opened, self.anew = [], [], [], []
         self.gate = None
         self.closed = 0
         self.status = 200
 
-    def post(self, endpoint, path, body):
+    def post(self, endpoint, path, body, *, anew=False):
+        self.anew.append(anew)
         return FakeAnswer(self, endpoint, body)
 
     async def close(self):
@@ -277,6 +278,8 @@ async def test_a_connection_that_fails_before_the_answer_is_tried_once_more(coor
     assert upstream.tried == [("http://127.0.0.1:1001/v1", b"body"), ("http://127.0.0.1:1002/v1", b"body")]
     assert instance.calls == ["ready", "suspect", "ready", "proven"]
     assert load(coordinator) == (0, 0)
+    # Not over another connection that the engine may have closed as well.
+    assert upstream.anew == [False, True]
 
 
 async def test_a_connection_that_fails_twice_is_an_error(coordinator, upstream, instance):

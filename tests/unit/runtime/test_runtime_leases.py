@@ -76,7 +76,7 @@ class Sent:
     def __init__(self):
         self.sent, self.failures, self.status = [], [], 200
 
-    def post(self, endpoint, path, body):
+    def post(self, endpoint, path, body, *, anew=False):
         self.sent.append((endpoint.base_url + path, json.loads(body)))
         return Answer(self)
 
