@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import anthropic
 import openai
 import pytest
-from product import Started, wait_for
+from product import Started, alive, make_data_folder, start_product, wait_for
 
 pytestmark = pytest.mark.engine
 
@@ -28,9 +29,16 @@ Asked = tuple[int, int, int]
 """Prompt tokens, those of them from the cache, and tokens of the answer."""
 
 
-@pytest.fixture
-def product(start: Callable[..., Started]) -> Started:
-    return start()
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory, embedded_model_folder: Path) -> Iterator[Started]:
+    """One for all tests: each has a conversation of its own."""
+    folder = tmp_path_factory.mktemp("dialects")
+    config = folder / "ansambl.toml"
+    config.write_text("", encoding="utf-8")
+    started = start_product(make_data_folder(folder / "data", embedded_model_folder), config, folder / "up.log")
+    yield started
+    started.end()
+    wait_for(lambda: not alive(started.seen), f"no process left of {started.seen}", 15)
 
 
 @pytest.fixture
