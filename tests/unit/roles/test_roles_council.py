@@ -28,6 +28,7 @@ from ansambl.domain.errors import AnsamblError, EngineError, RequestError, Unava
 from ansambl.domain.role import Layout, ModelName
 from ansambl.domain.text import text
 from ansambl.domain.units import Seconds
+from ansambl.roles.ensembles.budget import shown_seconds
 from ansambl.roles.ensembles.events import Content, Progress, Sharing
 from ansambl.roles.ensembles.thinking import Piece, ThinkingSplitter
 from ansambl.roles.records import RequestOptions
@@ -270,6 +271,13 @@ async def test_the_time_limit_that_is_named_is_the_one_that_was_kept() -> None:
     engines = three(council=[watch.to(5.0), Delta()])
     with pytest.raises(EngineError, match=r"could not be written within 1\.5 seconds"):
         await hold(stage(), engines, "council", watch=watch, seconds=100, options=RequestOptions(seconds=Seconds(1.5)))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(300.0, "300"), (1, "1"), (0.25, "0.2"), (3600.0, "3600"), (1.5, "1.5")]
+)
+def test_seconds_are_named_without_idle_digits(seconds: float, shown: str) -> None:
+    assert shown_seconds(seconds) == shown
 
 
 async def test_too_few_tokens_for_all_answers_are_told_as_such() -> None:

@@ -8,6 +8,11 @@ STAGE_SHARE = 0.75
 """The part of the time limit that everything before the final answer may use; the rest is the final answer's."""
 
 
+def shown_seconds(seconds: float) -> str:
+    """Seconds as a sentence names them: "300", "1.5"."""
+    return f"{round(seconds, 1):g}"
+
+
 class Budget:
     """The limits of one request to one ensemble; those of a nested ensemble lie within what its parent has left.
 

@@ -11,6 +11,7 @@ from ansambl.dialects.openai_chat import Delta, Usage
 from ansambl.domain.errors import EngineError
 from ansambl.domain.text import Text, text
 from ansambl.roles.canonical import strip_thinking
+from ansambl.roles.ensembles.budget import shown_seconds
 from ansambl.roles.ensembles.thinking import Piece, ThinkingSplitter
 
 _CHARACTERS_PER_TOKEN, _CHARACTERS_MORE = 16, 64
@@ -58,7 +59,7 @@ class Call:
             return text(
                 "The role '{role}' was cut at the time limit of {limit} seconds; what it had said is used.",
                 role=self.role,
-                limit=round(seconds, 1),
+                limit=shown_seconds(seconds),
             )
         return text(
             "The role '{role}' was cut at its limit of {limit} tokens; what it had said is used.",

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from ansambl.domain.errors import EngineError
 from ansambl.domain.text import text
 from ansambl.roles.ensembles.answering import answer
+from ansambl.roles.ensembles.budget import shown_seconds
 from ansambl.roles.ensembles.events import BranchState, Content, EnsembleEvent, Remark
 from ansambl.roles.ensembles.wording import Said, Wording
 from ansambl.roles.ensembles.work import Outcome, Part, Work
@@ -55,7 +56,7 @@ def final_reason(work: Work, part: Part) -> str:
             text(
                 "The final answer of '{ensemble}' could not be written within {limit} seconds; raise its time limit.",
                 ensemble=work.ensemble.name,
-                limit=f"{round(work.budget.seconds, 1):g}",
+                limit=shown_seconds(work.budget.seconds),
             )
         )
     return reason_of(outcome)

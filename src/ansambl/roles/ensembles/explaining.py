@@ -6,6 +6,7 @@ from ansambl.dialects.openai_chat import ChatRequest
 from ansambl.domain.role import Ensemble, Merge, Pattern
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import Seconds
+from ansambl.roles.ensembles.budget import shown_seconds
 from ansambl.roles.records import NO_OPTIONS, EnsembleTarget, RequestOptions
 from ansambl.roles.routing.deciding import NeedsAnswer, NeedsVector, Route
 from ansambl.roles.routing.records import Member, read_input
@@ -107,14 +108,14 @@ def _limits(ensemble: Ensemble, options: RequestOptions) -> list[Text]:
     seconds = ensemble.seconds if options.seconds is None else Seconds(min(ensemble.seconds, options.seconds))
     found = []
     if Pattern(ensemble.pattern) is Pattern.ROUTE:
-        found.append(text("Choosing may take {seconds} seconds.", seconds=round(seconds, 1)))
+        found.append(text("Choosing may take {seconds} seconds.", seconds=shown_seconds(seconds)))
         if tokens is not None:
             found.append(text("The answer may have {tokens} tokens.", tokens=tokens))
         return found
     found.append(
         text(
             "Limits: {branch} tokens for each member's answer, {answer} for the final one, {seconds} seconds for all.",
-            branch=ensemble.branch_tokens, answer=ensemble.answer_tokens, seconds=round(seconds, 1),
+            branch=ensemble.branch_tokens, answer=ensemble.answer_tokens, seconds=shown_seconds(seconds),
         )
     )  # fmt: skip
     if tokens is not None:

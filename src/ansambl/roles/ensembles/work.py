@@ -12,7 +12,7 @@ from ansambl.domain.role import Ensemble, Role
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import Seconds
 from ansambl.roles.context_share import with_instruction_named, within_share
-from ansambl.roles.ensembles.budget import Budget
+from ansambl.roles.ensembles.budget import Budget, shown_seconds
 from ansambl.roles.ensembles.calls import Call
 from ansambl.roles.ensembles.events import Branch, BranchState, Engines, EnsembleEvent, Finished, Shared
 from ansambl.roles.ensembles.requests import client_limit
@@ -259,8 +259,8 @@ class Work:
         return text(
             "The role '{role}' was skipped: {used} of {limit} seconds are used, the rest is for the final answer.",
             role=part.member.name,
-            used=round(self.budget.used_seconds),
-            limit=round(self.budget.seconds),
+            used=shown_seconds(self.budget.used_seconds),
+            limit=shown_seconds(self.budget.seconds),
         )
 
     def all_failed(self) -> AnsamblError:
