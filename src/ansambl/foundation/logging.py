@@ -9,12 +9,23 @@ from typing import Any, cast
 
 import structlog
 
+from ansambl.foundation.paths import PRIVATE_FILE
+
 _MAX_FILE, _KEPT_FILES = 5_000_000, 3
 
 
+class _PrivateFile(RotatingFileHandler):
+    """A log that its owner alone reads, like those of the engines."""
+
+    def _open(self) -> Any:
+        stream = super()._open()
+        Path(self.baseFilename).chmod(PRIVATE_FILE)
+        return stream
+
+
 def configure(file: Path) -> None:
-    """Send logs to `file`, which is rotated."""
-    handler = RotatingFileHandler(file, maxBytes=_MAX_FILE, backupCount=_KEPT_FILES, encoding="utf-8")
+    """Send logs to `file`, which is rotated; mode 0600."""
+    handler = _PrivateFile(file, maxBytes=_MAX_FILE, backupCount=_KEPT_FILES, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(message)s"))
     root = logging.getLogger()
     for old in list(root.handlers):

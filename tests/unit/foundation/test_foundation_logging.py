@@ -1,0 +1,45 @@
+"""Ansambl's own log: what is written, and who may read it."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from ansambl.foundation.logging import configure, get_logger
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    """The root logger and structlog belong to the whole process."""
+    root = logging.getLogger()
+    handlers, level, configured = list(root.handlers), root.level, structlog.get_config()
+    root.handlers = []
+    yield
+    for one in root.handlers:
+        one.close()
+    root.handlers, root.level = handlers, level
+    structlog.configure(**configured)
+
+
+def test_a_log_is_for_its_owner_alone_also_after_a_rotation(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        file = tmp_path / "ansambl.log"
+        configure(file)
+        get_logger("x").info("something_happened", model="big")
+        assert "event=something_happened model=big" in file.read_text(encoding="utf-8")
+        handler = logging.getLogger().handlers[0]
+        assert isinstance(handler, logging.handlers.RotatingFileHandler)
+        handler.doRollover()
+        get_logger("x").info("later")
+        assert {one.name: one.stat().st_mode & 0o777 for one in tmp_path.iterdir()} == {
+            "ansambl.log": 0o600, "ansambl.log.1": 0o600
+        }  # fmt: skip
+    finally:
+        os.umask(before)
