@@ -6,7 +6,7 @@ import tomllib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansambl.foundation.toml_writer import write_toml
@@ -23,6 +23,8 @@ TABLES = st.recursive(
 )
 
 
+# How long making the tables takes is the machine's business, which may be busy.
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(TABLES)
 def test_tables_are_read_back_as_they_were(document: dict[str, Any]) -> None:
     assert tomllib.loads(write_toml(document)) == document
