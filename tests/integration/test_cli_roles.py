@@ -169,7 +169,7 @@ def test_without_an_editor(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.delenv("EDITOR", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    refused(run("edit", "bard"), "no editor was found", "--set KEY=VALUE")
+    refused(run("edit", "bard"), "there is no terminal", "--set KEY=VALUE")
     monkeypatch.setenv("EDITOR", "no-such-editor --wait")
     refused(run("edit", "bard"), "'no-such-editor' cannot be started")
 

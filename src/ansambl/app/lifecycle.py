@@ -273,6 +273,10 @@ class _Life:
             except AnsamblError as error:
                 log.warning("reload_refused", message=str(error))
                 self._reporter.warn(error.message)
+            except Exception as error:
+                # Or no later signal would be heard.
+                log.exception("reload_failed")
+                self._reporter.warn(text("The reload failed ({reason}); nothing was changed.", reason=str(error)))
             else:
                 self._reporter.say(text("The configuration was read again; its roles are in effect."))
 

@@ -124,6 +124,9 @@ def _editor() -> list[str]:
         words = shlex.split(os.environ.get(variable, ""))
         if words:
             return words
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        # An editor that nobody sees waits for ever.
+        raise UsageError(text("there is no terminal for an editor here; use --set KEY=VALUE"))
     found = next((one for one in _EDITORS if shutil.which(one)), None)
     if found is None:
         raise UsageError(text("no editor was found; name one in the variable EDITOR, or use --set KEY=VALUE"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,19 @@ log = get_logger(__name__)
 _LONGEST_HEADER = 300
 
 
+_LONGEST_HEADER = 300
+"""Bytes of a route's reason in a header; the whole one stands in the answer and in the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asker:
+    """Who asks, what for, and the catalog of the moment when the request came."""
+
+    service: RoleService
+    key: str
+    options: RequestOptions
+
+
 class ChatHandler:
     """Answers chats for every name in the catalog, in the dialect of `Exchange.asked`."""
 
@@ -55,8 +68,10 @@ class ChatHandler:
         request, options = take_options(request)
         target = self._resolver.resolve(request.model)
         exchange.name = target.name
+        # A reload in the middle of the answer is for the next request.
+        asker = _Asker(self._service.snapshot(), key, options)
         if isinstance(target, EnsembleTarget) and target.ensemble.pattern == Pattern.ROUTE:
-            await self._answer_route(exchange, request, target.ensemble, key, options)
+            await self._answer_route(exchange, request, target.ensemble, asker)
             return
         if options.role is not None:
             raise RequestError(
@@ -65,11 +80,11 @@ class ChatHandler:
             )
         if isinstance(target, EnsembleTarget):
             writer = EnsembleWriter(exchange, _output(exchange, request), _about(target.ensemble))
-            await self._answer_ensemble(exchange, request, target.ensemble, key, options, writer)
+            await self._answer_ensemble(exchange, request, target.ensemble, asker, writer)
         elif isinstance(target, RoleTarget):
-            await self._answer_role(exchange, request, target.role, key, options, None)
+            await self._answer_role(exchange, request, target.role, asker, None)
         else:
-            plain = self._service.prepare_plain(request, target.model)
+            plain = asker.service.prepare_plain(request, target.model)
             await self._pass_on(exchange, Call(plain, remembers=False))
 
     async def count(self, exchange: Exchange, request: ChatRequest, *, key: str) -> int:
@@ -99,16 +114,10 @@ class ChatHandler:
         return counted
 
     async def _answer_role(
-        self,
-        exchange: Exchange,
-        request: ChatRequest,
-        role: Role,
-        key: str,
-        options: RequestOptions,
-        chosen: Chosen | None,
+        self, exchange: Exchange, request: ChatRequest, role: Role, asker: _Asker, chosen: Chosen | None
     ) -> None:
-        prepared = self._service.prepare(request, role, key=key, options=options)
-        prepared = await within_share(prepared, role, self._service.model_of(role), self._engines)
+        prepared = asker.service.prepare(request, role, key=asker.key, options=asker.options)
+        prepared = await within_share(prepared, role, asker.service.model_of(role), self._engines)
         exchange.headers.append((b"x-ansambl-role", _ascii(role.name)))
         # Decoded again only when an engine refuses.
         clearer = partial(_clearer, role, request)
@@ -121,28 +130,20 @@ class ChatHandler:
             await translate(exchange, exchange.asked, self._coordinator, call)
 
     async def _answer_ensemble(
-        self,
-        exchange: Exchange,
-        request: ChatRequest,
-        ensemble: Ensemble,
-        key: str,
-        options: RequestOptions,
-        writer: EnsembleWriter,
+        self, exchange: Exchange, request: ChatRequest, ensemble: Ensemble, asker: _Asker, writer: EnsembleWriter
     ) -> None:
         exchange.headers.append((b"x-ansambl-role", _ascii(ensemble.name)))
         events: AsyncGenerator[EnsembleEvent, None] = run(
-            ensemble, request, service=self._service, engines=self._engines, key=key, options=options,
+            ensemble, request, service=asker.service, engines=self._engines, key=asker.key, options=asker.options,
             embeds=self._embedder,
         )  # fmt: skip
         async with aclosing(events):
             async for event in events:
                 await writer.write(event)
 
-    async def _answer_route(
-        self, exchange: Exchange, request: ChatRequest, route: Ensemble, key: str, options: RequestOptions
-    ) -> None:
+    async def _answer_route(self, exchange: Exchange, request: ChatRequest, route: Ensemble, asker: _Asker) -> None:
         choice = await choose(
-            route, request, service=self._service, engines=self._engines, key=key, options=options,
+            route, request, service=asker.service, engines=self._engines, key=asker.key, options=asker.options,
             clock=time.monotonic, embeds=self._embedder,
         )  # fmt: skip
         reason = choice.reason.render(speaker_of_scope(exchange.scope))
@@ -150,18 +151,18 @@ class ChatHandler:
             "route_chose",
             route=route.name, role=choice.member.name, how=choice.how, score=choice.score, reason=str(choice.reason),
         )  # fmt: skip
-        exchange.headers.append((b"x-ansambl-route", _ascii(str(choice.reason))))
+        exchange.headers.append((b"x-ansambl-route", _ascii(str(choice.reason))[:_LONGEST_HEADER]))
         words = f"**{choice.member.name}** – {reason}\n\n"
-        options = replace(options, role=None)
+        asker = replace(asker, options=replace(asker.options, role=None))
         if isinstance(choice.member, Ensemble):
             about = {**_about(choice.member), "route": _route_object(route, choice)}
             writer = EnsembleWriter(exchange, _output(exchange, request), about, before=choice.usage)
             await writer.write_reasoning(words)
-            await self._answer_ensemble(exchange, request, choice.member, key, options, writer)
+            await self._answer_ensemble(exchange, request, choice.member, asker, writer)
             return
-        model = self._service.model_of(choice.member).name
+        model = asker.service.model_of(choice.member).name
         chosen = Chosen(words, partial(_route_account, route, choice, model, time.monotonic()), choice.usage)
-        await self._answer_role(exchange, choice.limited(request), choice.member, key, options, chosen)
+        await self._answer_role(exchange, choice.limited(request), choice.member, asker, chosen)
 
 
 def _output(exchange: Exchange, request: ChatRequest) -> Output:

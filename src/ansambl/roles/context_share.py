@@ -107,7 +107,9 @@ def with_instruction_named(error: AnsamblError, role: Role, messages: Sequence[M
     if sentence is None:
         return error
     clearer = RequestError(
-        text("{reason} {instruction}", reason=error.message, instruction=sentence), param=error.param, code=_TOO_LONG
+        text("{instruction} (The engine said: {reason})", reason=error.message, instruction=sentence),
+        param=error.param,
+        code=_TOO_LONG,
     )
     clearer.__cause__ = error
     return clearer

@@ -26,7 +26,9 @@ xllamacpp 2026.10.11549 on two CPU cores). Three prefills of 128 tokens take 1.1
 calls on an engine that reads 4,000 tokens a second.
 """
 
-_NOTHING_SHARED = text("their prompts have too little in common to share it")
+_NOTHING_SHARED = text(
+    "their prompts share fewer than {count} tokens: copying those would not pay", count=WORTH_COPYING
+)
 _ONE_PLACE = text("the engine has one place: each goes through it after the one before, on what that left there")
 _COPIES_FAIL = text("this engine does not keep what is copied into a slot: one after another")
 

@@ -156,7 +156,9 @@ async def _entered(
             work.failed(part, error)
         return None
     work.count(together.usage)
-    parts[0].sharing = (Shared(model, len(parts), together.sharing, together.reason, together.usage),)
+    # One request alone has nothing to share, and nothing to say about it.
+    if len(parts) > 1:
+        parts[0].sharing = (Shared(model, len(parts), together.sharing, together.reason, together.usage),)
     return together
 
 
