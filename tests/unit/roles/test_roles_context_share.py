@@ -85,7 +85,8 @@ def test_an_instruction_is_named_when_it_is_much_of_what_is_too_long() -> None:
     too_long = EngineError(text("too long"), code="context_length_exceeded")
     clearer = with_instruction_named(too_long, role, short)
     assert str(clearer) == (
-        "The instruction of the role 'r' alone has 100 letters; shorten roles.r.instruction. (The engine said: too long)"
+        "The instruction of the role 'r' alone has 100 letters; shorten roles.r.instruction. "
+        "(The engine said: too long)"
     )
     assert (clearer.code, clearer.status) == ("context_length_exceeded", 400)
     assert with_instruction_named(too_long, role, long) is too_long
