@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-ENVIRONMENT: Mapping[str, str] = MappingProxyType({"OMP_WAIT_POLICY": "passive"})
-"""Sleep while waiting.
+ENVIRONMENT: Mapping[str, str] = MappingProxyType({"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "300"})
+"""Sleep while waiting, after a spin of some ten microseconds.
 
 Threads that spin for ever make generation 30 times slower on a busy machine (0.8 instead of 30 tokens/s with two other
-processes on two cores). A short spin before the sleep (GOMP_SPINCOUNT=10000) doubles the speed of an idle machine (65
-instead of 30 tokens/s) and was tried: beside two more engines on two cores it gave 2 to 6 tokens/s, and sleeping at
-once 18 to 79 (llama.cpp 2026.10.11549, a model of 135M, 2026-11-22). Who has a machine for one engine sets the variable
-in ``models.NAME.environment``.
+processes on two cores). Threads that sleep at once halve the speed of an idle one, because a token has hundreds of
+meetings and each wakes a thread: 34 tokens/s, with a spin of 100 turns 44, of 300 turns 72, of 10,000 turns 84. Beside a
+second engine at work on the same two cores the same spins give 73, 67, 51 and (1,000 turns) 29 tokens/s to each, and
+10,000 turns beside two engines as few as 2 to 6. So 300: twice as quick alone, a third slower in company (llama.cpp
+2026.10.11549, a model of 135M, 2026-11-22). Other OpenMP libraries ignore the second variable, and
+``models.NAME.environment`` replaces both.
 """
