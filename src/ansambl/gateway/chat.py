@@ -42,7 +42,7 @@ _LONGEST_HEADER = 300
 
 @dataclass(frozen=True, slots=True)
 class _Asker:
-    """Who asks, what for, and the catalog of the moment when the request came."""
+    """Who asks, what for, and the service that writes the prompts."""
 
     service: RoleService
     key: str
@@ -68,8 +68,7 @@ class ChatHandler:
         request, options = take_options(request)
         target = self._resolver.resolve(request.model)
         exchange.name = target.name
-        # A reload in the middle of the answer is for the next request.
-        asker = _Asker(self._service.snapshot(), key, options)
+        asker = _Asker(self._service, key, options)
         if isinstance(target, EnsembleTarget) and target.ensemble.pattern == Pattern.ROUTE:
             await self._answer_route(exchange, request, target.ensemble, asker)
             return
@@ -142,6 +141,8 @@ class ChatHandler:
                 await writer.write(event)
 
     async def _answer_route(self, exchange: Exchange, request: ChatRequest, route: Ensemble, asker: _Asker) -> None:
+        # Between the choice and the answer, too, a reload is for the next request.
+        asker = replace(asker, service=asker.service.snapshot())
         choice = await choose(
             route, request, service=asker.service, engines=self._engines, key=asker.key, options=asker.options,
             clock=time.monotonic, embeds=self._embedder,
