@@ -23,8 +23,8 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from command_cases import cases, document  # noqa: E402 - the path is set first
 
-from ansambl.engines.command_lines import ENGINE_LINES, command_line  # noqa: E402 - the same
 from ansambl.engines.command_lines.parsers import parser_rows  # noqa: E402 - the same
+from ansambl.engines.registry import command_line, engine_lines  # noqa: E402 - the same
 
 GOLDEN = ROOT / "tests" / "data" / "engines" / "command_lines"
 _FLAG = re.compile(r"--[a-zA-Z][a-zA-Z0-9_-]*")
@@ -33,7 +33,7 @@ _FLAG = re.compile(r"--[a-zA-Z][a-zA-Z0-9_-]*")
 def write() -> None:
     """Write the golden file of every engine anew."""
     GOLDEN.mkdir(parents=True, exist_ok=True)
-    for engine in ENGINE_LINES:
+    for engine in engine_lines():
         found = {name: document(command_line(engine, inputs)) for name, inputs in cases(engine).items()}
         text = json.dumps(found, ensure_ascii=False, indent=1) + "\n"
         (GOLDEN / f"{engine}.json").write_text(text, encoding="utf-8")
@@ -84,7 +84,7 @@ def transformers_flags(folder: Path) -> set[str]:
 
 def _used(engine: str) -> set[str]:
     """Every flag that our code can write for an engine: those of its settings and those of its cases."""
-    lines = ENGINE_LINES[engine]
+    lines = engine_lines()[engine]
     flags = {word for one in lines.settings for word in (one.flag, one.off) if word}
     for inputs in cases(engine).values():
         command = command_line(engine, inputs)

@@ -16,7 +16,7 @@ from product import wait_for
 from ansambl.app.engine_commands import engine_command
 from ansambl.app.fitting import Question
 from ansambl.domain.engine import KEY_VARIABLE
-from ansambl.engines.command_lines import command_line
+from ansambl.engines.registry import command_line
 from ansambl.foundation.network import free_port
 from ansambl.model_catalog.embedded import embedded_path
 

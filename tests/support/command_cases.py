@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ansambl.domain.catalog import ModelKind
-from ansambl.engines.command_lines import ENGINE_LINES, CommandInputs, EngineCommand, Lora
+from ansambl.engines.command_lines import CommandInputs, EngineCommand, Lora
+from ansambl.engines.registry import engine_lines
 
 AWKWARD_PATH = "/models/it's my модель/model file.gguf"
 GPT_OSS = {"model": "gpt-oss-120b", "quantization": "MXFP4", "layers": 36, "kind": ModelKind.REASONING}
@@ -41,7 +42,7 @@ TUNED: dict[str, dict[str, Any]] = {
 
 def cases(engine: str) -> dict[str, CommandInputs]:
     """The placements of one engine by name."""
-    form = ENGINE_LINES[engine].formats[0]
+    form = engine_lines()[engine].formats[0]
     gpus = () if engine == "llama.cpp-bundled" else (0,)
     path = AWKWARD_PATH if form == "gguf" else AWKWARD_PATH.removesuffix(".gguf")
     found = {

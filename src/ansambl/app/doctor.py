@@ -22,7 +22,7 @@ from ansambl.app.running_state import read_state
 from ansambl.app.settings import EMBEDDED
 from ansambl.app.settings_file import LoadedSettings, load_settings
 from ansambl.app.settings_records import attachments, engine_name
-from ansambl.domain.engine import NotUsable
+from ansambl.domain.engine import NotUsable, Surroundings
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.hardware import Machine
 from ansambl.domain.text import Text, text
@@ -176,7 +176,7 @@ def _models(loaded: LoadedSettings, paths: DataPaths, machine: Machine) -> list[
 
 
 def _engine(name: str, engine: str, machine: Machine) -> Check:
-    usable = get_engine(engine).detect(machine)
+    usable = get_engine(engine).detect(Surroundings(machine=machine))
     if isinstance(usable, NotUsable):
         message = text("The engine of '{name}' cannot be used: {reason}", name=name, reason=usable.reason)
         return Check(f"engine:{name}", Level.PROBLEM, message, usable.how_to_fix)

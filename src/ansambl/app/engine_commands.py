@@ -14,19 +14,9 @@ from ansambl.domain.errors import UsageError
 from ansambl.domain.planning import Candidate, PlannedPlacement
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import parse_bytes
-from ansambl.engines.command_lines import (
-    ENGINE_LINES,
-    SAME_ENGINE,
-    CommandInputs,
-    EngineCommand,
-    Kind,
-    Lora,
-    command_line,
-    extra_settings,
-    get_lines,
-    inputs_of,
-)
+from ansambl.engines.command_lines import CommandInputs, EngineCommand, Kind, Lora, inputs_of
 from ansambl.engines.compatibility import compatibility_rows
+from ansambl.engines.registry import SAME_ENGINE, command_line, engine_lines, extra_settings, get_lines
 from ansambl.foundation.paths import DataPaths, expanded
 from ansambl.model_catalog.inspection import inspect_checkpoint
 from ansambl.planner.choosing import Choice
@@ -102,7 +92,7 @@ def _engine(name: str | None) -> str | None:
         return None
     plain = name.strip().lower()
     known = SAME_ENGINE.get(plain, plain)
-    return known if known in ENGINE_LINES else find_engine(compatibility_rows(), name).name
+    return known if known in engine_lines() else find_engine(compatibility_rows(), name).name
 
 
 def _divided(settings: Mapping[str, Any], engine: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -110,8 +100,8 @@ def _divided(settings: Mapping[str, Any], engine: str | None) -> tuple[dict[str,
     if engine is not None:
         extras = extra_settings(engine)
     else:
-        known = {one.name for lines in ENGINE_LINES.values() for one in lines.settings if not one.extra}
-        extras = frozenset({name for one in ENGINE_LINES for name in extra_settings(one)} - known)
+        known = {one.name for lines in engine_lines().values() for one in lines.settings if not one.extra}
+        extras = frozenset({name for one in engine_lines() for name in extra_settings(one)} - known)
     return (
         {name: value for name, value in settings.items() if name not in extras},
         {name: value for name, value in settings.items() if name in extras},

@@ -25,7 +25,8 @@ from ansambl.domain.device import PlannedMachine
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.planning import Candidate, Goal, Plan, PlannedPlacement, PlanOption, Residency
 from ansambl.domain.units import Bytes
-from ansambl.engines.command_lines import command_line, inputs_of
+from ansambl.engines.command_lines import inputs_of
+from ansambl.engines.registry import command_line
 from ansambl.foundation.paths import DataPaths, write_atomically
 from ansambl.model_catalog import download
 from ansambl.model_catalog.catalog import catalog

@@ -27,6 +27,9 @@ AUTO = "auto"
 ATTACHED_ENGINE, COMMAND_ENGINE = "openai-compatible", "command"
 """The engines of a model with an address, and of one with a command line of its own."""
 
+BUNDLED_ENGINE = "llama.cpp-bundled"
+"""The engine that every installation has, in a process of ours."""
+
 ENGINES_IN_CONTEXT = "engines"
 """The key of the validation context that holds the names of the engines that exist."""
 
@@ -93,6 +96,16 @@ class ModelSettings(Table):
     )
     arguments: Words = setting((), "Arguments for the engine beyond those that Ansambl sets, passed on as they are.")
     environment: dict[str, str] = setting({}, "Environment variables for the engine.")
+    settings: dict[str, str | int | float | bool] = setting(
+        {}, "Settings of the engine by the names that `ansambl fit --set` and `ansambl command --set` use."
+    )
+    kv_type: str = setting("auto", 'The type of the KV cache, such as "q8_0" or "fp8"; "auto" is 16 bits.')
+    gpus: tuple[int, ...] | None = setting(
+        None, "The GPUs to use, counted as the vendor's own tools do; an empty list uses none.",
+        shown_default="all that the engine can use",
+    )  # fmt: skip
+    mmproj: str | None = setting(None, "Path of the projector that lets the model see images (llama.cpp).")
+    draft: str | None = setting(None, "Path of a small draft model that guesses ahead.")
     threads: int | None = setting(
         None, "CPU threads of the engine.", unit="threads", shown_default="the engine's table, else the usable cores",
         ge=1, le=1024,
@@ -130,7 +143,7 @@ class ModelSettings(Table):
         if self.address is None and self.checkpoint is None and self.command is None:
             raise SettingError(text("says neither 'checkpoint' nor 'address' nor 'command'; set one of them"))
         if self.address is not None:
-            for key in ("checkpoint", "command", "arguments", "environment", "threads"):
+            for key in ("checkpoint", "command", "arguments", "environment", "threads", "settings", "mmproj", "draft"):
                 if getattr(self, key):
                     raise SettingError(
                         text(
@@ -147,10 +160,14 @@ class ModelSettings(Table):
             raise SettingError(text("only goes with 'address' or 'command'; remove it"), "name")
         if self.key is not None and self.key_env is not None:
             raise SettingError(text("stands beside 'key'; keep one of them"), "key_env")
-        own = ATTACHED_ENGINE if self.address is not None else COMMAND_ENGINE if self.command is not None else None
-        if (own is not None and self.engine not in (AUTO, own)) or (
-            own is None and self.engine in (ATTACHED_ENGINE, COMMAND_ENGINE)
-        ):
+        # At an address any engine may answer but those that only ever run here; a command starts what it starts.
+        if self.address is not None:
+            wrong = self.engine in (COMMAND_ENGINE, BUNDLED_ENGINE)
+        elif self.command is not None:
+            wrong = self.engine not in (AUTO, COMMAND_ENGINE)
+        else:
+            wrong = self.engine in (ATTACHED_ENGINE, COMMAND_ENGINE)
+        if wrong:
             raise SettingError(
                 text("'{engine}' does not go with this model's other keys; leave 'engine' out", engine=self.engine),
                 "engine",
@@ -164,6 +181,12 @@ class EngineSettings(Table):
     threads: int | None = setting(
         None, "CPU threads of each instance.", unit="threads", shown_default="the usable cores", ge=1, le=1024
     )
+    program: str | None = setting(
+        None, "Path of the engine's program (of llama.cpp's llama-server, or the Python of an environment that holds "
+        "the engine), where it is not the one that Ansambl installed or finds by itself.", min_length=1,
+    )  # fmt: skip
+    arguments: Words = setting((), "Arguments for every instance of the engine, before those of the model.")
+    environment: dict[str, str] = setting({}, "Environment variables for every instance of the engine.")
     prompt_cache: Size = setting(
         Bytes(512 * MIB), "RAM that each instance may use to keep earlier prompts, so that a return to them costs no "
         "prefill; 0 keeps none.", unit='bytes, or text such as "512MiB"', ge=0,

@@ -65,14 +65,16 @@ def attachments(loaded: LoadedSettings, environment: Mapping[str, str] | None = 
                     ("models", name, "key_env"),
                     text("the environment variable {variable} is not set; set it to the key", variable=model.key_env),
                 )
-        found.append(Attachment(name, model.address, model.name or name, key, model.parallel))
+        found.append(
+            Attachment(name, model.address, model.name or name, key, model.parallel, engine=engine_name(model))
+        )
     return tuple(found)
 
 
 def engine_name(model: ModelSettings) -> str:
     """The registered name of the engine that a model asks for."""
     if model.address is not None:
-        return ATTACHED_ENGINE
+        return ATTACHED_ENGINE if model.engine == AUTO else ALIASES.get(model.engine, model.engine)
     if model.command is not None:
         return COMMAND_ENGINE
     return ALIASES.get(model.engine, model.engine)
@@ -105,8 +107,8 @@ def placement(loaded: LoadedSettings, name: str, checkpoint: Checkpoint | None) 
         )
     options = EngineOptions(
         # What the user wrote comes last, because the last one counts.
-        arguments=(*_embedded_arguments(model, engine), *model.arguments),
-        environment=model.environment,
+        arguments=(*_embedded_arguments(model, engine), *common.arguments, *model.arguments),
+        environment={**common.environment, **model.environment},
         command=model.command,
         name=model.name,
     )
@@ -119,6 +121,11 @@ def placement(loaded: LoadedSettings, name: str, checkpoint: Checkpoint | None) 
         options=options,
         threads=model.threads or common.threads,
         prompt_cache=common.prompt_cache,
+        kv_type=model.kv_type,
+        settings=model.settings,
+        gpus=model.gpus or (),
+        mmproj=model.mmproj,
+        draft=model.draft,
     )
 
 

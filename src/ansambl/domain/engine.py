@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ansambl.domain.hardware import Machine
 from ansambl.domain.text import Text
 from ansambl.domain.units import Bytes, Seconds, TokensPerSecond
 
 KEY_VARIABLE = "ANSAMBL_ENGINE_KEY"
 """Environment variable that carries an instance's API key; an argument would show in every process list."""
+
+RUN_FOLDER = "{run_folder}"
+"""Stands in a launch spec for the folder into which its files are written."""
 
 
 class ExitReason(StrEnum):
@@ -36,7 +40,9 @@ class EngineTraits:
     """All that a planner may know of an engine.
 
     `formats` are the checkpoints that it runs (``"gguf"``…), `devices` what it runs them on (``"cpu"``, ``"cuda"``…),
-    `dialects` the wire formats that it speaks itself (``"openai_chat"``…).
+    `dialects` the wire formats that it speaks itself (``"openai_chat"``…), `lora_formats` the formats of LoRA adapters
+    that it loads (``"peft"``, ``"gguf"``). `verified` is the version that was tried on the real engine, empty where
+    only `documented`, a version with its source, was followed.
     """
 
     name: str
@@ -44,14 +50,26 @@ class EngineTraits:
     formats: frozenset[str]
     devices: frozenset[str]
     dialects: frozenset[str]
+    lora_formats: frozenset[str] = frozenset()
+    verified: str = ""
+    documented: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """The engine can be used here."""
+    """The engine can be used here.
+
+    `path` is the program to start: an executable, or the Python of an environment that holds the engine. `build` says
+    what it was built for (``"cpu"``, ``"cuda"``, ``"rocm"``, ``"vulkan"``, ``"metal"``), None when nobody knows.
+    `managed` means that Ansambl installed it and may remove it. `warning` is what its owner should know and what does
+    not keep it from being used (a version that was never tried, say).
+    """
 
     version: str
     path: str | None = None
+    build: str | None = None
+    managed: bool = False
+    warning: Text | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +81,28 @@ class NotUsable:
 
 
 @dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where an adapter looks for its engine.
+
+    `machine` is the hardware, None when nobody looked. `engines_folder` is where Ansambl installs engines, each in a
+    folder of its name. `program` is the owner's own choice for this engine. `search_path` is the system's ``PATH``.
+    """
+
+    machine: Machine | None = None
+    engines_folder: str | None = None
+    program: str | None = None
+    search_path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchSpec:
     """Everything that is needed to start an instance; starting it needs no knowledge of the engine.
 
     `environment` is added to a clean copy of ours. `secret_environment` holds the names in it whose values must not
-    be shown. `digest` tells whether a running process was started from an equal spec (secrets and port left out).
+    be shown. `files` maps names to contents that are written, private to us, into a folder of the run before the
+    start; `RUN_FOLDER` in an argument or in the environment stands for that folder. `working_folder` is where the
+    process starts, None for where we are. `digest` tells whether a running process was started from an equal spec
+    (secrets, port and the folder of the run left out).
     """
 
     engine: str
@@ -79,6 +114,8 @@ class LaunchSpec:
     base_path: str = "/v1"
     upstream_name: str | None = None
     digest: str = ""
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    working_folder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +129,11 @@ class ProbeSpec:
 
 @dataclass(frozen=True, slots=True)
 class EngineMetrics:
-    """What an engine says about itself; None where it does not say."""
+    """What an engine says about itself; None where it does not say.
+
+    `cached_prompt_tokens` are those prompt tokens, of all since its start, that it found in its prefix cache.
+    `kv_cache_share` is the part of its KV cache that is in use, 0 to 1.
+    """
 
     prompt_tokens: int | None = None
     output_tokens: int | None = None
@@ -100,23 +141,37 @@ class EngineMetrics:
     requests_waiting: int | None = None
     prefill_rate: TokensPerSecond | None = None
     decode_rate: TokensPerSecond | None = None
+    cached_prompt_tokens: int | None = None
+    kv_cache_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LogFacts:
-    """What one line of an engine's log told: memory at load by part, the context it really gives."""
+    """What one line of an engine's log told.
+
+    `memory` is memory at load by part (``"weights"``, ``"kv_cache"``, ``"compute"``, ``"overhead"``), which several
+    lines may tell piece by piece; `context` the tokens that one request may really hold, `kv_tokens` the tokens that
+    its whole KV cache holds, `largest_context` what it says would have fitted.
+    """
 
     memory: Mapping[str, Bytes] = field(default_factory=dict)
     context: int | None = None
+    kv_tokens: int | None = None
+    largest_context: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ExitExplanation:
-    """Why an engine ended, in words, and what to do about it."""
+    """Why an engine ended, in words, and what to do about it.
+
+    Where memory was missing and the engine said so: `missing` is by how much, `largest_context` what would fit.
+    """
 
     reason: ExitReason
     message: Text
     restart_helps: bool = True
+    missing: Bytes | None = None
+    largest_context: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

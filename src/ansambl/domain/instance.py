@@ -15,6 +15,7 @@ class InstanceState(StrEnum):
     STOPPED = "stopped"
     STARTING = "starting"
     READY = "ready"
+    ASLEEP = "asleep"
     RESTARTING = "restarting"
     STOPPING = "stopping"
     FAILED = "failed"

@@ -14,7 +14,9 @@ class Checkpoint:
     """One concrete set of files of a model, present on this machine.
 
     `identity` tells two checkpoints apart (a hash, or path with size and modification time); saved state is keyed
-    by it. `context` is the longest sequence in tokens that the model was trained for, None when unknown.
+    by it. `context` is the longest sequence in tokens that the model was trained for, None when unknown. `path` is a
+    GGUF file (the first of several) or a folder. `repo` is where it came from on a hub. `architecture` is what the
+    files call it (``"llama"``, ``"LlamaForCausalLM"``), `layers` its layers; None when they do not say.
     """
 
     reference: str
@@ -25,6 +27,9 @@ class Checkpoint:
     quantization: str | None = None
     context: int | None = None
     languages: tuple[str, ...] = ()
+    repo: str | None = None
+    architecture: str | None = None
+    layers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

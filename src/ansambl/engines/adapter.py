@@ -15,9 +15,14 @@ from ansambl.domain.engine import (
     LogFacts,
     NotUsable,
     ProbeSpec,
+    Surroundings,
 )
-from ansambl.domain.hardware import Machine
+from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.plan import Placement
+from ansambl.engines.command_lines.settings import EngineLines
+
+NOWHERE = Surroundings()
+"""Nothing is known of the machine: an adapter then says what it can say without."""
 
 
 @runtime_checkable
@@ -27,8 +32,14 @@ class EngineAdapter(Protocol):
     traits: EngineTraits
     probe: ProbeSpec
 
-    def detect(self, machine: Machine | None = None) -> Installed | NotUsable:
-        """Say whether the engine can be used on this machine, and if not, what would change that."""
+    lines: EngineLines | None
+    """How its command line is written; None for an engine that has none of its own."""
+
+    def detect(self, around: Surroundings = NOWHERE) -> Installed | NotUsable:
+        """Say whether the engine can be used on this machine, and if not, what would change that.
+
+        May read files and ask programs for their version; it starts no engine and uses no network.
+        """
         ...
 
     def launch_spec(self, placement: Placement, *, port: int, secret: str) -> LaunchSpec:
@@ -66,10 +77,14 @@ class AttachOnly(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineCall:
-    """A POST of `body` as JSON to `path`, counted from the engine's root and not from the base of its API."""
+    """A request with `body` as JSON to `path`, counted from the engine's root and not from the base of its API.
+
+    `method` is POST unless it only asks (GET, without a body).
+    """
 
     path: str
     body: Mapping[str, Any]
+    method: str = "POST"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,4 +169,78 @@ class SharesPrefixes(Protocol):
 
     def shares_prefixes(self, placement: Placement) -> bool | None:
         """Whether the engine of this placement has a prefix cache of its own; None when it is unknown."""
+        ...
+
+
+class SleepCalls(Protocol):
+    """How a running engine is put to sleep and woken over HTTP: pure, it makes calls and reads answers."""
+
+    levels: tuple[int, ...]
+    """The levels that it has: 1 keeps the weights in RAM, 2 drops them and reads them from the disk again."""
+
+    def sleep(self, level: int) -> EngineCall:
+        """Give the device's memory back."""
+        ...
+
+    def wake(self, level: int) -> Sequence[EngineCall]:
+        """What must be called, in this order, after a sleep of `level`, until it answers again."""
+        ...
+
+    def ask(self) -> EngineCall:
+        """Ask whether it sleeps."""
+        ...
+
+    def read_asleep(self, body: bytes) -> bool | None:
+        """What `ask` answered; None for what is not the answer that was expected."""
+        ...
+
+
+@runtime_checkable
+class CanSleep(Protocol):
+    """Ability: a running engine gives its memory back without ending, and comes back faster than it starts."""
+
+    def sleep_calls(self, placement: Placement) -> SleepCalls | NotUsable:
+        """How this placement's engine sleeps; why not, where its build or its settings do not allow it."""
+        ...
+
+
+class LoraCalls(Protocol):
+    """How LoRA adapters of a running engine are used over HTTP: pure, it makes calls and reads answers."""
+
+    at_start: bool
+    """Whether adapters are there from the start (those of the placement); else each is loaded by `load`."""
+
+    can_load: bool
+    """Whether adapters can be loaded into a running engine and unloaded from it."""
+
+    def load(self, lora: LoraAdapter) -> EngineCall:
+        """Load it. Only where `can_load`."""
+        ...
+
+    def unload(self, lora: LoraAdapter) -> EngineCall:
+        """Unload it. Only where `can_load`."""
+        ...
+
+    def listed(self) -> EngineCall:
+        """Ask which adapters are loaded."""
+        ...
+
+    def read_listed(self, body: bytes) -> frozenset[str] | None:
+        """The names of the loaded adapters; None for what is not the answer that was expected."""
+        ...
+
+    def applied(self, body: bytes, path: str, lora: str | None) -> bytes:
+        """The body of a request to `path`, a JSON object with at least one field, with that adapter, or with none.
+
+        It always says which adapter is meant, also none: some engines otherwise go on with the last request's one.
+        """
+        ...
+
+
+@runtime_checkable
+class SwapsLora(Protocol):
+    """Ability: requests to one running engine choose a LoRA adapter each."""
+
+    def lora_calls(self, placement: Placement) -> LoraCalls | NotUsable:
+        """How the adapters of this placement are used; why not, where its build or its settings do not allow it."""
         ...

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+from functools import cache
+
 from ansambl.domain.errors import UsageError
 from ansambl.domain.names import nearest_names
 from ansambl.domain.text import text
 from ansambl.engines.adapter import EngineAdapter
+from ansambl.engines.command_lines import CommandInputs, EngineCommand, EngineLines, write_command
 from ansambl.foundation.registry import Registry, UnknownEntryError
 
 ENGINES: Registry[EngineAdapter] = Registry({
@@ -15,8 +19,16 @@ ENGINES: Registry[EngineAdapter] = Registry({
 })  # fmt: skip
 """Every engine that Ansambl knows."""
 
+_LINES_ONLY = {
+    "vllm": "vllm", "sglang": "sglang", "tgi": "tgi", "transformers": "transformers_serve", "llama.cpp": "llama_cpp",
+    "ollama": "ollama", "lm_studio": "lm_studio", "exllamav3": "exllamav3", "textgen": "textgen",
+}  # fmt: skip
+
 ALIASES = {"auto": "llama.cpp-bundled", "llama.cpp": "llama.cpp-bundled"}
 """What else a configuration may write; "auto" is the engine that runs a local GGUF file on any machine."""
+
+SAME_ENGINE = {"tabbyapi": "exllamav3", "llama-server": "llama.cpp", "lmstudio": "lm_studio"}
+"""Other names of the same engines, where a command is asked for."""
 
 
 def engine_names() -> tuple[str, ...]:
@@ -38,3 +50,50 @@ def get_engine(name: str) -> EngineAdapter:
             text("the engine '{name}' is unknown; the nearest one is {nearest}", name=name,
                  nearest=near[0] if near else next(iter(ALIASES)))
         ) from None  # fmt: skip
+
+
+@cache
+def engine_lines() -> dict[str, EngineLines]:
+    """Every engine whose command can be written, by name."""
+    found = {name: ENGINES.get(name).lines for name in ENGINES}
+    known = {name: lines for name, lines in found.items() if lines is not None}
+    for name, module in _LINES_ONLY.items():
+        known.setdefault(name, importlib.import_module(f"ansambl.engines.adapters.{module}").LINES)
+    return known
+
+
+def get_lines(engine: str) -> EngineLines:
+    """How the command of the engine of this name is written.
+
+    Raises:
+        UsageError: there is none; the nearest names are offered.
+    """
+    name = engine.strip().lower()
+    known = engine_lines()
+    found = known.get(SAME_ENGINE.get(name, name))
+    if found is None:
+        near = nearest_names(name, known)
+        raise UsageError(
+            text("the engine '{name}' is unknown; the nearest ones are {nearest}", name=engine[:40],
+                 nearest=", ".join(near or sorted(known)))
+        )  # fmt: skip
+    return found
+
+
+def extra_settings(engine: str) -> frozenset[str]:
+    """The settings of an engine that no memory forecast knows: they go onto the command line only.
+
+    Raises:
+        UsageError: there is no such engine.
+    """
+    return frozenset(one.name for one in get_lines(engine).settings if one.extra)
+
+
+def command_line(engine: str, inputs: CommandInputs) -> EngineCommand:
+    """How the engine called `engine` is started for this placement.
+
+    Raises:
+        NotSupportedError: the engine does not run this format, or cannot be told something that is wanted.
+        UsageError: there is no such engine or setting, or a value makes no sense.
+    """
+    return write_command(get_lines(engine), inputs)

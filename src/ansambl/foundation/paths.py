@@ -42,6 +42,16 @@ class DataPaths:
         return self.root / "models"
 
     @property
+    def engines(self) -> Path:
+        """Engines that Ansambl installed."""
+        return self.root / "engines"
+
+    @property
+    def loras(self) -> Path:
+        """LoRA adapters that were added."""
+        return self.root / "loras"
+
+    @property
     def logs(self) -> Path:
         """Our log and the engines' logs."""
         return self.root / "logs"

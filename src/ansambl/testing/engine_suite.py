@@ -23,7 +23,15 @@ from typing import Any
 
 import pytest
 
-from ansambl.domain.engine import EngineOptions, EngineTraits, ExitReason, Installed, LaunchSpec, NotUsable
+from ansambl.domain.engine import (
+    EngineOptions,
+    EngineTraits,
+    ExitReason,
+    Installed,
+    LaunchSpec,
+    NotUsable,
+    Surroundings,
+)
 from ansambl.domain.errors import AnsamblError, NotSupportedError
 from ansambl.domain.model import Checkpoint
 from ansambl.domain.plan import Placement
@@ -97,7 +105,7 @@ class EngineContract:
 
     def test_it_says_whether_it_is_usable(self, adapter: EngineAdapter) -> None:
         """Without a machine to look at, too."""
-        found = adapter.detect(None)
+        found = adapter.detect(Surroundings())
         assert isinstance(found, (Installed, NotUsable))
         if isinstance(found, NotUsable):
             assert found.reason.render()
@@ -170,7 +178,9 @@ class EngineContract:
             "tokenize": calls.tokenize("Hi"), "prefill": calls.prefill([1, 2], 3), "save": calls.save(3, "file"),
             "restore": calls.restore(3, "file"),
         }  # fmt: skip
-        assert {one: dataclasses.asdict(call) for one, call in made.items()} == recorded["calls"]
+        assert {one: dataclasses.asdict(call) for one, call in made.items()} == {
+            one: {"method": "POST", **call} for one, call in recorded["calls"].items()
+        }
         readers: dict[str, Callable[[bytes], Any]] = {
             "render": calls.read_prompt, "tokenize": calls.read_tokens, "prefill": calls.read_prefilled,
             "save": calls.read_state, "restore": calls.read_state,

@@ -162,8 +162,8 @@ def test_the_page_shows_what_the_command_prints(capsys, typed, printed):
 
 
 def test_the_page_has_examples_and_names_every_engine():
-    from ansambl.engines.command_lines import ENGINE_LINES
+    from ansambl.engines.registry import engine_lines
 
     assert len(EXAMPLES) == 2
     text = PAGE.read_text(encoding="utf-8")
-    assert [name for name in ENGINE_LINES if f"`{name}`" not in text] == []
+    assert [name for name in engine_lines() if f"`{name}`" not in text] == []

@@ -14,17 +14,9 @@ from hypothesis import strategies as st
 
 from ansambl.domain.catalog import ModelKind
 from ansambl.domain.errors import NotSupportedError, UsageError
-from ansambl.engines.command_lines import (
-    ENGINE_LINES,
-    SAME_ENGINE,
-    CommandInputs,
-    Kind,
-    Lora,
-    command_line,
-    extra_settings,
-    get_lines,
-)
+from ansambl.engines.command_lines import CommandInputs, Kind, Lora
 from ansambl.engines.command_lines.parsers import parser_rows, parsers_of
+from ansambl.engines.registry import SAME_ENGINE, command_line, engine_lines, extra_settings, get_lines
 from ansambl.engines.shared.llama_server import Parameters, _settings
 from ansambl.model_catalog.catalog import catalog
 from ansambl.planner.memory import exllamav3 as exllamav3_memory
@@ -35,6 +27,7 @@ from ansambl.planner.memory import transformers as transformers_memory
 from ansambl.planner.memory import vllm as vllm_memory
 
 GOLDEN = Path(__file__).parents[2] / "data" / "engines" / "command_lines"
+ENGINE_LINES = engine_lines()
 ENGINES = tuple(ENGINE_LINES)
 CASES = [pytest.param(engine, name, id=f"{engine}: {name}") for engine in ENGINES for name in cases(engine)]
 DIVIDES_CELLS = {"llama.cpp": "--ctx-size", "textgen": "--ctx-size", "lm_studio": "--context-length",

@@ -16,13 +16,15 @@ from ansambl.domain.engine import (
     LogFacts,
     NotUsable,
     ProbeSpec,
+    Surroundings,
 )
 from ansambl.domain.errors import UsageError
-from ansambl.domain.hardware import Machine
 from ansambl.domain.names import nearest_names
 from ansambl.domain.plan import Placement
 from ansambl.domain.text import text
 from ansambl.domain.units import Seconds
+from ansambl.engines.adapter import NOWHERE
+from ansambl.engines.command_lines.settings import EngineLines
 from ansambl.engines.shared import exits, metrics
 from ansambl.engines.shared.digest import launch_digest
 from ansambl.engines.shared.llama_slots import LlamaSlots
@@ -39,6 +41,7 @@ class CustomCommand:
     for no key ignores it, and one that was told it (``environment = { LLAMA_API_KEY = "{key}" }``) is protected by it.
     """
 
+    lines: EngineLines | None = None
     traits = EngineTraits(
         name="command",
         title="own command",
@@ -49,7 +52,7 @@ class CustomCommand:
     # Not /health: many servers have none. While one loads its model it refuses connections or answers another status.
     probe = ProbeSpec(path="/v1/models", status=200, patience=Seconds(900.0))
 
-    def detect(self, machine: Machine | None = None) -> Installed | NotUsable:  # noqa: ARG002 - known when it starts
+    def detect(self, around: Surroundings = NOWHERE) -> Installed | NotUsable:  # noqa: ARG002 - known when it starts
         """Always usable; whether the program exists shows when it starts."""
         return Installed(version="-")
 

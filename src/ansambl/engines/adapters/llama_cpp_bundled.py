@@ -19,12 +19,16 @@ from ansambl.domain.engine import (
     LogFacts,
     NotUsable,
     ProbeSpec,
+    Surroundings,
 )
 from ansambl.domain.errors import NotSupportedError, UsageError
-from ansambl.domain.hardware import Machine
 from ansambl.domain.plan import Placement
 from ansambl.domain.text import text
 from ansambl.domain.units import MIB, Seconds
+from ansambl.engines.adapter import NOWHERE
+from ansambl.engines.command_lines import llama_words, parts
+from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
+from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
 from ansambl.engines.shared import exits, metrics, openmp
 from ansambl.engines.shared.digest import launch_digest
 from ansambl.engines.shared.llama_flags import read_flags
@@ -40,6 +44,60 @@ from ansambl.engines.shared.llama_slots import LlamaSlots
 _WHEEL = "xllamacpp"
 _MODULE = "ansambl.engines.shared.llama_server"
 _TITLE = "llama.cpp"
+_NAME = "llama.cpp-bundled"
+_LINES_TITLE = "llama.cpp-bundled"
+_USE_LLAMA_CPP = text("take llama.cpp itself for that (--engine llama.cpp)")
+_VERIFIED = parts.tried("xllamacpp 2026.10.11549")
+
+_SETTINGS = (
+    Setting("n_gpu_layers", "--n-gpu-layers", Kind.LAYERS),
+    Setting("n_cpu_moe", kind=Kind.WHOLE, refusal=_USE_LLAMA_CPP),
+    Setting("cpu_moe", kind=Kind.SWITCH, refusal=_USE_LLAMA_CPP),
+    Setting("n_batch", "--batch-size", Kind.WHOLE),
+    Setting("n_ubatch", "--ubatch-size", Kind.WHOLE),
+    Setting("flash_attention", kind=Kind.SWITCH),
+    Setting("kv_unified", kind=Kind.SWITCH, refusal=_USE_LLAMA_CPP),
+    Setting("swa_full", "--swa-full", Kind.SWITCH),
+    Setting("prompt_cache", kind=Kind.SIZE),
+    Setting("kv_offload", kind=Kind.SWITCH, usual=True),
+    Setting("split_mode", "--split-mode", choices=("none", "layer", "row", "tensor")),
+    Setting("tensor_split", "--tensor-split"),
+    Setting("main_gpu", "--main-gpu", Kind.WHOLE),
+    Setting("mmproj_offload", kind=Kind.SWITCH, usual=True, refusal=_USE_LLAMA_CPP),
+    Setting("mmproj", kind=Kind.SIZE, refusal=_USE_LLAMA_CPP),
+    Setting("lora", kind=Kind.SIZE, refusal=_USE_LLAMA_CPP),
+    Setting("engine_version", forecast_only=True),
+    Setting("ram_margin", kind=Kind.SIZE, forecast_only=True),
+    Setting("threads", kind=Kind.WHOLE, extra=True),
+)
+
+
+def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
+    if inputs.gpus and inputs.vendor != "apple":
+        raise NotSupportedError(
+            text("{engine} runs on the processor (and on Metal on a Mac), not on this GPU; use --engine llama.cpp",
+                 engine=_LINES_TITLE)
+        )  # fmt: skip
+    parts.refuse_beside(inputs, _LINES_TITLE)
+    host, port, where = parts.address(inputs, llama_words.PORT)
+    arguments = [*given.flags(), *llama_words.kv_words(inputs, given)]
+    if given.switch("kv_offload") is False:
+        arguments.append("--no-kv-offload")
+    parameters = Parameters(
+        checkpoint=inputs.path or parts.gguf_file(inputs), model=inputs.model, host=host, port=port,
+        context=inputs.context, parallel=inputs.parallel, threads=given.whole("threads"),
+        prompt_cache_mib=(given.whole("prompt_cache") or 0) // MIB, options=read_flags(arguments, inputs.model),
+    )  # fmt: skip
+    words = ("python", "-P", "-m", _MODULE, json.dumps(parameters, ensure_ascii=False))
+    return EngineCommand(
+        engine=_NAME, lines=(*parts.download(inputs, "."), words), verified=_VERIFIED, address=where,
+        environment=dict(openmp.ENVIRONMENT), key_variable=KEY_VARIABLE, notes=parts.guessed_name(inputs),
+        serving=len(parts.download(inputs, ".")),
+    )  # fmt: skip
+
+
+LINES: EngineLines = EngineLines(_NAME, _LINES_TITLE, ("gguf",), _SETTINGS, _build)
+"""How its command line is written; the flags are llama-server's, mapped by `ansambl.engines.shared.llama_flags`."""
 
 
 def _version() -> str:
@@ -59,17 +117,18 @@ class LlamaCppBundled:
         devices=frozenset({"cpu", "metal"}),
         dialects=frozenset({"openai_chat", "openai_responses", "anthropic_messages"}),
     )
+    lines: EngineLines | None = LINES
     # It listens at once and answers 503 until the model is loaded, which takes minutes for a big one on a slow disk.
     probe = ProbeSpec(path="/health", status=200, patience=Seconds(600.0))
 
-    def detect(self, machine: Machine | None = None) -> Installed | NotUsable:
+    def detect(self, around: Surroundings = NOWHERE) -> Installed | NotUsable:
         """Usable where the wheel is installed and the processor has what it was compiled for."""
         if importlib.util.find_spec(_WHEEL) is None:
             return NotUsable(
                 text("the xllamacpp package is not installed"),
                 text("install it (pip install xllamacpp), or give a model an address or a command"),
             )
-        cpu = machine.cpu if machine else None
+        cpu = around.machine.cpu if around.machine else None
         if cpu and cpu.architecture in ("x86_64", "AMD64") and cpu.flags and "avx2" not in cpu.flags:
             return NotUsable(
                 text("this processor has no AVX2, which the xllamacpp package was compiled for"),

@@ -14,12 +14,14 @@ from ansambl.domain.engine import (
     LogFacts,
     NotUsable,
     ProbeSpec,
+    Surroundings,
 )
 from ansambl.domain.errors import NotSupportedError
-from ansambl.domain.hardware import Machine
 from ansambl.domain.plan import Placement
 from ansambl.domain.text import text
 from ansambl.domain.units import Seconds
+from ansambl.engines.adapter import NOWHERE
+from ansambl.engines.command_lines.settings import EngineLines
 from ansambl.engines.shared import metrics
 
 
@@ -27,6 +29,7 @@ class OpenAICompatible:
     """The adapter: it starts nothing, it only says how to look whether the other side answers."""
 
     attach_only = True
+    lines: EngineLines | None = None
     traits = EngineTraits(
         name="openai-compatible",
         title="OpenAI-compatible server",
@@ -36,7 +39,7 @@ class OpenAICompatible:
     )
     probe = ProbeSpec(path="/v1/models", status=200, patience=Seconds(10.0))
 
-    def detect(self, machine: Machine | None = None) -> Installed | NotUsable:  # noqa: ARG002 - runs elsewhere
+    def detect(self, around: Surroundings = NOWHERE) -> Installed | NotUsable:  # noqa: ARG002 - runs elsewhere
         """Always usable: the program is somebody else's."""
         return Installed(version="-")
 

@@ -1,6 +1,7 @@
-"""The exact command of every engine for one placement: pure, without files, processes or faces.
+"""The exact command of an engine for one placement: pure, without files, processes or faces.
 
-Each engine is one module with one line in `ENGINE_LINES`. Adapters build what they start on the same modules.
+Each engine's adapter holds its own table of settings and the function that writes its command (`EngineLines`); what
+several share lies here. ``ansambl command`` prints such a command, and adapters start what they start by it.
 """
 
 from __future__ import annotations
@@ -8,85 +9,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ansambl.domain.errors import NotSupportedError, UsageError
-from ansambl.domain.names import nearest_names
 from ansambl.domain.text import Text, text
-from ansambl.engines.command_lines import (
-    exllamav3,
-    llama_cpp,
-    llama_cpp_bundled,
-    lm_studio,
-    ollama,
-    parts,
-    sglang,
-    textgen,
-    tgi,
-    transformers_serve,
-    vllm,
-)
+from ansambl.engines.command_lines import parts
 from ansambl.engines.command_lines.placements import inputs_of
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand, Lora
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
 
-ENGINE_LINES: dict[str, EngineLines] = {
-    one.name: one
-    for one in (
-        vllm.LINES,
-        sglang.LINES,
-        tgi.LINES,
-        transformers_serve.LINES,
-        llama_cpp.LINES,
-        llama_cpp_bundled.LINES,
-        ollama.LINES,
-        lm_studio.LINES,
-        exllamav3.LINES,
-        textgen.LINES,
-    )
-}
-"""Every engine whose command can be written, by name."""
-
-SAME_ENGINE = {"tabbyapi": "exllamav3", "llama-server": "llama.cpp", "lmstudio": "lm_studio"}
-"""Other names of the same engines."""
-
 __all__ = [
-    "ENGINE_LINES", "SAME_ENGINE", "CommandInputs", "EngineCommand", "EngineLines", "Kind", "Lora", "Setting",
-    "command_line", "extra_settings", "get_lines", "inputs_of",
+    "CommandInputs", "EngineCommand", "EngineLines", "Kind", "Lora", "Setting", "inputs_of", "write_command",
 ]  # fmt: skip
 
 
-def get_lines(engine: str) -> EngineLines:
-    """The engine of this name.
-
-    Raises:
-        UsageError: there is none; the nearest names are offered.
-    """
-    name = engine.strip().lower()
-    found = ENGINE_LINES.get(SAME_ENGINE.get(name, name))
-    if found is None:
-        near = nearest_names(name, ENGINE_LINES)
-        raise UsageError(
-            text("the engine '{name}' is unknown; the nearest ones are {nearest}", name=engine[:40],
-                 nearest=", ".join(near or sorted(ENGINE_LINES)))
-        )  # fmt: skip
-    return found
-
-
-def extra_settings(engine: str) -> frozenset[str]:
-    """The settings of an engine that no memory forecast knows: they go onto the command line only.
-
-    Raises:
-        UsageError: there is no such engine.
-    """
-    return frozenset(one.name for one in get_lines(engine).settings if one.extra)
-
-
-def command_line(engine: str, inputs: CommandInputs) -> EngineCommand:
-    """How `engine` is started for this placement.
+def write_command(lines: EngineLines, inputs: CommandInputs) -> EngineCommand:
+    """How the engine of `lines` is started for this placement.
 
     Raises:
         NotSupportedError: the engine does not run this format, or cannot be told something that is wanted.
-        UsageError: there is no such engine or setting, or a value makes no sense.
+        UsageError: there is no such setting, or a value makes no sense.
     """
-    lines = get_lines(engine)
     if inputs.format not in lines.formats:
         raise NotSupportedError(
             text("{engine} does not run {format} files; it runs {formats}", engine=lines.title, format=inputs.format,

@@ -27,7 +27,8 @@ class CommandInputs:
     a GGUF repository `file` is the file or a pattern). `exact_repo` is False where no source names the repository of
     this very quantization. `context` is tokens for each of `parallel` sequences. `settings` are those of the planner
     and of the user by name. `gpus` are the indexes of the GPUs to use, empty for none; `vendor` is theirs
-    (``"nvidia"``, ``"amd"``). `layers` counts the model's layers, None when unknown. `port` is the engine's own when
+    (``"nvidia"``, ``"amd"``). `layers` counts the model's layers, None when unknown. `known_as`
+    is what the catalog or a hub calls the model, None for `model` itself. `port` is the engine's own when
     left out.
     """
 
@@ -52,6 +53,12 @@ class CommandInputs:
     loras: tuple[Lora, ...] = ()
     mmproj: str | None = None
     draft: str | None = None
+    known_as: str | None = None
+
+    @property
+    def short_name(self) -> str:
+        """The model's own name, by which facts about it are looked up; clients may call it something else."""
+        return self.known_as or self.model
 
 
 @dataclass(frozen=True, slots=True)

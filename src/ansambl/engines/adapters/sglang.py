@@ -49,7 +49,7 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
     host, port, where = parts.address(inputs, _PORT)
     ranks = parts.tensor_parallel(inputs, given.whole("tensor_parallel"))
     kv_type = parts.one_kv_type(inputs, _KV_TYPES, _TITLE)
-    tool, reasoning = parsers.chosen("sglang", inputs.model, given)
+    tool, reasoning = parsers.chosen("sglang", inputs.short_name, given)
     gguf = inputs.format == "gguf" and inputs.path is None
     where_it_is = parts.gguf_file(inputs) if gguf else inputs.path or inputs.repo or parts.model_folder(inputs)
     words = [

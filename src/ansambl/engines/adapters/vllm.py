@@ -74,7 +74,7 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
     host, port, where = parts.address(inputs, _PORT)
     ranks = parts.tensor_parallel(inputs, given.whole("tensor_parallel"))
     kv_type = parts.one_kv_type(inputs, _KV_TYPES, _TITLE)
-    tool, reasoning = parsers.chosen("vllm", inputs.model, given)
+    tool, reasoning = parsers.chosen("vllm", inputs.short_name, given)
     words = [
         "vllm", "serve", inputs.path or inputs.repo or parts.model_folder(inputs), "--served-model-name", inputs.model,
         "--host", host, "--port", str(port), "--max-model-len", str(inputs.context),

@@ -7,15 +7,15 @@ the total of all sequences and a multiple of 256.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
 from ansambl.domain.catalog import ModelKind
-from ansambl.domain.errors import NotSupportedError, UsageError
+from ansambl.domain.errors import UsageError
 from ansambl.domain.text import text
 from ansambl.engines.command_lines import parsers, parts
+from ansambl.engines.command_lines.exl3_words import cache_bits
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
 
@@ -24,7 +24,6 @@ _TITLE = "TabbyAPI (ExLlamaV3)"
 _PORT = 5000
 _PAGE = 256
 _VERIFIED = parts.as_documented("TabbyAPI, config_sample.yml @004e8374")
-_BITS = re.compile(r"q?([2-8])")
 
 _SETTINGS = (
     Setting("tensor_parallel"),
@@ -41,33 +40,6 @@ _SETTINGS = (
     Setting("reasoning_parser", extra=True, refusal=text("it takes the tokens around the reasoning instead of a name")),
     Setting("draft_tokens", kind=Kind.WHOLE, extra=True),
 )
-
-
-def cache_bits(kv_type: str) -> tuple[int, int]:
-    """Bits of K and V: ``"q8"``, ``"8/4"`` or a type of 16 bits.
-
-    Raises:
-        NotSupportedError: ExLlamaV3 has no such type.
-    """
-    key, _, value = kv_type.lower().replace(",", "/").partition("/")
-    found = []
-    for name in (key, value or key):
-        match = _BITS.fullmatch(name.removesuffix("_0"))
-        if name in parts.SIXTEEN_BITS:
-            found.append(16)
-        elif match:
-            found.append(int(match[1]))
-        else:
-            raise NotSupportedError(
-                text("{engine} has no KV type '{kv_type}'; it takes {known}", engine=_TITLE, kv_type=kv_type,
-                     known="f16, q8, q6, q5, q4, q3, q2, q8/q4 …")
-            )  # fmt: skip
-    if 16 in found and found[0] != found[1]:
-        raise NotSupportedError(
-            text("{engine} has no KV type '{kv_type}'; it takes {known}", engine=_TITLE, kv_type=kv_type,
-                 known="f16, q8, q6, q5, q4, q3, q2, q8/q4 …")
-        )  # fmt: skip
-    return found[0], found[1]
 
 
 def splits_tensors(inputs: CommandInputs, given: Given) -> bool:
@@ -126,7 +98,7 @@ def _model(inputs: CommandInputs, given: Given) -> dict[str, Any]:
         model |= {"gpu_split_auto": False, "gpu_split": _split(split)}
     if inputs.vision:
         model["vision"] = True
-    tool, _ = parsers.chosen("tabbyapi", inputs.model, given)
+    tool, _ = parsers.chosen("tabbyapi", inputs.short_name, given)
     reasons = given.switch("reasoning")
     if reasons or (reasons is None and inputs.kind is ModelKind.REASONING and tool != "harmony"):
         model["reasoning"] = True

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from ansambl.domain.text import Text, text
-from ansambl.engines.command_lines import exllamav3, parts
+from ansambl.engines.command_lines import parts
+from ansambl.engines.command_lines.exl3_words import cache_bits
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
 
@@ -77,7 +78,7 @@ def _llama_cpp(inputs: CommandInputs, given: Given) -> tuple[list[str], tuple[Te
 
 
 def _exllamav3(inputs: CommandInputs, given: Given) -> tuple[list[str], tuple[Text, ...]]:
-    bits = exllamav3.cache_bits(inputs.kv_type)
+    bits = cache_bits(inputs.kv_type)
     words = ["--ctx-size", str(-(-inputs.context * inputs.parallel // 256) * 256)]
     if bits[0] != 16:
         words += ["--cache-type", f"q{bits[0]}" if bits[0] == bits[1] else f"q{bits[0]}_q{bits[1]}"]
