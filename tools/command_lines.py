@@ -21,22 +21,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-from command_cases import cases, document  # noqa: E402 - the path is set first
+from command_cases import DATA, cases, document, recorded  # noqa: E402 - the path is set first
 
 from ansambl.engines.command_lines.parsers import parser_rows  # noqa: E402 - the same
 from ansambl.engines.registry import command_line, engine_lines  # noqa: E402 - the same
 
-GOLDEN = ROOT / "tests" / "data" / "engines" / "command_lines"
 _FLAG = re.compile(r"--[a-zA-Z][a-zA-Z0-9_-]*")
 
 
 def write() -> None:
-    """Write the golden file of every engine anew."""
-    GOLDEN.mkdir(parents=True, exist_ok=True)
+    """Write the golden commands of every engine anew, into the folder of its recorded data."""
     for engine in engine_lines():
         found = {name: document(command_line(engine, inputs)) for name, inputs in cases(engine).items()}
-        text = json.dumps(found, ensure_ascii=False, indent=1) + "\n"
-        (GOLDEN / f"{engine}.json").write_text(text, encoding="utf-8")
+        text = json.dumps({**recorded(engine), "commands": found}, ensure_ascii=False, indent=1) + "\n"
+        (DATA / engine / "commands.json").write_text(text, encoding="utf-8")
 
 
 def _constants(files: Iterator[Path]) -> set[str]:

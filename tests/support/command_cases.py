@@ -1,67 +1,72 @@
-"""Placements whose commands are kept in golden files: the same for every engine as far as it can run them."""
+"""Placements whose commands are kept in golden files: the same for every engine as far as it can run them.
+
+An engine's folder of recorded data holds ``commands.json``: `tuned`, settings of its own for two GPUs; where it needs
+them, what holds `always` and `more` placements by name; and the golden `commands` by the names of the placements.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ansambl.domain.catalog import ModelKind
 from ansambl.engines.command_lines import CommandInputs, EngineCommand, Lora
 from ansambl.engines.registry import engine_lines
 
+DATA = Path(__file__).resolve().parents[1] / "data" / "engines"
 AWKWARD_PATH = "/models/it's my модель/model file.gguf"
 GPT_OSS = {"model": "gpt-oss-120b", "quantization": "MXFP4", "layers": 36, "kind": ModelKind.REASONING}
 QWEN = {"model": "qwen3.5-27b", "quantization": "Q4_K_M", "layers": 64, "kind": ModelKind.REASONING, "vision": True}
 
-TUNED: dict[str, dict[str, Any]] = {
-    "vllm": {"kv_type": "fp8", "settings": {"tensor_parallel": 2, "gpu_memory_utilization": "0.95", "max_num_seqs": "8",
-             "enforce_eager": "on", "enable_prefix_caching": "off", "draft_tokens": "3", "max_lora_rank": 32},
-             "draft": "openai/gpt-oss-20b", "loras": (Lora("style", "/lora/style"),)},
-    "sglang": {"kv_type": "fp8_e5m2", "settings": {"tensor_parallel": 2, "mem_fraction_static": 0.88,
-               "disable_cuda_graph": True, "chunked_prefill_size": 4096, "draft_tokens": 4},
-               "draft": "openai/gpt-oss-20b", "loras": (Lora("style", "/lora/style"),)},
-    "tgi": {"kv_type": "fp8", "settings": {"tensor_parallel": 2, "cuda_memory_fraction": 0.9, "enforce_eager": True},
-            "loras": (Lora("style", "/lora/style"),)},
-    "transformers": {"settings": {"continuous_batching": "on", "cb_num_blocks": 4096, "cb_block_size": 32,
-                                  "quantization": "bnb-4bit", "attention": "sdpa"}},
-    "llama.cpp": {"kv_type": "q8_0/q4_0", "settings": {"n_cpu_moe": 26, "n_ubatch": "2048", "swa_full": "on",
-                  "kv_unified": "on", "prompt_cache": "2GiB", "tensor_split": "3,1", "ram_margin": "4GiB"},
-                  "mmproj": "/models/mmproj.gguf", "draft": "/models/draft.gguf",
-                  "loras": (Lora("one", "/lora/one.gguf"), Lora("two", "/lora/two.gguf"))},
-    "llama.cpp-bundled": {"gpus": (), "kv_type": "q8_0", "settings": {"n_ubatch": 1024, "threads": 8,
-                          "prompt_cache": "512MiB", "swa_full": True}},
-    "ollama": {"kv_type": "q8_0", "settings": {"n_gpu_layers": 30, "n_batch": 256, "keep_alive": "-1"},
-               "loras": (Lora("one", "/lora/one.gguf"),)},
-    "lm_studio": {"settings": {"n_gpu_layers": 18, "ttl": 600}},
-    "exllamav3": {"kv_type": "q8/q4", "settings": {"tensor_parallel": 2, "gpu_split": "22,24", "chunk_size": 1024,
-                  "tool_call_parser": "none"}, "loras": (Lora("style", "/lora/style"),), "draft": "/models/draft"},
-    "textgen": {"kv_type": "q4_0", "settings": {"n_cpu_moe": 26, "n_ubatch": 2048, "cpu_moe": "off", "threads": 8},
-                "mmproj": "/models/mmproj.gguf"},
-}  # fmt: skip
-"""Settings of each engine's own, for two GPUs."""
+
+def recorded(engine: str) -> dict[str, Any]:
+    """What an engine's ``commands.json`` holds."""
+    found: dict[str, Any] = json.loads((DATA / engine / "commands.json").read_text(encoding="utf-8"))
+    return found
+
+
+def read_inputs(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of `CommandInputs` as JSON has them, with the types that they have in the record."""
+    found = dict(values)
+    if "gpus" in found:
+        found["gpus"] = tuple(found["gpus"])
+    if "loras" in found:
+        found["loras"] = tuple(Lora(**one) for one in found["loras"])
+    if "kind" in found:
+        found["kind"] = ModelKind(found["kind"])
+    return found
+
+
+def tuned(engine: str) -> dict[str, Any]:
+    """Settings of the engine's own."""
+    return read_inputs(recorded(engine)["tuned"])
+
+
+def always(engine: str) -> dict[str, Any]:
+    """What every placement of the engine has: some run without GPUs only."""
+    return read_inputs(recorded(engine).get("always", {}))
 
 
 def cases(engine: str) -> dict[str, CommandInputs]:
     """The placements of one engine by name."""
     form = engine_lines()[engine].formats[0]
-    gpus = () if engine == "llama.cpp-bundled" else (0,)
+    same = {"format": form, "gpus": (0,), **always(engine)}
     path = AWKWARD_PATH if form == "gguf" else AWKWARD_PATH.removesuffix(".gguf")
-    found = {
-        "local file": CommandInputs(**QWEN, format=form, context=8192, path=path, gpus=gpus),
-        "two at once from a hub": CommandInputs(
-            **GPT_OSS, format=form, context=32768, parallel=2, repo="owner/gpt-oss-120b", gpus=gpus
-        ),
-        "no GPU, nobody knows where the files are": CommandInputs(**QWEN, format=form, context=1000, parallel=3),
-        "own settings": CommandInputs(
-            **GPT_OSS,
-            **{"format": form, "context": 16384, "repo": "owner/gpt-oss-120b", "gpus": (1, 2), **TUNED[engine]},
-        ),
+    found: dict[str, dict[str, Any]] = {
+        "local file": {**QWEN, "context": 8192, "path": path, **same},
+        "two at once from a hub": {
+            **GPT_OSS, "context": 32768, "parallel": 2, "repo": "owner/gpt-oss-120b", **same,
+        },
+        "no GPU, nobody knows where the files are": {**QWEN, "context": 1000, "parallel": 3, **same, "gpus": ()},
+        "own settings": {
+            **GPT_OSS, "context": 16384, "repo": "owner/gpt-oss-120b", **same, "gpus": (1, 2), **always(engine),
+            **tuned(engine),
+        },
+        **{name: {"format": form, **read_inputs(one)} for name, one in recorded(engine).get("more", {}).items()},
     }  # fmt: skip
-    if engine == "llama.cpp":
-        found["embeddings on AMD"] = CommandInputs(
-            model="bge-m3", format=form, quantization="Q8_0", context=8192, repo="owner/bge-m3-GGUF",
-            file="bge-m3-Q8_0.gguf", gpus=(0,), vendor="amd", kind=ModelKind.EMBEDDING, port=9090, host="::1",
-        )  # fmt: skip
-    return found
+    return {name: CommandInputs(**values) for name, values in found.items()}
 
 
 def document(command: EngineCommand) -> dict[str, Any]:
