@@ -3,13 +3,23 @@
 
 An engine's data lie in a folder named after it:
 
-* ``launch.json``: cases of ``placement`` (``arguments``, ``environment``, ``command``, ``context``…) with the golden
-  ``argv`` (this Python written as ``{python}``) and ``environment`` (the key written as ``{key}``), or ``refused``
-* ``exits.json``: cases of ``log`` (a file in ``exits/``), ``code``, and the ``reason`` and ``restart_helps`` to find
+* ``launch.json``: cases of ``placement`` (fields of `Placement`; and flat beside them those of its options, of its
+  checkpoint, and ``installed`` and ``loras`` as objects) with the golden ``argv`` (this Python written as
+  ``{python}``), ``environment`` (the key written as ``{key}``) and ``files`` where there are any, or ``refused``
+* ``exits.json``: cases of ``log`` (a file in ``exits/``), ``code``, and the ``reason`` and ``restart_helps`` to find;
+  ``missing`` (bytes) and ``largest_context`` (tokens) where the engine says them
 * ``load.log`` with ``load.json``: a log of a load, and what is read from it (where the engine tells)
 * ``conversations.json``, where it keeps conversations: a ``placement``, the golden ``calls`` with recorded ``answers``
   and what is ``read`` from them, and the field that is the ``pin``
 * ``metrics.txt`` with ``metrics.json``: a metrics page, and what is read from it (where the engine has one)
+* ``sleep.json``, where it can sleep: cases of ``placement`` with its ``levels``, the golden calls ``sleep`` and
+  ``wake`` (a list) by level and ``ask``, and ``answers``, pairs of what `ask` answers and what is read from it (true,
+  false or null); or with ``refused``, words of why not
+* ``loras.json``, where it swaps LoRA adapters: cases of ``placement`` (with ``loras``) with ``at_start`` and
+  ``can_load``, the golden calls ``load`` and ``unload`` of the first adapter (only where it can load) and ``listed``,
+  ``answers``, pairs of what `listed` answers and the names read from it (a list or null), ``paths`` of requests that
+  choose an adapter, and ``applied``, objects of ``path``, ``lora`` (a name or null), ``body`` and what it ``becomes``;
+  or with ``refused``, words of why not
 """
 
 from __future__ import annotations
@@ -18,11 +28,12 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
 
+from ansambl.domain.catalog import ModelKind
 from ansambl.domain.engine import (
     EngineOptions,
     EngineTraits,
@@ -33,11 +44,12 @@ from ansambl.domain.engine import (
     Surroundings,
 )
 from ansambl.domain.errors import AnsamblError, NotSupportedError
+from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.model import Checkpoint
 from ansambl.domain.plan import Placement
 from ansambl.domain.text import Text
 from ansambl.domain.units import Bytes
-from ansambl.engines.adapter import AttachOnly, EngineAdapter, KeepsConversations
+from ansambl.engines.adapter import AttachOnly, CanSleep, EngineAdapter, EngineCall, KeepsConversations, SwapsLora
 from ansambl.engines.registry import ENGINES
 
 GOLDEN_PORT, GOLDEN_SECRET = 18000, "golden-secret"
@@ -53,18 +65,49 @@ def golden_placement(case: dict[str, Any]) -> Placement:
     given = dict(case["placement"])
     checkpoint = None
     if given.pop("checkpoint", True):
+        path = given.pop("path", "/models/model.gguf")
         checkpoint = Checkpoint(
-            reference="model.gguf", path="/models/model.gguf", format=given.pop("format", "gguf"), size=Bytes(1000),
+            reference=PurePath(path).name, path=path, format=given.pop("format", "gguf"), size=Bytes(1000),
             identity="golden", context=given.pop("trained_context", 8192),
+            **{name: given.pop(name) for name in ("architecture", "layers", "quantization", "repo") if name in given},
         )  # fmt: skip
     options = EngineOptions(
         arguments=tuple(given.pop("arguments", ())), environment=given.pop("environment", {}),
         command=given.pop("command", None), name=given.pop("name", None),
     )  # fmt: skip
+    if "installed" in given:
+        given["installed"] = Installed(**given["installed"])
+    if "gpus" in given:
+        given["gpus"] = tuple(given["gpus"])
+    if "kind" in given:
+        given["kind"] = ModelKind(given["kind"])
+    given["loras"] = tuple(_golden_lora(one) for one in given.pop("loras", ()))
     return Placement(
         model=given.pop("model", "m"), engine=given.pop("engine", "auto"), checkpoint=checkpoint,
         context=given.pop("context", 4096), parallel=given.pop("parallel", 1), options=options, **given,
     )  # fmt: skip
+
+
+def _golden_lora(given: dict[str, Any]) -> LoraAdapter:
+    filled = {"model": "m", "rank": 8, "size": Bytes(1000), "identity": f"golden {given['name']}", **given}
+    return LoraAdapter(**{**filled, "invocation": tuple(filled.get("invocation", ()))})
+
+
+def _written(call: EngineCall) -> dict[str, Any]:
+    return {**dataclasses.asdict(call), "body": dict(call.body)}
+
+
+def _as_post(call: dict[str, Any]) -> dict[str, Any]:
+    return {"method": "POST", "body": {}, **call}
+
+
+def _check_refusal(found: object, case: dict[str, Any]) -> None:
+    assert isinstance(found, NotUsable), case["case"]
+    assert case["refused"] in found.reason.render(), case["case"]
+    assert found.how_to_fix.render()
+
+
+_RUBBISH = (b"", b"[]", b'{"error": {"code": 501}}', b"\xff", b"[" * 100_000, b'{"data": [1]}', b"null")
 
 
 class EngineContract:
@@ -128,6 +171,7 @@ class EngineContract:
             environment = {key: value.replace(GOLDEN_SECRET, "{key}") for key, value in spec.environment.items()}
             assert argv == case["argv"], case["case"]
             assert environment == case["environment"], case["case"]
+            assert dict(spec.files) == case.get("files", {}), case["case"]
 
     def test_launch_specs_are_pure_and_keep_the_secret(self, name: str, adapter: EngineAdapter) -> None:
         """Port and secret change nothing that matters; the secret is in the environment and nowhere else."""
@@ -216,6 +260,81 @@ class EngineContract:
         assert "/states/one/" in " ".join(specs[0].argv)
         assert "/states/two/" in " ".join(specs[1].argv)
 
+    def test_sleep_is_as_recorded(self, name: str, adapter: EngineAdapter) -> None:
+        """Where it can sleep: the recorded calls and what their answers mean, or the words of why not."""
+        if not isinstance(adapter, CanSleep):
+            pytest.skip("this engine cannot sleep")
+        cases = self.recorded(name, "sleep.json")
+        assert any("refused" not in case for case in cases)
+        for case in cases:
+            calls = adapter.sleep_calls(golden_placement(case))
+            if "refused" in case:
+                _check_refusal(calls, case)
+                continue
+            assert not isinstance(calls, NotUsable), case["case"]
+            assert list(calls.levels) == case["levels"]
+            assert set(calls.levels) <= {1, 2}
+            for level in calls.levels:
+                assert _written(calls.sleep(level)) == _as_post(case["sleep"][str(level)])
+                assert [_written(one) for one in calls.wake(level)] == [
+                    _as_post(one) for one in case["wake"][str(level)]
+                ]
+            assert _written(calls.ask()) == _as_post(case["ask"])
+            assert {read for _, read in case["answers"]} >= {True, False}
+            for answer, read in case["answers"]:
+                assert calls.read_asleep(json.dumps(answer).encode()) is read
+            for rubbish in _RUBBISH:
+                assert calls.read_asleep(rubbish) is None
+
+    def test_lora_adapters_are_used_as_recorded(self, name: str, adapter: EngineAdapter) -> None:
+        """Where it swaps LoRA adapters: the recorded calls, answers and bodies, or the words of why not."""
+        if not isinstance(adapter, SwapsLora):
+            pytest.skip("this engine does not swap LoRA adapters")
+        cases = self.recorded(name, "loras.json")
+        assert any("refused" not in case for case in cases)
+        for case in cases:
+            placement = golden_placement(case)
+            calls = adapter.lora_calls(placement)
+            if "refused" in case:
+                _check_refusal(calls, case)
+                continue
+            assert not isinstance(calls, NotUsable), case["case"]
+            assert (calls.at_start, calls.can_load) == (case["at_start"], case["can_load"]), case["case"]
+            if calls.can_load:
+                assert _written(calls.load(placement.loras[0])) == _as_post(case["load"])
+                assert _written(calls.unload(placement.loras[0])) == _as_post(case["unload"])
+            assert _written(calls.listed()) == _as_post(case["listed"])
+            for answer, names in case["answers"]:
+                found = calls.read_listed(json.dumps(answer).encode())
+                assert found == (None if names is None else frozenset(names)), case["case"]
+            for rubbish in _RUBBISH:
+                assert not calls.read_listed(rubbish)
+            for one in case["applied"]:
+                made = json.loads(calls.applied(json.dumps(one["body"]).encode(), one["path"], one["lora"]))
+                assert made == one["becomes"], one
+
+    def test_a_body_always_says_its_lora_adapter(self, name: str, adapter: EngineAdapter) -> None:
+        """Also none, and whatever was chosen before: by the client, or for another request with the same body."""
+        if not isinstance(adapter, SwapsLora):
+            pytest.skip("this engine does not swap LoRA adapters")
+        for case in self.recorded(name, "loras.json"):
+            placement = golden_placement(case)
+            calls = adapter.lora_calls(placement)
+            if isinstance(calls, NotUsable):
+                continue
+            choices = [None, *(one.name for one in placement.loras)]
+            assert len(choices) > 2, "two adapters show that they are kept apart"
+            body = json.dumps({"model": "}", "messages": [{"role": "user", "content": 'a "}'}]}).encode()
+            for path in case["paths"]:
+                made = {lora: calls.applied(body, path, lora) for lora in choices}
+                read = {lora: json.loads(one) for lora, one in made.items()}
+                assert len({json.dumps(one, sort_keys=True) for one in read.values()}) == len(choices)
+                for lora in choices:
+                    for before in made.values():
+                        assert json.loads(calls.applied(before, path, lora)) == read[lora]
+                        tidy = json.dumps(json.loads(before)).encode()
+                        assert json.loads(calls.applied(tidy, path, lora)) == read[lora]
+
     def test_recorded_exits_are_explained(self, name: str, adapter: EngineAdapter) -> None:
         """Each recorded end of the real engine is recognised."""
         cases = self.recorded(name, "exits.json", needed=not isinstance(adapter, AttachOnly)) or []
@@ -224,6 +343,8 @@ class EngineContract:
             found = adapter.explain_exit(case["code"], tail)
             expected = (ExitReason(case["reason"]), case["restart_helps"])
             assert (found.reason, found.restart_helps) == expected, case["log"]
+            assert found.missing == case.get("missing"), case["log"]
+            assert found.largest_context == case.get("largest_context"), case["log"]
             assert isinstance(found.message, Text)
             assert "\n" not in found.message.render()
 
