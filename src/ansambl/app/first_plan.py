@@ -6,9 +6,7 @@ Nothing here uses the network before the owner has agreed; sizes and licences co
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
-import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,29 +14,24 @@ from pathlib import Path
 import psutil
 
 from ansambl.app.catalog import catalog_of
+from ansambl.app.engine_choice import LLAMA_CPP, EngineFinder, card_of_repo
 from ansambl.app.planning import candidate_from_files, catalog_candidates, this_machine
 from ansambl.app.role_settings import RoleSettings
-from ansambl.app.settings import COMMAND_ENGINE, ModelSettings
+from ansambl.app.settings import ModelSettings
 from ansambl.app.settings_file import LoadedSettings
-from ansambl.domain.catalog import CatalogModel
 from ansambl.domain.device import PlannedMachine
+from ansambl.domain.engine import Installed
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.planning import Candidate, Goal, Plan, PlannedPlacement, PlanOption, Residency
 from ansambl.domain.units import Bytes
-from ansambl.engines.command_lines import inputs_of
-from ansambl.engines.registry import command_line
+from ansambl.engines.registry import ENGINES
 from ansambl.foundation.paths import DataPaths, write_atomically
 from ansambl.model_catalog import download
-from ansambl.model_catalog.catalog import catalog
 from ansambl.model_catalog.inspection import inspect_checkpoint
 from ansambl.model_catalog.library import InstalledCheckpoint
 
 CONTEXTS = (16_384, 8192, 4096)
 """Tokens for each conversation in a first plan: long enough for work, then what small models and machines can do."""
-
-_DEVICES = ("CUDA", "ROCm", "HIP", "Vulkan", "MTL", "Metal", "SYCL")
-# Seconds for llama-server to list its devices: a driver that starts takes some of them.
-_PATIENCE = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +65,7 @@ class Proposal:
         return " ".join(sorted(one.reference for one in self.fetches))
 
 
-def with_installed(loaded: LoadedSettings, found: Iterable[InstalledCheckpoint]) -> LoadedSettings:
+def with_installed(loaded: LoadedSettings, found: Iterable[InstalledCheckpoint], paths: DataPaths) -> LoadedSettings:
     """The settings with the best of the GGUF checkpoints that were `found` here, in place of the embedded model alone.
 
     Unchanged when nothing of it fits.
@@ -84,8 +77,8 @@ def with_installed(loaded: LoadedSettings, found: Iterable[InstalledCheckpoint])
         except AnsamblError:
             # Damaged, or of an architecture that no forecast knows: `ansambl models list` and `inspect` tell.
             continue
-        candidates.append(replace(candidate, card=_card_of(one.repo)))
-    best = _best(loaded, candidates)
+        candidates.append(replace(candidate, card=None if one.repo is None else card_of_repo(one.repo)))
+    best = _best(loaded, candidates, paths)
     return loaded if best is None else _with_option(loaded, best[1])
 
 
@@ -97,7 +90,7 @@ def propose(loaded: LoadedSettings, paths: DataPaths) -> Proposal | None:
         reference = hub_reference(one)
         if reference is not None and one.weights.total < free:
             fetchable[f"{one.model} {one.quantization}"] = (one, reference)
-    found = _best(loaded, [candidate for candidate, _ in fetchable.values()])
+    found = _best(loaded, [candidate for candidate, _ in fetchable.values()], paths)
     if found is None:
         return None
     plan, option = found
@@ -157,17 +150,7 @@ def _declined(paths: DataPaths) -> Path:
     return paths.root / "declined-plan.json"
 
 
-def _card_of(repo: str | None) -> CatalogModel | None:
-    """The catalog's entry of a model that was fetched from `repo`."""
-    if repo is None:
-        return None
-    return next(
-        (one for one in catalog().values() if one.repo == repo or any(place.repo == repo for place in one.downloads)),
-        None,
-    )
-
-
-def _best(loaded: LoadedSettings, candidates: Sequence[Candidate]) -> tuple[Plan, PlanOption] | None:
+def _best(loaded: LoadedSettings, candidates: Sequence[Candidate], paths: DataPaths) -> tuple[Plan, PlanOption] | None:
     """The plan with the longest context that anything fits, and its option to take."""
     chat = [one for one in candidates if one.card is None or one.card.kind.answers]
     if not chat:
@@ -177,12 +160,14 @@ def _best(loaded: LoadedSettings, candidates: Sequence[Candidate]) -> tuple[Plan
     from ansambl.engines.compatibility import compatibility_rows
     from ansambl.planner.placement import PlanInputs, solve
 
-    machine = _machine_now()
+    finder = EngineFinder(loaded, paths)
+    machine = _machine_now(finder)
+    usable = _usable_engines(finder)
     for context in CONTEXTS:
         plan = solve(
             PlanInputs(
                 machines=(machine,), candidates=tuple(chat), roles=role_needs(catalog_of(loaded)),
-                engines=tuple(one for one in planned_engines() if one.name == "llama.cpp"), goal=Goal.BALANCED,
+                engines=tuple(one for one in planned_engines() if one.name in usable), goal=Goal.BALANCED,
                 context=context, helpers=(), rows=compatibility_rows(),
             )
         )  # fmt: skip
@@ -201,26 +186,21 @@ def _swapless(plan: Plan) -> PlanOption | None:
     )  # fmt: skip
 
 
-def _machine_now() -> PlannedMachine:
+def _usable_engines(finder: EngineFinder) -> frozenset[str]:
+    """The engines that a first plan may count on: llama.cpp is always here in some form, vLLM where it is installed."""
+    others = [one for one in ("vllm",) if one in ENGINES and isinstance(finder.find(one), Installed)]
+    return frozenset({LLAMA_CPP, *others})
+
+
+def _machine_now(finder: EngineFinder) -> PlannedMachine:
     """This machine with what of its RAM is free now, and its GPUs only where an engine that uses them is installed."""
     machine = this_machine()
     free = Bytes(min(machine.ram.memory, psutil.virtual_memory().available))
-    return replace(machine, ram=replace(machine.ram, memory=free), gpus=machine.gpus if llama_server_with_gpu() else ())
-
-
-def llama_server_with_gpu() -> str | None:
-    """The path of an installed llama-server that finds a GPU; the embedded engine works on the processor alone."""
-    program = shutil.which("llama-server")
-    if program is None:
-        return None
-    try:
-        listed = subprocess.run(
-            [program, "--list-devices"], capture_output=True, text=True, timeout=_PATIENCE, check=False
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    words = f"{listed.stdout}\n{listed.stderr}"
-    return program if listed.returncode == 0 and any(f"{one}0" in words for one in _DEVICES) else None
+    uses_gpus = any(
+        isinstance(found, Installed) and found.build not in {None, "cpu"}
+        for found in map(finder.find, _usable_engines(finder))
+    )
+    return replace(machine, ram=replace(machine.ram, memory=free), gpus=machine.gpus if uses_gpus else ())
 
 
 def _with_option(loaded: LoadedSettings, option: PlanOption) -> LoadedSettings:
@@ -236,19 +216,13 @@ def _with_option(loaded: LoadedSettings, option: PlanOption) -> LoadedSettings:
 
 
 def _model_settings(placement: PlannedPlacement) -> ModelSettings:
-    path = placement.candidate.reference
-    common = {"checkpoint": path, "context": placement.context, "parallel": placement.parallel}
-    if not placement.machine.gpus:
+    common: dict[str, object] = {
+        "checkpoint": placement.candidate.reference, "context": placement.context, "parallel": placement.parallel,
+    }  # fmt: skip
+    if not placement.machine.gpus and placement.engine == LLAMA_CPP:
+        # On the processor alone the bundled build does the same, and takes its own defaults.
         return ModelSettings.model_validate(common)
-    made = command_line("llama.cpp", inputs_of(placement, path=path))
-    words = [
-        "{port}" if before == "--port" else word for before, word in zip(("", *made.argv), made.argv, strict=False)
-    ]
-    if placement.parallel > 1:
-        # So that roles that answer at once can share what they have in common.
-        words += ["--slot-save-path", "{state_folder}"]
-    command = shlex.join(words).replace("'{port}'", "{port}").replace("'{state_folder}'", "{state_folder}")
-    return ModelSettings.model_validate(
-        {**common, "engine": COMMAND_ENGINE, "command": command,
-         "environment": {**made.environment, "LLAMA_API_KEY": "{key}"}}
-    )  # fmt: skip
+    return ModelSettings.model_validate({
+        **common, "engine": placement.engine, "kv_type": placement.kv_type, "settings": dict(placement.settings),
+        "gpus": tuple(gpu.index for gpu in placement.machine.gpus),
+    })  # fmt: skip

@@ -39,13 +39,13 @@ def with_installed(loaded: LoadedSettings, paths: DataPaths) -> LoadedSettings:
     """The settings with the best checkpoint that is here, where nothing is configured; else as they are."""
     if not is_unconfigured(loaded):
         return loaded
-    found = [one for one in library.in_models_folder(paths.models) if one.format == "gguf"]
+    found = list(library.in_models_folder(paths.models))
     if not found:
         return loaded
     # The planner and its catalog are loaded by those starts alone that plan something.
     from ansambl.app import first_plan
 
-    return first_plan.with_installed(loaded, found)
+    return first_plan.with_installed(loaded, found, paths)
 
 
 async def propose_once(loaded: LoadedSettings, paths: DataPaths, reporter: Offering) -> bool:

@@ -160,19 +160,20 @@ class ModelSettings(Table):
             raise SettingError(text("only goes with 'address' or 'command'; remove it"), "name")
         if self.key is not None and self.key_env is not None:
             raise SettingError(text("stands beside 'key'; keep one of them"), "key_env")
-        # At an address any engine may answer but those that only ever run here; a command starts what it starts.
-        if self.address is not None:
-            wrong = self.engine in (COMMAND_ENGINE, BUNDLED_ENGINE)
-        elif self.command is not None:
-            wrong = self.engine not in (AUTO, COMMAND_ENGINE)
-        else:
-            wrong = self.engine in (ATTACHED_ENGINE, COMMAND_ENGINE)
-        if wrong:
+        if self._engine_contradicts():
             raise SettingError(
                 text("'{engine}' does not go with this model's other keys; leave 'engine' out", engine=self.engine),
                 "engine",
             )
         return self
+
+    def _engine_contradicts(self) -> bool:
+        """At an address any engine may answer but those that only ever run here; a command starts what it starts."""
+        if self.address is not None:
+            return self.engine in (COMMAND_ENGINE, BUNDLED_ENGINE)
+        if self.command is not None:
+            return self.engine not in (AUTO, COMMAND_ENGINE)
+        return self.engine in (ATTACHED_ENGINE, COMMAND_ENGINE)
 
 
 class EngineSettings(Table):

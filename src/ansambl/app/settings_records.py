@@ -13,6 +13,7 @@ import psutil
 from ansambl.app.settings import (
     ATTACHED_ENGINE,
     AUTO,
+    BUNDLED_ENGINE,
     COMMAND_ENGINE,
     EMBEDDED,
     EngineSettings,
@@ -86,14 +87,16 @@ def engine_settings(settings: Settings, engine: str) -> EngineSettings:
     return next((settings.engines[name] for name in names if name in settings.engines), EngineSettings())
 
 
-def placement(loaded: LoadedSettings, name: str, checkpoint: Checkpoint | None) -> Placement:
-    """How the model `name`, which has no address, is to be run; `checkpoint` is what its reference was resolved to.
+def placement(loaded: LoadedSettings, name: str, checkpoint: Checkpoint | None, engine: str | None = None) -> Placement:
+    """What the configuration says of the model `name`, which has no address, as a placement on `engine`.
+
+    `checkpoint` is what its reference was resolved to; the engine is the configured one when left out.
 
     Raises:
         ConfigurationError: the context is longer than the model's; with the line.
     """
     model = loaded.settings.models[name]
-    engine = engine_name(model)
+    engine = engine or engine_name(model)
     common = engine_settings(loaded.settings, engine)
     trained = checkpoint.context if checkpoint is not None else None
     if model.context is not None and trained is not None and model.context > trained:
@@ -130,7 +133,7 @@ def placement(loaded: LoadedSettings, name: str, checkpoint: Checkpoint | None) 
 
 
 def _embedded_arguments(model: ModelSettings, engine: str) -> tuple[str, ...]:
-    if model.checkpoint != EMBEDDED or engine != ALIASES[AUTO] or platform.system() == "Darwin":
+    if model.checkpoint != EMBEDDED or engine != BUNDLED_ENGINE or platform.system() == "Darwin":
         return ()
     return load_embedded().cpu_arguments
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ansambl.app.catalog import catalog_of
-from ansambl.app.settings import EMBEDDED
+from ansambl.app.engine_choice import EngineFinder, place
+from ansambl.app.settings import AUTO, EMBEDDED, ModelSettings
 from ansambl.app.settings_file import LoadedSettings
 from ansambl.app.settings_records import (
     attachments,
     engine_name,
     parallel_of,
-    placement,
 )
 from ansambl.app.templates import model_templates
 from ansambl.domain.errors import AnsamblError
@@ -72,7 +72,8 @@ async def build(
     events = EventLog(store, clock)
     launcher = LocalLauncher()
     attached = (offered,) if offered is not None else attachments(loaded)
-    maker = _InstanceMaker(loaded, paths, launcher, store, events, clock, StateFolders(paths.root))
+    maker = _InstanceMaker(loaded, paths, launcher, store, events, clock, StateFolders(paths.root),
+                           EngineFinder(loaded, paths))  # fmt: skip
     run_here = () if offered is not None else maker.models()
     maker.adopted = await recover(store, maker.digests(run_here), launcher=launcher, events=events)
     in_use = [one.state_folder for one in maker.adopted.values() if one.state_folder is not None]
@@ -110,6 +111,7 @@ class _InstanceMaker:
     events: EventLog
     clock: Clock
     states: StateFolders
+    finder: EngineFinder
     adopted: Mapping[str, Adopted] = field(default_factory=dict)
 
     def models(self) -> tuple[str, ...]:
@@ -129,12 +131,12 @@ class _InstanceMaker:
 
     def deferred(self, name: str) -> DeferredInstance:
         configured = self.loaded.settings.models[name]
-        return DeferredInstance(name, engine_name(configured), parallel_of(configured), lambda: self._make(name))
+        return DeferredInstance(name, _shown_engine(configured), parallel_of(configured), lambda: self._make(name))
 
     def _placement(self, name: str) -> Placement:
         reference = self.loaded.settings.models[name].checkpoint
         checkpoint = open_checkpoint(reference, self.paths.models) if reference else None
-        return placement(self.loaded, name, checkpoint)
+        return place(self.loaded, name, checkpoint, self.finder)
 
     def _make(self, name: str) -> EngineInstance:
         placed = self._placement(name)
@@ -142,3 +144,10 @@ class _InstanceMaker:
             placed, get_engine(placed.engine), launcher=self.launcher, store=self.store, events=self.events,
             log_folder=self.paths.logs, clock=self.clock, adopted=self.adopted.get(name), states=self.states,
         )  # fmt: skip
+
+
+def _shown_engine(model: ModelSettings) -> str:
+    """What people are shown before the checkpoint was looked at, which decides where nobody named an engine."""
+    reference = model.checkpoint or EMBEDDED
+    undecided = model.engine == AUTO and model.command is None
+    return AUTO if undecided and reference != EMBEDDED and not reference.endswith(".gguf") else engine_name(model)
