@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ansambl.domain.plan import Placement
 from ansambl.domain.text import Text
 from ansambl.domain.units import Bytes
 
@@ -101,3 +103,23 @@ class InstanceStatus:
     memory: Bytes | None = None
     message: Text | None = None
     server: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadMeasurement:
+    """What one start of an engine really took, told when it became ready.
+
+    `placement` is what it was started from. `memory` is memory at load by part, as its log told it (see
+    `ansambl.domain.engine.LogFacts`), empty where the log tells none. `context` is what one request may hold,
+    `kv_tokens` what its whole KV cache holds, None where the log tells neither. `resident` is the RAM of its processes,
+    `gpu_memory` what they hold on all GPUs together; None where nobody can tell. `load_seconds` is from the start of
+    the process until it answered.
+    """
+
+    placement: Placement
+    memory: Mapping[str, Bytes]
+    context: int | None
+    kv_tokens: int | None
+    resident: Bytes | None
+    gpu_memory: Bytes | None
+    load_seconds: float

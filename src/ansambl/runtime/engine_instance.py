@@ -20,6 +20,7 @@ from ansambl.runtime import readiness
 from ansambl.runtime.engine_runs import EngineRuns, Run
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.launcher import Launcher, LaunchFailedError
+from ansambl.runtime.load_facts import GpuMemory, LoadFacts, OnReady
 from ansambl.runtime.log_buffer import LogBuffer, engine_log
 from ansambl.runtime.restarts import RestartPolicy
 from ansambl.runtime.state_files import StateFolders
@@ -53,12 +54,15 @@ class EngineInstance:
         adopted: an engine process of an earlier Ansambl that `recovery.recover` found usable.
         port: the port to listen on; a free one by default.
         states: where its engine may keep the state of a slot for a moment; None where it may not.
+        on_ready: told what each start took, when it became ready.
+        gpu_memory: tells what a process holds on GPUs.
     """
 
     def __init__(
         self, placement: Placement, adapter: EngineAdapter, *, launcher: Launcher, store: RuntimeStore | None,
         events: EventLog, log_folder: Path, clock: Clock | None = None, adopted: InstanceHandle | None = None,
-        port: int | None = None, states: StateFolders | None = None,
+        port: int | None = None, states: StateFolders | None = None, on_ready: OnReady | None = None,
+        gpu_memory: GpuMemory | None = None,
     ) -> None:  # fmt: skip
         self.model = placement.model
         self._placement = placement
@@ -70,7 +74,9 @@ class EngineInstance:
             placement, adapter, launcher=launcher, store=store, events=events, log=self._log.path, clock=self._clock,
             adopted=adopted, port=port, states=states,
         )  # fmt: skip
-        self._kv_cache = 0
+        self._facts = LoadFacts()
+        self._on_ready = on_ready
+        self._gpu_memory = gpu_memory
         self._keeps = adapter if isinstance(adapter, KeepsConversations) else None
         self._calls = self._keeps.conversation_calls(placement) if self._keeps else None
         self._policy = RestartPolicy()
@@ -84,7 +90,6 @@ class EngineInstance:
         self._restarts = 0
         self._load_seconds: float | None = None
         self._memory: Bytes | None = None
-        self._context: int | None = None
 
     # What others ask for.
 
@@ -151,7 +156,7 @@ class EngineInstance:
             address=f"http://127.0.0.1:{port}/v1" if port else None,
             pid=run.process.identity.pid if run else adopted.process.pid if adopted else None,
             adopted=run.adopted if run else waits,
-            context=self._context or self._placement.context,
+            context=self._facts.context or self._placement.context,
             parallel=self._placement.parallel,
             restarts=self._restarts,
             started=run.since if run else adopted.since if adopted else None,
@@ -225,7 +230,7 @@ class EngineInstance:
     async def _one_run(self) -> tuple[ExitExplanation | None, float]:
         """One process from start to end: why it ended (None: we were asked to stop it), and seconds it was ready."""
         self._log.begin_run()
-        self._kv_cache = 0
+        self._facts = LoadFacts()
         try:
             run = await self._runs.open()
         except LaunchFailedError as failure:
@@ -283,18 +288,29 @@ class EngineInstance:
             await _cancel(ready)
         run.ready_at = self._clock.monotonic()
         self._read_log()
-        cells = self._placement.context * self._placement.parallel
-        if self._kv_cache and cells:
-            run.endpoint = replace(run.endpoint, state_bytes_per_token=self._kv_cache / cells)
+        run.endpoint = replace(run.endpoint, state_bytes_per_token=self._facts.state_bytes_per_token(run.placement))
         self._memory = await asyncio.to_thread(run.process.memory)
         if not run.adopted:
             self._load_seconds = run.ready_at - run.began
+            await self._measured(run, self._load_seconds)
             self._tell("ready", text("{engine} is ready after {seconds} s",
                              engine=self._adapter.traits.title, seconds=round(self._load_seconds, 1)))  # fmt: skip
         self._set(InstanceState.READY, None)
         self._suspected.clear()
         self._answer(run)
         return None
+
+    async def _measured(self, run: Run, load_seconds: float) -> None:
+        if self._on_ready is not None:
+            held = await self._held_on_gpus(run)
+            self._on_ready(
+                self._facts.measured(run.placement, resident=self._memory, gpu_memory=held, load_seconds=load_seconds)
+            )
+
+    async def _held_on_gpus(self, run: Run) -> Bytes | None:
+        if self._gpu_memory is None:
+            return None
+        return await asyncio.to_thread(self._gpu_memory, run.process.identity.pid)
 
     def _answer(self, run: Run) -> None:
         if self._ready is not None and not self._ready.done():
@@ -336,12 +352,7 @@ class EngineInstance:
         return False
 
     def _read_log(self) -> None:
-        for line in self._log.refresh():
-            facts = self._adapter.read_log(line)
-            if facts is None:
-                continue
-            self._context = facts.context or self._context
-            self._kv_cache += facts.memory.get("kv_cache", 0)
+        self._facts.take(self._log.refresh(), self._adapter.read_log)
 
     @staticmethod
     async def _first(*waits: Awaitable[object]) -> None:
