@@ -75,7 +75,10 @@ async def build(
     maker = _InstanceMaker(loaded, paths, launcher, store, events, clock, StateFolders(paths.root),
                            EngineFinder(loaded, paths))  # fmt: skip
     run_here = () if offered is not None else maker.models()
-    maker.adopted = await recover(store, maker.digests(run_here), launcher=launcher, events=events)
+    # To look for an engine may take seconds, so only those are looked for that may have outlived us.
+    left = await store.handles()
+    wanted = await asyncio.to_thread(maker.digests, tuple(name for name in run_here if name in left))
+    maker.adopted = await recover(store, wanted, launcher=launcher, events=events)
     in_use = [one.state_folder for one in maker.adopted.values() if one.state_folder is not None]
     await asyncio.to_thread(maker.states.remove_leftovers, in_use)
     instances: list[Instance] = [AttachedInstance(one, events=events, clock=clock) for one in attached]
