@@ -62,19 +62,21 @@ def is_same_process(pid: int, started: float) -> bool:
     return now is not None and abs(now - started) <= START_TOLERANCE
 
 
-def spawn(argv: Sequence[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    """Start a program in its own session, its output appended to `log`.
+def spawn(
+    argv: Sequence[str], environment: Mapping[str, str], log: Path, folder: str | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a program in its own session, its output appended to `log`; in `folder`, or where we are.
 
     A file and not a pipe, because the program must outlive us: writing to a pipe without a reader would end it.
 
     Raises:
-        OSError: the program does not exist or cannot be executed.
+        OSError: the program or the folder does not exist, or it cannot be executed.
     """
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         return subprocess.Popen(
             list(argv), stdin=subprocess.DEVNULL, stdout=descriptor, stderr=subprocess.STDOUT,
-            env=dict(environment), start_new_session=True, close_fds=True,
+            env=dict(environment), start_new_session=True, close_fds=True, cwd=folder,
         )  # fmt: skip
     finally:
         os.close(descriptor)

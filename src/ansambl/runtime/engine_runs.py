@@ -77,6 +77,7 @@ class EngineRuns:
     async def forget(self, run: Run) -> None:
         """Keep nothing of a run that ended."""
         await asyncio.to_thread(remove_folder, run.placement.state_folder)
+        await self._launcher.forget(self._log)
         if self._store is not None:
             await self._store.remove_handle(self._placement.model)
 
@@ -90,6 +91,7 @@ class EngineRuns:
             await process.stop()
             await process.wait()
         await asyncio.to_thread(remove_folder, handle.state_folder)
+        await self._launcher.forget(self._log)
         if self._store is not None:
             await self._store.remove_handle(self._placement.model)
 
@@ -106,6 +108,7 @@ class EngineRuns:
                 # Without a handle no later Ansambl could find it.
                 await process.stop()
                 await process.wait()
+                await self._launcher.forget(self._log)
                 raise
         except BaseException:
             await asyncio.to_thread(remove_folder, placement.state_folder)

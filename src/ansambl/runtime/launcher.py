@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -16,6 +17,7 @@ from ansambl.domain.instance import ProcessIdentity
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
 from ansambl.foundation import network, processes
+from ansambl.runtime.run_files import remove_run_files, write_run_files
 
 _PATIENCE = 10.0
 # Ours and the user's secrets are none of an engine's business; what it needs is in the spec's own environment.
@@ -60,11 +62,16 @@ class Launcher(Protocol):
         ...
 
     async def start(self, spec: LaunchSpec, log: Path) -> EngineProcess:
-        """Start what `spec` says, its output appended to `log`.
+        """Start what `spec` says, its output appended to `log`; its files are written for it first.
 
         Raises:
-            LaunchFailedError: the port is taken, or the program does not exist or cannot be executed.
+            LaunchFailedError: the port is taken, the program does not exist or cannot be executed, or the files
+                cannot be written.
         """
+        ...
+
+    async def forget(self, log: Path) -> None:
+        """Remove the files that were written for the run whose output goes to `log`; it must have ended."""
         ...
 
     def adopt(self, identity: ProcessIdentity) -> EngineProcess | None:
@@ -124,22 +131,42 @@ class LocalLauncher:
         """Start a process.
 
         Raises:
-            LaunchFailedError: the port is taken, or the program does not exist or cannot be executed.
+            LaunchFailedError: the port is taken, the program does not exist or cannot be executed, or the files
+                cannot be written.
         """
         _check_port(spec)
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            child = processes.spawn(spec.argv, clean_environment(os.environ, spec.environment), log)
+            filled = write_run_files(spec, log)
         except OSError as failure:
+            remove_run_files(log)
+            raise LaunchFailedError(
+                ExitExplanation(
+                    ExitReason.UNKNOWN,
+                    text("the files that {engine} reads at its start cannot be written ({reason}); make room on the "
+                         "disk, or correct the rights of {folder}", engine=spec.engine,
+                         reason=failure.strerror or str(failure), folder=str(log.parent)))
+            ) from failure  # fmt: skip
+        try:
+            child = processes.spawn(
+                filled.argv, clean_environment(os.environ, filled.environment), log, filled.working_folder
+            )
+        except OSError as failure:
+            remove_run_files(log)
             raise LaunchFailedError(
                 ExitExplanation(
                     ExitReason.MISSING_PROGRAM,
                     text("{program} cannot be started ({reason}); install it, or correct the path",
-                         program=spec.argv[0], reason=failure.strerror or str(failure)), restart_helps=False)
+                         program=str(failure.filename or spec.argv[0]), reason=failure.strerror or str(failure)),
+                    restart_helps=False)
             ) from failure  # fmt: skip
         # One that ended already keeps its number until it is reaped, so its start time does not matter.
         started = processes.start_time(child.pid)
         return LocalProcess(ProcessIdentity(child.pid, 0.0 if started is None else started), child)
+
+    async def forget(self, log: Path) -> None:
+        """Remove what was written for the run with this log."""
+        await asyncio.to_thread(remove_run_files, log)
 
     def adopt(self, identity: ProcessIdentity) -> EngineProcess | None:
         """The process of an earlier Ansambl; None when it is gone or its number belongs to another one now."""

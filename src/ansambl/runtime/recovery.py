@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TypeAlias
 
 from ansambl.domain.instance import InstanceHandle
@@ -41,6 +42,8 @@ async def recover(
             await _end(process)
             events.add(model, "ended", text("an engine of an earlier run (process {pid}) was ended: it is not what is "
                        "wanted now", pid=handle.process.pid))  # fmt: skip
+        if handle is not None:
+            await launcher.forget(Path(handle.log_path))
         await store.remove_handle(model)
     return adopted
 
@@ -65,5 +68,6 @@ async def end_all(store: RuntimeStore) -> int:
             count += 1
         if handle is not None:
             await asyncio.to_thread(remove_folder, handle.state_folder)
+            await launcher.forget(Path(handle.log_path))
         await store.remove_handle(model)
     return count
