@@ -15,6 +15,7 @@ import msgspec
 
 from ansambl.domain.architecture import Architecture, Attention, LayerGroup
 from ansambl.domain.units import Bytes
+from ansambl.model_catalog.model_folder import NESTED, format_of
 from ansambl.model_catalog.numbers import (
     MAX_CONTEXT,
     MAX_LAYERS,
@@ -33,7 +34,6 @@ SAMPLING_NAME = "generation_config.json"
 _MAX_SAMPLING = 64 << 10
 _SAMPLING = {"temperature": 100.0, "top_p": 1.0, "top_k": 1e6, "min_p": 1.0, "repetition_penalty": 100.0}
 """What is read of a recommendation, and the largest value that makes sense."""
-_NESTED = ("text_config", "language_config", "llm_config", "thinker_config")
 _STATE_ELEMENT = 4
 """Recurrent states are kept in 32-bit floats (mamba_ssm_dtype, and llama.cpp)."""
 
@@ -51,12 +51,16 @@ _ENCODERS = {"bert", "xlm-roberta", "roberta", "new", "nomic_bert", "modernbert"
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """What a ``config.json`` says. `quantization` is the method with its bits (``"awq-4bit"``), None for none."""
+    """What a ``config.json`` says. `quantization` is the method with its bits (``"awq-4bit"``), None for none.
+
+    `format` is the one of the weights beside it (``"safetensors"``, ``"exl3"``, ``"mlx"``).
+    """
 
     architecture: Architecture
     dtype: str | None
     quantization: str | None
     vision: bool
+    format: str = "safetensors"
 
 
 class _Fields:
@@ -96,10 +100,20 @@ def read_config(path: Path) -> ModelConfig:
         MissingError: it does not say something that is needed.
         OSError: it cannot be read.
     """
+    return parse_config(read_table(path))
+
+
+def read_table(path: Path) -> object:
+    """The file at `path`, decoded and no more.
+
+    Raises:
+        NonsenseError: it is no JSON, or too large.
+        OSError: it cannot be read.
+    """
     if path.stat().st_size > MAX_FILE:
-        message = f"config.json is larger than any model needs ({MAX_FILE} bytes)"
+        message = f"{path.name} is larger than any model needs ({MAX_FILE} bytes)"
         raise NonsenseError(message)
-    return decode_config(path.read_bytes())
+    return _decoded(path.read_bytes(), path.name)
 
 
 def decode_config(content: bytes) -> ModelConfig:
@@ -109,12 +123,16 @@ def decode_config(content: bytes) -> ModelConfig:
         NonsenseError: it is no JSON object, or a field makes no sense; the message names the field.
         MissingError: it does not say something that is needed.
     """
+    return parse_config(_decoded(content, "config.json"))
+
+
+def _decoded(content: bytes, name: str) -> object:
     try:
-        table = msgspec.json.decode(content)
+        found: object = msgspec.json.decode(content)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as failure:
-        message = f"config.json is no JSON ({printable(failure, 120)})"
+        message = f"{name} is no JSON ({printable(failure, 120)})"
         raise NonsenseError(message) from failure
-    return parse_config(table)
+    return found
 
 
 def read_sampling(path: Path) -> dict[str, float]:
@@ -153,7 +171,7 @@ def parse_config(table: object) -> ModelConfig:
         raise NonsenseError(message)
     text = table
     for _ in range(3):
-        inner = next((text[name] for name in _NESTED if isinstance(text.get(name), dict)), None)
+        inner = next((text[name] for name in NESTED if isinstance(text.get(name), dict)), None)
         if inner is None:
             break
         text = inner
@@ -166,8 +184,9 @@ def parse_config(table: object) -> ModelConfig:
     dtype = text.get("dtype") or text.get("torch_dtype") or table.get("dtype") or table.get("torch_dtype")
     vision = any(isinstance(table.get(name), dict) and table[name] for name in ("vision_config", "visual"))
     return ModelConfig(
-        _architecture(fields, table), dtype if isinstance(dtype, str) else None, _quantization(table, text), vision
-    )
+        _architecture(fields, table), dtype if isinstance(dtype, str) else None, _quantization(table, text), vision,
+        format_of(table)[0],
+    )  # fmt: skip
 
 
 def _quantization(*tables: Mapping[str, Any]) -> str | None:

@@ -40,6 +40,12 @@ _STATE_ELEMENT = 4
 """llama.cpp keeps recurrent states in 32-bit floats."""
 
 
+def first_part(path: Path) -> Path:
+    """The first file of the checkpoint that `path` is a part of, by its name; `path` itself when it is not divided."""
+    match = _SPLIT_NAME.match(path.name)
+    return path.with_name(f"{match['stem']}-00001-of-{match['count']}.gguf") if match else path
+
+
 def split_parts(path: Path, count: int) -> list[Path]:
     """All files of a checkpoint that is divided into `count`, of which `path` is the first.
 
@@ -61,12 +67,16 @@ def split_parts(path: Path, count: int) -> list[Path]:
 
 
 def read_parts(path: Path) -> list[tuple[Path, GgufHeader]]:
-    """The headers of all files of the checkpoint that begins at `path`; the first says what the model is.
+    """The headers of all files of the checkpoint that `path` is a part of; the first says what the model is.
 
     Raises:
         GgufError: a file is no GGUF file, or a part is missing.
         OSError: one cannot be read.
     """
+    given, path = path, first_part(path)
+    if path != given and not path.exists() and given.exists():
+        message = f"its part {path.name} is missing"
+        raise GgufError(message)
     first = read_header(path)
     parts = split_parts(path, first.split_count)
     return [(path, first), *((part, read_header(part)) for part in parts[1:])]

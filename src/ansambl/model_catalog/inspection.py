@@ -193,7 +193,7 @@ def safetensors_inspection(shown: str, parts: SafetensorsParts) -> Inspection:
         architecture = _counted(architecture, tensors)
     sums = safetensors.by_type(tensors)
     return Inspection(
-        path=shown, format="safetensors", files=len(parts.files),
+        path=shown, format=config.format if config else "safetensors", files=len(parts.files),
         size=Bytes(sum(size for _, size, _ in parts.files)),
         tensors=len(tensors) or (index.tensors if index else 0),
         tensor_bytes=Bytes(sum(sums.values())) if parts.files else Bytes(claimed) if claimed is not None else None,

@@ -57,6 +57,14 @@ class _Index(msgspec.Struct):
     metadata: _Sizes = msgspec.field(default_factory=_Sizes)
 
 
+class _Library(msgspec.Struct):
+    format: Annotated[str, msgspec.Meta(max_length=40)] | None = None
+
+
+class _Notes(msgspec.Struct):
+    notes: _Library = msgspec.field(default_factory=_Library, name=_METADATA)
+
+
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
     """One tensor: `kind` is its element type as the format names it, `size` its exact bytes."""
@@ -136,6 +144,21 @@ def read_tensors(path: Path) -> tuple[StoredTensor, ...]:
     with path.open("rb") as file:
         size = path.stat().st_size
         return parse_tensors(file.read(header_length(file.read(8), size)), size)
+
+
+def written_for(path: Path) -> str | None:
+    """The library that the header's notes name (``"pt"``, ``"mlx"``); None when there are none.
+
+    Raises:
+        SafetensorsError: it is no such file.
+        OSError: it cannot be opened or read.
+    """
+    with path.open("rb") as file:
+        header = file.read(header_length(file.read(8), path.stat().st_size))
+    try:
+        return msgspec.json.decode(header, type=_Notes).notes.format
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
 
 
 def _checked(name: str, entry: _Entry, data: int) -> StoredTensor:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansambl.domain.errors import CheckpointError, NotSupportedError
+from ansambl.domain.errors import CheckpointError
 from ansambl.model_catalog.checkpoints import open_checkpoint
 from ansambl.model_catalog.gguf import GgufError, read_header
 
@@ -122,7 +122,7 @@ def test_references_that_cannot_be_opened(tmp_path):
         open_checkpoint("folder/model.gguf", tmp_path)
     with pytest.raises(CheckpointError, match="does not exist"):
         open_checkpoint(str(tmp_path / "no.gguf"), tmp_path)
-    with pytest.raises(NotSupportedError, match="is a folder"):
+    with pytest.raises(CheckpointError, match="holds no model"):
         open_checkpoint(str(tmp_path), tmp_path)
     with pytest.raises(CheckpointError, match="ansambl models pull embedded"):
         open_checkpoint("embedded", tmp_path)
@@ -135,7 +135,13 @@ def test_a_divided_checkpoint_needs_all_its_parts(tmp_path):
         open_checkpoint(str(first), tmp_path)
     second = written(tmp_path, whole(split), "m-00002-of-00002.gguf")
     assert open_checkpoint(str(first), tmp_path).size == 2 * len(whole(split))
-    with pytest.raises(CheckpointError, match="give the first"):
+    assert open_checkpoint(str(second), tmp_path).path == str(first)
+    second.write_bytes(whole(split)[:-1])
+    with pytest.raises(CheckpointError, match=r"m-00002-of-00002.gguf is truncated"):
+        open_checkpoint(str(first), tmp_path)
+    second.write_bytes(whole(split))
+    first.unlink()
+    with pytest.raises(CheckpointError, match=r"its part m-00001-of-00002.gguf is missing"):
         open_checkpoint(str(second), tmp_path)
 
 
