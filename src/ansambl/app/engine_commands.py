@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansambl.app.configuration_file import load_data_paths
 from ansambl.app.fitting import Question, answer
@@ -13,7 +14,7 @@ from ansambl.app.planning import local_path
 from ansambl.domain.errors import UsageError
 from ansambl.domain.planning import Candidate, PlannedPlacement
 from ansambl.domain.text import Text, text
-from ansambl.domain.units import parse_bytes
+from ansambl.domain.units import Bytes, parse_bytes
 from ansambl.engines.command_lines import CommandInputs, EngineCommand, Kind, Lora, inputs_of
 from ansambl.engines.compatibility import compatibility_rows
 from ansambl.engines.registry import SAME_ENGINE, command_line, engine_lines, extra_settings, get_lines
@@ -21,8 +22,12 @@ from ansambl.foundation.paths import DataPaths, expanded
 from ansambl.model_catalog.inspection import inspect_checkpoint
 from ansambl.planner.choosing import Choice
 from ansambl.planner.compatibility import find_engine
+from ansambl.planner.fitting import Wish, place
+from ansambl.planner.nearest import nearest_changes
+from ansambl.planner.placement.side_by_side import Together, side_by_side
 
 _BESIDE = ("lora", "mmproj", "draft")
+_SEQUENCES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +49,111 @@ def engine_command(question: Question, config: Path | None = None) -> CommandAns
         AnsamblError: the model, machine, engine or a setting is not known or makes no sense; the combination cannot
             work; the engine has no word for something that is wanted.
     """
+    return _command(_prepared(question, config))
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSet:
+    """Commands for several models on one machine. `missing` is what its fullest device lacks for all of them."""
+
+    answers: tuple[CommandAnswer, ...]
+    missing: Bytes
+    taken: Bytes
+    capacity: Bytes
+
+
+def commands_side_by_side(questions: Sequence[Question], config: Path | None = None) -> CommandSet:
+    """The commands for several models that run at once on one machine: ports and shares of their own.
+
+    An engine that fills a budget gets the least that holds what is wanted, so that the shares add up.
+
+    Raises:
+        AnsamblError: as `engine_command`.
+    """
+    prepared = [_prepared(one, config) for one in questions]
+    together = _together(prepared)
+    if together.missing:
+        tighter = [_with_fewer_sequences(one) for one in prepared]
+        closer = _together(tighter)
+        if closer.missing < together.missing:
+            prepared, together = tighter, closer
+    answers: list[CommandAnswer] = []
+    ports: set[int] = set()
+    for one, placement in zip(prepared, together.placements, strict=True):
+        found = _command(replace(one, placement=placement))
+        port = urlsplit(found.command.address).port or 0
+        while port in ports:
+            port += 1
+        ports.add(port)
+        answers.append(_command(replace(one, placement=placement), port))
+    return CommandSet(tuple(answers), together.missing, together.taken, together.capacity)
+
+
+def _together(prepared: Sequence[_Prepared]) -> Together:
+    return side_by_side([one.placement for one in prepared], [one.wish for one in prepared])
+
+
+def _with_fewer_sequences(one: _Prepared) -> _Prepared:
+    """The same with no more sequences than are wanted: vLLM's profiling run takes memory for each."""
+    if one.placement.engine != "vllm" or "max_num_seqs" in one.wish.settings:
+        return one
+    wish = replace(one.wish, settings={**one.wish.settings, "max_num_seqs": max(_SEQUENCES, one.wish.parallel)})
+    placed = place(one.placement.candidate, one.placement.engine, one.placement.machine, wish)
+    return replace(one, placement=placed, wish=wish) if placed.fits else one
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """All that a command is made of but its port. `beside` are the files to load with the model, by kind."""
+
+    placement: PlannedPlacement
+    wish: Wish
+    extra: Mapping[str, Any]
+    beside: Mapping[str, str]
+    path: str | None
+    warnings: tuple[Text, ...]
+
+
+def _prepared(question: Question, config: Path | None) -> _Prepared:
     engine = _engine(question.engine)
     beside = {name: str(question.settings[name]) for name in _BESIDE if _is_path(question.settings.get(name))}
     settings = {name: value for name, value in question.settings.items() if name not in beside}
     forecast, extra = _divided(settings, engine)
     sizes = _sizes(beside, engine)
-    best = _most_usable(
-        answer(replace(question, engine=engine, settings={**forecast, **sizes}), config), question.quantization
-    )
-    path = _path(best.candidate, load_data_paths(config))
-    inputs = _with(inputs_of(best, path=path, extra=extra), beside)
+    asked = replace(question, engine=engine, settings={**forecast, **sizes})
+    best = _most_usable(answer(asked, config), question.quantization)
+    wish = Wish(best.context, best.parallel, best.kv_type, asked.settings)
     warnings: list[Text] = []
     uncounted = [name for name in beside if name not in sizes]
     if uncounted:
         warnings.append(text("{names}: on the command line, but not counted in the forecast",
                              names=", ".join(uncounted)))  # fmt: skip
     if not best.fits:
-        warnings.append(
-            text("it does not fit {machine}; see: ansambl fit {model} --engine {engine} --machine {machine}",
-                 machine=best.machine.name, model=question.model, engine=best.engine)
-        )  # fmt: skip
-    return CommandAnswer(command_line(best.engine, inputs), best, inputs, tuple(warnings))
+        best, said = _made_to_fit(question, best, wish)
+        warnings.append(said)
+    return _Prepared(best, wish, extra, beside, _path(best.candidate, load_data_paths(config)), tuple(warnings))
+
+
+def _made_to_fit(question: Question, best: PlannedPlacement, wish: Wish) -> tuple[PlannedPlacement, Text]:
+    """The same with settings of the engine with which it fits, where there are such; what must be said of it.
+
+    Context, KV type and quantization are the owner's wish: changes of them are offered by ``fit`` and never made here.
+    """
+    for change in nearest_changes(best, wish):
+        if set(change.options[::2]) == {"--set"}:
+            return change.placement, text(
+                "{settings}: set so that it fits {machine}; with the engine's own values it would not",
+                settings=", ".join(change.options[1::2]), machine=best.machine.name,
+            )  # fmt: skip
+    return best, text(
+        "it does not fit {machine}; see: ansambl fit {model} --engine {engine} --machine {machine}",
+        machine=best.machine.name, model=question.model, engine=best.engine,
+    )  # fmt: skip
+
+
+def _command(one: _Prepared, port: int | None = None) -> CommandAnswer:
+    inputs = replace(_with(inputs_of(one.placement, path=one.path, extra=one.extra), one.beside), port=port)
+    return CommandAnswer(command_line(one.placement.engine, inputs), one.placement, inputs, one.warnings)
 
 
 def _most_usable(choice: Choice, quantization: str | None) -> PlannedPlacement:

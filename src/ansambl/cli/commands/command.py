@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,6 @@ from ansambl.cli.planning_options import (
     Engine,
     KvType,
     MachineName,
-    Model,
     Parallel,
     Quantization,
     Set,
@@ -22,7 +21,9 @@ from ansambl.cli.planning_options import (
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
-    from ansambl.app.engine_commands import CommandAnswer
+    from collections.abc import Sequence
+
+    from ansambl.app.engine_commands import CommandAnswer, CommandSet
 
 
 def register(app: typer.Typer) -> None:
@@ -31,33 +32,93 @@ def register(app: typer.Typer) -> None:
 
 
 def command(
-    model: Model, quantization: Quantization = None, engine: Engine = None, machine: MachineName = None,
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL...",
+            help=speak(
+                'Models of the catalog (see: ansambl models list), paths of their files, or "embedded". Several run '
+                "side by side on the machine."
+            ),
+        ),
+    ],
+    quantization: Quantization = None, engine: Engine = None, machine: MachineName = None,
     context: Context = None, parallel: Parallel = 1, kv_type: KvType = "f16", settings: Set = None,
     config: Config = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Print the command on standard output and what belongs to it on standard error; exit code 3 if it does not fit."""
-    from ansambl.app.engine_commands import engine_command
+    from ansambl.app.engine_commands import commands_side_by_side, engine_command
     from ansambl.app.fitting import Question
-    from ansambl.cli.output import note, print_json, say
+    from ansambl.cli.output import print_json
 
-    found = engine_command(
+    questions = [
         Question(
             model=model, quantization=quantization, engine=engine, machine=machine, context=context, parallel=parallel,
             kv_type=kv_type, settings=read_settings(settings),
-        ),
-        config,
-    )  # fmt: skip
-    for one in found.warnings:
-        note(speak("warning: {message}").format(message=one.render(speak)))
-    if as_json:
-        print_json(_document(found))
+        )
+        for model in models
+    ]  # fmt: skip
+    if len(questions) == 1:
+        found = engine_command(questions[0], config)
+        if as_json:
+            _warn([found])
+            print_json(_document(found))
+        else:
+            _print([found])
+        fits = found.placement.fits
     else:
-        say(found.command.shell())
-        for one in found.command.notes:
-            note(one.render(speak))
-        note(found.command.verified.render(speak))
-    if not found.placement.fits:
+        several = commands_side_by_side(questions, config)
+        fits = not several.missing and all(one.placement.fits for one in several.answers)
+        if as_json:
+            _warn(several.answers)
+            print_json({
+                "commands": [_document(one) for one in several.answers], "fits": fits,
+                "taken_bytes": several.taken, "capacity_bytes": several.capacity, "missing_bytes": several.missing,
+            })  # fmt: skip
+        else:
+            _print(several.answers)
+            _say_together(several)
+    if not fits:
         raise typer.Exit(DOES_NOT_FIT)
+
+
+def _warn(answers: Sequence[CommandAnswer]) -> None:
+    from ansambl.cli.output import note
+
+    for one in answers:
+        for warning in one.warnings:
+            note(speak("warning: {message}").format(message=warning.render(speak)))
+
+
+def _print(answers: Sequence[CommandAnswer]) -> None:
+    """Commands go to standard output; what several of them say is said once."""
+    from ansambl.cli.output import note, say
+
+    _warn(answers)
+    for one in answers:
+        say(one.command.shell())
+    sentences = [line.render(speak) for one in answers for line in (*one.command.notes, one.command.verified)]
+    for sentence in dict.fromkeys(sentences):
+        note(sentence)
+
+
+def _say_together(several: CommandSet) -> None:
+    from ansambl.cli.output import note
+    from ansambl.domain.units import format_bytes
+
+    if sum(one.command.engine == "vllm" for one in several.answers) > 1:
+        note(speak("start them one after the other: vLLM measures what is free while it starts"))
+    if several.missing:
+        note(
+            speak("warning: together they need {needed} of the fullest device, which has {capacity}: {missing} too "
+                  "much").format(needed=format_bytes(several.taken), capacity=format_bytes(several.capacity),
+                                 missing=format_bytes(several.missing))
+        )  # fmt: skip
+    else:
+        note(
+            speak("together they take {needed} of {capacity} of the fullest device").format(
+                needed=format_bytes(several.taken), capacity=format_bytes(several.capacity))
+        )  # fmt: skip
 
 
 def _document(found: CommandAnswer) -> dict[str, Any]:

@@ -18,17 +18,17 @@ from ansambl.domain.device import DeviceKind, PlannedMachine
 from ansambl.domain.footprint import DeviceFootprint, Footprint
 from ansambl.domain.planning import Candidate, PlannedPlacement
 from ansambl.domain.units import GIB
-from ansambl.planner import memory
 from ansambl.planner.compatibility import judge
 from ansambl.planner.families import GPU_ONLY
-from ansambl.planner.fitting import LEAST_USEFUL, Wish, memory_inputs, partly_in_ram
-from ansambl.planner.memory.shares import VISIBLE_LOW, usable
+from ansambl.planner.fitting import LEAST_USEFUL, Wish, partly_in_ram
+from ansambl.planner.memory.shares import usable
 from ansambl.planner.placement.claims import Device, Step, busy, capacities, claims, step
 from ansambl.planner.placement.domination import undominated
 from ansambl.planner.placement.forecasts import Forecasts
 from ansambl.planner.placement.inputs import PlanInputs, Wants
 from ansambl.planner.placement.prefilter import OTHERS, SLACK, SLACK_MEMORY, Beaten
 from ansambl.planner.placement.refusals import Refusals
+from ansambl.planner.placement.side_by_side import least_budget
 from ansambl.planner.placement.worth import Strength, cannot_serve, native_bits, strength, worth
 
 # More bits than these lose nothing that a test notices (llama.cpp's Q8_0 is 8.5) and cost memory and speed.
@@ -45,10 +45,6 @@ _LOSSY, _LIGHT = 4.0, 0.25
 _PROCESSOR_BITS, _PROCESSOR_SMALL = 5.5, 2 * GIB
 # Tokens a second below which a model on the processor beside a GPU is not looked at.
 _PROCESSOR_LEAST = 8.0
-# Of a GPU's visible memory the least share that an engine which takes a budget is given, and the step between shares.
-_LEAST_SHARE, _SHARE_STEP = 0.05, 0.01
-# From here on a share is as good as the whole that such an engine takes by itself: next to nothing is left for others.
-_WHOLE_SHARE = 0.9
 _CANNOT = -1e9
 # Tokens of the longest passage that is embedded at once.
 _EMBEDDING_CONTEXT = 8192
@@ -304,7 +300,7 @@ def _placements(
         yield first, wish.parallel
         return
     # Its pages are shared between roles with one prefix, so a council needs no copies.
-    smaller = _smaller_budget(first, engine, machine, wish)
+    smaller = least_budget(first, wish)
     yield smaller or first, max(council, wish.parallel)
 
 
@@ -318,24 +314,6 @@ def _on_fewer(placement: PlannedPlacement) -> bool:
     if partly_in_ram(placement):
         return False
     return placement.footprint.total.high < min(usable(gpu) for gpu in gpus)
-
-
-def _smaller_budget(
-    first: PlannedPlacement, engine: str, machine: PlannedMachine, wish: Wish
-) -> PlannedPlacement | None:
-    """The same with the least share of the GPUs that holds what is wanted, so that others find room beside it."""
-    if "gpu_memory_utilization" in wish.settings:
-        return None
-    need = max((one.needed.high / (one.capacity * VISIBLE_LOW) for one in _gpus(first.footprint)), default=1.0)
-    share = round(max(_LEAST_SHARE, math.ceil(need / _SHARE_STEP + 1) * _SHARE_STEP), 2)
-    if share >= _WHOLE_SHARE:
-        return None
-    settings = {**first.settings, "gpu_memory_utilization": share}
-    inputs = replace(wish, settings=settings)
-    again = memory.forecast(engine, memory_inputs(first.candidate, machine, inputs))
-    if not again.fits:
-        return None
-    return replace(first, footprint=again, settings=settings)
 
 
 def _gpus(footprint: Footprint) -> list[DeviceFootprint]:
