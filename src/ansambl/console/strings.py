@@ -143,6 +143,7 @@ def _state(speak: Speak) -> dict[str, str]:
         "state_stopped": speak("stopped"),
         "state_starting": speak("starting"),
         "state_ready": speak("ready"),
+        "state_asleep": speak("asleep"),
         "state_restarting": speak("restarting"),
         "state_stopping": speak("stopping"),
         "state_failed": speak("failed"),

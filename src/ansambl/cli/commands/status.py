@@ -80,6 +80,7 @@ def state_word(state: str) -> str:
         "stopped": speak("stopped"),
         "starting": speak("starting"),
         "ready": speak("ready"),
+        "asleep": speak("asleep"),
         "restarting": speak("restarting"),
         "stopping": speak("stopping"),
         "failed": speak("failed"),
