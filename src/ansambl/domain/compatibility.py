@@ -164,3 +164,18 @@ class CompatibilityFacts:
     rows: tuple[CompatibilityRow, ...]
     families: Mapping[str, str] = field(default_factory=dict)
     collected: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DriverNeed:
+    """The driver that programs need which were built for a toolkit (``"12"`` for all of its minors, or ``"12.8"``).
+
+    Below `least` they do not start; `own` is the driver that the toolkit was released with. None where a row does not
+    say.
+    """
+
+    platform: Platform
+    toolkit: str
+    source: str
+    least: str | None = None
+    own: str | None = None
