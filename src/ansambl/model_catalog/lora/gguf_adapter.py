@@ -25,8 +25,10 @@ _A, _B, _WEIGHT = ".lora_a", ".lora_b", ".weight"
 _HASHED = 1 << 20
 
 
-def read_gguf(path: Path) -> LoraFile:
-    """Read the adapter at `path`; of the numbers only the header is understood, all of them are hashed.
+def read_gguf(path: Path, *, hashed: bool = True) -> LoraFile:
+    """Read the adapter at `path`; of the numbers only the header is understood.
+
+    All of them are read once for the identity, which is empty without `hashed`.
 
     Raises:
         UsageError: it is no adapter, it is damaged, or its parts contradict each other.
@@ -43,7 +45,7 @@ def read_gguf(path: Path) -> LoraFile:
             )  # fmt: skip
         alpha = _alpha(path, header)
         pairs, notes = _pairs(path, header, alpha)
-        identity = _identity(path)
+        identity = _identity(path) if hashed else ""
     base = header.fields.get("general.base_model.0.name") or header.fields.get("general.name")
     return LoraFile(
         GGUF, str(path), str(path), Bytes(size), pairs, alpha, identity,

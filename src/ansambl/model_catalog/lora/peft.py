@@ -63,8 +63,10 @@ class _Config(msgspec.Struct):
     ) = None
 
 
-def read_peft(folder: Path) -> LoraFile:
-    """Read the adapter in `folder`; of the numbers only the header is understood, all of them are hashed.
+def read_peft(folder: Path, *, hashed: bool = True) -> LoraFile:
+    """Read the adapter in `folder`; of the numbers only the header is understood.
+
+    All of them are read once for the identity, which is empty without `hashed`.
 
     Raises:
         UsageError: it is no adapter, it is damaged, or its parts contradict each other.
@@ -88,7 +90,7 @@ def read_peft(folder: Path) -> LoraFile:
         _refuse_kinds(folder, config)
         pairs = _pairs(folder, config, read_tensors(weights))
         size = weights.stat().st_size + len(content)
-        identity = _identity(content, weights)
+        identity = _identity(content, weights) if hashed else ""
     return LoraFile(
         PEFT, str(folder), str(weights), Bytes(size), pairs, config.lora_alpha, identity,
         base=printable(config.base_model_name_or_path, 200) if config.base_model_name_or_path else None,
