@@ -14,17 +14,19 @@ from ansambl.foundation.registry import Registry, UnknownEntryError
 
 ENGINES: Registry[EngineAdapter] = Registry({
     "llama.cpp-bundled": "ansambl.engines.adapters.llama_cpp_bundled:LlamaCppBundled",
+    "llama.cpp": "ansambl.engines.adapters.llama_cpp:LlamaCpp",
     "openai-compatible": "ansambl.engines.adapters.openai_compatible:OpenAICompatible",
+    "sglang": "ansambl.engines.adapters.sglang:SGLang",
     "command": "ansambl.engines.adapters.custom_command:CustomCommand",
 })  # fmt: skip
 """Every engine that Ansambl knows."""
 
 _LINES_ONLY = {
-    "vllm": "vllm", "sglang": "sglang", "tgi": "tgi", "transformers": "transformers_serve", "llama.cpp": "llama_cpp",
+    "vllm": "vllm", "tgi": "tgi", "transformers": "transformers_serve",
     "ollama": "ollama", "lm_studio": "lm_studio", "exllamav3": "exllamav3", "textgen": "textgen",
 }  # fmt: skip
 
-ALIASES = {"auto": "llama.cpp-bundled", "llama.cpp": "llama.cpp-bundled"}
+ALIASES = {"auto": "llama.cpp-bundled", "llama-server": "llama.cpp"}
 """What else a configuration may write; "auto" is the engine that runs a local GGUF file on any machine."""
 
 SAME_ENGINE = {"tabbyapi": "exllamav3", "llama-server": "llama.cpp", "lmstudio": "lm_studio"}

@@ -5,7 +5,8 @@ An engine's data lie in a folder named after it:
 
 * ``launch.json``: cases of ``placement`` (fields of `Placement`; and flat beside them those of its options, of its
   checkpoint, and ``installed`` and ``loras`` as objects) with the golden ``argv`` (this Python written as
-  ``{python}``), ``environment`` (the key written as ``{key}``) and ``files`` where there are any, or ``refused``
+  ``{python}``), ``environment`` (the key written as ``{key}``), ``files`` (the same) and ``working_folder`` where
+  there are any, or ``refused``
 * ``exits.json``: cases of ``log`` (a file in ``exits/``), ``code``, and the ``reason`` and ``restart_helps`` to find;
   ``missing`` (bytes) and ``largest_context`` (tokens) where the engine says them
 * ``load.log`` with ``load.json``: a log of a load, and what is read from it (where the engine tells)
@@ -171,7 +172,9 @@ class EngineContract:
             environment = {key: value.replace(GOLDEN_SECRET, "{key}") for key, value in spec.environment.items()}
             assert argv == case["argv"], case["case"]
             assert environment == case["environment"], case["case"]
-            assert dict(spec.files) == case.get("files", {}), case["case"]
+            files = {file: content.replace(GOLDEN_SECRET, "{key}") for file, content in spec.files.items()}
+            assert files == case.get("files", {}), case["case"]
+            assert spec.working_folder == case.get("working_folder"), case["case"]
 
     def test_launch_specs_are_pure_and_keep_the_secret(self, name: str, adapter: EngineAdapter) -> None:
         """Port and secret change nothing that matters; the secret is in the environment and nowhere else."""

@@ -52,7 +52,7 @@ def inputs_for(placement: Placement, lora_format: str | None = None) -> CommandI
         Lora(one.name, one.files[lora_format]) for one in placement.loras if lora_format and lora_format in one.files
     )
     return CommandInputs(
-        model=placement.model, format=checkpoint.format, quantization=checkpoint.quantization or "",
+        model=placement.model, format=checkpoint.format, quantization=checkpoint.quantization or "unknown",
         context=placement.context, parallel=placement.parallel, kv_type=placement.kv_type,
         settings=placement.settings, path=checkpoint.path, gpus=placement.gpus, vendor=placement.vendor,
         layers=checkpoint.layers, kind=placement.kind, loras=loras, mmproj=placement.mmproj, draft=placement.draft,
