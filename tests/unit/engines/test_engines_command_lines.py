@@ -341,7 +341,7 @@ def test_the_bundled_engine_takes_its_parameters(extra):
     xllamacpp = pytest.importorskip("xllamacpp")
     command = command_line("llama.cpp-bundled", simple("llama.cpp-bundled", parallel=2, kv_type="q8_0", settings=extra))
     parameters = json.loads(command.argv[-1])
-    assert set(parameters) == set(Parameters.__annotations__)
+    assert set(parameters) == Parameters.__required_keys__
     params = _settings(xllamacpp, parameters, "")
     assert params.n_ctx == 8192
     assert params.n_parallel == 2

@@ -1,18 +1,49 @@
-"""llama.cpp's own server, ``llama-server``.
+"""llama.cpp's own server, ``llama-server``: one that Ansambl installed, the owner's own, or one on the PATH.
 
-Followed: tools/server/README.md of ggml-org/llama.cpp @00dc8057 and the flags compiled into build b11549.
-``--ctx-size`` is the total that the slots divide.
+Followed: tools/server/README.md of ggml-org/llama.cpp @00dc8057 and the flags compiled into build b11549; tried on the
+real program of build 11434. ``--ctx-size`` is the total that the slots divide.
 """
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePath
+
 from ansambl.domain.catalog import ModelKind
+from ansambl.domain.engine import (
+    EngineMetrics,
+    EngineTraits,
+    ExitExplanation,
+    Installed,
+    LaunchSpec,
+    LogFacts,
+    NotUsable,
+    ProbeSpec,
+    Surroundings,
+)
+from ansambl.domain.plan import Placement
 from ansambl.domain.text import Text, text
-from ansambl.domain.units import MIB
+from ansambl.domain.units import MIB, Seconds
+from ansambl.engines.adapter import NOWHERE
 from ansambl.engines.command_lines import parts
-from ansambl.engines.command_lines.llama_words import kv_words, total_context
+from ansambl.engines.command_lines.llama_words import (
+    check_cache_beside_loras,
+    kind_words,
+    kv_words,
+    total_context,
+)
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
+from ansambl.engines.installations import find_installed, not_installed
+from ansambl.engines.shared import exits, metrics, openmp
+from ansambl.engines.shared.launching import Program, inputs_for, launch_spec, program_of
+from ansambl.engines.shared.llama_loras import FORMAT, LlamaLoras, lora_calls
+from ansambl.engines.shared.llama_placements import check_placement, settings_of
+from ansambl.engines.shared.llama_program import LlamaProgram, ask_program
+from ansambl.engines.shared.llama_slots import LlamaSlots
 
 _NAME = "llama.cpp"
 TITLE = "llama.cpp"
@@ -21,6 +52,15 @@ ALL_LAYERS = 999
 """More layers than any model has: means all of them in old builds too, which do not know the word "all"."""
 
 _VERIFIED = parts.flags_checked("llama.cpp b11549")
+
+TRIED_BUILDS = (11434, 11549)
+"""The program of the first was tried itself, of the second its code in the bundled engine. What lies between has the
+same flags; before and after them flags, slots and LoRA adapters may differ."""
+TRIED_RELEASE = "0.6."
+"""The release that both belong to: all that a build out of a source archive knows of itself."""
+# Where the load of a model is told part by part (weights, KV cache, compute buffers); no message text is logged.
+_VERBOSITY = "4"
+_PROGRAM = "llama-server"
 
 SETTINGS = (
     Setting("n_gpu_layers", kind=Kind.LAYERS),
@@ -69,6 +109,18 @@ def layer_words(inputs: CommandInputs, given: Given) -> tuple[list[str], tuple[T
     return ["--device", "none"], unused
 
 
+def _lora_words(inputs: CommandInputs, given: Given) -> list[str]:
+    """LoRA adapters that nobody uses unasked: with ``--lora`` every request without a list of its own uses all."""
+    check_cache_beside_loras(inputs, given)
+    if not inputs.loras:
+        return []
+    return ["--lora-scaled", ",".join(f"{_quoted(one.path)}:0" for one in inputs.loras)]
+
+
+def _quoted(path: str) -> str:
+    return '"' + path.replace('"', '""') + '"' if "," in path or '"' in path else path
+
+
 def _source(inputs: CommandInputs) -> list[str]:
     if inputs.path is not None:
         return ["--model", inputs.path]
@@ -91,16 +143,17 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
         # Its own default keeps up to 8 GiB of finished prompts in RAM, which the forecast does not count.
         "--cache-ram", str((given.whole("prompt_cache") or 0) // MIB),
     ]  # fmt: skip
-    if inputs.kind is ModelKind.EMBEDDING:
-        words.append("--embeddings")
-    if inputs.kind is ModelKind.RERANKER:
-        words.append("--reranking")
+    words += kind_words(inputs, given)
     if inputs.mmproj is not None:
         words += ["--mmproj", inputs.mmproj]
     elif inputs.path is None and inputs.repo is not None and not inputs.vision:
         words.append("--no-mmproj")
+    words += _lora_words(inputs, given)
     if inputs.loras:
-        words += ["--lora", ",".join(one.path for one in inputs.loras)]
+        notes += (
+            text('a request says which LoRA adapter it uses, and must always say all of them: "lora": {example}',
+                 example=json.dumps([{"id": at, "scale": float(not at)} for at in range(len(inputs.loras))])),
+        )  # fmt: skip
     if inputs.draft is not None:
         words += ["--model-draft", inputs.draft, "--spec-type", "draft-simple"]
     if inputs.parallel > 1:
@@ -116,3 +169,108 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
 
 LINES: EngineLines = EngineLines(_NAME, TITLE, ("gguf",), SETTINGS, _build)
 """The engine."""
+
+
+def _known(asked: LlamaProgram) -> bool:
+    if asked.number is None:
+        return asked.version.startswith(TRIED_RELEASE)
+    return TRIED_BUILDS[0] <= asked.number <= TRIED_BUILDS[1]
+
+
+def _warning(asked: LlamaProgram, around: Surroundings, *, managed: bool) -> Text | None:
+    gpus = around.machine.gpus if around.machine else ()
+    if gpus and asked.build == "cpu":
+        return text(
+            "this llama-server computes on the processor only, and the machine has a GPU ({gpu}); for the GPU run: "
+            "ansambl engines install llama.cpp", gpu=gpus[0].name or gpus[0].vendor,
+        )  # fmt: skip
+    if managed or _known(asked):
+        return None
+    return text(
+        "llama.cpp {version} was never tried with Ansambl; b{first} to b{last} were. It is used all the same",
+        version=asked.version, first=TRIED_BUILDS[0], last=TRIED_BUILDS[1],
+    )  # fmt: skip
+
+
+class LlamaCpp:
+    """The adapter."""
+
+    traits = EngineTraits(
+        name=_NAME, title=TITLE, formats=frozenset({"gguf"}),
+        devices=frozenset({"cpu", "cuda", "rocm", "vulkan", "metal"}),
+        dialects=frozenset({"openai_chat", "openai_responses", "anthropic_messages"}), lora_formats=frozenset({FORMAT}),
+        verified="b11434 (CPU)", documented="b11549, its flags and README (CUDA, ROCm, Vulkan, Metal)",
+    )  # fmt: skip
+    lines: EngineLines | None = LINES
+    # It listens at once and answers 503 until the model is loaded, which takes minutes for a big one on a slow disk.
+    probe = ProbeSpec(path="/health", status=200, patience=Seconds(600.0))
+
+    def detect(self, around: Surroundings = NOWHERE) -> Installed | NotUsable:
+        """The owner's program, else the one that Ansambl installed, else the one on the PATH; asked for its version."""
+        managed = None if around.program else find_installed(around, _NAME)
+        path = _own_program(around) if around.program else managed.path if managed else None
+        if path is None and not around.program and around.search_path:
+            path = shutil.which(_PROGRAM, path=around.search_path)
+        if path is None:
+            return not_installed(TITLE, _NAME) if not around.program else _no_such_program(around.program)
+        asked = ask_program(path)
+        if isinstance(asked, NotUsable):
+            return asked
+        warning = _warning(asked, around, managed=managed is not None)
+        if managed is not None:
+            return replace(managed, warning=warning)
+        return Installed(asked.version, path, asked.build, warning=warning)
+
+    def launch_spec(self, placement: Placement, *, port: int, secret: str) -> LaunchSpec:
+        """The table's command with the program that was found; slots, metrics and the log as Ansambl needs them."""
+        check_placement(placement, TITLE)
+        folder = placement.state_folder
+        program = Program(
+            words=(program_of(placement, TITLE, _NAME),),
+            arguments=("--no-ui", "--metrics", "--verbosity", _VERBOSITY),
+            of_this_run=() if folder is None else ("--slot-save-path", folder.rstrip("/") + "/"),
+            environment=openmp.ENVIRONMENT,
+        )  # fmt: skip
+        inputs = replace(inputs_for(placement, FORMAT), settings=settings_of(placement))
+        return launch_spec(LINES, placement, program, port=port, secret=secret, inputs=inputs)
+
+    def conversation_calls(self, placement: Placement) -> LlamaSlots | None:
+        """Every slot can be asked for; states are copied where the placement has a folder for them."""
+        if placement.kind in (ModelKind.EMBEDDING, ModelKind.RERANKER):
+            return None
+        return LlamaSlots(can_copy=placement.state_folder is not None)
+
+    def shares_prefixes(self, placement: Placement) -> bool | None:
+        """Slots that work at once share nothing by themselves."""
+        del placement
+        return False
+
+    def lora_calls(self, placement: Placement) -> LlamaLoras | NotUsable:
+        """Adapters are there from the start; each request chooses."""
+        return lora_calls(placement)
+
+    def read_metrics(self, text: str) -> EngineMetrics:
+        """Read llama.cpp's metrics page."""
+        return metrics.read_metrics(text)
+
+    def read_log(self, line: str) -> LogFacts | None:
+        """Memory by part while the model loads, and the context of a slot."""
+        return exits.read_llama_log(line)
+
+    def explain_exit(self, code: int | None, tail: Sequence[str]) -> ExitExplanation:
+        """What every process can die of, and llama.cpp's own words."""
+        return exits.explain_exit(code, tail, TITLE)
+
+
+def _own_program(around: Surroundings) -> str | None:
+    name = around.program or ""
+    if len(PurePath(name).parts) > 1:
+        return name if Path(name).exists() else None
+    return shutil.which(name, path=around.search_path)
+
+
+def _no_such_program(name: str) -> NotUsable:
+    return NotUsable(
+        text("there is no program {path}", path=name),
+        text('set engines."llama.cpp".program to the path of a llama-server, or leave it out'),
+    )

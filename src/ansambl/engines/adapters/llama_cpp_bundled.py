@@ -7,7 +7,9 @@ import importlib.util
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
+from ansambl.domain.catalog import ModelKind
 from ansambl.domain.engine import (
     KEY_VARIABLE,
     EngineMetrics,
@@ -21,7 +23,7 @@ from ansambl.domain.engine import (
     ProbeSpec,
     Surroundings,
 )
-from ansambl.domain.errors import NotSupportedError, UsageError
+from ansambl.domain.errors import NotSupportedError
 from ansambl.domain.plan import Placement
 from ansambl.domain.text import text
 from ansambl.domain.units import MIB, Seconds
@@ -31,7 +33,10 @@ from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
 from ansambl.engines.shared import exits, metrics, openmp
 from ansambl.engines.shared.digest import launch_digest
+from ansambl.engines.shared.launching import inputs_for
 from ansambl.engines.shared.llama_flags import read_flags
+from ansambl.engines.shared.llama_loras import FORMAT, LlamaLoras, lora_calls
+from ansambl.engines.shared.llama_placements import check_placement, settings_of
 from ansambl.engines.shared.llama_server import (
     EXIT_MODEL,
     EXIT_NO_WHEEL,
@@ -65,11 +70,31 @@ _SETTINGS = (
     Setting("main_gpu", "--main-gpu", Kind.WHOLE),
     Setting("mmproj_offload", kind=Kind.SWITCH, usual=True, refusal=_USE_LLAMA_CPP),
     Setting("mmproj", kind=Kind.SIZE, refusal=_USE_LLAMA_CPP),
-    Setting("lora", kind=Kind.SIZE, refusal=_USE_LLAMA_CPP),
+    Setting("lora", kind=Kind.SIZE, forecast_only=True),
     Setting("engine_version", forecast_only=True),
     Setting("ram_margin", kind=Kind.SIZE, forecast_only=True),
     Setting("threads", kind=Kind.WHOLE, extra=True),
 )
+
+
+def _parameters(
+    inputs: CommandInputs, given: Given, *, host: str = "127.0.0.1", port: int = 0, arguments: Sequence[str] = ()
+) -> Parameters:
+    """What the program is told; `arguments` are the user's own, which come last and win."""
+    parts.refuse_beside(inputs, _LINES_TITLE, ("mmproj", "draft"))
+    llama_words.check_cache_beside_loras(inputs, given)
+    words = [*given.flags(), *llama_words.kv_words(inputs, given), *llama_words.kind_words(inputs, given)]
+    if given.switch("kv_offload") is False:
+        words.append("--no-kv-offload")
+    parameters = Parameters(
+        checkpoint=inputs.path or parts.gguf_file(inputs), model=inputs.model, host=host, port=port,
+        context=inputs.context, parallel=inputs.parallel, threads=given.whole("threads"),
+        prompt_cache_mib=(given.whole("prompt_cache") or 0) // MIB,
+        options={**read_flags(words, inputs.model), **read_flags(arguments, inputs.model)},
+    )  # fmt: skip
+    if inputs.loras:
+        parameters["loras"] = [one.path for one in inputs.loras]
+    return parameters
 
 
 def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
@@ -78,16 +103,8 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
             text("{engine} runs on the processor (and on Metal on a Mac), not on this GPU; use --engine llama.cpp",
                  engine=_LINES_TITLE)
         )  # fmt: skip
-    parts.refuse_beside(inputs, _LINES_TITLE)
     host, port, where = parts.address(inputs, llama_words.PORT)
-    arguments = [*given.flags(), *llama_words.kv_words(inputs, given)]
-    if given.switch("kv_offload") is False:
-        arguments.append("--no-kv-offload")
-    parameters = Parameters(
-        checkpoint=inputs.path or parts.gguf_file(inputs), model=inputs.model, host=host, port=port,
-        context=inputs.context, parallel=inputs.parallel, threads=given.whole("threads"),
-        prompt_cache_mib=(given.whole("prompt_cache") or 0) // MIB, options=read_flags(arguments, inputs.model),
-    )  # fmt: skip
+    parameters = _parameters(inputs, given, host=host, port=port)
     words = ("python", "-P", "-m", _MODULE, json.dumps(parameters, ensure_ascii=False))
     return EngineCommand(
         engine=_NAME, lines=(*parts.download(inputs, "."), words), verified=_VERIFIED, address=where,
@@ -116,6 +133,8 @@ class LlamaCppBundled:
         formats=frozenset({"gguf"}),
         devices=frozenset({"cpu", "metal"}),
         dialects=frozenset({"openai_chat", "openai_responses", "anthropic_messages"}),
+        lora_formats=frozenset({FORMAT}),
+        verified="xllamacpp 2026.10.11549 (CPU)",
     )
     lines: EngineLines | None = LINES
     # It listens at once and answers 503 until the model is loaded, which takes minutes for a big one on a slow disk.
@@ -138,30 +157,20 @@ class LlamaCppBundled:
 
     def launch_spec(self, placement: Placement, *, port: int, secret: str) -> LaunchSpec:
         """Our own module as a child process, its parameters as JSON in one argument."""
-        checkpoint = placement.checkpoint
-        if checkpoint is None:
-            raise UsageError(text("models.{model} has no checkpoint for llama.cpp to run", model=placement.model))
-        if checkpoint.format not in self.traits.formats:
-            raise NotSupportedError(
-                text("llama.cpp runs GGUF files, not {format}; give models.{model}.checkpoint a GGUF file",
-                     format=checkpoint.format, model=placement.model)
-            )  # fmt: skip
-        if placement.context < 1 or placement.parallel < 1:
-            raise UsageError(text("models.{model}: context and parallel must be at least 1", model=placement.model))
-        if checkpoint.context is not None and placement.context > checkpoint.context:
-            raise NotSupportedError(
-                text("models.{model}.context is {context}, but the model was trained for {trained} tokens; lower it",
-                     model=placement.model, context=placement.context, trained=checkpoint.context)
-            )  # fmt: skip
-        parameters = Parameters(
-            checkpoint=checkpoint.path, model=placement.model, host="127.0.0.1", port=0, context=placement.context,
-            parallel=placement.parallel, threads=placement.threads, prompt_cache_mib=placement.prompt_cache // MIB,
-            options=read_flags(placement.options.arguments, placement.model),
+        check_placement(placement, _TITLE)
+        inputs = replace(inputs_for(placement, FORMAT), settings=settings_of(placement))
+        parameters = _parameters(
+            inputs, Given(LINES, inputs.settings), arguments=placement.options.arguments
         )  # fmt: skip
+        identity = placement.checkpoint.identity if placement.checkpoint else ""
         # Nothing of the folder that Ansambl was started in may stand before the standard library (-P).
         program = (sys.executable, "-P", "-m", _MODULE)
         environment = {**openmp.ENVIRONMENT, **placement.options.environment}
-        digest = launch_digest((*program, json.dumps(parameters)), environment, f"{_version()} {checkpoint.identity}")
+        digest = launch_digest(
+            (*program, json.dumps(parameters)),
+            environment,
+            " ".join((_version(), identity, *(one.identity for one in placement.loras))),
+        )
         parameters["port"] = port
         if placement.state_folder is not None:
             # It joins folder and name as they are.
@@ -172,9 +181,20 @@ class LlamaCppBundled:
             upstream_name=placement.model, digest=digest,
         )  # fmt: skip
 
-    def conversation_calls(self, placement: Placement) -> LlamaSlots:
+    def conversation_calls(self, placement: Placement) -> LlamaSlots | None:
         """Every slot can be asked for; states are copied where the placement has a folder for them."""
+        if placement.kind in (ModelKind.EMBEDDING, ModelKind.RERANKER):
+            return None
         return LlamaSlots(can_copy=placement.state_folder is not None)
+
+    def shares_prefixes(self, placement: Placement) -> bool | None:
+        """Slots that work at once share nothing by themselves."""
+        del placement
+        return False
+
+    def lora_calls(self, placement: Placement) -> LlamaLoras | NotUsable:
+        """Adapters are there from the start; each request chooses."""
+        return lora_calls(placement)
 
     def read_metrics(self, text: str) -> EngineMetrics:
         """Read llama.cpp's metrics page."""

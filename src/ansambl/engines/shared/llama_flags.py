@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansambl.domain.errors import UsageError
@@ -28,6 +28,7 @@ _LOAD_MODES = {
     "mmap+mlock": "LLAMA_LOAD_MODE_MMAP_MLOCK",
     "dio": "LLAMA_LOAD_MODE_DIRECT_IO",
 }
+_POOLING = {name: f"LLAMA_POOLING_TYPE_{name.upper()}" for name in ("none", "mean", "cls", "last", "rank")}
 _NUMA = {
     name: f"GGML_NUMA_STRATEGY_{name.upper()}" for name in ("disabled", "distribute", "isolate", "numactl", "mirror")
 }
@@ -49,13 +50,17 @@ def _numbers(value: str) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class _Flag:
-    """`names` are its spellings. `read` turns the word after it into a value; a switch has none and sets `value`."""
+    """`names` are its spellings. `read` turns the word after it into a value; a switch has none and sets `value`.
+
+    `also` are other parameters that it sets.
+    """
 
     names: tuple[str, ...]
     parameter: str
     read: Callable[[str], Any] | None = None
     choices: Mapping[str, str] | None = None
     value: bool = True
+    also: Mapping[str, str] = field(default_factory=dict)
 
 
 _FLAGS = (
@@ -88,6 +93,9 @@ _FLAGS = (
     _Flag(("--no-jinja",), "use_jinja", value=False),
     _Flag(("--chat-template",), "chat_template", str),
     _Flag(("--reasoning-format",), "reasoning_format", choices=_REASONING),
+    _Flag(("--embeddings", "--embedding"), "embedding"),
+    _Flag(("--reranking", "--rerank"), "embedding", also={"pooling_type": _POOLING["rank"]}),
+    _Flag(("--pooling",), "pooling_type", choices=_POOLING),
     _Flag(("--slot-prompt-similarity", "-sps"), "slot_prompt_similarity", float),
     _Flag(("--sleep-idle-seconds",), "sleep_idle_seconds", int),
     _Flag(("--verbosity", "-lv"), "verbosity", int),
@@ -134,7 +142,7 @@ def read_flags(arguments: Sequence[str], model: str) -> dict[str, Any]:
         if flag is None:
             raise _refusal(name, model)
         if flag.read is None and flag.choices is None:
-            options[flag.parameter] = flag.value
+            options |= {flag.parameter: flag.value, **flag.also}
             continue
         if not joined:
             if not words:

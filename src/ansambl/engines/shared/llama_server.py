@@ -24,11 +24,15 @@ _STOP = {signal.SIGTERM, signal.SIGINT}
 _VERBOSITY = 4
 
 
-class Parameters(TypedDict):
+class _MayBeLeftOut(TypedDict, total=False):
+    loras: list[str]
+
+
+class Parameters(_MayBeLeftOut):
     """What the program is told.
 
     `context` is in tokens per slot; `options` are names and values of `CommonParams`, a dot for what lies inside, an
-    enumeration by the name of its value.
+    enumeration by the name of its value; `loras` are files of LoRA adapters, which no request uses unasked.
     """
 
     checkpoint: str
@@ -92,6 +96,7 @@ def _settings(wheel: Any, given: Parameters, key: str) -> Any:
     if given["threads"]:
         settings.cpuparams.n_threads = given["threads"]
         settings.cpuparams_batch.n_threads = given["threads"]
+    settings.lora_adapters = [wheel.CommonAdapterLoraInfo(path, 0.0) for path in given.get("loras", ())]
     for name, value in given["options"].items():
         _set(settings, name, value)
     return settings
