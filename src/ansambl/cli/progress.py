@@ -15,37 +15,66 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
+_NAME = 48
+"""Letters of a file's name beside its bar."""
+
+
 class DownloadBar:
-    """A bar that appears when the first bytes are shown; nothing where `console` is no terminal."""
+    """A bar that appears when the first bytes are shown; nothing where `console` is no terminal.
+
+    With several files there is a line for each that is on its way, above the bar of all.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bar: tuple[Progress, TaskID] | None = None
+        self._progress: Progress | None = None
+        self._all: TaskID | None = None
+        self._files: dict[str, TaskID] = {}
 
     def show(self, done: int, total: int) -> None:
         """Show that `done` of `total` bytes have arrived."""
         if not self._console.is_terminal:
             return
-        if self._bar is None:
-            self._bar = self._start(total)
-        progress, task = self._bar
-        progress.update(task, completed=done, total=total)
+        progress = self._started()
+        if self._all is None:
+            self._all = progress.add_task(speak("Fetching"), total=total)
+        progress.update(self._all, completed=done, total=total)
+
+    def file(self, name: str, done: int, total: int) -> None:
+        """Show how far one file is; it goes away when it is whole."""
+        if not self._console.is_terminal:
+            return
+        progress = self._started()
+        if done >= total:
+            task = self._files.pop(name, None)
+            if task is not None:
+                progress.remove_task(task)
+            return
+        if name not in self._files:
+            self._files[name] = progress.add_task(_shortened(name), total=total)
+        progress.update(self._files[name], completed=done, total=total)
 
     def close(self) -> None:
         """Take the bar away and bring the cursor back; also when the download failed."""
-        if self._bar is not None:
-            self._bar[0].stop()
-            self._bar = None
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
 
-    def _start(self, total: int) -> tuple[Progress, TaskID]:
+    def _started(self) -> Progress:
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-        progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(),
-            console=self._console, transient=True,
-        )  # fmt: skip
-        progress.start()
-        return progress, progress.add_task(speak("Fetching"), total=total)
+        if self._progress is None:
+            self._progress = Progress(
+                TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(binary_units=True),
+                TransferSpeedColumn(), console=self._console, transient=True,
+            )  # fmt: skip
+            self._progress.start()
+        return self._progress
+
+
+def _shortened(name: str) -> str:
+    """The end of a path, which tells files apart."""
+    return name if len(name) <= _NAME else "…" + name[-_NAME + 1 :]
 
 
 def pull_embedded(models_folder: Path) -> Checkpoint:

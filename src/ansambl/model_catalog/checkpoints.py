@@ -131,7 +131,8 @@ def _open_folder(reference: str, path: Path, found: Inspection, repo: str | None
             text("the folder {path} describes a model but holds no weights in safetensors; fetch them too, or give the "
                  "folder that holds them", path=str(path))
         )  # fmt: skip
-    _require_all(path, [one.name for one in weights])
+    if not (path / safetensors.INDEX_NAME).is_file():
+        _require_all(path, [one.name for one in weights])
     if not (path / _CONFIG).is_file():
         raise CheckpointError(
             text("the folder {path} holds weights but no config.json, without which no engine can load them; copy it "

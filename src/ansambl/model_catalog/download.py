@@ -10,30 +10,27 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
-
-import msgspec
+from typing import Protocol
 
 from ansambl.domain.errors import CheckpointError, UnavailableError
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes, Seconds, format_bytes
-from ansambl.foundation.paths import PRIVATE_FOLDER, write_atomically
+from ansambl.foundation.paths import PRIVATE_FOLDER
+from ansambl.model_catalog.fetching import Fetching, Progress, Together, bytes_here
 from ansambl.model_catalog.hub import HubRepository, read_repository
 from ansambl.model_catalog.library import INCOMING, MANIFEST, Manifest, read_manifest, write_manifest
-from ansambl.model_catalog.printable import printable
 from ansambl.model_catalog.references import (
     SAFETENSORS,
     GgufGroup,
     HubFile,
     HubReference,
     choose_gguf,
+    gguf_groups,
     projector_of,
     require_reference,
     safetensors_files,
@@ -41,17 +38,13 @@ from ansambl.model_catalog.references import (
 )
 from ansambl.model_catalog.web import Web
 
-Progress = Callable[[int, int], None]
-"""Called with the bytes that are here and the bytes in all."""
 LINK_SPEEDS = (50e6 / 8, 200e6 / 8, 1e9 / 8)
 """Bytes a second of links that people have: 50, 200 and 1000 Mbit/s."""
 
-_RANGE = 16 << 30
-"""One request's share: content networks answer at most 50 GB at once."""
 _RESERVE = 512 << 20
 """What must stay free on the disk."""
-_TRIES, _PAUSES = 6, (0.5, 1.0, 2.0, 4.0, 8.0)
-_STATE = ".ansambl-state.json"
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_GGUF = "gguf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +106,66 @@ class Connected(Protocol):
         """A connection to use in a ``with`` block."""
 
 
-def announce(reference: str, models_folder: Path, *, offline: bool = False, connect: Connected = Web) -> Announcement:
+@dataclass(frozen=True, slots=True)
+class Suiting:
+    """Which format is wanted of a repository that has several: those of `formats`, the best first.
+
+    With `engine` nothing else is taken: it is the engine that the files are for.
+    """
+
+    formats: tuple[str, ...] = ()
+    engine: str | None = None
+
+
+def announce(
+    reference: str, models_folder: Path, *, suiting: Suiting | None = None, offline: bool = False,
+    connect: Connected = Web,
+) -> Announcement:  # fmt: skip
     """Say what fetching `reference` would mean; asks the hub for the list of files, and fetches none of them.
+
+    Args:
+        reference: a hub reference; a quantization or a file in it decides which format is meant.
+        models_folder: where checkpoints lie.
+        suiting: which format is wanted where the reference leaves it open; safetensors before GGUF when left out.
+        offline: refuse instead of using the network.
+        connect: opens connections.
 
     Raises:
         UsageError: it is no hub reference.
-        CheckpointError: the hub has no such checkpoint.
+        CheckpointError: the hub has no such checkpoint, or none that the engine takes.
         UnavailableError: nothing may be requested, or the hub cannot be reached.
     """
     wanted = require_reference(reference)
     with connect(offline=offline) as web:
         repository = read_repository(web, wanted.repo)
-    return _announcement(wanted, repository, models_folder)
+    chosen = _suited(wanted, repository, suiting or Suiting())
+    return _announcement(chosen, repository, models_folder)
+
+
+def _suited(wanted: HubReference, repository: HubRepository, suiting: Suiting) -> HubReference:
+    """The same reference, saying also which GGUF file where the repository has both formats and that one is wanted.
+
+    Raises:
+        CheckpointError: the engine takes none of what there is.
+    """
+    has_gguf, has_folder = bool(gguf_groups(repository.files)), bool(safetensors_files(repository.files))
+    is_gguf = choose_gguf(wanted, repository.files) is not None
+    if wanted.quantization is None and wanted.file is None and has_gguf and has_folder:
+        first = next((one for one in suiting.formats if one), SAFETENSORS)
+        if first == _GGUF:
+            group = choose_gguf(wanted, [one for one in repository.files if one.path.lower().endswith(".gguf")])
+            return HubReference(wanted.repo, file=group.files[0].path) if group else wanted
+    if suiting.engine is not None and (_GGUF if is_gguf else SAFETENSORS) not in _kinds(suiting.formats):
+        raise CheckpointError(
+            text("{engine} runs {formats}, and {reference} is in another format; choose another repository or engine",
+                 engine=suiting.engine, formats=", ".join(suiting.formats), reference=str(wanted))
+        )  # fmt: skip
+    return wanted
+
+
+def _kinds(formats: Sequence[str]) -> set[str]:
+    """EXL3 and MLX checkpoints are folders of safetensors, too: which it is, only their descriptions tell."""
+    return {_GGUF if one == _GGUF else SAFETENSORS for one in formats}
 
 
 def _announcement(wanted: HubReference, repository: HubRepository, models_folder: Path) -> Announcement:
@@ -132,7 +173,7 @@ def _announcement(wanted: HubReference, repository: HubRepository, models_folder
     if group is not None:
         projector = projector_of(repository.files)
         files = (*group.files, *((projector,) if projector else ()))
-        form, quantization, first = "gguf", group.quantization, group.files[0].path
+        form, quantization, first = _GGUF, group.quantization, group.files[0].path
         place, name = _place(wanted.repo, group, repository.files)
     else:
         files = snapshot_files(repository.files, safetensors_files(repository.files))
@@ -148,7 +189,7 @@ def _announcement(wanted: HubReference, repository: HubRepository, models_folder
     same = manifest is not None and manifest.files == {one.path: one.size for one in files}
     return Announcement(
         name, repository, form, quantization, files, first, folder, _free(models_folder),
-        Bytes(sum(_here(incoming, one) for one in files)),
+        bytes_here(incoming, files),
         installed=same and manifest is not None and manifest.revision == repository.revision,
     )  # fmt: skip
 
@@ -162,12 +203,22 @@ def _place(repo: str, group: GgufGroup, files: tuple[HubFile, ...]) -> tuple[str
     return group.stem.replace("/", "--").lstrip("."), f"{repo}/{group.files[0].path}"
 
 
-def check_room(announcement: Announcement) -> None:
-    """Refuse a download for which the disk has no room.
+def check_room(announcement: Announcement, *others: Announcement) -> None:
+    """Refuse a download for which the disk has no room, or several that it has no room for together.
 
     Raises:
         CheckpointError: it has none; with the numbers.
     """
+    together = [one for one in (announcement, *others) if not one.installed]
+    needed = sum(one.size - one.here for one in together)
+    lacking = needed + _RESERVE - announcement.free
+    if len(together) > 1 and lacking > 0:
+        raise CheckpointError(
+            text("the {count} checkpoints need {size} more in {folder}, where {free} are free ({reserve} stay free); "
+                 "free {lacking} there, or fetch fewer", count=len(together), size=format_bytes(Bytes(needed)),
+                 folder=str(announcement.folder.parents[2]), free=format_bytes(announcement.free),
+                 reserve=format_bytes(_RESERVE), lacking=format_bytes(Bytes(lacking)))
+        )  # fmt: skip
     if announcement.lacking:
         raise CheckpointError(
             text("{reference} needs {size} more in {folder}, where {free} are free ({reserve} stay free); free "
@@ -180,9 +231,11 @@ def check_room(announcement: Announcement) -> None:
 
 def fetch(
     announcement: Announcement, progress: Progress, *, offline: bool = False, connect: Connected = Web,
-    pause: Callable[[float], None] = time.sleep,
+    pause: Callable[[float], None] = time.sleep, together: Together | None = None,
 ) -> Path:  # fmt: skip
     """Fetch what was announced and return what an engine is given. Blocks; called again, it goes on where it stopped.
+
+    Several files come at once.
 
     Args:
         announcement: of `announce`.
@@ -190,6 +243,7 @@ def fetch(
         offline: refuse instead of using the network.
         connect: opens connections.
         pause: waits between tries after a broken connection.
+        together: the limits that this download shares with others, and how it is stopped; its own when left out.
 
     Raises:
         CheckpointError: no room, no permission, the licence was not accepted, or what came is not what was announced.
@@ -207,11 +261,13 @@ def fetch(
         with _locked(incoming, announcement.reference), connect(offline=offline) as web:
             if read_manifest(incoming) != _manifest(announcement):
                 (incoming / MANIFEST).unlink(missing_ok=True)
-                _Fetching(announcement, incoming, web, progress, pause).run()
+                Fetching(
+                    announcement.repository, announcement.files, incoming, web, progress, pause, together or Together()
+                ).run()
             _put_in_place(announcement, incoming)
     except OSError as failure:
-        if failure.errno == errno.ENOSPC:
-            check_room(replace(announcement, free=_free(folder.parents[2])))
+        if failure.errno in _FULL:
+            raise _full(announcement, incoming) from failure
         raise CheckpointError(
             text("{reference} cannot be written to {folder} ({reason}); give permission or choose another data folder "
                  "with ANSAMBL_DATA", reference=announcement.reference, folder=str(folder.parent),
@@ -232,15 +288,16 @@ def _free(folder: Path) -> Bytes:
     return Bytes(0)
 
 
-def _part(path: Path) -> Path:
-    return path.with_name(f"{path.name}.part")
-
-
-def _here(incoming: Path, file: HubFile) -> int:
-    for path in (incoming / file.path, _part(incoming / file.path)):
-        with contextlib.suppress(OSError):
-            return min(path.stat().st_size, file.size)
-    return 0
+def _full(announcement: Announcement, incoming: Path) -> CheckpointError:
+    """The disk became full. What came before stays: it is of use once there is room, and a hidden part is no model."""
+    here = bytes_here(incoming, announcement.files)
+    needed = Bytes(max(announcement.size - here, 0) + _RESERVE)
+    return CheckpointError(
+        text("the disk of {folder} became full while {reference} was fetched; {here} of {size} are here and stay: make "
+             "{needed} free there, then the same command goes on", folder=str(announcement.folder.parent),
+             reference=announcement.reference, here=format_bytes(here), size=format_bytes(announcement.size),
+             needed=format_bytes(needed))
+    )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -280,94 +337,3 @@ def _put_in_place(announcement: Announcement, incoming: Path) -> None:
         folder.rename(old)
     incoming.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-class _Fetching:
-    """One download at work. The state file names the content that each file and part was begun as."""
-
-    def __init__(
-        self, announcement: Announcement, incoming: Path, web: Web, progress: Progress, pause: Callable[[float], None]
-    ) -> None:
-        self._announced = announcement
-        self._folder = incoming
-        self._web = web
-        self._progress = progress
-        self._pause = pause
-        self._done = 0
-        try:
-            self._state = msgspec.json.decode((incoming / _STATE).read_bytes(), type=dict[str, str])
-        except (OSError, ValueError, RecursionError):
-            self._state = {}
-
-    def run(self) -> None:
-        """Fetch every file that is not there yet."""
-        for file in self._announced.files:
-            self._file(file)
-
-    def _file(self, file: HubFile) -> None:
-        path, content = self._folder / file.path, file.sha256 or file.blob or f"{self._announced.repository.revision}"
-        path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-        if self._state.get(file.path) != content:
-            path.unlink(missing_ok=True)
-            _part(path).unlink(missing_ok=True)
-            self._state[file.path] = content
-            write_atomically(self._folder / _STATE, msgspec.json.encode(self._state))
-        # Only a file whose hash was right carries its own name.
-        if not path.is_file() or path.stat().st_size != file.size:
-            self._fetch(file, _part(path))
-            _part(path).rename(path)
-        self._done += file.size
-        self._progress(self._done, self._announced.size)
-
-    def _fetch(self, file: HubFile, part: Path) -> None:
-        with part.open("ab") as output:
-            output.truncate(min(output.tell(), file.size))
-            output.seek(0, os.SEEK_END)
-            digest = _digest_so_far(file, part)
-            failures = 0
-            while output.tell() < file.size:
-                before = output.tell()
-                try:
-                    self._go_on(file, output, digest)
-                except UnavailableError:
-                    failures = 0 if output.tell() > before else failures + 1
-                    if failures >= _TRIES - 1:
-                        raise
-                    self._pause(_PAUSES[failures])
-            output.flush()
-            os.fsync(output.fileno())
-        found = digest.hexdigest()
-        if found != (file.sha256 or file.blob or found):
-            part.unlink()
-            raise CheckpointError(
-                text("{file} of {repo} came damaged: its hash is {found}, not {expected}; it was not kept, try again",
-                     file=printable(file.path), repo=self._announced.repository.repo, found=found[:12] + "…",
-                     expected=(file.sha256 or file.blob or "")[:12] + "…")
-            )  # fmt: skip
-
-    def _go_on(self, file: HubFile, output: IO[bytes], digest: hashlib._Hash) -> None:
-        """Append what one answer brings.
-
-        Raises:
-            UnavailableError: the connection broke, or nothing came.
-        """
-        start = output.tell()
-        address = self._announced.repository.address(file)
-        with self._web.stream(address, start, min(file.size - start, _RANGE)) as chunks:
-            for chunk in chunks:
-                output.write(chunk)
-                digest.update(chunk)
-                self._progress(self._done + output.tell(), self._announced.size)
-        if output.tell() == start:
-            raise UnavailableError(text("the hub sends nothing of {file}; try again later", file=printable(file.path)))
-
-
-def _digest_so_far(file: HubFile, part: Path) -> hashlib._Hash:
-    """The hash of what is here already; git's for a small file, whose hash begins with its length."""
-    digest = hashlib.sha256() if file.sha256 or not file.blob else hashlib.sha1(usedforsecurity=False)
-    if file.blob and not file.sha256:
-        digest.update(b"blob %d\0" % file.size)
-    with part.open("rb") as begun:
-        while piece := begun.read(1 << 20):
-            digest.update(piece)
-    return digest

@@ -61,6 +61,11 @@ class HubRepository:
         """Where the file's bytes are."""
         return f"{endpoint()}/{self.repo}/resolve/{self.revision}/{quote(file.path)}"
 
+    @property
+    def page(self) -> str:
+        """Where people read about it, its licence among that."""
+        return f"{endpoint()}/{self.repo}"
+
     def file(self, path: str) -> HubFile | None:
         """The file of this path; None when there is none."""
         return next((one for one in self.files if one.path == path), None)

