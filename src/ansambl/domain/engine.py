@@ -100,8 +100,8 @@ class LaunchSpec:
 
     `environment` is added to a clean copy of ours. `secret_environment` holds the names in it whose values must not
     be shown. `files` maps names to contents that are written, private to us, into a folder of the run before the
-    start; `RUN_FOLDER` in an argument or in the environment stands for that folder. `working_folder` is where the
-    process starts, None for where we are. `digest` tells whether a running process was started from an equal spec
+    start; `RUN_FOLDER` in an argument, in the environment or as the `working_folder` stands for that folder.
+    `working_folder` is where the process starts, None for where we are. `digest` tells whether a running process was started from an equal spec
     (secrets, port and the folder of the run left out).
     """
 
@@ -132,7 +132,9 @@ class EngineMetrics:
     """What an engine says about itself; None where it does not say.
 
     `cached_prompt_tokens` are those prompt tokens, of all since its start, that it found in its prefix cache.
-    `kv_cache_share` is the part of its KV cache that is in use, 0 to 1.
+    `kv_cache_share` is the part of its KV cache that is in use, 0 to 1. `prefilled_tokens` were really computed (and
+    not found in a cache) in `prefill_seconds`, `decoded_tokens` written in `decode_seconds`: all since its start, the
+    seconds added up over the requests.
     """
 
     prompt_tokens: int | None = None
@@ -143,6 +145,10 @@ class EngineMetrics:
     decode_rate: TokensPerSecond | None = None
     cached_prompt_tokens: int | None = None
     kv_cache_share: float | None = None
+    prefilled_tokens: float | None = None
+    prefill_seconds: float | None = None
+    decoded_tokens: float | None = None
+    decode_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +156,16 @@ class LogFacts:
     """What one line of an engine's log told.
 
     `memory` is memory at load by part (``"weights"``, ``"kv_cache"``, ``"compute"``, ``"overhead"``), which several
-    lines may tell piece by piece; `context` the tokens that one request may really hold, `kv_tokens` the tokens that
-    its whole KV cache holds, `largest_context` what it says would have fitted.
+    lines may tell piece by piece; `device` is what the engine calls the device of that memory (``"CPU_Mapped"``,
+    ``"CUDA0"``), None where the line does not say. `context` are the tokens that one request may really hold,
+    `kv_tokens` the tokens that its whole KV cache holds, `largest_context` what it says would have fitted.
     """
 
     memory: Mapping[str, Bytes] = field(default_factory=dict)
     context: int | None = None
     kv_tokens: int | None = None
     largest_context: int | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,14 @@ ENGINES: Registry[EngineAdapter] = Registry({
     "llama.cpp": "ansambl.engines.adapters.llama_cpp:LlamaCpp",
     "openai-compatible": "ansambl.engines.adapters.openai_compatible:OpenAICompatible",
     "sglang": "ansambl.engines.adapters.sglang:SGLang",
+    "exllamav3": "ansambl.engines.adapters.exllamav3:TabbyAPI",
     "command": "ansambl.engines.adapters.custom_command:CustomCommand",
 })  # fmt: skip
 """Every engine that Ansambl knows."""
 
 _LINES_ONLY = {
     "vllm": "vllm", "tgi": "tgi", "transformers": "transformers_serve",
-    "ollama": "ollama", "lm_studio": "lm_studio", "exllamav3": "exllamav3", "textgen": "textgen",
+    "ollama": "ollama", "lm_studio": "lm_studio", "textgen": "textgen",
 }  # fmt: skip
 
 ALIASES = {"auto": "llama.cpp-bundled", "llama-server": "llama.cpp"}

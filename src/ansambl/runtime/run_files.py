@@ -48,6 +48,7 @@ def write_run_files(spec: LaunchSpec, log: Path) -> LaunchSpec:
     return replace(
         spec, argv=tuple(word.replace(RUN_FOLDER, where) for word in spec.argv),
         environment={name: value.replace(RUN_FOLDER, where) for name, value in spec.environment.items()},
+        working_folder=spec.working_folder.replace(RUN_FOLDER, where) if spec.working_folder else None,
     )  # fmt: skip
 
 

@@ -46,6 +46,14 @@ async def test_an_engine_reads_its_files_and_starts_in_its_folder(tmp_path):
     await launcher.forget(log)
 
 
+async def test_an_engine_can_start_in_the_folder_of_its_files(tmp_path):
+    log = tmp_path / "m.log"
+    argv = (sys.executable, "-c", "print(open('keys.yml').read(), end='')")
+    process = await LocalLauncher().start(spec(argv=argv, working_folder=RUN_FOLDER), log)
+    assert await process.wait() == 0
+    assert log.read_text() == "key: secret\n"
+
+
 async def test_the_next_run_finds_nothing_of_the_last(tmp_path):
     log = tmp_path / "m.log"
     write_run_files(spec(files={"old.yml": "old"}), log)

@@ -1,23 +1,45 @@
 """ExLlamaV3 served by TabbyAPI: a ``config.yml`` and its start script.
 
 Followed: config_sample.yml @004e8374 and docs/10.-Tool-Calling.md @0158fb48 of theroyallab/tabbyAPI. ``cache_size`` is
-the total of all sequences and a multiple of 256.
+the total of all sequences and a multiple of 256. It reads ``config.yml`` and ``api_tokens.yml`` where it is started
+(common/tabby_config.py, common/auth.py), so it is started in the folder of the run. Log: backends/exllamav3/model.py
+@004e8374; that backend loads no LoRA adapters. Never tried on the real engine.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from pathlib import PurePath
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import Any
 
 from ansambl.domain.catalog import ModelKind
+from ansambl.domain.engine import (
+    KEY_VARIABLE,
+    RUN_FOLDER,
+    EngineMetrics,
+    EngineTraits,
+    ExitExplanation,
+    ExitReason,
+    Installed,
+    LaunchSpec,
+    LogFacts,
+    NotUsable,
+    ProbeSpec,
+    Surroundings,
+)
 from ansambl.domain.errors import UsageError
+from ansambl.domain.plan import Placement
 from ansambl.domain.text import text
+from ansambl.domain.units import Seconds
+from ansambl.engines.adapter import NOWHERE
 from ansambl.engines.command_lines import parsers, parts
 from ansambl.engines.command_lines.exl3_words import cache_bits
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
+from ansambl.engines.shared import launching, metrics, words
 
 _NAME = "exllamav3"
 _TITLE = "TabbyAPI (ExLlamaV3)"
@@ -150,4 +172,99 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
 
 
 LINES: EngineLines = EngineLines(_NAME, _TITLE, ("exl3",), _SETTINGS, _build)
-"""The engine."""
+"""How its command line is written."""
+
+_TOKENS = "api_tokens.yml"
+_ENVIRONMENTS = ("venv", ".venv")
+_OWN_WORDS: words.Words = (
+    (ExitReason.PORT_TAKEN, re.compile(r"are in use by different services")),
+    (
+        ExitReason.MISSING_PROGRAM,
+        re.compile(r"No module named '(?:exllamav3|torch)'|exllamav3.* is not (?:installed|found)"),
+    ),
+    (
+        ExitReason.CHECKPOINT_MISSING,
+        re.compile(r"model path .* does not exist|config\.json.*No such file", re.IGNORECASE),
+    ),
+)
+_OLD_GPU = re.compile(r"must be ampere|an unsupported GPU", re.IGNORECASE)
+_CONTEXT = re.compile(r"Using (?:configured|default) max_seq_len(?: from model)?: (?P<tokens>\d+) tokens")
+_LIMITED = re.compile(r"will be limited to (?P<tokens>\d+) tokens")
+_CACHE = re.compile(r"Using configured cache_size: (?P<tokens>\d+) tokens")
+
+
+class TabbyAPI:
+    """The adapter. `Installed.path` is the Python of the environment that lies in TabbyAPI's folder."""
+
+    traits = EngineTraits(
+        name=_NAME, title=_TITLE, formats=frozenset({"exl3"}), devices=frozenset({"cuda"}),
+        dialects=frozenset({"openai_chat"}), documented="TabbyAPI @004e8374 with exllamav3 1.6.5, their source",
+    )  # fmt: skip
+    lines: EngineLines | None = LINES
+    # It listens when its model is loaded.
+    probe = ProbeSpec(path="/health", status=200, patience=Seconds(1200.0))
+
+    def detect(self, around: Surroundings = NOWHERE) -> Installed | NotUsable:
+        """The folder that its owner names, with the environment that its start script made in it."""
+        if around.program is None:
+            return NotUsable(
+                text("{engine} was not looked for: nobody said where its folder is", engine=_TITLE),
+                text("set engines.{name}.program to the folder of TabbyAPI", name=_NAME),
+            )
+        named = Path(around.program).expanduser()
+        folder = named if named.is_dir() else named.parent
+        if not (folder / "main.py").is_file():
+            return NotUsable(
+                text("engines.{name}.program is '{path}', where no main.py of TabbyAPI is", name=_NAME,
+                     path=around.program),
+                text("set it to the folder that TabbyAPI was cloned into"),
+            )  # fmt: skip
+        for environment in _ENVIRONMENTS:
+            for found in sorted((folder / environment).glob("lib/python3*/site-packages/exllamav3-*.dist-info")):
+                version = found.name.removeprefix("exllamav3-").removesuffix(".dist-info")
+                return Installed(version, str(folder / environment / "bin" / "python"), "cuda")
+        return NotUsable(
+            text("TabbyAPI in '{path}' has no environment with exllamav3", path=str(folder)),
+            text("run its start.sh there once, and choose your GPU"),
+        )
+
+    def launch_spec(self, placement: Placement, *, port: int, secret: str) -> LaunchSpec:
+        """Its main.py, started where its settings and keys of this run lie."""
+        python = PurePath(launching.program_of(placement, _TITLE, _NAME, installable=False))
+        inputs = launching.inputs_for(placement)
+        program = launching.Program(words=(str(python), str(python.parents[2] / "main.py")), key_variable=KEY_VARIABLE)
+        spec = launching.launch_spec(LINES, placement, program, port=port, secret=secret, inputs=inputs)
+        keys = _yaml_pairs({"api_key": secret, "admin_key": secret})
+        return replace(
+            spec, files={**spec.files, _TOKENS: keys}, working_folder=RUN_FOLDER,
+            upstream_name=parts.model_folder(inputs),
+        )  # fmt: skip
+
+    def shares_prefixes(self, placement: Placement) -> bool | None:  # noqa: ARG002 - always
+        """Pages of its cache are found by what they hold, and several requests use one at once."""
+        return True
+
+    def read_metrics(self, text: str) -> EngineMetrics:
+        """It has no metrics page."""
+        return metrics.read_metrics(text)
+
+    def read_log(self, line: str) -> LogFacts | None:
+        """What a request may hold and what the cache holds; it tells no memory."""
+        limited = _LIMITED.search(line) or _CONTEXT.search(line)
+        if limited:
+            return LogFacts(context=int(limited["tokens"]))
+        cache = _CACHE.search(line)
+        return LogFacts(kv_tokens=int(cache["tokens"])) if cache else None
+
+    def explain_exit(self, code: int | None, tail: Sequence[str]) -> ExitExplanation:
+        """A GPU that is too old first, which it says in words of its own."""
+        if any(_OLD_GPU.search(line) for line in tail):
+            return ExitExplanation(
+                ExitReason.UNKNOWN,
+                text("{engine} needs NVIDIA GPUs of the RTX 30 series or newer; use llama.cpp for this GPU",
+                     engine=_TITLE), restart_helps=False)  # fmt: skip
+        return words.explain(code, tail, _TITLE, _OWN_WORDS)
+
+
+def _yaml_pairs(values: Mapping[str, str]) -> str:
+    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in values.items())

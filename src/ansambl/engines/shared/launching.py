@@ -95,20 +95,31 @@ def launch_spec(
     )  # fmt: skip
 
 
-def missing_program(placement: Placement, title: str, engine: str) -> UsageError:
+def missing_program(placement: Placement, title: str, engine: str, *, installable: bool = True) -> UsageError:
     """The error for a placement whose engine was not found before it was to be started."""
+    if not installable:
+        return UsageError(
+            text("models.{model}: {engine} was not found here; set engines.{name}.program to it",
+                 model=placement.model, engine=title, name=engine)
+        )  # fmt: skip
     return UsageError(
         text("models.{model}: {engine} is not installed here; install it with: ansambl engines install {name}",
              model=placement.model, engine=title, name=engine)
     )  # fmt: skip
 
 
-def program_of(placement: Placement, title: str, engine: str) -> str:
+def program_of(placement: Placement, title: str, engine: str, *, installable: bool = True) -> str:
     """The path of the program that was found for this placement.
+
+    Args:
+        placement: what is to run.
+        title: the engine's name for people.
+        engine: its registered name.
+        installable: whether Ansambl could install it.
 
     Raises:
         UsageError: none was found.
     """
     if placement.installed is None or placement.installed.path is None:
-        raise missing_program(placement, title, engine)
+        raise missing_program(placement, title, engine, installable=installable)
     return placement.installed.path
