@@ -101,8 +101,8 @@ class LaunchSpec:
     `environment` is added to a clean copy of ours. `secret_environment` holds the names in it whose values must not
     be shown. `files` maps names to contents that are written, private to us, into a folder of the run before the
     start; `RUN_FOLDER` in an argument, in the environment or as the `working_folder` stands for that folder.
-    `working_folder` is where the process starts, None for where we are. `digest` tells whether a running process was started from an equal spec
-    (secrets, port and the folder of the run left out).
+    `working_folder` is where the process starts, None for where we are. `digest` tells whether a running process was
+    started from an equal spec (secrets, port and the folder of the run left out).
     """
 
     engine: str

@@ -84,7 +84,11 @@ class InstanceEvent:
 
 @dataclass(frozen=True, slots=True)
 class InstanceStatus:
-    """A snapshot of an instance for people."""
+    """A snapshot of an instance for people.
+
+    `rests_at` is when it will be unloaded or sleep if nobody uses it until then, in seconds since the epoch; None while
+    it is used and where it stays. `loras` are the LoRA adapters that requests to it may name.
+    """
 
     model: str
     engine: str
@@ -103,6 +107,8 @@ class InstanceStatus:
     memory: Bytes | None = None
     message: Text | None = None
     server: str | None = None
+    rests_at: float | None = None
+    loras: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +116,10 @@ class LoadMeasurement:
     """What one start of an engine really took, told when it became ready.
 
     `placement` is what it was started from. `memory` is memory at load by part, as its log told it (see
-    `ansambl.domain.engine.LogFacts`), empty where the log tells none. `context` is what one request may hold,
-    `kv_tokens` what its whole KV cache holds, None where the log tells neither. `resident` is the RAM of its processes,
-    `gpu_memory` what they hold on all GPUs together; None where nobody can tell. `load_seconds` is from the start of
-    the process until it answered.
+    `ansambl.domain.engine.LogFacts`), empty where the log tells none; `devices` is the same by device. `context` is
+    what one request may hold, `kv_tokens` what its whole KV cache holds, None where the log tells neither. `resident`
+    is the RAM of its processes, `gpu_memory` what they hold on all GPUs together; None where nobody can tell.
+    `load_seconds` is from the start of the process until it answered.
     """
 
     placement: Placement
@@ -123,3 +129,4 @@ class LoadMeasurement:
     resident: Bytes | None
     gpu_memory: Bytes | None
     load_seconds: float
+    devices: Mapping[str, Mapping[str, Bytes]] = field(default_factory=dict)

@@ -25,6 +25,7 @@ class LoadFacts:
 
     def __init__(self) -> None:
         self.memory: dict[str, Bytes] = {}
+        self.devices: dict[str, dict[str, Bytes]] = {}
         self.context: int | None = None
         self.kv_tokens: int | None = None
         self.largest_context: int | None = None
@@ -37,6 +38,8 @@ class LoadFacts:
                 continue
             for part, size in facts.memory.items():
                 self.memory[part] = Bytes(self.memory.get(part, 0) + size)
+                device = self.devices.setdefault(facts.device or "", {})
+                device[part] = Bytes(device.get(part, 0) + size)
             self.context = facts.context or self.context
             self.kv_tokens = facts.kv_tokens or self.kv_tokens
             self.largest_context = facts.largest_context or self.largest_context
@@ -52,5 +55,6 @@ class LoadFacts:
     ) -> LoadMeasurement:
         """All of it as a record."""
         return LoadMeasurement(
-            placement, dict(self.memory), self.context, self.kv_tokens, resident, gpu_memory, load_seconds
-        )
+            placement, dict(self.memory), self.context, self.kv_tokens, resident, gpu_memory, load_seconds,
+            {name: dict(parts) for name, parts in self.devices.items()},
+        )  # fmt: skip

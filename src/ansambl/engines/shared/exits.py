@@ -53,7 +53,8 @@ _TROUBLE = re.compile(r"\b(?:error|failed|fatal|exception|abort|cannot|couldn't)
 _TIME_AND_LEVEL = re.compile(r"^[\d.]+ [EWID] (?:\S+ +\S+: )?")
 
 _BUFFER = re.compile(
-    r"(?P<what>model|KV|RS|compute|output)\s+buffer size\s*=\s*(?P<mib>\d+(?:\.\d+)?) MiB"
+    r"(?:(?P<device>[A-Za-z][\w\-]*)\s+)?(?P<what>model|KV|RS|compute|output)\s+buffer size\s*=\s*"
+    r"(?P<mib>\d+(?:\.\d+)?) MiB"
 )  # fmt: skip
 _PARTS = {"model": "weights", "KV": "kv_cache", "RS": "kv_cache", "compute": "compute", "output": "overhead"}
 _CONTEXT = re.compile(r"n_ctx_slot = (?P<context>\d+)")
@@ -170,6 +171,7 @@ def read_llama_log(line: str) -> LogFacts | None:
     """Memory by part and the context of a slot, from one line of llama.cpp's log."""
     buffer = _BUFFER.search(line)
     if buffer:
-        return LogFacts(memory={_PARTS[buffer["what"]]: Bytes(round(float(buffer["mib"]) * MIB))})
+        size = Bytes(round(float(buffer["mib"]) * MIB))
+        return LogFacts(memory={_PARTS[buffer["what"]]: size}, device=buffer["device"])
     context = _CONTEXT.search(line)
     return LogFacts(context=int(context["context"])) if context else None
