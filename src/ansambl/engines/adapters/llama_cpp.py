@@ -38,7 +38,7 @@ from ansambl.engines.command_lines.llama_words import (
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
 from ansambl.engines.installations import find_installed, not_installed
-from ansambl.engines.shared import exits, metrics, openmp
+from ansambl.engines.shared import exits, llama_exits, metrics, openmp
 from ansambl.engines.shared.launching import Program, inputs_for, launch_spec, program_of
 from ansambl.engines.shared.llama_loras import FORMAT, LlamaLoras, lora_calls
 from ansambl.engines.shared.llama_placements import check_placement, settings_of
@@ -259,7 +259,7 @@ class LlamaCpp:
 
     def explain_exit(self, code: int | None, tail: Sequence[str]) -> ExitExplanation:
         """What every process can die of, and llama.cpp's own words."""
-        return exits.explain_exit(code, tail, TITLE)
+        return llama_exits.explain_exit(code, tail, TITLE)
 
 
 def _own_program(around: Surroundings) -> str | None:

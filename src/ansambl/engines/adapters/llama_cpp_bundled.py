@@ -31,7 +31,7 @@ from ansambl.engines.adapter import NOWHERE
 from ansambl.engines.command_lines import llama_words, parts
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
-from ansambl.engines.shared import exits, metrics, openmp
+from ansambl.engines.shared import exits, llama_exits, metrics, openmp
 from ansambl.engines.shared.digest import launch_digest
 from ansambl.engines.shared.launching import inputs_for
 from ansambl.engines.shared.llama_flags import read_flags
@@ -212,7 +212,7 @@ class LlamaCppBundled:
             return exits.explain(ExitReason.MISSING_PROGRAM, _TITLE, _own_words(tail))
         if code == EXIT_PARAMETERS:
             return exits.explain(ExitReason.BAD_FLAG, _TITLE, _own_words(tail))
-        found = exits.explain_exit(code, tail, _TITLE)
+        found = llama_exits.explain_exit(code, tail, _TITLE)
         if code == EXIT_MODEL and found.reason is ExitReason.UNKNOWN:
             return ExitExplanation(
                 ExitReason.UNSUPPORTED_MODEL,

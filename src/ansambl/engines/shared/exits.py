@@ -53,11 +53,15 @@ _TROUBLE = re.compile(r"\b(?:error|failed|fatal|exception|abort|cannot|couldn't)
 _TIME_AND_LEVEL = re.compile(r"^[\d.]+ [EWID] (?:\S+ +\S+: )?")
 
 _BUFFER = re.compile(
-    r"(?:(?P<device>[A-Za-z][\w\-]*)\s+)?(?P<what>model|KV|RS|compute|output)\s+buffer size\s*=\s*"
+    r"(?:(?P<device>[A-Za-z][\w\-]*)\s+)?(?P<what>model|LoRA|KV|RS|compute|output)\s+buffer size\s*=\s*"
     r"(?P<mib>\d+(?:\.\d+)?) MiB"
 )  # fmt: skip
-_PARTS = {"model": "weights", "KV": "kv_cache", "RS": "kv_cache", "compute": "compute", "output": "overhead"}
-_CONTEXT = re.compile(r"n_ctx_slot = (?P<context>\d+)")
+_PARTS = {
+    "model": "weights", "LoRA": "weights", "KV": "kv_cache", "RS": "kv_cache", "compute": "compute",
+    "output": "overhead",
+}  # fmt: skip
+_CONTEXT = re.compile(r"load_model: .*n_ctx_slot = (?P<context>\d+)")
+_CELLS = re.compile(r"llama_context: n_ctx +=  *(?P<cells>\d+)")
 
 
 def trouble(tail: Sequence[str]) -> str:
@@ -174,4 +178,7 @@ def read_llama_log(line: str) -> LogFacts | None:
         size = Bytes(round(float(buffer["mib"]) * MIB))
         return LogFacts(memory={_PARTS[buffer["what"]]: size}, device=buffer["device"])
     context = _CONTEXT.search(line)
-    return LogFacts(context=int(context["context"])) if context else None
+    if context:
+        return LogFacts(context=int(context["context"]))
+    cells = _CELLS.search(line)
+    return LogFacts(kv_tokens=int(cells["cells"])) if cells else None

@@ -19,8 +19,8 @@ _WAITING = ("llamacpp:requests_deferred", "vllm:num_requests_waiting", "sglang:n
 _PREFILL = ("llamacpp:prompt_tokens_seconds",)
 _DECODE = ("llamacpp:predicted_tokens_seconds",)
 _CACHED = (
-    "vllm:prompt_tokens_cached_total", "vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total",
-    "sglang:cached_tokens_total",
+    "llamacpp:prompt_tokens_cached_total", "vllm:prompt_tokens_cached_total", "vllm:prefix_cache_hits_total",
+    "vllm:gpu_prefix_cache_hits_total", "sglang:cached_tokens_total",
 )  # fmt: skip
 _KV_SHARE = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "sglang:token_usage")
 # vLLM tells no rate: what it computed, and how long that took for the requests that are done.
