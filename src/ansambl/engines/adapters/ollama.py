@@ -1,17 +1,43 @@
 """Ollama: a Modelfile, and ``ollama serve``, ``create`` and ``run``.
 
 Followed: docs/modelfile.mdx @071c82b1, docs/faq.mdx @00182b50, api/types.go (Runner) of ollama/ollama. Ollama itself
-multiplies ``num_ctx`` by the number of parallel requests.
+multiplies ``num_ctx`` by the number of parallel requests. Started: ``ollama serve``, with the settings that it takes
+from the environment (envconfig/config.go @4bf0d41c), on the store in which the checkpoint lies; what only a Modelfile
+says cannot be told to it this way. Its store: ``blobs/sha256-…`` beside ``manifests``. Never tried on the real engine.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePath
 
+from ansambl.domain.engine import (
+    KEY_VARIABLE,
+    EngineMetrics,
+    EngineTraits,
+    ExitExplanation,
+    ExitReason,
+    Installed,
+    LaunchSpec,
+    LogFacts,
+    NotUsable,
+    ProbeSpec,
+    Surroundings,
+)
+from ansambl.domain.errors import NotSupportedError, UsageError
+from ansambl.domain.model import Checkpoint
+from ansambl.domain.plan import Placement
 from ansambl.domain.text import text
+from ansambl.domain.units import GIB, KIB, MIB, Bytes, Seconds
+from ansambl.engines.adapter import NOWHERE
 from ansambl.engines.command_lines import parts
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting, written
+from ansambl.engines.shared import exits, launching, metrics, words
 
 _NAME = "ollama"
 _TITLE = "Ollama"
@@ -101,4 +127,140 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
 
 
 LINES: EngineLines = EngineLines(_NAME, _TITLE, ("gguf", "safetensors"), _SETTINGS, _build)
-"""The engine."""
+"""How its command line is written."""
+
+_PATIENCE = 10.0
+_NOBODY = "127.0.0.1:1"
+"""An address where no server answers: its program then names its own version, not that of a server that runs."""
+_CLIENT = re.compile(r"client version is (?P<version>\d[\w.+-]*)")
+_SERVER = re.compile(r"ollama version is (?P<version>\d[\w.+-]*)")
+_BLOB = re.compile(r"sha256[-:][0-9a-f]{64}")
+_REFERENCE = "ollama:"
+_BUILDS = {"nvidia": "cuda", "amd": "rocm", "apple": "metal"}
+_NO_GPU = {"cuda": {"CUDA_VISIBLE_DEVICES": "-1"}, "rocm": {"ROCR_VISIBLE_DEVICES": "-1"}}
+_OWN_WORDS: words.Words = (
+    (ExitReason.OUT_OF_MEMORY, re.compile(r"requires more system memory")),
+    (ExitReason.MISSING_PROGRAM, re.compile(r"unable to (?:locate|find) .*runner", re.IGNORECASE)),
+)
+_PARTS = {"model weights": "weights", "kv cache": "kv_cache", "compute graph": "compute"}
+_MEMORY = re.compile(
+    r'msg="(?P<part>model weights|kv cache|compute graph)" device=\S+ size="(?P<size>[\d.]+) (?P<unit>\w+)"'
+)
+_UNITS = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": 1024 * GIB}
+
+
+def known_as(placement: Placement) -> str:
+    """The model's name in Ollama: what its owner wrote, else what a reference into its store says.
+
+    Raises:
+        UsageError: neither says one.
+    """
+    reference = placement.checkpoint.reference if placement.checkpoint else ""
+    name = placement.options.name or (reference.removeprefix(_REFERENCE) if reference.startswith(_REFERENCE) else None)
+    if not name:
+        raise UsageError(
+            text("models.{model} does not say what it is called in Ollama; set models.{model}.name",
+                 model=placement.model)
+        )  # fmt: skip
+    return name
+
+
+def store_of(checkpoint: Checkpoint, model: str) -> str:
+    """The store of Ollama's models in which a checkpoint lies.
+
+    Raises:
+        NotSupportedError: it lies in none.
+    """
+    path = PurePath(checkpoint.path)
+    if path.parent.name == "blobs" and _BLOB.fullmatch(path.name):
+        return str(path.parent.parent)
+    raise NotSupportedError(
+        text("models.{model}: Ollama runs only what lies in its own store, and {path} does not; take "
+             'engine = "llama.cpp" for it', model=model, path=checkpoint.path)
+    )  # fmt: skip
+
+
+class Ollama:
+    """The adapter: a server of our own beside the user's, on the user's store."""
+
+    traits = EngineTraits(
+        name=_NAME, title=_TITLE, formats=frozenset({"gguf"}), devices=frozenset({"cpu", "cuda", "rocm", "metal"}),
+        dialects=frozenset({"openai_chat", "ollama"}),
+        documented="Ollama, envconfig/config.go @4bf0d41c, docs/faq.mdx @00182b50",
+    )  # fmt: skip
+    lines: EngineLines | None = LINES
+    # It answers before it has loaded a model, which it does at the first request.
+    probe = ProbeSpec(path="/api/version", status=200, patience=Seconds(60.0))
+
+    def detect(self, around: Surroundings = NOWHERE) -> Installed | NotUsable:
+        """Its program, which is asked for its own version and starts nothing for that."""
+        found = around.program and str(Path(around.program).expanduser())
+        program = found or (shutil.which(_NAME, path=around.search_path) if around.search_path else None)
+        if program is None:
+            return NotUsable(
+                text("{engine} is not installed", engine=_TITLE),
+                text("install it from its own site, or set engines.{name}.program to it", name=_NAME),
+            )
+        version = _version_of(program)
+        if version is None:
+            return NotUsable(
+                text("{program} does not tell a version of {engine}", program=program, engine=_TITLE),
+                text("set engines.{name}.program to the '{program}' program", name=_NAME, program=_NAME),
+            )
+        gpus = around.machine.gpus if around.machine else ()
+        vendors = [vendor for one in gpus for vendor in _BUILDS if vendor in one.vendor.lower()]
+        return Installed(version, program, _BUILDS[vendors[0]] if vendors else "cpu")
+
+    def launch_spec(self, placement: Placement, *, port: int, secret: str) -> LaunchSpec:
+        """``ollama serve`` on the store that holds the checkpoint; it asks for no key."""
+        installed = launching.program_of(placement, _TITLE, _NAME, installable=False)
+        inputs = launching.inputs_for(placement)
+        if placement.checkpoint is None:
+            raise UsageError(text("models.{model} has no checkpoint; set one", model=placement.model))
+        for name in _PARAMETERS:
+            if placement.settings.get(name) is not None and not (name == "n_gpu_layers" and not placement.gpus):
+                raise parts.refused(_TITLE, name, text("a Modelfile says it, not the start of the server"))
+        build = placement.installed.build if placement.installed else None
+        environment = {
+            "OLLAMA_MODELS": store_of(placement.checkpoint, placement.model),
+            # It would remove what it takes for unused from the user's store.
+            "OLLAMA_NOPRUNE": "1", "OLLAMA_MAX_LOADED_MODELS": "1",
+            # What is asked here stays here.
+            "OLLAMA_NO_CLOUD": "1",
+            **({} if placement.gpus else _NO_GPU.get(build or "", {})),
+        }  # fmt: skip
+        if placement.settings.get("keep_alive") is None:
+            environment["OLLAMA_KEEP_ALIVE"] = "-1"
+        program = launching.Program(words=(installed,), environment=environment, key_variable=KEY_VARIABLE)
+        spec = launching.launch_spec(LINES, placement, program, port=port, secret=secret, inputs=inputs)
+        return replace(spec, files={}, upstream_name=known_as(placement))
+
+    def read_metrics(self, text: str) -> EngineMetrics:
+        """It has no metrics page."""
+        return metrics.read_metrics(text)
+
+    def read_log(self, line: str) -> LogFacts | None:
+        """Memory by part and device. Its llama.cpp tells the same again, so of that only the context is taken."""
+        told = _MEMORY.search(line)
+        if told:
+            size = Bytes(round(float(told["size"]) * _UNITS.get(told["unit"], 0)))
+            return LogFacts(memory={_PARTS[told["part"]]: size})
+        inner = exits.read_llama_log(line)
+        return LogFacts(context=inner.context) if inner is not None and inner.context is not None else None
+
+    def explain_exit(self, code: int | None, tail: Sequence[str]) -> ExitExplanation:
+        """Its own words, then what every process can die of."""
+        return words.explain(code, tail, _TITLE, _OWN_WORDS)
+
+
+def _version_of(program: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            [program, "--version"], capture_output=True, timeout=_PATIENCE, check=False, stdin=subprocess.DEVNULL,
+            env={"OLLAMA_HOST": _NOBODY, "HOME": str(Path.home())},
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    said = (answer.stdout + answer.stderr).decode("utf-8", "replace")
+    match = _CLIENT.search(said) or _SERVER.search(said)
+    return match["version"] if match else None
