@@ -44,6 +44,6 @@ def _lora(tail: Sequence[str], path: str, engine: str) -> ExitExplanation:
         reason = ExitReason.UNSUPPORTED_MODEL
     return ExitExplanation(
         reason,
-        text("{engine} cannot load the LoRA adapter {path} ({words}); add the right one again, or remove it with: ansambl "
-             "lora remove", engine=engine, path=path, words=words), restart_helps=False,
+        text("{engine} cannot load the LoRA adapter {path} ({words}); add the right one again, or remove it with: "
+             "ansambl lora remove", engine=engine, path=path, words=words), restart_helps=False,
     )  # fmt: skip
