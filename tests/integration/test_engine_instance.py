@@ -179,8 +179,8 @@ async def test_a_missing_program_is_told_without_a_loop(make, events):
 @pytest.mark.parametrize("noticed_by", ["a request", "a look"])
 async def test_an_engine_that_hangs_is_ended_and_started_again(make, events, monkeypatch, noticed_by):
     monkeypatch.setattr("ansambl.runtime.engine_instance._LOOK_EVERY", 0.05)
-    monkeypatch.setattr("ansambl.runtime.engine_instance._PROBE_EVERY", 600 if noticed_by == "a request" else 0.1)
-    monkeypatch.setattr("ansambl.runtime.engine_instance._CHECK_PATIENCE", 0.5)
+    monkeypatch.setattr("ansambl.runtime.engine_watch._PROBE_EVERY", 600 if noticed_by == "a request" else 0.1)
+    monkeypatch.setattr("ansambl.runtime.engine_watch._CHECK_PATIENCE", 0.5)
     monkeypatch.setattr(
         "ansambl.runtime.readiness.ask.__kwdefaults__", {"key": None, "host": "127.0.0.1", "patience": 0.2}
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import openai
 import pytest
+from instance_defaults import InstanceDefaults
 from prometheus_client.parser import text_string_to_metric_families
 
 from ansambl.app.lifecycle import bind
@@ -162,7 +163,7 @@ def reply(body, status=b"200 OK", kind=b"application/json"):
     return b"HTTP/1.1 %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (status, kind, len(body), body)
 
 
-class Attached:
+class Attached(InstanceDefaults):
     """An instance that somebody else runs."""
 
     def __init__(self, model, port):

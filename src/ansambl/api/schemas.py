@@ -27,6 +27,8 @@ class InstanceDocument(BaseModel):
     memory: int | None = None
     message: str | None = None
     server: str | None = None
+    rests_at: float | None = None
+    loras: list[str] = []
 
 
 class RoleDocument(BaseModel):

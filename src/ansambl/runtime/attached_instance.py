@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 import httpx
 
-from ansambl.domain.errors import UnavailableError
+from ansambl.domain.errors import NotSupportedError, UnavailableError
 from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
+from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.plan import Attachment
 from ansambl.domain.text import Text, text
-from ansambl.engines.adapter import ConversationCalls
+from ansambl.engines.adapter import ConversationCalls, LoraCalls
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.runtime.discovery import LLAMA_SERVER, VLLM
 from ansambl.runtime.events import EventLog
+from ansambl.runtime.kept_states import SlotKeeper
 
 CHECK_EVERY = 15.0
 """Seconds between two looks at a server that is in use."""
@@ -90,6 +93,53 @@ class AttachedInstance:
     def shares_prefixes(self) -> bool | None:
         """As the server's list of models tells; None before the first look, and where it does not tell."""
         return self._shares
+
+    def begin_use(self) -> None:
+        """Nothing: whoever runs the server decides when it rests."""
+
+    def end_use(self) -> None:
+        """Nothing."""
+
+    async def sleep(self, level: int | None = None) -> None:  # noqa: ARG002 - it never can
+        """Refused: the server is not ours.
+
+        Raises:
+            NotSupportedError: always.
+        """
+        raise NotSupportedError(
+            text("'{model}' runs at {address}, which is not Ansambl's; whoever runs that server can put it to sleep.",
+                 model=self.model, address=self._attachment.address)
+        )  # fmt: skip
+
+    def keep_slots(self, keeper: SlotKeeper) -> None:
+        """Nothing: its slots are not ours."""
+
+    def loras(self) -> LoraCalls | None:
+        """None: which LoRA adapters the server has is not ours to say."""
+        return None
+
+    def check_lora(self, name: str) -> LoraAdapter:
+        """Refused: the server is not ours.
+
+        Raises:
+            NotSupportedError: always.
+        """
+        raise NotSupportedError(
+            text("'{model}' runs at {address}, which is not Ansambl's, so it cannot use the LoRA adapter '{name}'; "
+                 "load it into that server and name it there as a model.", model=self.model,
+                 address=self._attachment.address, name=name)
+        )  # fmt: skip
+
+    async def use_lora(self, name: str) -> None:
+        """Refused, as `check_lora`."""
+        self.check_lora(name)
+
+    def end_lora(self, name: str) -> None:
+        """Nothing."""
+
+    def set_loras(self, adapters: Sequence[LoraAdapter]) -> bool:  # noqa: ARG002 - they cannot be used here
+        """Nothing; False."""
+        return False
 
     def status(self) -> InstanceStatus:
         """A snapshot for people; STARTING until it was first looked at."""

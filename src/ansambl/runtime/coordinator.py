@@ -14,9 +14,10 @@ from ansambl.domain.instance import Endpoint, InstanceStatus
 from ansambl.domain.text import Text, text
 from ansambl.engines.adapter import ConversationCalls, EngineCall
 from ansambl.foundation.clock import Clock, RealClock
+from ansambl.runtime.engine_calls import body_with
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.instance import Instance
-from ansambl.runtime.places import UNNUMBERED, Places
+from ansambl.runtime.places import UNNUMBERED, Places, lora_mark
 from ansambl.runtime.upstream import ConnectionLostError, Upstream, UpstreamAnswer
 
 QUEUE_LIMIT = 256
@@ -28,7 +29,8 @@ class Lease:
     """A place on a ready instance, held until its request is answered. `queued` is how long it waited, in seconds.
 
     `slot` is the engine's slot that its requests go to, None where the engine chooses itself; `calls` says then how.
-    `prompt` is what the slot is believed to hold afterwards.
+    `prompt` is what the slot is believed to hold afterwards. `lora` is the LoRA adapter that its requests use, `mark`
+    what keeps the states that are read with it apart from others (see `hold`).
     """
 
     model: str
@@ -38,6 +40,12 @@ class Lease:
     calls: ConversationCalls | None = field(default=None, repr=False)
     prompt: bytes = field(default=b"", repr=False)
     place: int = UNNUMBERED
+    lora: str | None = None
+    mark: bytes = field(default=b"", repr=False)
+
+    def hold(self, hint: bytes) -> None:
+        """Say what the slot will hold: a prompt that begins as `hint` does."""
+        self.prompt = self.mark + hint
 
 
 @dataclass(slots=True)
@@ -46,16 +54,38 @@ class LeaseGroup:
 
     leases: list[Lease]
     _places: Places
+    _instance: Instance
     _held: list[Lease] = field(default_factory=list)
+    _in_use: bool = False
 
     def __post_init__(self) -> None:
         self._held = list(self.leases)
+
+    async def begin_use(self, lora: str | None) -> Endpoint:
+        """Have the instance ready, and in use until the last place is released; with that LoRA adapter loaded.
+
+        Raises:
+            AnsamblError: as `Instance.ensure_ready` and `Instance.use_lora`.
+        """
+        endpoint = await self._instance.ensure_ready()
+        self._instance.begin_use()
+        self._in_use = True
+        if lora is not None:
+            await self._instance.use_lora(lora)
+            for one in self.leases:
+                one.lora = lora
+        return endpoint
 
     def release(self, lease: Lease) -> None:
         """Give a place back; a second time does nothing."""
         if any(one is lease for one in self._held):
             self._held = [one for one in self._held if one is not lease]
             self._places.give_back(lease.place)
+            if not self._held and self._in_use:
+                self._in_use = False
+                if lease.lora is not None:
+                    self._instance.end_lora(lease.lora)
+                self._instance.end_use()
 
     def release_all(self) -> None:
         """Give back what is still held."""
@@ -75,6 +105,8 @@ class Coordinator:
         self._upstream = upstream
         self._clock = clock or RealClock()
         self._events = events
+        for name, one in self._instances.items():
+            one.keep_slots(self._places[name])
 
     def instance(self, model: str) -> Instance:
         """The instance that serves `model`.
@@ -105,25 +137,33 @@ class Coordinator:
             self._events.add(model, kind, message)
 
     @asynccontextmanager
-    async def lease(self, model: str, hint: bytes = b"") -> AsyncIterator[Lease]:
+    async def lease(self, model: str, hint: bytes = b"", *, lora: str | None = None) -> AsyncIterator[Lease]:
         """Hold a place on the instance of `model`, waiting for its turn and for its engine.
 
         `hint` is what the engine will read, as bytes whose beginning is that of the prompt: it chooses the slot.
+        `lora` is the LoRA adapter that the requests use, None for the plain model.
 
         Raises:
             UnavailableError: too many wait already, or the engine cannot be made ready.
+            NotSupportedError, UnknownNameError: the LoRA adapter cannot be used there.
         """
-        async with self.lease_group(model, 1, hint) as group:
+        async with self.lease_group(model, 1, hint, lora=lora) as group:
             yield group.leases[0]
 
     @asynccontextmanager
-    async def lease_group(self, model: str, count: int, hint: bytes = b"") -> AsyncIterator[LeaseGroup]:
+    async def lease_group(
+        self, model: str, count: int, hint: bytes = b"", *, lora: str | None = None
+    ) -> AsyncIterator[LeaseGroup]:
         """Hold `count` places at once, at most as many as the instance has; the first slot shares most with `hint`.
 
         Raises:
             UnavailableError: too many wait already, or the engine cannot be made ready.
+            NotSupportedError, UnknownNameError: the LoRA adapter cannot be used there.
         """
         instance, places = self.instance(model), self._places[model]
+        # Before anything waits or is sent. An activated one leaves what stands before its invocation alone.
+        mark = lora_mark(lora) if lora is not None and not instance.check_lora(lora).activated else b""
+        hint = mark + hint
         if places.waiting >= QUEUE_LIMIT:
             raise UnavailableError(
                 text(
@@ -133,10 +173,10 @@ class Coordinator:
             )
         began = self._clock.monotonic()
         taken = await places.take(hint, count)
-        leases = [Lease(model, Endpoint(""), 0.0, prompt=hint, place=slot) for slot in taken]
-        group = LeaseGroup(leases, places)
+        leases = [Lease(model, Endpoint(""), 0.0, prompt=hint, place=slot, mark=mark) for slot in taken]
+        group = LeaseGroup(leases, places, instance)
         try:
-            endpoint = await instance.ensure_ready()
+            endpoint = await group.begin_use(lora)
             calls, queued = instance.conversations(), self._clock.monotonic() - began
             for one in leases:
                 one.endpoint, one.queued = endpoint, queued
@@ -159,6 +199,10 @@ class Coordinator:
             UnavailableError: the engine cannot be made ready again.
         """
         instance = self.instance(lease.model)
+        loras = instance.loras()
+        if loras is not None:
+            # Also for the plain model: some engines otherwise go on with the adapter of the request before.
+            body = loras.applied(body, path, lease.lora)
         if lease.slot is not None and lease.calls is not None:
             body = lease.calls.pinned(body, lease.slot)
         self.note(lease)
@@ -227,7 +271,8 @@ class Coordinator:
 
     async def _answer_to(self, lease: Lease, call: EngineCall, *, anew: bool = False) -> tuple[int, bytes]:
         root = replace(lease.endpoint, base_url=lease.endpoint.base_url.removesuffix("/v1"))
-        async with self._upstream.post(root, call.path, msgspec.json.encode(call.body), anew=anew) as answer:
+        body = msgspec.json.encode(body_with(self.instance(lease.model).loras(), call, lease.lora))
+        async with self._upstream.post(root, call.path, body, anew=anew) as answer:
             return answer.status, await answer.body()
 
     def note(self, lease: Lease) -> None:

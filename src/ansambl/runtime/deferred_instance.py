@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
+from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.text import Text
-from ansambl.engines.adapter import ConversationCalls
+from ansambl.engines.adapter import ConversationCalls, LoraCalls
 from ansambl.runtime.instance import Instance
+from ansambl.runtime.kept_states import SlotKeeper
 
 
 class DeferredInstance:
@@ -25,6 +27,7 @@ class DeferredInstance:
         self._parallel = parallel
         self._make = make
         self._real: Instance | None = None
+        self._keeper: SlotKeeper | None = None
         self._message: Text | None = None
 
     def prepare(self) -> Instance:
@@ -40,6 +43,8 @@ class DeferredInstance:
                 self._message = error.message
                 raise
             self._message = None
+            if self._keeper is not None:
+                self._real.keep_slots(self._keeper)
         return self._real
 
     async def ensure_ready(self) -> Endpoint:
@@ -55,6 +60,20 @@ class DeferredInstance:
         """As `Instance.proven`."""
         if self._real is not None:
             self._real.proven()
+
+    def begin_use(self) -> None:
+        """As `Instance.begin_use`."""
+        if self._real is not None:
+            self._real.begin_use()
+
+    def end_use(self) -> None:
+        """As `Instance.end_use`."""
+        if self._real is not None:
+            self._real.end_use()
+
+    async def sleep(self, level: int | None = None) -> None:
+        """As `Instance.sleep`, after making the instance."""
+        await self.prepare().sleep(level)
 
     async def stop(self) -> None:
         """As `Instance.stop`."""
@@ -72,6 +91,35 @@ class DeferredInstance:
         with contextlib.suppress(AnsamblError):
             return self.prepare().shares_prefixes()
         return None
+
+    def keep_slots(self, keeper: SlotKeeper) -> None:
+        """As `Instance.keep_slots`, also for the instance that is made later."""
+        self._keeper = keeper
+        if self._real is not None:
+            self._real.keep_slots(keeper)
+
+    def loras(self) -> LoraCalls | None:
+        """As `Instance.loras`; None when there can be no instance."""
+        with contextlib.suppress(AnsamblError):
+            return self.prepare().loras()
+        return None
+
+    def check_lora(self, name: str) -> LoraAdapter:
+        """As `Instance.check_lora`, after making the instance."""
+        return self.prepare().check_lora(name)
+
+    async def use_lora(self, name: str) -> None:
+        """As `Instance.use_lora`, after making the instance."""
+        await self.prepare().use_lora(name)
+
+    def end_lora(self, name: str) -> None:
+        """As `Instance.end_lora`."""
+        if self._real is not None:
+            self._real.end_lora(name)
+
+    def set_loras(self, adapters: Sequence[LoraAdapter]) -> bool:
+        """As `Instance.set_loras`; an instance that is made later is made with what there is then."""
+        return self._real.set_loras(adapters) if self._real is not None else False
 
     def status(self) -> InstanceStatus:
         """The real instance's snapshot, or why there is none."""

@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ansambl.domain.engine import ExitExplanation, ExitReason
+from ansambl.domain.engine import ExitExplanation
 from ansambl.domain.errors import AnsamblError, UnavailableError
 from ansambl.domain.instance import Endpoint, InstanceHandle, InstanceState, InstanceStatus
+from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.plan import Placement
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import Bytes
-from ansambl.engines.adapter import ConversationCalls, EngineAdapter, KeepsConversations, SharesPrefixes
+from ansambl.engines.adapter import ConversationCalls, EngineAdapter, KeepsConversations, LoraCalls, SharesPrefixes
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.foundation.logging import get_logger
-from ansambl.runtime import readiness
+from ansambl.runtime.door import Door
+from ansambl.runtime.engine_loras import EngineLoras
 from ansambl.runtime.engine_runs import EngineRuns, Run
+from ansambl.runtime.engine_watch import EngineWatch
 from ansambl.runtime.events import EventLog
+from ansambl.runtime.kept_states import KeptStates, SlotKeeper
 from ansambl.runtime.launcher import Launcher, LaunchFailedError
 from ansambl.runtime.load_facts import GpuMemory, LoadFacts, OnReady
 from ansambl.runtime.log_buffer import LogBuffer, engine_log
+from ansambl.runtime.renewing import Renewal
 from ansambl.runtime.restarts import RestartPolicy
+from ansambl.runtime.resting import Rest
+from ansambl.runtime.sleeping import Sleeper
 from ansambl.runtime.state_files import StateFolders
 from ansambl.runtime.store import RuntimeStore
+from ansambl.runtime.uses import Uses
+from ansambl.runtime.waiting import first_of
 
 _LOOK_EVERY = 2.0
 """Seconds between two looks at the log and the memory of a ready engine."""
-_CHECK_PATIENCE = 20.0
-"""Seconds that a suspected engine, still alive, has to answer its probe before it is ended."""
-_CHECK_PAUSE = 0.1
-_PROBE_EVERY = 30.0
-"""Seconds between two looks at whether a ready engine still answers its probe, which no generation holds up."""
 
 _log = get_logger(__name__)
 
@@ -44,7 +48,7 @@ class EngineInstance:
     five quick failures in a row, or at once when a restart cannot help. Make it anywhere; use it on one event loop.
 
     Args:
-        placement: what runs.
+        placement: what runs, with the LoRA adapters that requests may name.
         adapter: its engine.
         launcher: where it runs.
         store: where its handle is kept; None keeps none.
@@ -56,13 +60,14 @@ class EngineInstance:
         states: where its engine may keep the state of a slot for a moment; None where it may not.
         on_ready: told what each start took, when it became ready.
         gpu_memory: tells what a process holds on GPUs.
+        ttl: seconds without use after which the engine sleeps, or ends where it cannot; None keeps it.
     """
 
     def __init__(
         self, placement: Placement, adapter: EngineAdapter, *, launcher: Launcher, store: RuntimeStore | None,
         events: EventLog, log_folder: Path, clock: Clock | None = None, adopted: InstanceHandle | None = None,
         port: int | None = None, states: StateFolders | None = None, on_ready: OnReady | None = None,
-        gpu_memory: GpuMemory | None = None,
+        gpu_memory: GpuMemory | None = None, ttl: float | None = None,
     ) -> None:  # fmt: skip
         self.model = placement.model
         self._placement = placement
@@ -70,10 +75,12 @@ class EngineInstance:
         self._events = events
         self._clock = clock or RealClock()
         self._log = LogBuffer(engine_log(log_folder, self.model))
+        self._loras = EngineLoras(adapter, placement)
         self._runs = EngineRuns(
             placement, adapter, launcher=launcher, store=store, events=events, log=self._log.path, clock=self._clock,
             adopted=adopted, port=port, states=states,
         )  # fmt: skip
+        self._runs.use_loras(self._loras.wanted)
         self._facts = LoadFacts()
         self._on_ready = on_ready
         self._gpu_memory = gpu_memory
@@ -81,7 +88,16 @@ class EngineInstance:
         self._calls = self._keeps.conversation_calls(placement) if self._keeps else None
         self._policy = RestartPolicy()
         self._task: asyncio.Task[None] | None = None
-        self._ready: asyncio.Future[Endpoint] | None = None
+        self._door = Door()
+        self._uses = Uses(self._clock.monotonic())
+        self._rest = Rest(
+            adapter.traits.title, self._door, self._uses, Sleeper(adapter, gpu_memory, self._clock), self._loras,
+            self._clock, ttl, self._set, self._tell,
+        )  # fmt: skip
+        self._renewal = Renewal(
+            adapter.traits.title, self._door, self._uses, self._loras, KeptStates(states), self._clock, self._tell
+        )
+        self._renewing = False
         self._stopping = asyncio.Event()
         self._suspected = asyncio.Event()
         self._state = InstanceState.STOPPED
@@ -94,39 +110,55 @@ class EngineInstance:
     # What others ask for.
 
     async def ensure_ready(self) -> Endpoint:
-        """Return where it answers, after starting or restarting its engine when that is needed.
+        """Return where it answers, after starting, restarting or waking its engine when that is needed.
 
         Raises:
             UnavailableError: it cannot be made ready now; the message says why and what to do.
         """
-        run, ready = self._run, self._ready
-        if ready is not None and ready.done() and run is not None and run.process.alive():
-            return ready.result()
-        while self._task is not None and self._stopping.is_set():
-            await asyncio.wait([self._task])
-        if self._task is None:
-            wait = self._policy.wait_left(self._clock.monotonic())
-            if wait > 0 and self._message is not None:
-                raise self._unavailable(self._message, retry_after=max(1, round(wait)))
-            self._begin()
-        elif self._ready is not None and self._ready.done():
-            # The process just ended and its owner has not been told yet.
-            self.suspect()
-        assert self._ready is not None  # noqa: S101 - for the type checker: _begin and suspect make one
-        # Shielded: a caller that goes away must not cancel the start that others wait for.
-        return await asyncio.shield(self._ready)
+        while True:
+            run, endpoint = self._run, self._door.endpoint()
+            if endpoint is not None and run is not None and run.process.alive():
+                return endpoint
+            while self._task is not None and self._stopping.is_set():
+                await asyncio.wait([self._task])
+            if self._task is None:
+                wait = self._policy.wait_left(self._clock.monotonic())
+                if wait > 0 and self._message is not None:
+                    raise self._unavailable(self._message, retry_after=max(1, round(wait)))
+                self._begin()
+            elif self._door.is_open:
+                # The process just ended and its owner has not been told yet.
+                self.suspect()
+            endpoint = await self._door.wait()
+            if endpoint is not None:
+                return endpoint
 
     def suspect(self) -> None:
         """Tell that a request to it just failed at the connection: nobody gets its endpoint before it was checked."""
         if self._task is None or self._stopping.is_set():
             return
-        if self._ready is not None and self._ready.done():
-            self._ready = self._new_future()
+        self._door.shut()
         self._suspected.set()
 
     def proven(self) -> None:
         """Forget its earlier failures: an engine that answers is not one that cannot start."""
         self._policy.answered()
+
+    def begin_use(self) -> None:
+        """As `Instance.begin_use`."""
+        self._uses.begin()
+
+    def end_use(self) -> None:
+        """As `Instance.end_use`."""
+        self._uses.end(self._clock.monotonic())
+
+    async def sleep(self, level: int | None = None) -> None:
+        """As `Instance.sleep`."""
+        if self._state is InstanceState.ASLEEP:
+            return
+        if self._task is None or self._stopping.is_set():
+            raise UnavailableError(text("'{model}' does not run, so it cannot sleep.", model=self.model))
+        await self._rest.ask(level)
 
     async def stop(self) -> None:
         """End the engine; return when nothing of it is left. A later `ensure_ready` starts it again."""
@@ -144,11 +176,40 @@ class EngineInstance:
         """As its adapter says; None where it says nothing."""
         return self._adapter.shares_prefixes(self._placement) if isinstance(self._adapter, SharesPrefixes) else None
 
+    def keep_slots(self, keeper: SlotKeeper) -> None:
+        """As `Instance.keep_slots`."""
+        self._renewal.keeper = keeper
+
+    def loras(self) -> LoraCalls | None:
+        """As `Instance.loras`."""
+        return self._loras.calls
+
+    def check_lora(self, name: str) -> LoraAdapter:
+        """As `Instance.check_lora`."""
+        return self._loras.check(name)
+
+    async def use_lora(self, name: str) -> None:
+        """As `Instance.use_lora`."""
+        endpoint = await self.ensure_ready()
+        await self._loras.use(name, endpoint)
+
+    def end_lora(self, name: str) -> None:
+        """As `Instance.end_lora`."""
+        self._loras.end_use(name)
+
+    def set_loras(self, adapters: Sequence[LoraAdapter]) -> bool:
+        """As `Instance.set_loras`."""
+        self._loras.replace(adapters)
+        self._runs.use_loras(self._loras.wanted)
+        self._rest.wished.set()
+        return self._loras.needs_restart()
+
     def status(self) -> InstanceStatus:
         """A snapshot for people."""
         run, adopted = self._run, self._runs.adopted
         port = run.port if run else adopted.port if adopted else None
         waits = run is None and adopted is not None
+        idle_until = self._rest.idle_until() if self._state is InstanceState.READY else None
         return InstanceStatus(
             model=self.model,
             engine=self._adapter.traits.name,
@@ -163,6 +224,8 @@ class EngineInstance:
             load_seconds=self._load_seconds,
             memory=self._memory,
             message=self._message,
+            rests_at=None if idle_until is None else self._clock.now() + idle_until - self._clock.monotonic(),
+            loras=tuple(one.name for one in self._loras.wanted),
         )
 
     def log_tail(self, lines: int = 200) -> list[str]:
@@ -174,15 +237,9 @@ class EngineInstance:
     def _begin(self) -> None:
         self._stopping.clear()
         self._suspected.clear()
-        self._ready = self._new_future()
+        self._door.shut()
         self._set(InstanceState.STARTING, None)
         self._task = asyncio.create_task(self._own(), name=f"instance {self.model}")
-
-    def _new_future(self) -> asyncio.Future[Endpoint]:
-        future: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
-        # Nobody may be waiting when it fails; that is no mistake of the program.
-        future.add_done_callback(lambda one: one.cancelled() or one.exception())
-        return future
 
     def _set(self, state: InstanceState, message: Text | None) -> None:
         self._state, self._message = state, message
@@ -203,11 +260,11 @@ class EngineInstance:
             self._give_up(text("an unexpected error: {reason}", reason=f"{type(failure).__name__}: {failure}"))
         finally:
             self._task = None
-            why: Text = self._message or text("it was stopped")
-            if self._ready is not None and not self._ready.done():
-                wait = self._policy.wait_left(self._clock.monotonic())
-                self._ready.set_exception(self._unavailable(why, retry_after=max(1, round(wait))))
-            self._ready = None
+            wait = self._policy.wait_left(self._clock.monotonic())
+            why = self._unavailable(self._message or text("it was stopped"), retry_after=max(1, round(wait)))
+            self._door.give_up(why)
+            self._rest.dismiss(why.message)
+            await self._renewal.kept.drop()
 
     def _give_up(self, message: Text) -> None:
         self._policy.give_up(self._clock.monotonic())
@@ -218,6 +275,9 @@ class EngineInstance:
         """Run the engine until a stop is asked for; raises when it is given up."""
         while not self._stopping.is_set():
             explanation, ready_seconds = await self._one_run()
+            if self._renewing and not self._stopping.is_set():
+                self._set(InstanceState.RESTARTING, None)
+                continue
             if explanation is None:
                 return
             pause = self._policy.after_end(explanation, ready_seconds)
@@ -225,7 +285,7 @@ class EngineInstance:
                 raise UnavailableError(explanation.message)
             self._restarts += 1
             self._set(InstanceState.RESTARTING, explanation.message)
-            await self._first(self._clock.sleep(pause), self._stopping.wait())
+            await first_of(self._clock.sleep(pause), self._stopping.wait())
 
     async def _one_run(self) -> tuple[ExitExplanation | None, float]:
         """One process from start to end: why it ended (None: we were asked to stop it), and seconds it was ready."""
@@ -234,22 +294,26 @@ class EngineInstance:
         try:
             run = await self._runs.open()
         except LaunchFailedError as failure:
+            self._renewing = False
             self._tell("exited", failure.explanation.message)
             return failure.explanation, 0.0
         self._run = run
         self._calls = self._keeps.conversation_calls(run.placement) if self._keeps else None
+        self._loras.begin(run.placement, adopted=run.adopted)
         ended = asyncio.create_task(run.process.wait())
+        watch = EngineWatch(self._adapter, run, ended, stopping=self._stopping, clock=self._clock)
         explanation: ExitExplanation | None = None
         try:
-            explanation = await self._until_ready(run, ended)
+            explanation = await self._until_ready(watch)
             if explanation is None and not self._stopping.is_set():
-                explanation = await self._watch(run, ended)
+                explanation = await self._watch(watch)
         finally:
-            if self._ready is None or self._ready.done():
-                self._ready = self._new_future()
-            await self._close(run, ended)
+            self._door.shut()
+            await self._close(watch)
         if self._stopping.is_set():
             self._tell("stopped", text("{engine} was stopped", engine=self._adapter.traits.title))
+            return None, 0.0
+        if self._renewing:
             return None, 0.0
         if explanation is None:
             explanation = self._adapter.explain_exit(ended.result(), self._log.run_tail())
@@ -260,32 +324,25 @@ class EngineInstance:
     def _tell(self, kind: str, message: Text) -> None:
         self._events.add(self.model, kind, message)
 
-    async def _close(self, run: Run, ended: asyncio.Task[int | None]) -> None:
+    async def _close(self, watch: EngineWatch) -> None:
         """Leave nothing of a run: process group, handle, zombie."""
+        run = watch.run
         self._read_log()
-        if not ended.done():
+        if not watch.ended.done():
+            asked = self._stopping.is_set() or self._renewing
             self._set(InstanceState.STOPPING if self._stopping.is_set() else self._state, self._message)
             # While it loads, or hangs, it has nothing to lose, and may not hear a polite signal.
-            await run.process.stop(patience=10.0 if self._stopping.is_set() and run.ready_at is not None else 2.0)
-        await asyncio.wait([ended])
+            await run.process.stop(patience=10.0 if asked and run.ready_at is not None else 2.0)
+        await asyncio.wait([watch.ended])
         self._run, self._memory = None, None
+        self._loras.end()
         await self._runs.forget(run)
 
-    async def _until_ready(self, run: Run, ended: asyncio.Task[int | None]) -> ExitExplanation | None:
+    async def _until_ready(self, watch: EngineWatch) -> ExitExplanation | None:
         """Wait until the engine is ready, ended, or to be stopped; an explanation when its patience is over."""
-        probe = self._adapter.probe
-        ready = asyncio.create_task(readiness.wait_until_ready(probe, run.port, key=run.secret, clock=self._clock))
-        try:
-            await self._first(asyncio.shield(ready), asyncio.shield(ended), self._stopping.wait())
-            if ended.done() or self._stopping.is_set():
-                return None
-            if not ready.result():
-                return ExitExplanation(
-                    ExitReason.UNKNOWN,
-                    text("{engine} was not ready after {seconds} s and was ended; see its log",
-                         engine=self._adapter.traits.title, seconds=round(probe.patience)))  # fmt: skip
-        finally:
-            await _cancel(ready)
+        explanation, run = await watch.until_ready(), watch.run
+        if explanation is not None or watch.over():
+            return explanation
         run.ready_at = self._clock.monotonic()
         self._read_log()
         run.endpoint = replace(run.endpoint, state_bytes_per_token=self._facts.state_bytes_per_token(run.placement))
@@ -295,78 +352,47 @@ class EngineInstance:
             await self._measured(run, self._load_seconds)
             self._tell("ready", text("{engine} is ready after {seconds} s",
                              engine=self._adapter.traits.title, seconds=round(self._load_seconds, 1)))  # fmt: skip
+        if self._renewing:
+            self._renewing = False
+            await self._renewal.follow(run.endpoint, self._calls)
         self._set(InstanceState.READY, None)
         self._suspected.clear()
-        self._answer(run)
+        self._uses.renew(self._clock.monotonic())
+        self._door.open(run.endpoint)
         return None
 
-    async def _measured(self, run: Run, load_seconds: float) -> None:
+    async def _measured(self, run: Run, seconds: float) -> None:
         if self._on_ready is not None:
-            held = await self._held_on_gpus(run)
-            self._on_ready(
-                self._facts.measured(run.placement, resident=self._memory, gpu_memory=held, load_seconds=load_seconds)
-            )
+            ask = self._gpu_memory
+            held = await asyncio.to_thread(ask, run.process.identity.pid) if ask is not None else None
+            facts = self._facts.measured(run.placement, resident=self._memory, gpu_memory=held, load_seconds=seconds)
+            self._on_ready(facts)
 
-    async def _held_on_gpus(self, run: Run) -> Bytes | None:
-        if self._gpu_memory is None:
-            return None
-        return await asyncio.to_thread(self._gpu_memory, run.process.identity.pid)
-
-    def _answer(self, run: Run) -> None:
-        if self._ready is not None and not self._ready.done():
-            self._ready.set_result(run.endpoint)
-
-    async def _watch(self, run: Run, ended: asyncio.Task[int | None]) -> ExitExplanation | None:
-        """Stay until the engine ended or is to be stopped; an explanation when it hangs."""
-        probed = self._clock.monotonic()
-        while not ended.done() and not self._stopping.is_set():
-            await self._first(
-                asyncio.shield(ended), self._stopping.wait(), self._suspected.wait(), self._clock.sleep(_LOOK_EVERY)
-            )
-            # An engine that hangs keeps its connections open, so no request would ever make it suspected.
-            due = self._clock.monotonic() - probed >= _PROBE_EVERY
-            if (self._suspected.is_set() or due) and not ended.done():
+    async def _watch(self, watch: EngineWatch) -> ExitExplanation | None:
+        """Stay until the engine ended, is to be stopped or to be started anew; an explanation when it hangs."""
+        while not watch.over():
+            await first_of(
+                asyncio.shield(watch.ended), self._stopping.wait(), self._suspected.wait(), self._rest.wished.wait(),
+                self._clock.sleep(_LOOK_EVERY),
+            )  # fmt: skip
+            if (self._suspected.is_set() or watch.due()) and not watch.ended.done():
                 self._suspected.clear()
-                probed = self._clock.monotonic()
-                if not await self._answers(run, ended):
-                    if ended.done() or self._stopping.is_set():
-                        return None
-                    return ExitExplanation(
-                        ExitReason.CRASHED,
-                        text("{engine} still ran but did not answer any more, and was ended",
-                             engine=self._adapter.traits.title))  # fmt: skip
-                self._answer(run)
+                explanation = await watch.still_answers()
+                if explanation is not None or watch.over():
+                    return explanation
+                self._door.open(watch.run.endpoint)
             self._read_log()
-            self._memory = await asyncio.to_thread(run.process.memory)
+            explanation = await self._rest.take(watch, self._facts)
+            if explanation is not None:
+                return explanation
+            if await self._renewal.take(watch, self._calls):
+                self._renewing = True
+                return None
+            trouble = None if watch.over() else await self._loras.tidy(watch.run.endpoint)
+            if trouble is not None:
+                self._tell("lora_failed", trouble)
+            self._memory = await asyncio.to_thread(watch.run.process.memory)
         return None
-
-    async def _answers(self, run: Run, ended: asyncio.Task[int | None]) -> bool:
-        """Whether a suspected engine answers its probe. A dying one closes its connections before its process ends."""
-        probe, end = self._adapter.probe, self._clock.monotonic() + _CHECK_PATIENCE
-        while self._clock.monotonic() < end:
-            if await readiness.ask(run.port, probe.path, key=run.secret) == probe.status and run.process.alive():
-                return True
-            await self._first(asyncio.shield(ended), self._stopping.wait(), self._clock.sleep(_CHECK_PAUSE))
-            if ended.done() or self._stopping.is_set():
-                return False
-        return False
 
     def _read_log(self) -> None:
         self._facts.take(self._log.refresh(), self._adapter.read_log)
-
-    @staticmethod
-    async def _first(*waits: Awaitable[object]) -> None:
-        """Return when the first of `waits` is over; the others are cancelled."""
-        tasks = [asyncio.ensure_future(one) for one in waits]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                await _cancel(task)
-
-
-async def _cancel(task: asyncio.Future[object] | asyncio.Task[bool]) -> None:
-    task.cancel()
-    await asyncio.wait([task])
-    if not task.cancelled():
-        task.exception()

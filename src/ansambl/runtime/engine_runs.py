@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ansambl.domain.engine import LaunchSpec
 from ansambl.domain.instance import Endpoint, InstanceHandle
+from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.plan import Placement
 from ansambl.domain.text import text
 from ansambl.engines.adapter import EngineAdapter
@@ -52,6 +53,10 @@ class EngineRuns:
         self._clock = clock
         self._port = port
         self._states = states
+
+    def use_loras(self, loras: tuple[LoraAdapter, ...]) -> None:
+        """Start with these LoRA adapters from now on."""
+        self._placement = replace(self._placement, loras=loras)
 
     async def open(self) -> Run:
         """Adopt the engine that was found running, or start one.

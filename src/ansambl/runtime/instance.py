@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from ansambl.domain.instance import Endpoint, InstanceStatus
-from ansambl.engines.adapter import ConversationCalls
+from ansambl.domain.lora import LoraAdapter
+from ansambl.engines.adapter import ConversationCalls, LoraCalls
+from ansambl.runtime.kept_states import SlotKeeper
 
 
 class Instance(Protocol):
@@ -29,6 +32,28 @@ class Instance(Protocol):
         """Tell that it began to answer a request, so that failures before that count no longer."""
         ...
 
+    def begin_use(self) -> None:
+        """Tell that a request uses it from now on; call it at once after `ensure_ready`, with nothing awaited between.
+
+        While it is used it neither sleeps nor is unloaded.
+        """
+        ...
+
+    def end_use(self) -> None:
+        """End what `begin_use` began."""
+        ...
+
+    async def sleep(self, level: int | None = None) -> None:
+        """Put its engine to sleep when no request uses it, and return when its memory came back.
+
+        `level` is one of the engine's, its first by default. The next `ensure_ready` wakes it.
+
+        Raises:
+            NotSupportedError: it cannot sleep; the message says why and what to do.
+            UnavailableError, EngineError: it did not fall asleep, and why.
+        """
+        ...
+
     async def stop(self) -> None:
         """End the engine if it is ours; return when nothing of it is left."""
         ...
@@ -39,6 +64,44 @@ class Instance(Protocol):
 
     def shares_prefixes(self) -> bool | None:
         """Whether its engine shares the beginning of prompts among requests by itself; None when that is unknown."""
+        ...
+
+    def keep_slots(self, keeper: SlotKeeper) -> None:
+        """Have `keeper` say which slots' states outlive a restart that is made for LoRA adapters."""
+        ...
+
+    def loras(self) -> LoraCalls | None:
+        """How requests to its engine say which LoRA adapter they mean; None where there is nothing to say."""
+        ...
+
+    def check_lora(self, name: str) -> LoraAdapter:
+        """The LoRA adapter of that name, when requests may use it.
+
+        Raises:
+            UnknownNameError: there is none for this model.
+            NotSupportedError: the engine cannot use it; the message says why and what to do.
+        """
+        ...
+
+    async def use_lora(self, name: str) -> None:
+        """Have its engine hold that LoRA adapter until `end_lora`; call it between `begin_use` and `end_use`.
+
+        Raises:
+            UnknownNameError, NotSupportedError: as `check_lora`.
+            UnavailableError: it can be there only after a restart, which comes by itself.
+            EngineError: the engine refused to load it.
+        """
+        ...
+
+    def end_lora(self, name: str) -> None:
+        """End what `use_lora` began."""
+        ...
+
+    def set_loras(self, adapters: Sequence[LoraAdapter]) -> bool:
+        """From now on requests may name these LoRA adapters and no others.
+
+        A running engine follows by itself. Returns whether it is started again for them, as soon as nobody uses it.
+        """
         ...
 
     def status(self) -> InstanceStatus:

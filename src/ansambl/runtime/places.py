@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+from collections.abc import Sequence
 
 from ansambl.domain.instance import Endpoint
 from ansambl.runtime.slots import Slots
 
 UNNUMBERED = -1
 """The slot of a place on an instance that works on any number of requests."""
+
+_MARK = b"\0"
+
+
+def lora_mark(name: str) -> bytes:
+    """What the hint of a request begins with that has this LoRA adapter: no other hint begins alike.
+
+    What was read with an adapter is another state than what was read without, or with another one.
+    """
+    return _MARK + hashlib.blake2b(name.encode(), digest_size=16).digest()
+
+
+def is_marked(prompt: bytes) -> bool:
+    """Whether a prompt was read with a LoRA adapter, as its `lora_mark` says."""
+    return prompt.startswith(_MARK)
 
 
 class Places:
@@ -61,6 +78,15 @@ class Places:
             self._engine = engine
             self._slots.forget()
         self._slots.holds(slot, prompt)
+
+    def slots(self) -> tuple[int, ...]:
+        """As `SlotKeeper.slots`."""
+        return tuple(slot for slot, prompt in self._slots.held().items() if not is_marked(prompt))
+
+    def moved(self, engine: Endpoint, slots: Sequence[int]) -> None:
+        """As `SlotKeeper.moved`."""
+        self._engine = engine
+        self._slots.forget(keep=slots)
 
     def _grant(self) -> None:
         while grants := self._slots.grants():

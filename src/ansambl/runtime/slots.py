@@ -7,6 +7,7 @@ too: where the roles of one conversation differ by a note at the end of its newe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 PASSED_OVER_LIMIT = 4
@@ -101,10 +102,15 @@ class Slots:
         """Note that `prompt` is being worked on in `slot`."""
         self._slots[slot].holds = prompt[:LONGEST_COMPARED]
 
-    def forget(self) -> None:
-        """All slots are empty: the engine was started anew."""
+    def held(self) -> dict[int, bytes]:
+        """What each slot holds that holds anything."""
+        return {one.number: one.holds for one in self._slots if one.holds}
+
+    def forget(self, keep: Sequence[int] = ()) -> None:
+        """All slots but those to `keep` are empty: the engine was started anew."""
         for one in self._slots:
-            one.holds = b""
+            if one.number not in keep:
+                one.holds = b""
 
     def grants(self) -> list[Grant]:
         """Give free slots to those that wait, as far as they go."""

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from instance_defaults import InstanceDefaults
 
 from ansambl.domain.errors import UnavailableError, UnknownNameError
 from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
@@ -13,7 +14,7 @@ from ansambl.runtime.deferred_instance import DeferredInstance
 from ansambl.runtime.upstream import ConnectionLostError
 
 
-class FakeInstance:
+class FakeInstance(InstanceDefaults):
     def __init__(self, model="big", parallel=1):
         self.model = model
         self.parallel = parallel

@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import pytest
+from instance_defaults import InstanceDefaults
 
 from ansambl.domain.errors import EngineError, UnavailableError
 from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
@@ -16,7 +17,7 @@ from ansambl.runtime.coordinator import Coordinator
 from ansambl.runtime.upstream import ConnectionLostError
 
 
-class Instance:
+class Instance(InstanceDefaults):
     """An instance whose engine is always ready, in its `run`."""
 
     model = "m"

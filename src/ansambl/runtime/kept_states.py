@@ -1,0 +1,93 @@
+"""The states of an engine's slots over a restart of it, so that conversations need not be read again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ansambl.domain.errors import EngineError
+from ansambl.domain.instance import Endpoint
+from ansambl.engines.adapter import ConversationCalls, EngineCall, LoraCalls
+from ansambl.runtime import state_files
+from ansambl.runtime.engine_calls import body_with, send
+from ansambl.runtime.state_files import StateFolders
+
+_PATIENCE = 120.0
+"""Seconds for one call: a state of some GiB is written in a few."""
+
+
+class SlotKeeper(Protocol):
+    """Who knows what the slots of an instance hold."""
+
+    def slots(self) -> Sequence[int]:
+        """The slots whose states are worth keeping: what they hold was read without a LoRA adapter."""
+        ...
+
+    def moved(self, engine: Endpoint, slots: Sequence[int]) -> None:
+        """These slots of another run of the engine hold what they held before; all others are empty."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    slot: int
+    file: str
+    tokens: int
+
+
+class KeptStates:
+    """Saves slots of one run and restores them into the next, through a folder of its own in between."""
+
+    def __init__(self, states: StateFolders | None) -> None:
+        self._states = states
+        self._folder: Path | None = None
+        self._kept: list[_Kept] = []
+
+    async def save(self, endpoint: Endpoint, calls: ConversationCalls | None, slots: Sequence[int]) -> None:
+        """Save what can be saved; a slot that cannot is read again later, which is no error."""
+        await self.drop()
+        if self._states is None or calls is None or not calls.can_copy or endpoint.state_folder is None or not slots:
+            return
+        try:
+            self._folder = await asyncio.to_thread(self._states.make)
+        except OSError:
+            return
+        for slot in slots:
+            file = f"{secrets.token_hex(8)}.state"
+            with contextlib.suppress(EngineError, OSError):
+                state = calls.read_state(await send(endpoint, calls.save(slot, file), patience=_PATIENCE))
+                await asyncio.to_thread(shutil.move, Path(endpoint.state_folder, file), self._folder / file)
+                if state is not None and state.tokens > 0:
+                    self._kept.append(_Kept(slot, file, state.tokens))
+
+    async def restore(
+        self, endpoint: Endpoint, calls: ConversationCalls | None, loras: LoraCalls | None
+    ) -> tuple[int, ...]:
+        """Restore what was saved, and return the slots that hold it now."""
+        folder, into, found = self._folder, endpoint.state_folder, []
+        if calls is None or folder is None or into is None:
+            return ()
+        for one in self._kept:
+            with contextlib.suppress(EngineError, OSError):
+                await asyncio.to_thread(shutil.move, folder / one.file, Path(into, one.file))
+                try:
+                    call = calls.restore(one.slot, one.file)
+                    call = EngineCall(call.path, body_with(loras, call, None), call.method)
+                    state = calls.read_state(await send(endpoint, call, patience=_PATIENCE))
+                finally:
+                    await asyncio.to_thread(state_files.remove_file, into, one.file)
+                if state is not None and state.tokens >= one.tokens:
+                    found.append(one.slot)
+        await self.drop()
+        return tuple(found)
+
+    async def drop(self) -> None:
+        """Keep nothing."""
+        folder, self._folder, self._kept = self._folder, None, []
+        await asyncio.to_thread(state_files.remove_folder, str(folder) if folder is not None else None)

@@ -1,0 +1,68 @@
+"""A restart of a running engine that only a restart can give new LoRA adapters: when nobody uses it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from ansambl.domain.instance import Endpoint
+from ansambl.domain.text import text
+from ansambl.engines.adapter import ConversationCalls
+from ansambl.foundation.clock import Clock
+from ansambl.runtime.door import Door
+from ansambl.runtime.engine_loras import EngineLoras
+from ansambl.runtime.engine_watch import EngineWatch
+from ansambl.runtime.kept_states import KeptStates, SlotKeeper
+from ansambl.runtime.resting import DRAIN_PATIENCE, Tell
+from ansambl.runtime.uses import Uses
+from ansambl.runtime.waiting import first_of
+
+_WAITS_FOR_QUIET = 30.0
+"""Seconds that a restart waits for a moment without requests before new requests have to wait for it."""
+
+
+@dataclass(slots=True)
+class Renewal:
+    """The restarts of one instance. `keeper` knows what its slots hold, None where nobody does."""
+
+    title: str
+    door: Door
+    uses: Uses
+    loras: EngineLoras
+    kept: KeptStates
+    clock: Clock
+    tell: Tell
+    keeper: SlotKeeper | None = None
+    _due_since: float | None = None
+
+    async def take(self, watch: EngineWatch, calls: ConversationCalls | None) -> bool:
+        """Whether the run must end now to be followed by another at once; what its slots hold was saved."""
+        if not self.loras.needs_restart() or watch.over():
+            self._due_since = None
+            return False
+        now = self.clock.monotonic()
+        if self._due_since is None:
+            self._due_since = now
+        if self.uses.any() and now - self._due_since < _WAITS_FOR_QUIET:
+            return False
+        self.door.shut()
+        await first_of(
+            self.uses.none_left(), asyncio.shield(watch.ended), watch.stopping.wait(), self.clock.sleep(DRAIN_PATIENCE)
+        )
+        if watch.over():
+            return False
+        if self.uses.any():
+            self._due_since = self.clock.monotonic()
+            self.door.open(watch.run.endpoint)
+            return False
+        self._due_since = None
+        slots = self.keeper.slots() if self.keeper is not None else ()
+        await self.kept.save(watch.run.endpoint, calls, slots)
+        self.tell("renewed", text("{engine} is started again for its LoRA adapters", engine=self.title))
+        return True
+
+    async def follow(self, endpoint: Endpoint, calls: ConversationCalls | None) -> None:
+        """Another run is ready: give it back what was saved."""
+        slots = await self.kept.restore(endpoint, calls, self.loras.calls)
+        if slots and self.keeper is not None:
+            self.keeper.moved(endpoint, slots)

@@ -1,0 +1,197 @@
+"""When a running engine rests: it sleeps or ends after a time without use, on demand, and comes back when wanted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from ansambl.domain.engine import ExitExplanation, ExitReason
+from ansambl.domain.errors import AnsamblError, NotSupportedError, UnavailableError
+from ansambl.domain.instance import InstanceState
+from ansambl.domain.text import Text, text
+from ansambl.domain.units import format_bytes, format_seconds
+from ansambl.foundation.clock import Clock
+from ansambl.runtime.door import Door
+from ansambl.runtime.engine_loras import EngineLoras
+from ansambl.runtime.engine_runs import Run
+from ansambl.runtime.engine_watch import EngineWatch
+from ansambl.runtime.load_facts import LoadFacts
+from ansambl.runtime.sleeping import Asleep, NotAsleepError, NotAwakeError, Sleeper
+from ansambl.runtime.uses import Uses
+from ansambl.runtime.waiting import first_of
+
+Tell: TypeAlias = Callable[[str, Text], None]
+"""Records an event of an instance: its kind, and what happened."""
+
+DRAIN_PATIENCE = 60.0
+"""Seconds that requests which are being answered have to end before a sleep is given up; new ones wait meanwhile."""
+
+
+@dataclass(slots=True)
+class _Wish:
+    level: int | None
+    done: asyncio.Future[None]
+
+
+@dataclass(slots=True)
+class Rest:
+    """The rest of one instance. All but `ask` and `idle_until` is called by the instance's own task.
+
+    `ttl` is seconds without use after which it rests; None never. `set_state` and `tell` are the instance's.
+    """
+
+    title: str
+    door: Door
+    uses: Uses
+    sleeper: Sleeper
+    loras: EngineLoras
+    clock: Clock
+    ttl: float | None
+    set_state: Callable[[InstanceState, Text | None], None]
+    tell: Tell
+    wished: asyncio.Event = field(default_factory=asyncio.Event)
+    _wishes: list[_Wish] = field(default_factory=list)
+    _cannot: str = ""
+
+    async def ask(self, level: int | None) -> None:
+        """Ask for sleep and wait for it.
+
+        Raises:
+            NotSupportedError: the engine cannot sleep, or not at this level.
+            UnavailableError: it did not fall asleep, and why.
+        """
+        wish = _Wish(level, asyncio.get_running_loop().create_future())
+        wish.done.add_done_callback(lambda one: one.cancelled() or one.exception())
+        self._wishes.append(wish)
+        self.wished.set()
+        await asyncio.shield(wish.done)
+
+    def idle_until(self) -> float | None:
+        """When it will rest, by the monotonic clock, if nobody uses it; None where it will not."""
+        return None if self.ttl is None else self.uses.idle_until(self.ttl)
+
+    def dismiss(self, reason: Text) -> None:
+        """The run ended: nobody can be helped to sleep."""
+        self.wished.clear()
+        for wish in self._wishes:
+            if not wish.done.done():
+                wish.done.set_exception(UnavailableError(reason))
+        self._wishes.clear()
+
+    async def take(self, watch: EngineWatch, facts: LoadFacts) -> ExitExplanation | None:
+        """Do what is wished or due; an explanation when the engine must be started again."""
+        self.wished.clear()
+        while self._wishes and not watch.over():
+            wish = self._wishes.pop(0)
+            try:
+                level = self.sleeper.level(watch.run, wish.level)
+                explanation = await self._sleep(watch, facts, level, wish)
+            except AnsamblError as failure:
+                if not wish.done.done():
+                    wish.done.set_exception(failure)
+                continue
+            if explanation is not None or watch.over():
+                return explanation
+        until = self.idle_until()
+        if until is None or self.clock.monotonic() < until or watch.over():
+            return None
+        return await self._idle(watch, facts)
+
+    async def _idle(self, watch: EngineWatch, facts: LoadFacts) -> ExitExplanation | None:
+        quiet = format_seconds(self.ttl or 0.0)
+        try:
+            # What freed too little once is not believed again in this run.
+            if self._cannot != watch.run.secret:
+                return await self._sleep(watch, facts, self.sleeper.level(watch.run, None), None)
+        except UnavailableError:
+            return None
+        except (NotSupportedError, NotAsleepError):
+            pass
+        if self.uses.any() or self.door.anybody_waits():
+            return None
+        self.tell("unloaded", text("nobody used it for {time}, so {engine} is stopped; the next request starts it",
+                                   time=quiet, engine=self.title))  # fmt: skip
+        # As a stop does: the next request starts it again.
+        self.door.shut()
+        watch.stopping.set()
+        return None
+
+    async def _sleep(
+        self, watch: EngineWatch, facts: LoadFacts, level: int, wish: _Wish | None
+    ) -> ExitExplanation | None:
+        """Sleep until somebody wants the endpoint; an explanation when it did not come back.
+
+        Raises:
+            NotAsleepError: it did not fall asleep; it answers again.
+            UnavailableError: it is in use all the time.
+        """
+        run = watch.run
+        self.door.shut()
+        await first_of(
+            self.uses.none_left(), asyncio.shield(watch.ended), watch.stopping.wait(), self.clock.sleep(DRAIN_PATIENCE)
+        )
+        if watch.over():
+            return None
+        if self.uses.any():
+            self.door.open(run.endpoint)
+            raise UnavailableError(
+                text("it does not sleep: requests were still being answered after {seconds} s",
+                     seconds=round(DRAIN_PATIENCE))
+            )  # fmt: skip
+        if wish is None and self.door.anybody_waits():
+            self._go_on(run)
+            return None
+        try:
+            asleep = await self.sleeper.sleep(run, level, facts.memory, self.loras.calls)
+        except NotAsleepError as failure:
+            return await self._not_asleep(watch, level, failure)
+        self.set_state(InstanceState.ASLEEP, text("asleep at level {level}; {size} are free again", level=level,
+                                                  size=format_bytes(asleep.freed)))  # fmt: skip
+        self.tell("asleep", text("{engine} sleeps at level {level}; {size} are free again", engine=self.title,
+                                 level=level, size=format_bytes(asleep.freed)))  # fmt: skip
+        if wish is not None and not wish.done.done():
+            wish.done.set_result(None)
+        await first_of(self.door.wanted.wait(), asyncio.shield(watch.ended), watch.stopping.wait())
+        return None if watch.over() else await self._wake(run, asleep)
+
+    async def _wake(self, run: Run, asleep: Asleep) -> ExitExplanation | None:
+        began = self.clock.monotonic()
+        self.set_state(InstanceState.STARTING, None)
+        self.loras.doubt()
+        try:
+            await self.sleeper.wake(run, asleep, self.loras.calls)
+        except NotAwakeError as failure:
+            return self._lost(failure)
+        self.tell("awake", text("{engine} is awake after {seconds} s", engine=self.title,
+                                seconds=round(self.clock.monotonic() - began, 1)))  # fmt: skip
+        self._go_on(run)
+        return None
+
+    async def _not_asleep(self, watch: EngineWatch, level: int, failure: NotAsleepError) -> ExitExplanation | None:
+        """Have it answer again, as it may believe that it sleeps.
+
+        Raises:
+            NotAsleepError: `failure`, when it answers again.
+        """
+        self._cannot = watch.run.secret
+        self.tell("not_asleep", text("{engine} does not count as asleep: {reason}", engine=self.title,
+                                     reason=failure.message))  # fmt: skip
+        self.loras.doubt()
+        try:
+            await self.sleeper.call_awake(watch.run, level)
+        except NotAwakeError as lost:
+            return self._lost(lost)
+        self._go_on(watch.run)
+        raise failure
+
+    def _go_on(self, run: Run) -> None:
+        self.uses.renew(self.clock.monotonic())
+        self.set_state(InstanceState.READY, None)
+        self.door.open(run.endpoint)
+
+    def _lost(self, failure: NotAwakeError) -> ExitExplanation:
+        return ExitExplanation(
+            ExitReason.CRASHED, text("{engine} is started again: {reason}", engine=self.title, reason=failure.message)
+        )
