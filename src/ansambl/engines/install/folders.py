@@ -1,0 +1,78 @@
+"""Where an installation lies on the disk: its folder, the lock that one installer holds, sizes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from ansambl.domain.errors import UnavailableError
+from ansambl.domain.text import text
+from ansambl.domain.units import Bytes
+from ansambl.engines.installations import engine_folder
+from ansambl.foundation.paths import PRIVATE_FILE, PRIVATE_FOLDER
+
+
+def make_private(folder: Path) -> Path:
+    """Make a folder, and those above it, for the user alone; as it is when it is there.
+
+    Raises:
+        OSError: no permission, no room, or something else stands there.
+    """
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def only_installer(engines_folder: Path, engine: str) -> Iterator[Path]:
+    """Hold the engine's folder against other installers; the kernel frees it when the process ends, however.
+
+    Raises:
+        UnavailableError: another process installs or removes this engine at this moment.
+        OSError: the folder cannot be written.
+    """
+    make_private(engines_folder)
+    descriptor = os.open(engines_folder / f".{engine}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as failure:
+            raise UnavailableError(
+                text("another Ansambl is installing or removing {engine} at this moment; wait for it", engine=engine)
+            ) from failure
+        yield engine_folder(engines_folder, engine)
+    finally:
+        os.close(descriptor)
+
+
+def free_bytes(folder: Path) -> Bytes:
+    """The free bytes of the disk that `folder` is, or would be, on."""
+    for one in (folder, *folder.parents):
+        with contextlib.suppress(OSError):
+            return Bytes(shutil.disk_usage(one).free)
+    return Bytes(0)
+
+
+def bytes_below(folder: Path) -> Bytes:
+    """The bytes of all files below a folder; what vanishes meanwhile is left out."""
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(root, name)).st_size  # noqa: PTH118 - tens of thousands of files
+    return Bytes(total)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and all below it; silent where there is none.
+
+    Raises:
+        OSError: something of it cannot be removed.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder)
