@@ -20,14 +20,14 @@ ENGINES: Registry[EngineAdapter] = Registry({
     "exllamav3": "ansambl.engines.adapters.exllamav3:TabbyAPI",
     "vllm": "ansambl.engines.adapters.vllm:Vllm",
     "ollama": "ansambl.engines.adapters.ollama:Ollama",
+    "lm_studio": "ansambl.engines.adapters.lm_studio:LMStudio",
+    "textgen": "ansambl.engines.adapters.textgen:TextGen",
+    "tgi": "ansambl.engines.adapters.tgi:TGI",
     "command": "ansambl.engines.adapters.custom_command:CustomCommand",
 })  # fmt: skip
 """Every engine that Ansambl knows."""
 
-_LINES_ONLY = {
-    "tgi": "tgi", "transformers": "transformers_serve",
-    "lm_studio": "lm_studio", "textgen": "textgen",
-}  # fmt: skip
+_LINES_ONLY = {"transformers": "transformers_serve"}
 
 ALIASES = {"auto": "llama.cpp-bundled", "llama-server": "llama.cpp"}
 """What else a configuration may write; "auto" is the engine that runs a local GGUF file on any machine."""

@@ -1,18 +1,36 @@
 """LM Studio: its program ``lms``.
 
 Followed: src/subcommands/load.ts (with ``--parallel``), server.ts and importCmd.ts of lmstudio-ai/lms, and its pages on
-``lms load`` and parallel requests.
+``lms load`` and parallel requests. Its server is a part of the application (or of its daemon), which ``lms`` only
+controls: it is attached to. Never tried on the real engine.
 """
 
 from __future__ import annotations
 
-from pathlib import PurePath
+import shutil
+from collections.abc import Sequence
+from pathlib import Path, PurePath
 
+from ansambl.domain.engine import (
+    EngineMetrics,
+    EngineTraits,
+    ExitExplanation,
+    Installed,
+    LaunchSpec,
+    LogFacts,
+    NotUsable,
+    ProbeSpec,
+    Surroundings,
+)
 from ansambl.domain.errors import NotSupportedError
+from ansambl.domain.plan import Placement
 from ansambl.domain.text import Text, text
+from ansambl.domain.units import Seconds
+from ansambl.engines.adapter import NOWHERE
 from ansambl.engines.command_lines import parts
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting, written
+from ansambl.engines.shared import attaching, metrics
 
 _NAME = "lm_studio"
 _TITLE = "LM Studio"
@@ -98,4 +116,56 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
 
 
 LINES: EngineLines = EngineLines(_NAME, _TITLE, ("gguf",), _SETTINGS, _build)
-"""The engine."""
+"""How its command line is written."""
+
+_INSTEAD = text(
+    "start its server with '{start}', load the model with '{load}', and give models.{gap} the address {address}",
+    start="lms server start", load="lms load", gap="NAME", address=f"http://127.0.0.1:{_PORT}/v1",
+)  # fmt: skip
+_ALSO_HERE = Path(".lmstudio") / "bin" / "lms"
+
+
+class LMStudio:
+    """The adapter."""
+
+    attach_only = True
+    traits = EngineTraits(
+        name=_NAME, title=_TITLE, formats=frozenset({"gguf", "mlx"}),
+        devices=frozenset({"cpu", "cuda", "rocm", "metal", "vulkan"}), dialects=frozenset({"openai_chat"}),
+        documented="lmstudio-ai/lms, load.ts and server.ts, and the documentation of LM Studio",
+    )  # fmt: skip
+    lines: EngineLines | None = LINES
+    probe = ProbeSpec(path="/v1/models", status=200, patience=Seconds(30.0))
+
+    def detect(self, around: Surroundings = NOWHERE) -> Installed | NotUsable:
+        """Never to be started; says how its owner starts it where its program is here."""
+        program = around.program or (shutil.which("lms", path=around.search_path) if around.search_path else None)
+        if program is None and around.search_path and (Path.home() / _ALSO_HERE).is_file():
+            program = str(Path.home() / _ALSO_HERE)
+        if program is None:
+            return NotUsable(
+                text("{engine} is not installed", engine=_TITLE),
+                text("install it from its own site, or take engine = {llama}, which runs the same files",
+                     llama='"llama.cpp"'),
+            )  # fmt: skip
+        return NotUsable(text("{engine} is only attached to: its application runs the models", engine=_TITLE), _INSTEAD)
+
+    def launch_spec(self, placement: Placement, *, port: int, secret: str) -> LaunchSpec:  # noqa: ARG002 - never started
+        """Never."""
+        raise attaching.refuse_start(placement, _TITLE, _INSTEAD)
+
+    def shares_prefixes(self, placement: Placement) -> bool | None:  # noqa: ARG002 - unknown for all
+        """Unknown: it runs llama.cpp or MLX, and says nothing of their caches."""
+        return None
+
+    def read_metrics(self, text: str) -> EngineMetrics:
+        """It has no metrics page."""
+        return metrics.read_metrics(text)
+
+    def read_log(self, line: str) -> LogFacts | None:  # noqa: ARG002 - its log is not ours
+        """Nothing: its log is not ours."""
+        return None
+
+    def explain_exit(self, code: int | None, tail: Sequence[str]) -> ExitExplanation:  # noqa: ARG002 - not our child
+        """All that can be said is that it went away."""
+        return attaching.gone(_TITLE)

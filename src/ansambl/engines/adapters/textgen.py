@@ -1,18 +1,39 @@
 """Text Generation WebUI (TextGen): ``python server.py``.
 
 Followed: modules/shared.py of oobabooga/text-generation-webui, version 4 (loaders llama.cpp, ExLlamav3, Transformers).
-``--ctx-size`` is the total that the slots of llama.cpp divide.
+``--ctx-size`` is the total that the slots of llama.cpp divide. API: modules/api/script.py @952435fa; its key is a flag
+only, which everybody could read, so it is started without one. Never tried on the real engine.
 """
 
 from __future__ import annotations
 
-from pathlib import PurePath
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePath
 
+from ansambl.domain.engine import (
+    KEY_VARIABLE,
+    EngineMetrics,
+    EngineTraits,
+    ExitExplanation,
+    ExitReason,
+    Installed,
+    LaunchSpec,
+    LogFacts,
+    NotUsable,
+    ProbeSpec,
+    Surroundings,
+)
+from ansambl.domain.plan import Placement
 from ansambl.domain.text import Text, text
+from ansambl.domain.units import Seconds
+from ansambl.engines.adapter import NOWHERE
 from ansambl.engines.command_lines import parts
 from ansambl.engines.command_lines.exl3_words import cache_bits
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
+from ansambl.engines.shared import exits, launching, metrics, words
 
 _NAME = "textgen"
 _TITLE = "Text Generation WebUI"
@@ -95,7 +116,7 @@ def _transformers(inputs: CommandInputs, given: Given) -> tuple[list[str], tuple
     return [*words, *([] if inputs.gpus else ["--cpu"])], ()
 
 
-def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
+def _write(inputs: CommandInputs, given: Given) -> EngineCommand:
     loader = _LOADERS[inputs.format]
     if inputs.format != "gguf":
         for name in _OF_LLAMA_CPP:
@@ -135,5 +156,86 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
     )  # fmt: skip
 
 
-LINES: EngineLines = EngineLines(_NAME, _TITLE, ("gguf", "exl3", "safetensors"), _SETTINGS, _build)
-"""The engine."""
+LINES: EngineLines = EngineLines(_NAME, _TITLE, ("gguf", "exl3", "safetensors"), _SETTINGS, _write)
+"""How its command line is written."""
+
+# Where its start script puts an environment, and where people put one themselves; the folder is above.
+_ENVIRONMENTS = (PurePath("installer_files", "env"), PurePath("venv"), PurePath(".venv"))
+_OWN_WORDS: words.Words = (
+    (
+        ExitReason.CHECKPOINT_MISSING,
+        re.compile(r"The (?:path to the )?model .*(?:does not exist|not found)", re.IGNORECASE),
+    ),
+    (ExitReason.MISSING_PROGRAM, re.compile(r"No module named '(?:torch|transformers|exllamav3|gradio)'")),
+)
+
+
+def _folder_of(python: PurePath) -> PurePath:
+    return python.parents[3] if "installer_files" in python.parts else python.parents[2]
+
+
+class TextGen:
+    """The adapter. `Installed.path` is the Python of the environment in its folder."""
+
+    traits = EngineTraits(
+        name=_NAME, title=_TITLE, formats=frozenset({"gguf", "exl3", "safetensors"}),
+        devices=frozenset({"cpu", "cuda", "rocm", "metal"}), dialects=frozenset({"openai_chat"}),
+        documented="text-generation-webui 4, modules/shared.py and modules/api/script.py @952435fa",
+    )  # fmt: skip
+    lines: EngineLines | None = LINES
+    # It listens when its model is loaded.
+    probe = ProbeSpec(path="/v1/models", status=200, patience=Seconds(1200.0))
+
+    def detect(self, around: Surroundings = NOWHERE) -> Installed | NotUsable:
+        """The folder that its owner names, with the environment that its start script made in it."""
+        if around.program is None:
+            return NotUsable(
+                text("{engine} was not looked for: nobody said where its folder is", engine=_TITLE),
+                text("set engines.{name}.program to the folder of {engine}", name=_NAME, engine=_TITLE),
+            )
+        named = Path(around.program).expanduser()
+        folder = named if named.is_dir() else named.parent
+        if not (folder / "server.py").is_file():
+            return NotUsable(
+                text("engines.{name}.program is '{path}', where no server.py of {engine} is", name=_NAME,
+                     path=around.program, engine=_TITLE),
+                text("set it to the folder of {engine}", engine=_TITLE),
+            )  # fmt: skip
+        for environment in _ENVIRONMENTS:
+            python = folder / environment / "bin" / "python"
+            if python.exists():
+                # It tells its version nowhere; its command line is that of version 4.
+                return Installed("-", str(python), _build(around))
+        return NotUsable(
+            text("{engine} in '{path}' has no environment", engine=_TITLE, path=str(folder)),
+            text("run its start script there once, and choose your GPU"),
+        )
+
+    def launch_spec(self, placement: Placement, *, port: int, secret: str) -> LaunchSpec:
+        """Its server.py in its own folder, with its API and without its pages."""
+        python = PurePath(launching.program_of(placement, _TITLE, _NAME, installable=False))
+        program = launching.Program(words=(str(python), "server.py"), instead_of=2, key_variable=KEY_VARIABLE)
+        spec = launching.launch_spec(LINES, placement, program, port=port, secret=secret)
+        return replace(spec, working_folder=str(_folder_of(python)), upstream_name=placement.model)
+
+    def shares_prefixes(self, placement: Placement) -> bool | None:
+        """Its llama.cpp shares nothing between requests that run at once; of the other loaders nothing is known."""
+        return False if placement.checkpoint is not None and placement.checkpoint.format == "gguf" else None
+
+    def read_metrics(self, text: str) -> EngineMetrics:
+        """It has no metrics page."""
+        return metrics.read_metrics(text)
+
+    def read_log(self, line: str) -> LogFacts | None:
+        """What its llama.cpp says of memory and context."""
+        return exits.read_llama_log(line)
+
+    def explain_exit(self, code: int | None, tail: Sequence[str]) -> ExitExplanation:
+        """Its own words, then those of its loaders and of every process."""
+        return words.explain(code, tail, _TITLE, _OWN_WORDS)
+
+
+def _build(around: Surroundings) -> str:
+    gpus = around.machine.gpus if around.machine else ()
+    builds = {"nvidia": "cuda", "amd": "rocm", "apple": "metal"}
+    return next((build for one in gpus for vendor, build in builds.items() if vendor in one.vendor.lower()), "cpu")

@@ -1,15 +1,34 @@
 """Text Generation Inference: ``text-generation-launcher``.
 
 Followed: docs/source/reference/launcher.md of huggingface/text-generation-inference @032fc4c4. It is in maintenance
-mode since December 2025 (README of the project, commit 34988476).
+mode since December 2025 (README of the project, commit 34988476), and has no gpt-oss: it is attached to where somebody
+runs it, and nothing more. Metrics: docs/source/reference/metrics.md. Never tried on the real engine.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ansambl.domain.engine import (
+    EngineMetrics,
+    EngineTraits,
+    ExitExplanation,
+    Installed,
+    LaunchSpec,
+    LogFacts,
+    NotUsable,
+    ProbeSpec,
+    Surroundings,
+)
+from ansambl.domain.plan import Placement
 from ansambl.domain.text import text
+from ansambl.domain.units import Seconds
+from ansambl.engines.adapter import NOWHERE
 from ansambl.engines.command_lines import parts
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
+from ansambl.engines.shared import attaching, metrics
 
 _NAME = "tgi"
 _TITLE = "TGI"
@@ -60,4 +79,57 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
 
 
 LINES: EngineLines = EngineLines(_NAME, _TITLE, ("safetensors",), _SETTINGS, _build)
-"""The engine."""
+"""How its command line is written."""
+
+_INSTEAD = text(
+    "it is in maintenance mode and has no gpt-oss: take engine = {vllm} (or {llama} for GGUF files), or give the model "
+    "the address of yours", vllm='"vllm"', llama='"llama.cpp"',
+)  # fmt: skip
+
+
+class TGI:
+    """The adapter: thin, because its project takes fixes only."""
+
+    attach_only = True
+    traits = EngineTraits(
+        name=_NAME, title=_TITLE, formats=frozenset({"safetensors"}), devices=frozenset({"cuda", "rocm"}),
+        dialects=frozenset({"openai_chat"}),
+        documented="text-generation-inference @032fc4c4, launcher and metrics reference",
+    )  # fmt: skip
+    lines: EngineLines | None = LINES
+    probe = ProbeSpec(path="/health", status=200, patience=Seconds(30.0))
+
+    def detect(self, around: Surroundings = NOWHERE) -> Installed | NotUsable:  # noqa: ARG002 - never started
+        """Never to be started; the reason names what to take instead."""
+        return NotUsable(text("{engine} is only attached to: it is in maintenance mode since December 2025",
+                              engine=_TITLE), _INSTEAD)  # fmt: skip
+
+    def launch_spec(self, placement: Placement, *, port: int, secret: str) -> LaunchSpec:  # noqa: ARG002 - never started
+        """Never."""
+        raise attaching.refuse_start(placement, _TITLE, _INSTEAD)
+
+    def shares_prefixes(self, placement: Placement) -> bool | None:  # noqa: ARG002 - unknown for all
+        """Unknown: its prefix cache depends on the model and on a switch (``PREFIX_CACHING``)."""
+        return None
+
+    def read_metrics(self, text: str) -> EngineMetrics:
+        """Requests that run and wait, and tokens, from sums of its histograms."""
+        samples = metrics.read_samples(text)
+
+        def whole(name: str) -> int | None:
+            value = samples.get(name)
+            return None if value is None else int(value)
+
+        return replace(
+            EngineMetrics(), prompt_tokens=whole("tgi_request_input_length_sum"),
+            output_tokens=whole("tgi_request_generated_tokens_sum"), requests_running=whole("tgi_batch_current_size"),
+            requests_waiting=whole("tgi_queue_size"),
+        )  # fmt: skip
+
+    def read_log(self, line: str) -> LogFacts | None:  # noqa: ARG002 - its log is not ours
+        """Nothing: its log is not ours."""
+        return None
+
+    def explain_exit(self, code: int | None, tail: Sequence[str]) -> ExitExplanation:  # noqa: ARG002 - not our child
+        """All that can be said is that it went away."""
+        return attaching.gone(_TITLE)
