@@ -399,5 +399,5 @@ def test_what_the_hubs_own_tool_fetched_is_found(hub, models, tmp_path, monkeypa
         ("own/plain", Origin.HUB_CACHE), (f"{REPO}:Q4_K_M", Origin.HUB_CACHE),
     ]  # fmt: skip
     assert open_checkpoint(f"{REPO}:Q4_K_M", models).quantization == "Q4_K_M"
-    with pytest.raises(Exception, match="has not fetched"):
+    with pytest.raises(Exception, match="remove it there: hf cache rm model/own/tiny-GGUF"):
         library.remove(f"{REPO}:Q4_K_M", models, confirmed=True)

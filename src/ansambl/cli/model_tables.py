@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from ansambl.domain.architecture import Architecture
     from ansambl.domain.catalog import CatalogCheckpoint, CatalogModel, Inspection
+    from ansambl.domain.units import Bytes
     from ansambl.model_catalog.download import Announcement
     from ansambl.model_catalog.library import InstalledCheckpoint
 
@@ -157,15 +158,15 @@ def print_inspection(found: Inspection) -> None:
         note(one.render(speak))
 
 
-def print_installed(found: Sequence[InstalledCheckpoint]) -> None:
-    """Print the checkpoints on this machine."""
-    from ansambl.cli.output import print_table
-    from ansambl.domain.units import format_bytes
+def print_installed(found: Sequence[InstalledCheckpoint], free: Bytes) -> None:
+    """Print the checkpoints on this machine, what they take together, and the `free` bytes of the disk."""
+    from ansambl.cli.output import print_table, say
+    from ansambl.domain.units import Bytes, format_bytes
     from ansambl.model_catalog.library import Origin
 
     origins = {
         Origin.ANSAMBL: speak("fetched by Ansambl"), Origin.HUB_CACHE: speak("the hub's cache"),
-        Origin.FOLDER: speak("a file of yours"),
+        Origin.FOLDER: speak("a file of yours"), Origin.OLLAMA: "Ollama", Origin.LM_STUDIO: "LM Studio",
     }  # fmt: skip
     rows = [
         (one.reference, one.quantization or one.format, format_bytes(one.size), origins[one.origin], one.path)
@@ -173,6 +174,14 @@ def print_installed(found: Sequence[InstalledCheckpoint]) -> None:
     ]  # fmt: skip
     headers = (speak("Reference"), speak("Quantization"), speak("Size"), speak("Origin"), speak("Path"))
     print_table(speak("On this machine"), headers, rows)
+    if found:
+        ours = sum(one.size for one in found if one.origin is Origin.ANSAMBL)
+        say(
+            speak("In all {size}; Ansambl fetched {ours} of it. {free} are free where it puts models.").format(
+                size=format_bytes(Bytes(sum(one.size for one in found))), ours=format_bytes(Bytes(ours)),
+                free=format_bytes(free),
+            )
+        )  # fmt: skip
 
 
 def print_announcement(announced: Announcement) -> None:

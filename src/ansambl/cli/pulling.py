@@ -68,32 +68,25 @@ def pull_from_hub(
 
 def _is_here(model: str, paths: DataPaths) -> bool:
     """Whether it can be told without the network that a model is on this machine; then that is said."""
-    from ansambl.model_catalog.library import find_installed
+    from ansambl.domain.errors import CheckpointError
+    from ansambl.model_catalog.checkpoints import open_checkpoint
 
-    found = find_installed(_hub_name(model), paths.models)
-    if found is not None:
-        say(speak("{title} is here already: {path}").format(title=found.reference, path=found.path))
-    return found is not None
+    try:
+        found = open_checkpoint(model, paths.models)
+    except CheckpointError:
+        return False
+    say(speak("{title} is here already: {path}").format(title=model, path=found.path))
+    return True
 
 
 def _announced(models: Sequence[str], paths: DataPaths, engine: str | None, *, offline: bool) -> list[Announcement]:
-    from ansambl.app.pulling import suiting
+    from ansambl.app.pulling import hub_name, suiting
     from ansambl.model_catalog.download import announce
 
     if not models:
         return []
     chosen = suiting(engine, paths)
-    return [announce(_hub_name(one), paths.models, suiting=chosen, offline=offline) for one in models]
-
-
-def _hub_name(model: str) -> str:
-    """What the hub calls it: a name of the catalog stands for its repository, also before a quantization."""
-    from ansambl.model_catalog.catalog import find_model
-
-    if "/" in model:
-        return model
-    name, colon, quantization = model.partition(":")
-    return f"{find_model(name).repo}{colon}{quantization}"
+    return [announce(hub_name(one, chosen), paths.models, suiting=chosen, offline=offline) for one in models]
 
 
 def _require_accepted(one: Announcement, paths: DataPaths, accepted: Sequence[str], *, yes: bool) -> None:

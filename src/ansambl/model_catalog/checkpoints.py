@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ansambl.domain.catalog import Inspection
 from ansambl.domain.errors import CheckpointError
 from ansambl.domain.model import Checkpoint
+from ansambl.domain.names import folded
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
 from ansambl.foundation.paths import expanded
 from ansambl.model_catalog import embedded, gguf_model, safetensors
+from ansambl.model_catalog.catalog import catalog
 from ansambl.model_catalog.config_json import read_table
 from ansambl.model_catalog.failures import named
+from ansambl.model_catalog.foreign_stores import LM_STUDIO, OLLAMA, find_ollama, lm_studio_folders
 from ansambl.model_catalog.gguf import GgufHeader
 from ansambl.model_catalog.inspection import inspect_checkpoint
-from ansambl.model_catalog.library import MANIFEST, find_installed, read_manifest
+from ansambl.model_catalog.library import MANIFEST, find_installed, installed, read_manifest
 from ansambl.model_catalog.model_folder import folder_kind
+from ansambl.model_catalog.printable import printable
 from ansambl.model_catalog.references import parse_reference
 
 _CONFIG, _QUANTIZED = "config.json", "hf_quant_config.json"
@@ -36,7 +41,8 @@ def open_checkpoint(reference: str, models_folder: Path) -> Checkpoint:
     Args:
         reference: ``"embedded"``, the path of a GGUF file (any part of a divided one) or of a folder with
             ``config.json`` and safetensors (``~`` is the home folder; a bare name is looked for in `models_folder`
-            too), or a hub reference that was fetched before (``owner/name:Q4_K_M``).
+            too), a hub reference that was fetched before (``owner/name:Q4_K_M``), a name of the catalog, or a model
+            of another program's store (``ollama:llama3.2:3b``, ``lmstudio:publisher/repository/file.gguf``).
         models_folder: where downloaded checkpoints lie.
 
     Raises:
@@ -44,6 +50,10 @@ def open_checkpoint(reference: str, models_folder: Path) -> Checkpoint:
     """
     if reference == embedded.REFERENCE:
         return embedded.find(models_folder)
+    if reference.startswith(OLLAMA):
+        return _from_ollama(reference)
+    if reference.startswith(LM_STUDIO):
+        return _from_lm_studio(reference)
     path = expanded(reference)
     if not _holds_model(path) and not path.is_absolute() and _holds_model(models_folder / path):
         path = models_folder / path
@@ -51,6 +61,8 @@ def open_checkpoint(reference: str, models_folder: Path) -> Checkpoint:
         # A folder of that name which holds no model, like the library's own owner/name, is not what is meant.
         return _from_library(reference, models_folder)
     if not path.exists():
+        if "/" not in reference:
+            return _from_catalog(reference, models_folder)
         raise CheckpointError(
             text('the checkpoint {path} does not exist; give the path of a model file or folder, or "embedded"',
                  path=str(path))
@@ -74,6 +86,48 @@ def open_path(reference: str, path: Path, repo: str | None = None) -> Checkpoint
         return _open_gguf(reference, Path(found.path), repo)
     with named(path):
         return _open_folder(reference, path, found, repo)
+
+
+def _from_catalog(reference: str, models_folder: Path) -> Checkpoint:
+    """What of a catalog's model is on this machine, perhaps of one quantization (``qwen3-32b:Q4_K_M``)."""
+    name, _, quantization = reference.partition(":")
+    known = catalog().get(folded(name))
+    if known is None:
+        raise CheckpointError(
+            text('the checkpoint {path} does not exist; give the path of a model file or folder, or "embedded"',
+                 path=reference)
+        )  # fmt: skip
+    repos = {known.repo.lower(), *(one.repo.lower() for one in known.downloads)}
+    for one in installed(models_folder):
+        fits = not quantization or quantization.lower() in {(one.quantization or "").lower(), one.format}
+        if one.repo is not None and one.repo.lower() in repos and fits:
+            return open_path(reference, Path(one.path), one.repo)
+    raise CheckpointError(
+        text("{reference} is not on this machine; fetch it with: ansambl models pull {reference}", reference=reference)
+    )
+
+
+def _from_ollama(reference: str) -> Checkpoint:
+    name = reference.removeprefix(OLLAMA)
+    found = find_ollama(name, os.environ)
+    if found is None:
+        raise CheckpointError(
+            text("Ollama has no {name} here that Ansambl can read; see what there is with: ansambl models list, or "
+                 "fetch it with: ollama pull {name}", name=printable(name))
+        )  # fmt: skip
+    return open_path(reference, found.weights)
+
+
+def _from_lm_studio(reference: str) -> Checkpoint:
+    name = reference.removeprefix(LM_STUDIO)
+    inside = PurePosixPath(name)
+    if name and not inside.is_absolute() and ".." not in inside.parts:
+        for folder in lm_studio_folders(os.environ):
+            if _holds_model(folder / name):
+                return open_path(reference, folder / name, "/".join(inside.parts[:2]))
+    raise CheckpointError(
+        text("LM Studio has no {name} here; see what there is with: ansambl models list", name=printable(name))
+    )
 
 
 def _holds_model(path: Path) -> bool:

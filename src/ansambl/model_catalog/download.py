@@ -188,7 +188,7 @@ def _announcement(wanted: HubReference, repository: HubRepository, models_folder
     manifest = read_manifest(folder)
     same = manifest is not None and manifest.files == {one.path: one.size for one in files}
     return Announcement(
-        name, repository, form, quantization, files, first, folder, _free(models_folder),
+        name, repository, form, quantization, files, first, folder, free_space(models_folder),
         bytes_here(incoming, files),
         installed=same and manifest is not None and manifest.revision == repository.revision,
     )  # fmt: skip
@@ -280,7 +280,7 @@ def _incoming(models_folder: Path, folder: Path) -> Path:
     return models_folder / INCOMING / "--".join(folder.relative_to(models_folder).parts)
 
 
-def _free(folder: Path) -> Bytes:
+def free_space(folder: Path) -> Bytes:
     """The free bytes of the disk that `folder` is, or would be, on."""
     for one in (folder, *folder.parents):
         with contextlib.suppress(OSError):

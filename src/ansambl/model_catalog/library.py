@@ -1,4 +1,4 @@
-"""Which checkpoints lie on this machine: those that we fetched, the hub's cache, and folders that the user names.
+"""Which checkpoints lie on this machine: those that we fetched, other programs' stores, and folders of the user.
 
 Nothing is written, and no network is used. What is not whole is not listed.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,15 @@ from typing import Any
 import msgspec
 
 from ansambl.domain.errors import CheckpointError, UsageError
-from ansambl.domain.text import text
+from ansambl.domain.text import Text, text
 from ansambl.domain.units import Bytes
 from ansambl.foundation.paths import expanded, write_atomically
 from ansambl.model_catalog import embedded
+from ansambl.model_catalog.config_json import read_table
+from ansambl.model_catalog.foreign_stores import LM_STUDIO, OLLAMA, lm_studio_folders, ollama_folders, ollama_models
 from ansambl.model_catalog.gguf import GgufError, read_header
+from ansambl.model_catalog.model_folder import format_of
+from ansambl.model_catalog.numbers import NonsenseError
 from ansambl.model_catalog.printable import printable
 from ansambl.model_catalog.references import INDEX, HubFile, gguf_groups, parse_reference, safetensors_files
 from ansambl.model_catalog.safetensors import SafetensorsError, read_index
@@ -36,6 +40,8 @@ class Origin(StrEnum):
 
     ANSAMBL = "ansambl"
     HUB_CACHE = "hub cache"
+    OLLAMA = "Ollama"
+    LM_STUDIO = "LM Studio"
     FOLDER = "folder"
 
 
@@ -79,20 +85,25 @@ def installed(
 
     Args:
         models_folder: where `download.fetch` puts them; GGUF files that a user put there count too.
-        folders: further folders to look for GGUF files in.
-        environment: the variables that say where the hub's cache is; this process's when left out.
+        folders: further folders to look for checkpoints in.
+        environment: the variables that say where the hub's cache and the stores of others are; this process's when
+            left out.
     """
+    around = os.environ if environment is None else environment
     found = list(in_models_folder(models_folder))
-    found += _in_cache(cache_folder(os.environ if environment is None else environment))
+    found += _in_cache(cache_folder(around))
+    found += _of_ollama(around)
+    found += _of_lm_studio(around)
     for folder in folders:
         found += _in_folder(folder, Origin.FOLDER)
     order = list(Origin)
-    unique = {one.path: one for one in reversed(found)}
+    # Several names of Ollama's may share one file.
+    unique = {(one.path, one.reference if one.origin is Origin.OLLAMA else ""): one for one in reversed(found)}
     return tuple(sorted(unique.values(), key=lambda one: (order.index(one.origin), one.reference, one.path)))
 
 
 def in_models_folder(models_folder: Path) -> Iterator[InstalledCheckpoint]:
-    """What was fetched there, then the GGUF files that a user put there; the embedded model is none of them."""
+    """What was fetched there, then what a user put there; the embedded model is none of them."""
     yield from _fetched(models_folder)
     fetched = {path.parent for path in models_folder.glob(f"*/*/*/{MANIFEST}")}
     known = embedded.embedded_path(models_folder)
@@ -131,6 +142,9 @@ def remove(reference: str, models_folder: Path, *, confirmed: bool) -> Installed
                  names=", ".join(one.reference for one in ours))
         )  # fmt: skip
     if not ours:
+        for one in installed(models_folder):
+            if reference in {one.reference, one.path, one.repo}:
+                raise UsageError(_not_ours(one))
         raise UsageError(
             text("Ansambl has not fetched '{reference}', so it does not remove it; see what there is with: ansambl "
                  "models list", reference=printable(reference))
@@ -150,6 +164,19 @@ def remove(reference: str, models_folder: Path, *, confirmed: bool) -> Installed
                      path=str(folder), reason=failure.strerror or str(failure))
             ) from failure  # fmt: skip
     return ours[0]
+
+
+def _not_ours(one: InstalledCheckpoint) -> Text:
+    """Whose a checkpoint is, and what removes it there."""
+    if one.origin is Origin.OLLAMA:
+        return text("{reference} belongs to Ollama; remove it there: ollama rm {name}", reference=one.reference,
+                    name=one.reference.removeprefix(OLLAMA))  # fmt: skip
+    if one.origin is Origin.LM_STUDIO:
+        return text("{reference} belongs to LM Studio; remove it there, under My Models", reference=one.reference)
+    if one.origin is Origin.HUB_CACHE:
+        return text("{reference} lies in the hub's cache, which other programs use too; remove it there: hf cache rm "
+                    "model/{repo}", reference=one.reference, repo=one.repo)  # fmt: skip
+    return text("{path} is a file of yours; delete it yourself if nothing else uses it", path=one.path)
 
 
 def _folder_of(one: InstalledCheckpoint, models_folder: Path) -> Path:
@@ -211,7 +238,7 @@ def _in_cache(cache: Path) -> Iterator[InstalledCheckpoint]:
         except (OSError, ValueError):
             head = ""
         for snapshot in sorted(snapshots, key=lambda one: (one.name == head, one.stat().st_mtime))[-1:]:
-            for one in _in_folder(snapshot, Origin.HUB_CACHE, safetensors=True):
+            for one in _in_folder(snapshot, Origin.HUB_CACHE):
                 tag = f":{one.quantization}" if one.format == "gguf" and one.quantization else ""
                 yield InstalledCheckpoint(
                     repo + tag,
@@ -233,11 +260,40 @@ def _folders(folder: Path) -> list[Path]:
         return []
 
 
-def _in_folder(
-    root: Path, origin: Origin, left_out: Iterable[Path] = (), *, safetensors: bool = False
-) -> Iterator[InstalledCheckpoint]:
-    """The GGUF checkpoints below `root` that are whole, and with `safetensors` the one that the folder itself is."""
+def _of_ollama(environment: Mapping[str, str]) -> Iterator[InstalledCheckpoint]:
+    """The models in Ollama's stores whose weights llama.cpp can read."""
+    seen: set[str] = set()
+    for folder in ollama_folders(environment):
+        for one in ollama_models(folder):
+            quantization = _quantization(one.weights.parent, [HubFile(one.weights.name, _size(one.weights))])
+            if quantization is not None and one.name not in seen:
+                seen.add(one.name)
+                yield InstalledCheckpoint(
+                    f"{OLLAMA}{one.name}", str(one.weights), None, "gguf", quantization or None, Bytes(one.size),
+                    one.files, Origin.OLLAMA,
+                )  # fmt: skip
+
+
+def _of_lm_studio(environment: Mapping[str, str]) -> Iterator[InstalledCheckpoint]:
+    """The models in LM Studio's stores, which are laid out like a hub: publisher, repository, files."""
+    for root in lm_studio_folders(environment):
+        for one in _in_folder(root, Origin.LM_STUDIO):
+            inside = Path(one.path).relative_to(root)
+            repo = "/".join(inside.parts[:2]) if len(inside.parts) > 1 else None
+            yield replace(one, reference=f"{LM_STUDIO}{inside.as_posix()}", repo=repo)
+
+
+def _size(path: Path) -> Bytes:
+    try:
+        return Bytes(path.stat().st_size)
+    except OSError:
+        return Bytes(0)
+
+
+def _in_folder(root: Path, origin: Origin, left_out: Iterable[Path] = ()) -> Iterator[InstalledCheckpoint]:
+    """The checkpoints below `root` that are whole: GGUF files, and folders with a description and safetensors."""
     skipped, files, seen = set(left_out), [], 0
+    described: list[Path] = []
     for name, folders, names in os.walk(root):
         folder = Path(name)
         seen += len(names) + len(folders)
@@ -247,6 +303,8 @@ def _in_folder(
         folders[:] = [] if deep else sorted(
             one for one in folders if not one.startswith(".") and folder / one not in skipped
         )  # fmt: skip
+        if "config.json" in names:
+            described.append(folder)
         for one in names:
             path = folder / one
             if one.lower().endswith((".gguf", ".safetensors")) and path.is_file():
@@ -259,10 +317,32 @@ def _in_folder(
                 first, first, None, "gguf", quantization or group.quantization, group.size,
                 len(group.files), origin,
             )  # fmt: skip
-    weights = safetensors_files(files) if safetensors and (root / "config.json").is_file() else []
-    if weights and _is_whole(root, {one.path for one in weights}):
-        size = Bytes(sum(one.size for one in weights))
-        yield InstalledCheckpoint(str(root), str(root), None, "safetensors", None, size, len(weights), origin)
+    for folder in described:
+        found = _folder_checkpoint(root, folder, files, origin)
+        if found is not None:
+            yield found
+
+
+def _folder_checkpoint(
+    root: Path, folder: Path, files: Iterable[HubFile], origin: Origin
+) -> InstalledCheckpoint | None:
+    """The one that `folder` itself is; None when a file is missing."""
+    inside = folder.relative_to(root).as_posix()
+    start = "" if inside == "." else f"{inside}/"
+    weights = safetensors_files(
+        HubFile(one.path.removeprefix(start), one.size) for one in files if one.path.startswith(start)
+    )
+    if not weights or not _is_whole(folder, {one.path for one in weights}):
+        return None
+    try:
+        table = read_table(folder / "config.json")
+    except (NonsenseError, OSError):
+        return None
+    form, quantization = format_of(table) if isinstance(table, dict) else ("safetensors", None)
+    size = Bytes(sum(one.size for one in weights))
+    return InstalledCheckpoint(
+        str(folder), str(folder), None, form, quantization, size, len(weights), origin
+    )  # fmt: skip
 
 
 def _quantization(root: Path, files: Iterable[HubFile]) -> str | None:

@@ -118,8 +118,10 @@ def test_only_what_was_fetched_is_removed(tmp_path, nowhere):
     mine = gguf(tmp_path / "mine.gguf")
     with pytest.raises(UsageError, match="means several checkpoints"):
         remove("own/name", tmp_path, confirmed=True)
-    with pytest.raises(UsageError, match="has not fetched"):
+    with pytest.raises(UsageError, match="is a file of yours; delete it yourself"):
         remove(str(mine), tmp_path, confirmed=True)
+    with pytest.raises(UsageError, match="has not fetched"):
+        remove("own/another", tmp_path, confirmed=True)
     assert remove("own/name:Q8_0", tmp_path, confirmed=False).path == str(path)
     assert path.is_file()
     remove("own/name:Q8_0", tmp_path, confirmed=True)

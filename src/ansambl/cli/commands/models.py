@@ -104,7 +104,7 @@ def list_models(
     config: Config = None,
     folder: Annotated[
         list[Path] | None,
-        typer.Option("--folder", metavar="FOLDER", help=speak("Look for GGUF files in this folder, too.")),
+        typer.Option("--folder", metavar="FOLDER", help=speak("Look for models in this folder, too.")),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -114,13 +114,17 @@ def list_models(
     from ansambl.cli.output import console, print_grouped, print_json, print_table
     from ansambl.foundation.paths import expanded
     from ansambl.model_catalog.catalog import catalog, model_to_json
+    from ansambl.model_catalog.download import free_space
     from ansambl.model_catalog.library import installed, installed_to_json
 
     models = catalog().values()
-    here = installed(load_data_paths(config).models, folders=[expanded(one) for one in folder or ()])
+    paths = load_data_paths(config)
+    here = installed(paths.models, folders=[expanded(one) for one in folder or ()])
+    free = free_space(paths.models)
     if as_json:
         print_json({
             "models": [model_to_json(one) for one in models], "installed": [installed_to_json(one) for one in here],
+            "installed_size": sum(one.size for one in here), "free": free,
         })  # fmt: skip
         return
     unknown = speak("unknown")
@@ -141,7 +145,7 @@ def list_models(
         print_grouped(speak("Models"), "·", "dim", [_model_line(headers, row) for row in rows])
     else:
         print_table(speak("Models"), headers, rows)
-    print_installed(here)
+    print_installed(here, free)
 
 
 def _model_line(headers: Sequence[str], row: Sequence[str]) -> tuple[str, str]:
