@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from functools import cache
 
 from ansambl.domain.errors import UsageError
@@ -23,11 +22,10 @@ ENGINES: Registry[EngineAdapter] = Registry({
     "lm_studio": "ansambl.engines.adapters.lm_studio:LMStudio",
     "textgen": "ansambl.engines.adapters.textgen:TextGen",
     "tgi": "ansambl.engines.adapters.tgi:TGI",
+    "transformers": "ansambl.engines.adapters.transformers_serve:TransformersServe",
     "command": "ansambl.engines.adapters.custom_command:CustomCommand",
 })  # fmt: skip
 """Every engine that Ansambl knows."""
-
-_LINES_ONLY = {"transformers": "transformers_serve"}
 
 ALIASES = {"auto": "llama.cpp-bundled", "llama-server": "llama.cpp"}
 """What else a configuration may write; "auto" is the engine that runs a local GGUF file on any machine."""
@@ -61,10 +59,7 @@ def get_engine(name: str) -> EngineAdapter:
 def engine_lines() -> dict[str, EngineLines]:
     """Every engine whose command can be written, by name."""
     found = {name: ENGINES.get(name).lines for name in ENGINES}
-    known = {name: lines for name, lines in found.items() if lines is not None}
-    for name, module in _LINES_ONLY.items():
-        known.setdefault(name, importlib.import_module(f"ansambl.engines.adapters.{module}").LINES)
-    return known
+    return {name: lines for name, lines in found.items() if lines is not None}
 
 
 def get_lines(engine: str) -> EngineLines:

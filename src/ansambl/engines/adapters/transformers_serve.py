@@ -1,16 +1,66 @@
-"""Transformers: ``transformers serve``. Followed: cli/serve.py of Transformers 5.23.0."""
+"""Transformers: ``transformers serve``, in a Python environment of its own.
+
+Followed: cli/serve.py of Transformers 5.23.0; 5.19.0 was tried on the processor.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from ansambl.domain.engine import (
+    KEY_VARIABLE,
+    EngineMetrics,
+    EngineTraits,
+    ExitExplanation,
+    ExitReason,
+    Installed,
+    LaunchSpec,
+    LogFacts,
+    NotUsable,
+    ProbeSpec,
+    Surroundings,
+)
+from ansambl.domain.errors import NotSupportedError
+from ansambl.domain.plan import Placement
 from ansambl.domain.text import text
+from ansambl.domain.units import Seconds
+from ansambl.engines.adapter import NOWHERE
 from ansambl.engines.command_lines import parts
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
+from ansambl.engines.shared import metrics, openmp, words
+from ansambl.engines.shared.launching import Program, launch_spec, program_of
+from ansambl.engines.shared.python_environment import find_environment, is_python, with_warning
 
 _NAME = "transformers"
 _TITLE = "Transformers"
 _PORT = 8000
+_VERSION = "5.19.0"
 _VERIFIED = parts.flags_checked("Transformers 5.23.0")
+_OLDEST = 5
+"""The first major version whose server is given a model and takes no other."""
+
+_PACKAGES = ("transformers", "torch", "accelerate")
+_SILENT: Mapping[str, str] = MappingProxyType({
+    # It asks the package index for newer versions of itself; the checkpoint is a folder here.
+    "HF_HUB_DISABLE_UPDATE_CHECK": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1",
+    # Nothing of the folder that Ansambl was started in may stand before the standard library.
+    "PYTHONSAFEPATH": "1",
+})  # fmt: skip
+_WORDS: words.Words = tuple(
+    (reason, re.compile(pattern))
+    for reason, pattern in (
+        (ExitReason.PORT_TAKEN, r"error while attempting to bind on address"),
+        (ExitReason.MISSING_PROGRAM, (r"requires `accelerate`|Missing dependencies for serving|No module named|"
+                                     r"ImportError: .* requires ")),
+        (ExitReason.UNSUPPORTED_MODEL, r"does not recognize this architecture|module transformers has no attribute"),
+        (ExitReason.CHECKPOINT_MISSING, r"no file named model\.safetensors|Repo id must be in the form"),
+        (ExitReason.BAD_FLAG, r"No such option|Invalid value for|ValueError: Unsupported "),
+    )
+)  # fmt: skip
 _NO_FLAG = text("'transformers serve' has no flag for it")
 _ONE_GPU = text("it splits tensors only under torchrun; take vLLM or SGLang for several GPUs")
 
@@ -70,4 +120,92 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
 
 
 LINES: EngineLines = EngineLines(_NAME, _TITLE, ("safetensors", "gguf"), _SETTINGS, _build)
-"""The engine."""
+"""How its command line is written."""
+
+
+class TransformersServe:
+    """The adapter: for checkpoints that no faster engine knows.
+
+    It has no key, no limit of context, no metrics and no report of cached tokens.
+    """
+
+    traits = EngineTraits(
+        name=_NAME,
+        title=_TITLE,
+        formats=frozenset({"safetensors"}),
+        devices=frozenset({"cuda", "rocm", "metal", "cpu"}),
+        dialects=frozenset({"openai_chat", "openai_responses"}),
+        verified=f"{_VERSION} (CPU)",
+        documented="5.23.0, its source (GPUs)",
+    )
+    lines: EngineLines | None = LINES
+    # It loads the model that it is given before it listens. Its /v1/models fails where nothing was ever downloaded.
+    probe = ProbeSpec(path="/health", status=200, patience=Seconds(1800.0))
+
+    def detect(self, around: Surroundings = NOWHERE) -> Installed | NotUsable:
+        """By the packages of its environment."""
+        found = find_environment(around, title=_TITLE, engine=_NAME, script=_NAME, packages=_PACKAGES)
+        if isinstance(found, NotUsable):
+            return found
+        for name in _PACKAGES:
+            if name not in found.packages:
+                return NotUsable(
+                    text("the Python environment of {path} has no {package}, which Transformers' server needs",
+                         path=found.python, package=name),
+                    text("install {package} there, or let Ansambl make an environment: ansambl engines install "
+                         "transformers", package=name),
+                )  # fmt: skip
+        version = found.packages["transformers"]
+        if int((re.match(r"\d+", version) or [str(_OLDEST)])[0]) < _OLDEST:
+            return NotUsable(
+                text("Transformers {version} is too old: its server cannot be given a model", version=version),
+                text("install {least} or newer there, or: ansambl engines install transformers", least=f"{_OLDEST}.0"),
+            )
+        local = re.search(r"\+(cpu|rocm|cu)", found.packages["torch"])
+        build = {"cpu": "cpu", "rocm": "rocm", "cu": "cuda"}[local[1]] if local else found.build
+        known = with_warning(version, _VERSION, _TITLE)
+        return replace(known, path=found.script(_NAME) or found.python, build=build, managed=found.managed)
+
+    def launch_spec(self, placement: Placement, *, port: int, secret: str) -> LaunchSpec:
+        """``transformers serve CHECKPOINT``: it answers requests for this one, named by its path, and for no other."""
+        path = program_of(placement, _TITLE, _NAME)
+        checkpoint = placement.checkpoint
+        if checkpoint is not None and checkpoint.format not in self.traits.formats:
+            raise NotSupportedError(
+                text("models.{model}: Transformers would unpack a {format} file to 16 bits; run it on llama.cpp",
+                     model=placement.model, format=checkpoint.format)
+            )  # fmt: skip
+        if checkpoint is not None and {"@", ":"} & set(checkpoint.path):
+            raise NotSupportedError(
+                text("models.{model}: Transformers' server cannot read a path with @ or : in it ({path}); rename the "
+                     "folder", model=placement.model, path=checkpoint.path)
+            )  # fmt: skip
+        if checkpoint is not None and checkpoint.context is not None and placement.context > checkpoint.context:
+            raise NotSupportedError(
+                text("models.{model}.context is {context}, but the model was trained for {trained} tokens; lower it",
+                     model=placement.model, context=placement.context, trained=checkpoint.context)
+            )  # fmt: skip
+        program = Program(
+            words=(path, "-m", "transformers.cli.transformers") if is_python(path) else (path,),
+            environment={**_SILENT, **({} if placement.gpus else openmp.ENVIRONMENT), **_threads(placement)},
+            # It asks for no key; this one is sent with requests all the same, and does no harm.
+            key_variable=KEY_VARIABLE,
+        )  # fmt: skip
+        spec = launch_spec(LINES, placement, program, port=port, secret=secret)
+        return replace(spec, upstream_name=checkpoint.path if checkpoint else None)
+
+    def read_metrics(self, text: str) -> EngineMetrics:
+        """It has no metrics page; one that somebody put before it is read as any other."""
+        return metrics.read_metrics(text)
+
+    def read_log(self, line: str) -> LogFacts | None:  # noqa: ARG002 - see below
+        """It tells nothing of its memory."""
+        return None
+
+    def explain_exit(self, code: int | None, tail: Sequence[str]) -> ExitExplanation:
+        """By its own words first."""
+        return words.explain(code, tail, _TITLE, _WORDS)
+
+
+def _threads(placement: Placement) -> dict[str, str]:
+    return {"OMP_NUM_THREADS": str(placement.threads)} if placement.threads is not None else {}
