@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ansambl.app.catalog import catalog_of
+from ansambl.app.engine_checks import check_start
 from ansambl.app.engine_choice import EngineFinder, place
+from ansambl.app.lora_book import LoraBook
 from ansambl.app.settings import AUTO, EMBEDDED, ModelSettings
 from ansambl.app.settings_file import LoadedSettings
 from ansambl.app.settings_records import (
@@ -72,8 +74,10 @@ async def build(
     events = EventLog(store, clock)
     launcher = LocalLauncher()
     attached = (offered,) if offered is not None else attachments(loaded)
-    maker = _InstanceMaker(loaded, paths, launcher, store, events, clock, StateFolders(paths.root),
-                           EngineFinder(loaded, paths))  # fmt: skip
+    finder = EngineFinder(loaded, paths)
+    maker = _InstanceMaker(
+        loaded, paths, launcher, store, events, clock, StateFolders(paths.root), finder, LoraBook(paths, loaded, finder)
+    )
     run_here = () if offered is not None else maker.models()
     # To look for an engine may take seconds, so only those are looked for that may have outlived us.
     left = await store.handles()
@@ -115,6 +119,7 @@ class _InstanceMaker:
     clock: Clock
     states: StateFolders
     finder: EngineFinder
+    loras: LoraBook
     adopted: Mapping[str, Adopted] = field(default_factory=dict)
 
     def models(self) -> tuple[str, ...]:
@@ -139,13 +144,19 @@ class _InstanceMaker:
     def _placement(self, name: str) -> Placement:
         reference = self.loaded.settings.models[name].checkpoint
         checkpoint = open_checkpoint(reference, self.paths.models) if reference else None
-        return place(self.loaded, name, checkpoint, self.finder)
+        loras = self.loras.for_model(name, checkpoint) if checkpoint is not None else ()
+        return place(self.loaded, name, checkpoint, self.finder, loras)
 
     def _make(self, name: str) -> EngineInstance:
-        placed = self._placement(name)
+        placed, model = self._placement(name), self.loaded.settings.models[name]
+        adapter = get_engine(placed.engine)
+        if name not in self.adopted:
+            for warning in check_start(placed, adapter.traits, placed.installed, self.finder.machine):
+                self.events.add(name, "warning", warning)
         return EngineInstance(
-            placed, get_engine(placed.engine), launcher=self.launcher, store=self.store, events=self.events,
+            placed, adapter, launcher=self.launcher, store=self.store, events=self.events,
             log_folder=self.paths.logs, clock=self.clock, adopted=self.adopted.get(name), states=self.states,
+            ttl=None if model.pinned else model.ttl,
         )  # fmt: skip
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
 
 from ansambl.domain.errors import AnsamblError
@@ -27,6 +29,7 @@ class DeferredInstance:
         self._parallel = parallel
         self._make = make
         self._real: Instance | None = None
+        self._making = threading.Lock()
         self._keeper: SlotKeeper | None = None
         self._message: Text | None = None
 
@@ -36,19 +39,24 @@ class DeferredInstance:
         Raises:
             AnsamblError: it cannot be made; the message says why.
         """
-        if self._real is None:
-            try:
-                self._real = self._make()
-            except AnsamblError as error:
-                self._message = error.message
-                raise
-            self._message = None
-            if self._keeper is not None:
-                self._real.keep_slots(self._keeper)
-        return self._real
+        with self._making:
+            if self._real is None:
+                try:
+                    made = self._make()
+                except AnsamblError as error:
+                    self._message = error.message
+                    raise
+                self._message = None
+                if self._keeper is not None:
+                    made.keep_slots(self._keeper)
+                self._real = made
+            return self._real
 
     async def ensure_ready(self) -> Endpoint:
         """As `Instance.ensure_ready`, after making the instance."""
+        if self._real is None:
+            # To look for an engine and to judge a checkpoint may take seconds, in which others are answered.
+            await asyncio.to_thread(self.prepare)
         return await self.prepare().ensure_ready()
 
     def suspect(self) -> None:
