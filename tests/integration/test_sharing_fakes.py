@@ -197,8 +197,23 @@ async def test_one_request_is_simply_asked(started):
     [(VLLM, Sharing.CACHED), (LLAMA_SERVER, Sharing.IN_TURN), (None, Sharing.CACHED)],
 )
 async def test_a_server_that_was_found_is_asked_as_it_shares(server, sharing):
+    await asked_as(Attachment("m", "http://127.0.0.1:9/v1", "x", server=server), sharing)
+
+
+@pytest.mark.parametrize(
+    ("engine", "sharing"),
+    [("sglang", Sharing.CACHED), ("exllamav3", Sharing.CACHED), ("llama.cpp", Sharing.IN_TURN),
+     ("llama.cpp-bundled", Sharing.IN_TURN)],
+)  # fmt: skip
+async def test_a_server_whose_engine_was_named_is_asked_as_that_shares(engine, sharing):
+    """Also against what a list of models says: its owner knows better."""
+    await asked_as(Attachment("m", "http://127.0.0.1:9/v1", "x", engine=engine), sharing)
+
+
+async def asked_as(attachment, sharing):
     events = EventLog()
-    stage = Stage(AttachedInstance(Attachment("m", "http://127.0.0.1:9/v1", "x", server=server), events=events), events)
+    stage = Stage(AttachedInstance(attachment, events=events), events)
+    assert stage.coordinator.statuses()[0].engine == attachment.engine
     async with stage.engines.ask_together("m", [request_for(DOCUMENT + one) for one in ROLES]) as found:
         assert found.sharing is sharing
     await stage.coordinator.stop()

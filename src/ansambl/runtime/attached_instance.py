@@ -11,11 +11,12 @@ import httpx
 from ansambl.domain.errors import NotSupportedError, UnavailableError
 from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
 from ansambl.domain.lora import LoraAdapter
-from ansambl.domain.plan import Attachment
+from ansambl.domain.plan import Attachment, Placement
 from ansambl.domain.text import Text, text
-from ansambl.engines.adapter import ConversationCalls, LoraCalls
+from ansambl.engines.adapter import ConversationCalls, KeepsConversations, LoraCalls, SharesPrefixes
+from ansambl.engines.registry import get_engine
 from ansambl.foundation.clock import Clock, RealClock
-from ansambl.runtime.discovery import LLAMA_SERVER, VLLM
+from ansambl.runtime.discovery import LLAMA_SERVER, SGLANG, VLLM
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.kept_states import SlotKeeper
 
@@ -24,7 +25,7 @@ CHECK_EVERY = 15.0
 IN_USE = 60.0
 """Seconds after the last request for which it counts as in use."""
 _PATIENCE = 5.0
-_PREFIX_CACHES = {"vllm": True, "sglang": True, "llamacpp": False}
+_PREFIX_CACHES = {"vllm": True, "sglang": True, "tabbyapi": True, "llamacpp": False}
 """Whether requests share prefixes at once, by the owner that a server's list of models names."""
 
 
@@ -46,7 +47,8 @@ class AttachedInstance:
         self._trouble: Text | None = None
         self._note: Text | None = None
         self._known = False
-        self._shares = {VLLM: True, LLAMA_SERVER: False}.get(attachment.server or "")
+        self._shares = {VLLM: True, SGLANG: True, LLAMA_SERVER: False}.get(attachment.server or "")
+        self._named = _shares_as_named(attachment)
         self._used = float("-inf")
         self._check: asyncio.Task[None] | None = None
         self._look: asyncio.Task[None] | None = None
@@ -91,8 +93,11 @@ class AttachedInstance:
         return None
 
     def shares_prefixes(self) -> bool | None:
-        """As the server's list of models tells; None before the first look, and where it does not tell."""
-        return self._shares
+        """As the engine does that its owner named, else as the server's list of models tells.
+
+        None before the first look, and where neither tells.
+        """
+        return self._shares if self._named is None else self._named
 
     def begin_use(self) -> None:
         """Nothing: whoever runs the server decides when it rests."""
@@ -146,7 +151,7 @@ class AttachedInstance:
         ready = InstanceState.READY if self._known else InstanceState.STARTING
         return InstanceStatus(
             model=self.model,
-            engine="openai-compatible",
+            engine=self._attachment.engine,
             state=InstanceState.UNREACHABLE if self._trouble else ready,
             address=self._attachment.address,
             attached=True,
@@ -215,6 +220,14 @@ class AttachedInstance:
                 name=self._attachment.name, names=", ".join(sorted(names)[:5]),
             )  # fmt: skip
         return None
+
+
+def _shares_as_named(attachment: Attachment) -> bool | None:
+    """What the adapter of the named engine says of it; an engine with slots of its own shares nothing by itself."""
+    adapter = get_engine(attachment.engine)
+    if isinstance(adapter, SharesPrefixes):
+        return adapter.shares_prefixes(Placement(attachment.model, attachment.engine, None, 0, 1))
+    return False if isinstance(adapter, KeepsConversations) else None
 
 
 def _listed(answer: httpx.Response) -> dict[str, str]:

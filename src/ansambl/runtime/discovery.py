@@ -1,9 +1,9 @@
-"""Finding what already runs on this machine and speaks OpenAI: Ollama, LM Studio, vLLM, llama-server, and strangers.
+"""Finding what already runs here and speaks OpenAI: Ollama, LM Studio, vLLM, SGLang, llama-server, and strangers.
 
 Only loopback addresses are asked, only with GET, and nothing that answers there is trusted: bodies are bounded,
 redirects are not followed, and a server counts only when it lists its models as OpenAI does. Which product it is, its
-own endpoint tells; the shapes follow the products' documentation and are not verified on the real Ollama, LM Studio and
-vLLM.
+own endpoint tells; the shapes follow the products' documentation (SGLang's: its source, 0.5.23) and are not verified on
+the real Ollama, LM Studio, vLLM and SGLang.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ansambl.foundation.network import is_loopback_address
 if TYPE_CHECKING:
     import httpx
 
-OLLAMA, LM_STUDIO, VLLM, LLAMA_SERVER = "Ollama", "LM Studio", "vLLM", "llama-server"
+OLLAMA, LM_STUDIO, VLLM, SGLANG, LLAMA_SERVER = "Ollama", "LM Studio", "vLLM", "SGLang", "llama-server"
 STRANGER = "an OpenAI-compatible server"
 """The title of a server that lists models and is none of the products that we know."""
 
@@ -47,6 +47,7 @@ DEFAULT = (
     Candidate(LM_STUDIO, 1234),
     Candidate(VLLM, 8000),
     Candidate(LLAMA_SERVER, 8080),
+    Candidate(SGLANG, 30000),
 )
 """The ports that the products use when nobody chose another."""
 
@@ -162,7 +163,7 @@ async def _ask_candidate(client: httpx.AsyncClient, candidate: Candidate, patien
         names = ("/api/v0/models", "/api/version", "/api/tags", "/api/ps", "/version", "/props")
         answers = await asyncio.gather(*(_get(client, root + name, patience) for name in names))
         told = {name: answer.body if answer else None for name, answer in zip(names, answers, strict=True)}
-        for recognise in (_lm_studio, _ollama, _vllm, _llama_server):
+        for recognise in (_lm_studio, _ollama, _vllm, _sglang, _llama_server):
             found = recognise(models, told, listing)
             if found:
                 return _finish(found, root)
@@ -258,6 +259,13 @@ def _vllm(models: _Listed, told: Mapping[str, Any], _listing: _Answer) -> Found 
     if version is None or not any(one.get("owned_by") == "vllm" for _, one in models):
         return None
     return Found(VLLM, "", tuple(FoundModel(name, loaded=True) for name, _ in models), version)
+
+
+def _sglang(models: _Listed, _told: Mapping[str, Any], _listing: _Answer) -> Found | None:
+    if not any(one.get("owned_by") == "sglang" for _, one in models):
+        return None
+    # Its LoRA adapters are listed too, each with the model that it belongs to.
+    return Found(SGLANG, "", tuple(FoundModel(name, loaded=True) for name, one in models if not one.get("parent")))
 
 
 def _llama_server(models: _Listed, told: Mapping[str, Any], listing: _Answer) -> Found | None:

@@ -94,6 +94,12 @@ async def test_vllm_is_told_by_its_version_and_owner():
     ]
 
 
+async def test_sglang_is_told_by_the_owner_of_its_models_and_its_adapters_are_none():
+    (found,) = await look(recorded("sglang.json"))
+    assert (found.server, found.version) == ("SGLang", None)
+    assert [(one.name, one.loaded, one.parameters) for one in found.models] == [("qwen3-32b", True, 32.0)]
+
+
 async def test_llama_server_tells_build_and_parameters():
     (found,) = await look(recorded("llama_server.json"))
     assert (found.server, found.version) == ("llama-server", "b6910-7fd205a8e")
@@ -278,7 +284,8 @@ def test_answers_of_any_shape_break_nothing(listing, others):
     models = discovery._openai_models(answer)
     assert models is not None
     told = dict(zip(paths, others, strict=True))
-    for recognise in (discovery._lm_studio, discovery._ollama, discovery._vllm, discovery._llama_server):
+    for recognise in (discovery._lm_studio, discovery._ollama, discovery._vllm, discovery._sglang,
+                      discovery._llama_server):  # fmt: skip
         found = recognise(models, told, answer)
         if found is not None:
             finished = discovery._finish(found, "http://127.0.0.1:1")
