@@ -219,7 +219,7 @@ class LoraBook:
                 text("{engine}, which runs '{model}', loads no LoRA adapters through Ansambl; choose llama.cpp for a "
                      "GGUF file, or vLLM for a folder", engine=traits.title, model=model)
             )  # fmt: skip
-        refuse_over_limits(traits.name, found)
+        refuse_over_limits(traits, found)
         return traits.title
 
     def _refuse_name(self, name: str, taken: Mapping[str, Text]) -> None:

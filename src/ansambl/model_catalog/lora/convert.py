@@ -28,6 +28,7 @@ from ansambl.model_catalog.lora.names import turned_heads, turned_rows
 from ansambl.model_catalog.lora.peft import split_name
 from ansambl.model_catalog.lora.records import GGUF, PEFT, LoraFile, LoraPair
 from ansambl.model_catalog.lora.writer import Planned, Value, write_gguf
+from ansambl.model_catalog.printable import printable
 from ansambl.model_catalog.safetensors import SafetensorsError, header_length, parse_tensors
 
 _Numbers: TypeAlias = npt.NDArray[np.float32]
@@ -179,13 +180,15 @@ def _tensors(adapter: LoraFile) -> Iterator[dict[str, Callable[[], _Numbers]]]:
 
 def _decoded(adapter: LoraFile, name: str, kind: str, content: bytes, shape: tuple[int, ...]) -> _Numbers:
     if kind not in _DTYPES:
-        message = f"the tensor '{name[:80]}' is of the type {kind}"
+        message = f"the tensor '{printable(name)}' is of the type {kind}"
         raise SafetensorsError(message)
     raw = np.frombuffer(content, _DTYPES[kind])
     # bfloat16 is the upper half of a 32-bit float.
     with np.errstate(over="ignore"):
         values = (raw.astype("<u4") << 16).view("<f4") if kind == "BF16" else raw.astype("<f4")
     if not np.isfinite(values).all():
-        raise unusable(adapter.path, text("{name} holds numbers that are none (NaN or infinite)", name=name[:120]))
+        raise unusable(
+            adapter.path, text("{name} holds numbers that are none (NaN or infinite)", name=printable(name, 120))
+        )
     found: _Numbers = values.reshape(shape)
     return found

@@ -9,6 +9,7 @@ from ansambl.domain.text import Text, text
 from ansambl.model_catalog.lora.base_model import BaseModel, Shape, layer_of
 from ansambl.model_catalog.lora.names import ARCHITECTURES, gguf_name, plain_module
 from ansambl.model_catalog.lora.records import GGUF, PEFT, LoraFile, LoraPair
+from ansambl.model_catalog.printable import printable
 
 _TABLES = {"embed_tokens", "wte", "token_embd"}
 _FROM_HIDDEN = re.compile(r"\.(?:q_proj|k_proj|v_proj|qkv_proj|gate_proj|up_proj|gate_up_proj)$")
@@ -45,7 +46,11 @@ def check_fit(adapter: LoraFile, base: BaseModel) -> dict[str, str]:
         name = _fit(adapter, pair, base)
         if name in seen:
             raise UsageError(
-                text("the LoRA adapter {path} changes {name} twice; give another file", path=adapter.path, name=name)
+                text(
+                    "the LoRA adapter {path} changes {name} twice; give another file",
+                    path=adapter.path,
+                    name=printable(name, 120),
+                )
             )
         seen.add(name)
         found[pair.module] = name
@@ -63,7 +68,7 @@ def _fit(adapter: LoraFile, pair: LoraPair, base: BaseModel) -> str:
         # llama.cpp multiplies by the table again at the end, where matrices laid for look-ups do not fit.
         raise NotSupportedError(
             text("this LoRA adapter changes the table of tokens ({name}), which llama.cpp does not apply rightly; use "
-                 "one that was trained without it, or merge it into its model", name=name)
+                 "one that was trained without it, or merge it into its model", name=printable(name, 120))
         )  # fmt: skip
     shape = base.weights.get(name)
     if shape is None:
@@ -71,7 +76,7 @@ def _fit(adapter: LoraFile, pair: LoraPair, base: BaseModel) -> str:
             # Nothing but a description is here, or experts are stored together under names of the engine's own.
             shape = _described(name, base)
         else:
-            raise _other_model(text("the model has no {name}", name=name), adapter)
+            raise _other_model(text("the model has no {name}", name=printable(name, 120)), adapter)
     here, there = (shape.inputs, shape.outputs), (pair.inputs, pair.outputs)
     if pair.embedding:
         # A table has as many rows as tokens, and as many columns as the model is wide.
@@ -82,7 +87,13 @@ def _fit(adapter: LoraFile, pair: LoraPair, base: BaseModel) -> str:
     ):  # fmt: skip
         if expected is not None and expected != found:
             raise _other_model(
-                text("{name} has {there} {what} there, {here} here", name=name, there=found, what=words, here=expected),
+                text(
+                    "{name} has {there} {what} there, {here} here",
+                    name=printable(name, 120),
+                    there=found,
+                    what=words,
+                    here=expected,
+                ),
                 adapter,
             )
     return name
@@ -106,7 +117,7 @@ def _unknown(pair: LoraPair, base: BaseModel) -> NotSupportedError:
         return NotSupportedError(
             text("this LoRA adapter changes {name}, which Ansambl cannot convert to GGUF for the architecture "
                  "{architecture}; convert it with llama.cpp's convert_lora_to_gguf.py and add the GGUF file",
-                 name=pair.module[:120], architecture=base.architecture or "?")
+                 name=printable(pair.module, 120), architecture=base.architecture or "?")
         )  # fmt: skip
     return NotSupportedError(
         text("Ansambl cannot convert LoRA adapters of the architecture {architecture} to GGUF, only of {known}; "

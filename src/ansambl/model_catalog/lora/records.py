@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ansambl.domain.text import Text
 from ansambl.domain.units import Bytes
+from ansambl.model_catalog.printable import printable
 
 PEFT, GGUF = "peft", "gguf"
 """The two formats: a folder as the PEFT library saves it, and one file as llama.cpp loads it."""
@@ -60,4 +61,4 @@ class LoraFile:
     @property
     def targets(self) -> tuple[str, ...]:
         """The kinds of weights that it changes, sorted (``"q_proj"``, ``"attn_q"``)."""
-        return tuple(sorted({pair.module.rpartition(".")[2] for pair in self.pairs}))
+        return tuple(sorted({printable(pair.module.rpartition(".")[2]) for pair in self.pairs}))
