@@ -34,6 +34,7 @@ from ansambl.runtime.state_files import StateFolders
 from ansambl.runtime.store import RuntimeStore
 from ansambl.runtime.uses import Uses
 from ansambl.runtime.waiting import first_of
+from ansambl.runtime.watchers import NOBODY, Watchers
 
 _LOOK_EVERY = 2.0
 """Seconds between two looks at the log and the memory of a ready engine."""
@@ -60,6 +61,7 @@ class EngineInstance:
         states: where its engine may keep the state of a slot for a moment; None where it may not.
         on_ready: told what each start took, when it became ready.
         gpu_memory: tells what a process holds on GPUs.
+        watchers: told what its engine does, asked why it ended.
         ttl: seconds without use after which the engine sleeps, or ends where it cannot; None keeps it.
     """
 
@@ -67,7 +69,7 @@ class EngineInstance:
         self, placement: Placement, adapter: EngineAdapter, *, launcher: Launcher, store: RuntimeStore | None,
         events: EventLog, log_folder: Path, clock: Clock | None = None, adopted: InstanceHandle | None = None,
         port: int | None = None, states: StateFolders | None = None, on_ready: OnReady | None = None,
-        gpu_memory: GpuMemory | None = None, ttl: float | None = None,
+        gpu_memory: GpuMemory | None = None, ttl: float | None = None, watchers: Watchers = NOBODY,
     ) -> None:  # fmt: skip
         self.model = placement.model
         self._placement = placement
@@ -82,7 +84,7 @@ class EngineInstance:
         )  # fmt: skip
         self._runs.use_loras(self._loras.wanted)
         self._facts = LoadFacts()
-        self._on_ready = on_ready
+        self._on_ready, self._watchers = on_ready, watchers
         self._gpu_memory = gpu_memory
         self._keeps = adapter if isinstance(adapter, KeepsConversations) else None
         self._calls = self._keeps.conversation_calls(placement) if self._keeps else None
@@ -317,6 +319,7 @@ class EngineInstance:
             return None, 0.0
         if explanation is None:
             explanation = self._adapter.explain_exit(ended.result(), self._log.run_tail())
+        explanation = await asyncio.to_thread(self._watchers.explained, run.placement, explanation)
         self._tell("exited", explanation.message)
         ready_seconds = 0.0 if run.ready_at is None else self._clock.monotonic() - run.ready_at
         return explanation, ready_seconds
@@ -370,7 +373,10 @@ class EngineInstance:
 
     async def _watch(self, watch: EngineWatch) -> ExitExplanation | None:
         """Stay until the engine ended, is to be stopped or to be started anew; an explanation when it hangs."""
+        meter = self._watchers.meter(self._adapter, watch.run, self._clock)
         while not watch.over():
+            if self._state is InstanceState.READY:
+                await meter.look(self._memory)
             await first_of(
                 asyncio.shield(watch.ended), self._stopping.wait(), self._suspected.wait(), self._rest.wished.wait(),
                 self._clock.sleep(_LOOK_EVERY),
@@ -392,6 +398,7 @@ class EngineInstance:
             if trouble is not None:
                 self._tell("lora_failed", trouble)
             self._memory = await asyncio.to_thread(watch.run.process.memory)
+        await meter.look(self._memory, last=True)
         return None
 
     def _read_log(self) -> None:

@@ -43,14 +43,16 @@ class MeasurementStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, make: Callable[[], Measurement]) -> None:
+    def add(self, make: Callable[[], Measurement | None]) -> None:
         """Keep what a start took; of one key the newest `KEPT_PER_KEY` stay, of all the newest `KEPT`.
 
-        `make` is called in the thread that writes, so it may look at the machine.
+        `make` is called in the thread that writes, so it may look at the machine; None is nothing to keep.
         """
 
         def work(connection: sqlite3.Connection) -> None:
             found = make()
+            if found is None:
+                return
             key = _key_values(found.key)
             connection.execute(_INSERT, _row(found))
             connection.execute(_BOUND_KEY, (*key, *key))
@@ -58,12 +60,14 @@ class MeasurementStore:
 
         self._database.submit(work)
 
-    def add_speeds(self, make: Callable[[], MeasurementKey], speeds: Speeds) -> None:
+    def add_speeds(self, make: Callable[[], MeasurementKey | None], speeds: Speeds) -> None:
         """Add to the newest measurement of a key; nothing happens where there is none. `make` as for `add`."""
         values = (*(getattr(speeds, name) for name in _SPEEDS), speeds.peak or 0)
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute(_ADD_SPEEDS, (*values, *_key_values(make())))
+            key = make()
+            if key is not None:
+                connection.execute(_ADD_SPEEDS, (*values, *_key_values(key)))
 
         self._database.submit(work)
 
