@@ -47,7 +47,7 @@ class ProductControls:
             roles=[
                 RoleDocument(
                     name=role.name, description=translate(role.description), instruction=role.instruction,
-                    model=role.model or catalog.default_model or "", layout=role.layout.value,
+                    model=catalog.model_of(role) or "", layout=role.layout.value,
                     aliases=list(role.aliases), origin=role.origin, sampling=dict(role.sampling),
                     output_limit=role.output_limit,
                 )

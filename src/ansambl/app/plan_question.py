@@ -150,4 +150,6 @@ def _members(catalog: RoleCatalog, ensemble: Ensemble) -> Iterator[str]:
 def _head(role: Role) -> str:
     """What of a role stands at the head of the prompt: roles that differ in it do not share a prefix."""
     head = head_material(head_fields(role))
+    if role.lora is not None:
+        head = {**head, "lora": role.lora}
     return prefix_group({**head, "instruction": role.name} if role.layout is Layout.CLASSIC else head)

@@ -167,7 +167,7 @@ class RoleDesk:
             number, group = next((index, one) for index, one in enumerate(groups, 1) if name in one.roles)
             why = None if group.shares else group.reason
             document = document.model_copy(update={
-                "model": thing.model or joined.catalog.default_model, "layout": thing.layout.value,
+                "model": joined.catalog.model_of(thing), "layout": thing.layout.value,
                 "prefix_group": number, "not_shared": why.render(translate) if why else None,
             })  # fmt: skip
         return document

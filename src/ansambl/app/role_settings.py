@@ -20,6 +20,10 @@ class RoleSettings(Table):
     """
 
     model: str | None = setting(None, "The model that answers.", shown_default="the resident model")
+    lora: str | None = setting(
+        None, "The LoRA adapter that its answers are made with, by the name it was added under: `ansambl lora list`.",
+        shown_default="none",
+    )  # fmt: skip
     instruction: str | None = setting(None, "What makes the role, in words for the model.", shown_default="as shipped")
     instructions: dict[str, str] | None = setting(
         None, "The instruction in other languages, by code: `ru = \"…\"`. The newest message's language chooses.",

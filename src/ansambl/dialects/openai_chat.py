@@ -36,9 +36,14 @@ END_MARK = 64
 
 @dataclass(slots=True)
 class ChatRequest:
-    """A chat completion request, decoded one level deep. `fields` maps each field to its undecoded bytes."""
+    """A chat completion request, decoded one level deep. `fields` maps each field to its undecoded bytes.
+
+    `lora` is the LoRA adapter that its answer is made with, None for none; it stands in no field, because engines are
+    told it each in their own way.
+    """
 
     fields: dict[str, msgspec.Raw]
+    lora: str | None = None
 
     @property
     def model(self) -> str:
@@ -116,7 +121,7 @@ class ChatRequest:
                 fields.pop(name, None)
             else:
                 fields[name] = msgspec.Raw(_encoder.encode(value))
-        return ChatRequest(fields)
+        return ChatRequest(fields, self.lora)
 
     def encode(self) -> bytes:
         """The request as a body; untouched fields keep the client's bytes."""

@@ -166,7 +166,7 @@ def refuse_present(request: ChatRequest, reasons: Mapping[str, Text]) -> None:
 
 def kept(request: ChatRequest, names: Sequence[str]) -> ChatRequest:
     """A request with nothing but the fields `names` of `request`, bytes untouched."""
-    return ChatRequest({name: request.fields[name] for name in names if name in request.fields})
+    return ChatRequest({name: request.fields[name] for name in names if name in request.fields}, request.lora)
 
 
 def content_of(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:

@@ -44,6 +44,7 @@ class Role:
     `answer_language` are codes too: a role may think in English and answer in Russian. `context_share` (above 0, at
     most 1) is the part of the model's context that one request of the role may fill, its answer included. `tools`
     names the tools of the client that the role may see; None means all of them, an empty tuple none.
+    `lora` is the LoRA adapter that its answers are made with, None for the plain model.
     `collections` names the knowledge that it reads. `examples` are questions that are meant for it; a route compares
     with them.
     """
@@ -65,6 +66,7 @@ class Role:
     tools: tuple[str, ...] | None = None
     collections: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
+    lora: str | None = None
 
 
 class Pattern(StrEnum):

@@ -83,7 +83,7 @@ class ChatHandler:
         elif isinstance(target, RoleTarget):
             await self._answer_role(exchange, request, target.role, asker, None)
         else:
-            plain = asker.service.prepare_plain(request, target.model)
+            plain = asker.service.prepare_plain(request, target.model, target.lora)
             await self._pass_on(exchange, Call(plain, remembers=False))
 
     async def count(self, exchange: Exchange, request: ChatRequest, *, key: str) -> int:
@@ -103,7 +103,7 @@ class ChatHandler:
         prepared = (
             self._service.prepare(request, target.role, key=key, options=options)
             if isinstance(target, RoleTarget)
-            else self._service.prepare_plain(request, target.model)
+            else self._service.prepare_plain(request, target.model, target.lora)
         )
         counted = await count_prompt(self._coordinator, prepared.model, prepared.request)
         if counted is None:

@@ -62,7 +62,7 @@ async def pass_through(exchange: Exchange, coordinator: Coordinator, call: Call)
         AnsamblError: nothing was sent yet and the request cannot be answered; or the stream broke.
     """
     request, model = call.prepared.request, call.prepared.model
-    async with coordinator.lease(model, hint_of(request)) as lease:
+    async with coordinator.lease(model, hint_of(request), lora=request.lora) as lease:
         observe_lease(exchange, lease)
         async with open_chat(coordinator, lease, request) as answer:
             if answer.status >= 400:

@@ -90,7 +90,7 @@ async def translate(exchange: Exchange, asked: Asked, coordinator: Coordinator, 
     """
     request, model = call.prepared.request, call.prepared.model
     answer = TranslatedAnswer(exchange, asked)
-    async with coordinator.lease(model, hint_of(request)) as lease:
+    async with coordinator.lease(model, hint_of(request), lora=request.lora) as lease:
         observe_lease(exchange, lease)
         usage: Usage | None = None
         said = False

@@ -20,7 +20,10 @@ _PROMPT_FIELDS = ("tools", "chat_template_kwargs", "reasoning_effort", "response
 def open_chat(
     coordinator: Coordinator, lease: Lease, request: ChatRequest
 ) -> AbstractAsyncContextManager[UpstreamAnswer]:
-    """Send a chat request to the leased instance, under the name that its model has there; enter it to send."""
+    """Send a chat request to the leased instance, under the name that its model has there; enter it to send.
+
+    It is answered with the LoRA adapter of the lease.
+    """
     if lease.endpoint.name is not None:
         request = request.changed({"model": lease.endpoint.name})
     return coordinator.open(lease, _PATH, request.encode())
@@ -50,7 +53,11 @@ async def count_prompt(coordinator: Coordinator, model: str, request: ChatReques
     lease = Lease(model, endpoint, 0.0, calls=instance.conversations())
     if lease.calls is None:
         return None
-    return len(await tokens_of(coordinator, lease, request.fields))
+    instance.begin_use()
+    try:
+        return len(await tokens_of(coordinator, lease, request.fields))
+    finally:
+        instance.end_use()
 
 
 def has_media(request: ChatRequest) -> bool:
@@ -72,7 +79,7 @@ async def ask_engine(coordinator: Coordinator, model: str, request: ChatRequest)
         UnavailableError: there is no place, or the engine cannot be made ready.
     """
     async with (
-        coordinator.lease(model, hint_of(request)) as lease,
+        coordinator.lease(model, hint_of(request), lora=request.lora) as lease,
         aclosing(ask_leased(coordinator, lease, request)) as deltas,
     ):
         async for delta in deltas:

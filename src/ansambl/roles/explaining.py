@@ -53,10 +53,11 @@ def explain(
             "reasons": _render(explain_ensemble(target, request, options), translate),
         }
     if isinstance(target, ModelTarget):
-        plain = service.prepare_plain(request, target.model)
+        plain = service.prepare_plain(request, target.model, target.lora)
         return {
             "role": None,
             "model": plain.model,
+            "lora": plain.request.lora,
             "layout": None,
             "messages": request.messages(),
             "reasons": _render([text("A plain model gets the client's messages as they are.")], translate),
@@ -80,6 +81,7 @@ def _explain_role(
     return {
         "role": role.name,
         "model": prepared.model,
+        "lora": prepared.request.lora,
         "layout": found.layout.value,
         "messages": found.messages,
         "note": found.note,

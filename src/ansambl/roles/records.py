@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ansambl.domain.errors import NotSupportedError
+from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.role import Ensemble, Layout, ModelName, Pattern, Role
+from ansambl.domain.text import text
 from ansambl.domain.units import Seconds
 
 PATTERNS = (Pattern.COUNCIL.value, *(one.value for one in Pattern if one is not Pattern.COUNCIL))
@@ -35,13 +38,42 @@ NO_OPTIONS = RequestOptions()
 class RoleCatalog:
     """Everything that a client can ask for by name, each by its own name.
 
-    `default_model` is what a role without a model runs on; None when there is no model at all.
+    `default_model` is what a role without a model runs on; None when there is no model at all. `loras` are the LoRA
+    adapters, each a model's other name; where a name is also that of something else, the something else is meant.
     """
 
     roles: Mapping[str, Role]
     ensembles: Mapping[str, Ensemble]
     models: Mapping[str, ModelName]
     default_model: str | None = None
+    loras: Mapping[str, LoraAdapter] = field(default_factory=dict)
+
+    def model_of(self, role: Role) -> str | None:
+        """The name of the model that a role runs on: its own, else its LoRA adapter's, else the default one."""
+        lora = self.loras.get(role.lora or "")
+        return role.model or (lora.model if lora is not None else None) or self.default_model
+
+    def lora_of(self, role: Role) -> LoraAdapter | None:
+        """The LoRA adapter that a role answers with; None where it names none.
+
+        Raises:
+            NotSupportedError: it names one that is not there, or one of another model.
+        """
+        if role.lora is None:
+            return None
+        found = self.loras.get(role.lora)
+        if found is None:
+            raise NotSupportedError(
+                text("The role '{role}' answers with the LoRA adapter '{lora}', which is not there; "
+                     "`ansambl lora list` shows those that there are.", role=role.name, lora=role.lora)
+            )  # fmt: skip
+        if found.model != self.model_of(role):
+            raise NotSupportedError(
+                text("The role '{role}' runs on '{model}', but its LoRA adapter '{lora}' is for '{other}'; "
+                     "change one of the two.", role=role.name, model=self.model_of(role) or "–", lora=role.lora,
+                     other=found.model)
+            )  # fmt: skip
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +104,15 @@ class EnsembleTarget:
 
 @dataclass(frozen=True, slots=True)
 class ModelTarget:
-    """The requested name means a plain model: no role, no note."""
+    """The requested name means a plain model: no role, no note. `lora` is its LoRA adapter, None for none."""
 
     model: ModelName
+    lora: LoraAdapter | None = None
 
     @property
     def name(self) -> str:
-        """The model's own name."""
-        return self.model.name
+        """The model's own name, or that of its LoRA adapter."""
+        return self.model.name if self.lora is None else self.lora.name
 
 
 Target = RoleTarget | EnsembleTarget | ModelTarget

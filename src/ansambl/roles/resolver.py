@@ -66,4 +66,10 @@ def _targets(catalog: RoleCatalog) -> list[tuple[Target, str, tuple[str, ...]]]:
         conductor = catalog.roles[ensemble.merging_role]
         found.append((EnsembleTarget(ensemble, roles, conductor), ensemble.name, ensemble.aliases))
     found.extend((ModelTarget(model), model.name, model.aliases) for model in catalog.models.values())
+    taken = {folded(name) for _, own, others in found for name in (own, *others)}
+    found.extend(
+        (ModelTarget(catalog.models[lora.model], lora), lora.name, ())
+        for lora in catalog.loras.values()
+        if lora.model in catalog.models and folded(lora.name) not in taken
+    )
     return found

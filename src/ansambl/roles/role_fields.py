@@ -24,7 +24,8 @@ SAMPLING_FIELDS = (
 
 ROLE_FIELDS = (
     "instruction", "instructions", "description", "model", "layout", "sampling", "output_limit", "aliases", "wants",
-    "thinking_language", "answer_language", "context_share", "tools", "collections", "examples", *SAMPLING_FIELDS,
+    "thinking_language", "answer_language", "context_share", "tools", "collections", "examples", "lora",
+    *SAMPLING_FIELDS,
 )  # fmt: skip
 """What a role's table may hold."""
 
@@ -80,7 +81,13 @@ def read_role(name: str, fields: Fields, origin: str, models: Mapping[str, str])
         tools=None if tools is None else tuple(tools),
         collections=tuple(fields.get("collections", ())),
         examples=tuple(fields.get("examples", ())),
+        lora=_name_or_none(fields.get("lora")),
     )
+
+
+def _name_or_none(written: object) -> str | None:
+    """A name; the empty one takes back what is shipped or set elsewhere."""
+    return str(written) if written else None
 
 
 def _instructions(key: KeyPath, written: Mapping[str, str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 from ansambl.dialects.openai_chat import LIMIT_FIELDS, Answer, ChatRequest, Message
 from ansambl.domain.chat_template import KWARGS, TemplateFacts
 from ansambl.domain.errors import UnavailableError
+from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.role import Ensemble, Layout, ModelName, Role
 from ansambl.domain.text import text
 from ansambl.foundation.clock import Clock, RealClock
@@ -21,6 +22,7 @@ from ansambl.roles.records import NO_OPTIONS, RequestOptions, RoleCatalog
 from ansambl.roles.tool_limits import TOOL_FIELDS, limit_tools
 from ansambl.roles.turns import Note, Recalled, TurnMemory
 
+_CAPABILITIES = {"builtin_tools": False, "usage": True, "vision": False}
 _READ_FIELDS = (*prompt_layout.HEAD_FIELDS, *TOOL_FIELDS)
 
 
@@ -68,12 +70,12 @@ class RoleService:
         self._created = int(self._clock.now()) if created is None else created
 
     def model_of(self, role: Role) -> ModelName:
-        """The model that a role runs on: its own, else the catalog's default.
+        """The model that a role runs on: its own, else that of its LoRA adapter, else the catalog's default.
 
         Raises:
             UnavailableError: there is no model at all.
         """
-        name = role.model or self.catalog.default_model
+        name = self.catalog.model_of(role)
         if name is None:
             raise UnavailableError(
                 text(
@@ -105,7 +107,9 @@ class RoleService:
         Raises:
             RequestError: the messages are not messages.
             UnavailableError: there is no model for the role.
+            NotSupportedError: its LoRA adapter is not there, or is another model's.
         """
+        lora = self.catalog.lora_of(role)
         if options.layout is not None:
             role = replace(role, layout=options.layout)
         model = self.model_of(role)
@@ -128,15 +132,22 @@ class RoleService:
         )  # fmt: skip
         prepared = request.changed({**changes, "model": model.name, "messages": explanation.messages})
         remember = self._rememberer(recalled, messages, role, explanation, day)
+        prepared = replace(prepared, lora=lora.name if lora is not None else None)
         return Prepared(model.name, prepared, remember, explanation, recalled, facts, day)
 
-    def prepare_plain(self, request: ChatRequest, model: ModelName) -> Prepared:
-        """Write a plain model's request: the client's own, with the model's limit and sampling where it set none."""
+    def prepare_plain(self, request: ChatRequest, model: ModelName, lora: LoraAdapter | None = None) -> Prepared:
+        """Write a plain model's request: the client's own, with the model's limit and sampling where it set none.
+
+        `lora` is the LoRA adapter that was asked for by its own name.
+        """
         changes = {**_sampling(request, model.sampling), **_limit(request, model.output_limit), "model": model.name}
-        return Prepared(model.name, request.changed(changes), _forget)
+        changed = replace(request.changed(changes), lora=lora.name if lora is not None else None)
+        return Prepared(model.name, changed, _forget)
 
     def models_list(self, translate: Callable[[str], str] = str) -> list[dict[str, Any]]:
-        """The objects of ``GET /v1/models``: roles, ensembles, models; `translate` chooses the descriptions' language.
+        """The objects of ``GET /v1/models``: roles, ensembles, models, LoRA adapters (each with its model as parent).
+
+        `translate` chooses the descriptions' language.
 
         ``info.meta`` is what Open WebUI reads: ``builtin_tools`` false keeps its own tools, some 26 kB, out of every
         prompt, ``usage`` true makes it ask for the usage of a stream.
@@ -159,13 +170,21 @@ class RoleService:
                 "info": {
                     "meta": {
                         "description": translate(one.description) if one.description else "",
-                        "capabilities": {"builtin_tools": False, "usage": True, "vision": False},
+                        "capabilities": _CAPABILITIES,
                     }
                 },
             }
             for kind, things in listed
             for one in things
-        ]
+        ] + [
+            {
+                "id": one.name, "object": "model", "created": self._created, "owned_by": "ansambl", "name": one.name,
+                "description": "", "kind": "lora", "aliases": [], "parent": one.model, "root": one.model,
+                "info": {"meta": {"description": "", "capabilities": _CAPABILITIES}},
+            }
+            for one in self.catalog.loras.values()
+            if one.model in self.catalog.models
+        ]  # fmt: skip
 
     def prefix_groups(self) -> list[PrefixGroup]:
         """Which roles of the catalog share the prefixes of their prompts; every role is in one group."""

@@ -33,6 +33,9 @@ _ONE_PLACE = text("the engine has one place: each goes through it after the one 
 _COPIES_FAIL = text("this engine does not keep what is copied into a slot: one after another")
 
 
+_OTHER_LORAS = text("they answer with different LoRA adapters: what one has read is of no use for another")
+
+
 @dataclass(slots=True)
 class _RunFacts:
     """What was learned about copies in one run of an engine."""
@@ -130,12 +133,14 @@ class SharedEngines:
     async def _together(self, stack: AsyncExitStack, model: str, requests: Sequence[ChatRequest]) -> Together:
         if len(requests) < 2:
             return self._at_once(model, requests, text("there is one request"))
+        if len({one.lora for one in requests}) > 1:
+            return self._in_turn(model, requests, _OTHER_LORAS)
         if self._coordinator.places(model) == 1:
             return self._in_turn(model, requests, _ONE_PLACE)
         if self._coordinator.instance(model).conversations() is None:
             return self._without_slots(model, requests)
         group = await stack.enter_async_context(
-            self._coordinator.lease_group(model, len(requests), hint_of(requests[0]))
+            self._coordinator.lease_group(model, len(requests), hint_of(requests[0]), lora=requests[0].lora)
         )
         first = group.leases[0]
         facts = self._facts(model, first.endpoint)
@@ -242,7 +247,7 @@ class SharedEngines:
     async def _in_a_copy(self, copied: _Copied, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         lease = await copied.take()
         try:
-            lease.prompt = hint_of(request)
+            lease.hold(hint_of(request))
             async with aclosing(ask_leased(self._coordinator, lease, request)) as deltas:
                 async for delta in deltas:
                     self._check(copied, lease, delta)

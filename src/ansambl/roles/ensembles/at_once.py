@@ -91,14 +91,14 @@ async def _shown(work: Work, channel: _Channel) -> AsyncGenerator[EnsembleEvent,
 
 
 def _works(work: Work, channels: Sequence[_Channel], deadline: float) -> list[Coroutine[Any, Any, None]]:
-    groups: dict[str | None, list[_Channel]] = {}
+    groups: dict[tuple[str | None, str | None], list[_Channel]] = {}
     nested = []
     for channel in channels:
         member = channel.part.member
         if isinstance(member, Ensemble):
             nested.append(_run_inside(work, channel, deadline))
         else:
-            groups.setdefault(member.model or work.service.catalog.default_model, []).append(channel)
+            groups.setdefault((work.service.catalog.model_of(member), member.lora), []).append(channel)
     return [*(_group(work, group, deadline) for group in groups.values()), *nested]
 
 
