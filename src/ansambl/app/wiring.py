@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from ansambl.app.catalog import catalog_of
 from ansambl.app.engine_checks import check_start
@@ -38,6 +39,7 @@ from ansambl.runtime.events import EventLog
 from ansambl.runtime.instance import Instance
 from ansambl.runtime.launcher import LocalLauncher
 from ansambl.runtime.recovery import Adopted, recover
+from ansambl.runtime.run_files import remove_leftover_files
 from ansambl.runtime.state_files import StateFolders
 from ansambl.runtime.store import RuntimeStore
 from ansambl.runtime.upstream import Upstream
@@ -85,6 +87,8 @@ async def build(
     maker.adopted = await recover(store, wanted, launcher=launcher, events=events)
     in_use = [one.state_folder for one in maker.adopted.values() if one.state_folder is not None]
     await asyncio.to_thread(maker.states.remove_leftovers, in_use)
+    still_run = [Path(one.log_path) for one in maker.adopted.values()]
+    await asyncio.to_thread(remove_leftover_files, paths.logs, still_run)
     instances: list[Instance] = [AttachedInstance(one, events=events, clock=clock) for one in attached]
     for name in run_here:
         deferred = maker.deferred(name)
