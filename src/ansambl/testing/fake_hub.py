@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 LARGE = 4096
 """Files from this size on are kept as large files, with a pointer in the repository."""
@@ -25,11 +25,12 @@ _CHUNK = 64 << 10
 
 @dataclass(slots=True)
 class FakeRepository:
-    """A repository: its files by path, its card, and whether a token must be sent to read them."""
+    """A repository: its files by path, its card, whether a token must be sent to read them, and how it is liked."""
 
     files: dict[str, bytes]
     licence: str | None = "apache-2.0"
     gated: bool = False
+    downloads: int = 1
 
     @property
     def revision(self) -> str:
@@ -106,10 +107,11 @@ class FakeHub:
         return f"http://127.0.0.1:{self._servers[1].server_address[1]}"
 
     def add(
-        self, repo: str, files: Mapping[str, bytes], *, licence: str | None = "apache-2.0", gated: bool = False
-    ) -> FakeRepository:
+        self, repo: str, files: Mapping[str, bytes], *, licence: str | None = "apache-2.0", gated: bool = False,
+        downloads: int = 1,
+    ) -> FakeRepository:  # fmt: skip
         """Put a repository in, or another commit of it."""
-        self.repositories[repo] = FakeRepository(dict(files), licence, gated)
+        self.repositories[repo] = FakeRepository(dict(files), licence, gated, downloads)
         return self.repositories[repo]
 
     def sent(self) -> int:
@@ -209,7 +211,9 @@ class _Hub(_Handler):
     def do_GET(self) -> None:
         """Answer."""
         parts = unquote(urlsplit(self.path).path).strip("/").split("/")
-        if parts[:2] == ["api", "models"] and len(parts) >= 4:
+        if parts == ["api", "models"]:
+            self._search()
+        elif parts[:2] == ["api", "models"] and len(parts) >= 4:
             self._describe("/".join(parts[2:4]), parts[4:])
         elif len(parts) >= 5 and parts[2] == "resolve":
             self._resolve("/".join(parts[:2]), "/".join(parts[4:]))
@@ -218,6 +222,23 @@ class _Hub(_Handler):
 
     def _allowed(self, repository: FakeRepository) -> bool:
         return not repository.gated or self.headers.get("Authorization") == f"Bearer {self.hub.token}"
+
+    def _search(self) -> None:
+        """The list that a search answers with: without files, the tags telling the formats."""
+        asked = parse_qs(urlsplit(self.path).query)
+        words = asked.get("search", [""])[0].lower().split()
+        rows = [
+            {
+                "_id": "0" * 24, "id": repo, "modelId": repo, "likes": 1, "private": False,
+                "downloads": one.downloads, "tags": _tags(one), "createdAt": "2026-01-01T00:00:00.000Z",
+            }
+            for repo, one in self.hub.repositories.items()
+            if all(word in repo.lower() for word in words)
+        ]  # fmt: skip
+        if asked.get("sort") == ["downloads"]:
+            rows.sort(key=lambda row: -int(str(row["downloads"])))
+        listed = rows[: int(asked.get("limit", ["1000"])[0])]
+        self.answer(200, json.dumps(listed).encode(), {"Content-Type": "application/json; charset=utf-8"})
 
     def _describe(self, repo: str, rest: list[str]) -> None:
         repository = self.hub.repositories.get(repo)
@@ -233,8 +254,8 @@ class _Hub(_Handler):
         else:
             listed = {
                 "_id": "0" * 24, "id": repo, "modelId": repo, "sha": repository.revision, "private": False,
-                "gated": "auto" if repository.gated else False, "disabled": False, "downloads": 1, "likes": 1,
-                "tags": ["gguf", *([f"license:{repository.licence}"] if repository.licence else [])],
+                "gated": "auto" if repository.gated else False, "disabled": False, "downloads": repository.downloads,
+                "likes": 1, "tags": _tags(repository),
                 "cardData": {"license": repository.licence} if repository.licence else {},
                 "siblings": [
                     {"rfilename": path, "size": len(content), "blobId": _blob(content), **_lfs(content, "sha256")}
@@ -279,6 +300,11 @@ class _Content(_Handler):
                     self.serve(content, {"ETag": f'"{wanted}"', "Accept-Ranges": "bytes"})
                     return
         self.answer(404, b"gone")
+
+
+def _tags(repository: FakeRepository) -> list[str]:
+    formats = [one for one in ("gguf", "safetensors") if any(path.endswith(f".{one}") for path in repository.files)]
+    return [*formats, *([f"license:{repository.licence}"] if repository.licence else [])]
 
 
 def _handler(hub: FakeHub, kind: type[_Handler]) -> type[_Handler]:

