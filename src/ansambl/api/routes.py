@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from ansambl import __version__
 from ansambl.api import PREFIX
 from ansambl.api.body_limit import BodyLimit
+from ansambl.api.instances import InstanceControls, add_instance_routes
 from ansambl.api.roles import LARGEST_BODY, RoleControls, add_role_routes
 from ansambl.api.schemas import LogDocument, StateDocument, StoppingDocument
 from ansambl.dialects import openai_chat
@@ -86,7 +87,9 @@ def _language(request: Request) -> Callable[[str], str]:
     return speaker_of_header(request.headers.get("accept-language"))
 
 
-def make_admin_api(controls: Controls, roles: RoleControls, token: str) -> FastAPI:
+def make_admin_api(
+    controls: Controls, roles: RoleControls, token: str, instances: InstanceControls | None = None
+) -> FastAPI:
     """Build the admin API.
 
     Reading the state needs no token on loopback; logs, all about single roles, and changes need the run's `token`.
@@ -132,6 +135,8 @@ def make_admin_api(controls: Controls, roles: RoleControls, token: str) -> FastA
     )  # fmt: skip
     guarded = APIRouter(dependencies=[Depends(need_token)])
     add_role_routes(guarded, roles, _language)
+    if instances is not None:
+        add_instance_routes(guarded, instances, _language)
     app.include_router(guarded)
 
     @app.get(f"{PREFIX}/state")

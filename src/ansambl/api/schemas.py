@@ -31,6 +31,16 @@ class InstanceDocument(BaseModel):
     loras: list[str] = []
 
 
+class LorasDocument(BaseModel):
+    """The LoRA adapters in use, by model.
+
+    `models` says when each model's are: "now", "restart" (as soon as nobody uses its engine), "start" (it stands still).
+    """
+
+    models: dict[str, str]
+    loras: dict[str, list[str]]
+
+
 class RoleDocument(BaseModel):
     """One role. `model` is the one it runs on now."""
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 from ansambl import __version__
 from ansambl.api.schemas import (
     EnsembleDocument,
     EventDocument,
-    InstanceDocument,
     RequestsDocument,
     RoleDocument,
     StateDocument,
 )
+from ansambl.app.instance_controls import instance_document
 from ansambl.app.running_state import RunningState
 from ansambl.app.wiring import Product
 from ansambl.dialects import openai_chat
-from ansambl.domain.instance import InstanceStatus
 from ansambl.gateway.routes import LOCAL_KEY
 from ansambl.roles import explaining
 
@@ -43,7 +41,7 @@ class ProductControls:
             started=running.started,
             address=running.address,
             default_model=catalog.default_model or "",
-            instances=[_instance(one, translate) for one in product.coordinator.statuses()],
+            instances=[instance_document(one, translate) for one in product.coordinator.statuses()],
             roles=[
                 RoleDocument(
                     name=role.name, description=translate(role.description), instruction=role.instruction,
@@ -82,10 +80,3 @@ class ProductControls:
     def request_stop(self) -> None:
         """Begin to stop."""
         self._stop()
-
-
-def _instance(status: InstanceStatus, translate: Callable[[str], str]) -> InstanceDocument:
-    fields = asdict(status)
-    fields["state"] = status.state.value
-    fields["message"] = status.message.render(translate) if status.message else None
-    return InstanceDocument(**fields)

@@ -14,6 +14,7 @@ from ansambl import __version__
 from ansambl.api.routes import make_admin_api
 from ansambl.app.controls import ProductControls
 from ansambl.app.data_folder import DataLock, open_database
+from ansambl.app.instance_controls import ProductInstances
 from ansambl.app.proposals import propose_once, with_installed
 from ansambl.app.role_book import RoleBook
 from ansambl.app.role_controls import ProductRoles, apply
@@ -281,7 +282,7 @@ class _Life:
                 self._reporter.say(text("The configuration was read again; its roles are in effect."))
 
     def _admin_api(self, product: Product, roles: ProductRoles, running: RunningState, token: str) -> App:
-        return make_admin_api(ProductControls(product, running, self.stop.set), roles, token)
+        return make_admin_api(ProductControls(product, running, self.stop.set), roles, token, ProductInstances(product))
 
     async def _begin(self, product: Product, running: RunningState) -> None:
         await _start_instances(self._loaded, self._reporter, product, running)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ansambl.api.schemas import (
@@ -30,9 +31,10 @@ Translate = Callable[[str], str]
 
 def apply(product: Product, joined: Joined, common_instruction: str | None = None) -> None:
     """Answer with another catalog from the next request on; those that run go on with theirs."""
-    product.catalog = joined.catalog
-    product.resolver.use(joined.catalog)
-    product.service.use(joined.catalog, common_instruction)
+    # LoRA adapters are no part of the configuration; they stay those that are in use.
+    product.catalog = replace(joined.catalog, loras=product.catalog.loras)
+    product.resolver.use(product.catalog)
+    product.service.use(product.catalog, common_instruction)
 
 
 class ProductRoles:

@@ -35,6 +35,7 @@ from ansambl.runtime.attached_instance import AttachedInstance
 from ansambl.runtime.coordinator import Coordinator
 from ansambl.runtime.deferred_instance import DeferredInstance
 from ansambl.runtime.engine_instance import EngineInstance
+from ansambl.runtime.engine_loras import LoraSource
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.instance import Instance
 from ansambl.runtime.launcher import LocalLauncher
@@ -55,6 +56,7 @@ class Product:
     coordinator: Coordinator
     gateway: Gateway
     events: EventLog
+    lora_source: LoraSource
 
 
 def needs_embedded(loaded: LoadedSettings) -> bool:
@@ -98,6 +100,8 @@ async def build(
         instances.append(deferred)
     order = {name: position for position, name in enumerate(catalog.models)}
     instances.sort(key=lambda one: order[one.model])
+    adapters = await asyncio.to_thread(lambda: [one for name in run_here for one in maker.loras.for_model(name)])
+    catalog = replace(catalog, loras={one.name: one for one in adapters})
     coordinator = Coordinator(instances, Upstream(), clock, events)
     turns = TurnMemory(database, clock=clock)
     templates = model_templates(loaded, paths, attached)
@@ -108,7 +112,7 @@ async def build(
     )
     resolver = Resolver(catalog)
     gateway = Gateway(resolver, service, coordinator, body_limit=loaded.settings.gateway.max_body)
-    return Product(catalog, resolver, service, coordinator, gateway, events)
+    return Product(catalog, resolver, service, coordinator, gateway, events, maker.loras.for_model)
 
 
 @dataclass(slots=True)
