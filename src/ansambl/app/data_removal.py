@@ -103,7 +103,17 @@ def remove(paths: DataPaths, plan: list[Removal]) -> list[Path]:
 def _ours(paths: DataPaths) -> list[Path]:
     database = paths.database
     beside = [database.with_name(database.name + ending) for ending in ("-wal", "-shm")]
-    return [paths.models, paths.logs, paths.backups, database, *beside, paths.state, paths.lock]
+    return [
+        paths.models,
+        paths.engines,
+        paths.loras,
+        paths.logs,
+        paths.backups,
+        database,
+        *beside,
+        paths.state,
+        paths.lock,
+    ]
 
 
 def _size(path: Path) -> int:

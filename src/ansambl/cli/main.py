@@ -20,7 +20,7 @@ from ansambl.foundation.locales import LANGUAGES, choose_language, speak, suppor
 
 _ORDER = (
     "up", "down", "status", "plan", "fit", "review", "compat", "buy", "command", "ask", "chat", "eval", "logs",
-    "models", "lora", "roles", "machines", "config", "data",
+    "models", "engines", "lora", "roles", "machines", "config", "data",
 )  # fmt: skip
 _INTERRUPTED = 130
 

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Self
 
 from ansambl.cli.output import console
 from ansambl.domain.model import Checkpoint
+from ansambl.domain.units import format_bytes
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
+
+    from ansambl.engines.install.records import Stage
 
 
 _NAME = 48
@@ -87,6 +90,59 @@ def pull_embedded(models_folder: Path) -> Checkpoint:
 
     with closing(DownloadBar(console(error=True))) as bar:
         return embedded.pull(models_folder, bar.show)
+
+
+class StageBar:
+    """Shows the stages of an installation: a bar where their length is known, one line each where there is no terminal.
+
+    What a stage counts (packages, bytes, steps) stands beside its bar.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._shown = ""
+
+    def show(self, stage: Stage) -> None:
+        """Show how far a stage is."""
+        name = stage.name.render(speak)
+        if not self._console.is_terminal:
+            if name != self._shown:
+                self._console.print(f"{name}…", style="dim")
+            self._shown = name
+            return
+        if self._progress is None:
+            self._progress = self._start()
+        if self._task is None or name != self._shown:
+            if self._task is not None:
+                self._progress.remove_task(self._task)
+            self._task, self._shown = self._progress.add_task(name, total=None, count=""), name
+        self._progress.update(self._task, completed=stage.done, total=stage.total or None, count=_count(stage))
+
+    def close(self) -> None:
+        """Take the bar away and bring the cursor back."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _start(self) -> Progress:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"), TimeElapsedColumn(),
+            console=self._console, transient=True,
+        )  # fmt: skip
+        progress.start()
+        return progress
+
+
+def _count(stage: Stage) -> str:
+    if not stage.total:
+        return ""
+    if stage.counts == "bytes":
+        return f"{format_bytes(stage.done)} / {format_bytes(stage.total)}"
+    return f"{stage.done}/{stage.total}"
 
 
 class StepBar:

@@ -7,6 +7,7 @@ installation: an interrupted one is gone on with or removed.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -42,6 +43,11 @@ def engine_folder(engines_folder: Path, engine: str) -> Path:
 def write_install_manifest(folder: Path, manifest: InstallManifest) -> None:
     """Declare `folder` to hold a whole engine."""
     write_atomically(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
+
+
+def manifest_to_json(manifest: InstallManifest) -> dict[str, Any]:
+    """The manifest as commands print it: its fields by their names."""
+    return msgspec.structs.asdict(manifest)
 
 
 def read_install_manifest(folder: Path) -> InstallManifest | None:

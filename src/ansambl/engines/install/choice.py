@@ -67,7 +67,9 @@ def choose_build(
             return Refusal(_only_processor(one, passed), tuple(passed))
         else:
             return Choice(one, tuple(passed))
-    return Refusal(passed[0].why, tuple(passed))
+    # What keeps from a build for the hardware that is here says more than that other hardware is not.
+    closest = [one for one in passed if _wrong_gpu(one.build, machine) is None] or passed
+    return Refusal(closest[0].why, tuple(passed))
 
 
 def _nothing_asked(engine: str, own: list[Build], wanted: str | None, *, compiled: bool) -> NotUsable:

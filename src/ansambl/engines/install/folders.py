@@ -50,6 +50,17 @@ def only_installer(engines_folder: Path, engine: str) -> Iterator[Path]:
         os.close(descriptor)
 
 
+def is_being_installed(engines_folder: Path, engine: str) -> bool:
+    """Whether another process holds the engine's folder at this moment."""
+    try:
+        with only_installer(engines_folder, engine):
+            return False
+    except UnavailableError:
+        return True
+    except OSError:
+        return False
+
+
 def free_bytes(folder: Path) -> Bytes:
     """The free bytes of the disk that `folder` is, or would be, on."""
     for one in (folder, *folder.parents):

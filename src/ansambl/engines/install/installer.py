@@ -75,6 +75,19 @@ def check_room(announcement: Announcement) -> None:
         raise disk_full(announcement.build, announcement.folder)
 
 
+def check_allowed(build: Build, *, offline: bool) -> None:
+    """See that something may be fetched.
+
+    Raises:
+        UnavailableError: nothing may.
+    """
+    if offline:
+        raise UnavailableError(
+            text("{engine} is not installed, and --offline forbids to fetch it; leave --offline out",
+                 engine=build.title)
+        )  # fmt: skip
+
+
 class _Installer(Protocol):
     def run(self, progress: Progress) -> str: ...
 
@@ -99,11 +112,7 @@ def install(
     Raises:
         AnsamblError: no room, no network, something that is not what was pinned, or an engine that does not run.
     """
-    if offline:
-        raise UnavailableError(
-            text("{engine} is not installed, and --offline forbids to fetch it; leave --offline out",
-                 engine=build.title)
-        )  # fmt: skip
+    check_allowed(build, offline=offline)
     found = find_pythons() if pythons is None else pythons
     try:
         with only_installer(engines_folder, build.engine) as folder:
@@ -144,6 +153,35 @@ def _declare(build: Build, folder: Path) -> InstallManifest:
     return manifest
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What lies in an engine's folder, whole or only begun: `size` bytes."""
+
+    folder: Path
+    size: Bytes
+
+
+def standing(engine: str, engines_folder: Path) -> Standing:
+    """What would be removed of an engine.
+
+    Raises:
+        InstallError: nothing of it is there.
+        UnavailableError: something runs on it.
+    """
+    folder = engine_folder(engines_folder, engine)
+    if not folder.is_dir():
+        raise InstallError(
+            text("Ansambl has not installed {engine}; what it installed: ansambl engines list", engine=engine)
+        )
+    running = processes_in(folder)
+    if running:
+        raise UnavailableError(
+            text("{engine} is in use by process {pid}; stop what runs on it first (ansambl down)", engine=engine,
+                 pid=", ".join(map(str, running)))
+        )  # fmt: skip
+    return Standing(folder, bytes_below(folder))
+
+
 def remove(engine: str, engines_folder: Path) -> Bytes:
     """Remove an engine, also one that was only begun; returns the bytes that were freed.
 
@@ -153,25 +191,16 @@ def remove(engine: str, engines_folder: Path) -> Bytes:
         UnavailableError: another process installs it at this moment, or something runs on it.
         InstallError: there is none, or it cannot be removed.
     """
-    folder = engine_folder(engines_folder, engine)
-    if not folder.is_dir():
-        raise InstallError(
-            text("Ansambl has not installed {engine}; what it installed: ansambl engines list", engine=engine)
-        )
+    standing(engine, engines_folder)
     try:
-        with only_installer(engines_folder, engine):
-            running = processes_in(folder)
-            if running:
-                raise UnavailableError(
-                    text("{engine} is in use by process {pid}; stop what runs on it first (ansambl down)",
-                         engine=engine, pid=", ".join(map(str, running)))
-                )  # fmt: skip
-            freed = bytes_below(folder)
+        with only_installer(engines_folder, engine) as folder:
+            # Once more, now that nobody else changes it.
+            found = standing(engine, engines_folder)
             (folder / MANIFEST).unlink(missing_ok=True)
             remove_tree(folder)
     except OSError as failure:
         raise InstallError(
             text("{path} could not be removed ({reason}); give yourself permission and run it again",
-                 path=str(failure.filename or folder), reason=failure.strerror or str(failure))
+                 path=str(failure.filename or engines_folder), reason=failure.strerror or str(failure))
         ) from failure  # fmt: skip
-    return freed
+    return found.size
