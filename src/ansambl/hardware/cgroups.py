@@ -58,6 +58,27 @@ def cpu_limit(sysfs: Path, procfs: Path) -> float | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
+def oom_kills(sysfs: Path, procfs: Path) -> int | None:
+    """How many processes the kernel has ended for lack of memory: in our group, else on the machine; None if unknown.
+
+    Only the difference between two looks says anything. The files are those of the kernel's documentation: version 2's
+    ``memory.events``, version 1's ``memory.oom_control``, and ``/proc/vmstat``.
+    """
+    groups = parse_groups(read_text(procfs / "self" / "cgroup"))
+    files = [folder / "memory.events" for folder in _folders_v2(sysfs, groups)]
+    files += [folder / "memory.oom_control" for folder in _folders_v1(sysfs, groups, "memory")]
+    counts = (_counted(read_text(file)) for file in (*files, procfs / "vmstat"))
+    return next((count for count in counts if count is not None), None)
+
+
+def _counted(text: str | None) -> int | None:
+    for line in (text or "").splitlines():
+        name, _, number = line.partition(" ")
+        if name == "oom_kill":
+            return whole_number(number)
+    return None
+
+
 def _cpus(quota: str | None, period: str | None) -> float | None:
     allowed, window = whole_number(quota), whole_number(period)
     return allowed / window if allowed is not None and window is not None and allowed > 0 and window > 0 else None

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 
 from ansambl.domain.engine import ExitExplanation, ExitReason, LogFacts
 from ansambl.domain.text import Text, text
-from ansambl.domain.units import MIB, Bytes
+from ansambl.domain.units import GIB, MIB, Bytes, format_bytes
 
 _MAX_QUOTE = 240
+_READ = 200
+"""Lines of a log's end that are read."""
 _NOT_FOUND = 127
 """What a shell ends with when there is no such program."""
 
@@ -49,6 +51,23 @@ _WORDS: tuple[tuple[ExitReason, re.Pattern[str]], ...] = tuple(
         )),
     )
 )  # fmt: skip
+_UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": MIB, "GiB": GIB}
+# llama.cpp: ggml.c, ggml-alloc.c, ggml-cuda.cu, ggml-metal.cpp (build 11434; provoked on a processor); last: PyTorch.
+_WANTED = tuple(
+    (re.compile(pattern), unit)
+    for pattern, unit in (
+        (r"failed to allocate (?:\S+ )?buffer of size (?P<size>\d+)", 1),
+        (r"allocating (?P<size>\d+(?:\.\d+)?) MiB on device \d+: \w+ failed: out of memory", MIB),
+        (r"attempted to allocate (?P<size>\d+(?:\.\d+)?) MB", MIB),
+        (r"failed to allocate Metal buffer of (?P<size>\d+) bytes", 1),
+        (r"you tried to allocate (?P<size>\d+) bytes", 1),
+    )
+)
+_WANTED_AND_FREE = re.compile(
+    r"Tried to allocate (?P<wanted>\d+(?:\.\d+)?) (?P<unit>bytes|[KMG]iB).*?(?P<free>\d+(?:\.\d+)?) "
+    r"(?P<free_unit>bytes|[KMG]iB) is free"
+)
+"""torch.cuda.OutOfMemoryError, PyTorch 2.x."""
 _TROUBLE = re.compile(r"\b(?:error|failed|fatal|exception|abort|cannot|couldn't)\b| E ", re.IGNORECASE)
 _TIME_AND_LEVEL = re.compile(r"^[\d.]+ [EWID] (?:\S+ +\S+: )?")
 
@@ -82,7 +101,7 @@ def _bare(line: str) -> str:
 
 
 def _reason_of_words(tail: Sequence[str]) -> tuple[ExitReason, str] | None:
-    lines = list(tail)[-200:]
+    lines = list(tail)[-_READ:]
     for reason, pattern in _WORDS:
         for line in lines:
             if pattern.search(line):
@@ -122,6 +141,38 @@ _HOPELESS = frozenset({
 """Reasons that the same start would meet again."""
 
 
+def missing_memory(tail: Sequence[str]) -> Bytes | None:
+    """The memory that an engine could not get, by its own words; None where it does not say.
+
+    Where it says what was free (PyTorch), it is what was missing beyond that; else it is the whole piece that it asked
+    for, of which a part may have been free.
+    """
+    lines = list(tail)[-_READ:]
+    for line in lines:
+        both = _WANTED_AND_FREE.search(line)
+        if both:
+            wanted = float(both["wanted"]) * _UNITS[both["unit"]]
+            free = float(both["free"]) * _UNITS[both["free_unit"]]
+            return Bytes(round(max(0.0, wanted - free))) or None
+    # The first pattern gives whole bytes, those after it what is rounded.
+    for pattern, unit in _WANTED:
+        match = next((found for line in lines if (found := pattern.search(line))), None)
+        if match:
+            return Bytes(round(float(match["size"]) * unit)) or None
+    return None
+
+
+def out_of_memory(engine: str, words: str, missing: Bytes | None) -> ExitExplanation:
+    """The explanation for memory that did not suffice; `missing` is what it could not get, where that is known."""
+    if missing is None:
+        return explain(ExitReason.OUT_OF_MEMORY, engine, words)
+    return ExitExplanation(
+        ExitReason.OUT_OF_MEMORY,
+        text("{engine} ran out of memory: it could not get {size} ({words}); lower context or parallel, or "
+             "choose a smaller checkpoint", engine=engine, size=format_bytes(missing), words=words),
+        missing=missing)  # fmt: skip
+
+
 def explain(reason: ExitReason, engine: str, words: str) -> ExitExplanation:
     """The explanation for a reason that is known otherwise (a special exit code, a program that does not exist)."""
     return ExitExplanation(reason, _say(reason, engine, words), restart_helps=reason not in _HOPELESS)
@@ -137,6 +188,8 @@ def explain_exit(code: int | None, tail: Sequence[str], engine: str) -> ExitExpl
     if code in (0, -signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM):
         return ExitExplanation(ExitReason.STOPPED, text("{engine} was stopped", engine=engine))
     known = _reason_of_words(tail)
+    if known and known[0] is ExitReason.OUT_OF_MEMORY:
+        return out_of_memory(engine, known[1], missing_memory(tail))
     if known:
         return explain(known[0], engine, known[1])
     if code == _NOT_FOUND:
