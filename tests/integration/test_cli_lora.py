@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
-from product import run_command
+from product import run_command, wait_for
 
 from ansambl.model_catalog.lora.base_model import read_base
 from ansambl.model_catalog.lora.gguf_adapter import read_gguf
@@ -102,3 +103,32 @@ def test_an_adapter_is_fetched_from_the_hub(tmp_path, data_folder, model, hub: F
     kept = data_folder / "loras"
     assert sorted(one.name for one in kept.glob("poet/*")) == ["adapter.gguf", "ansambl-lora.json", "peft"]
     assert not list(kept.rglob("owner/*/*"))
+
+
+def test_a_running_ansambl_follows(tmp_path, start, model):
+    product = start()
+    question = "Say one sentence about the sea."
+
+    def ask(name: str) -> httpx.Response:
+        return product.chat(name, question, temperature=0, max_tokens=12)
+
+    def answer(name: str) -> str:
+        found = ask(name)
+        assert found.status_code == 200, found.text
+        return str(found.json()["choices"][0]["message"]["content"])
+
+    plain = answer("embedded")
+    folder = write_adapter(tmp_path / "adapter", model, strength=3.0)
+    added = product.command("lora", "add", "poet", str(folder), "--json")
+    assert added.returncode == 0, added.stderr
+    assert json.loads(added.stdout)["effect"] == "restart"
+    # Until its engine has started again, an answer says so.
+    wait_for(lambda: ask("poet").status_code == 200, "the adapter answers", 60)
+    other = answer("poet")
+    assert other != plain
+    assert answer("embedded") == plain
+    assert answer("poet") == other
+    removed = product.command("lora", "remove", "poet", "--yes")
+    assert removed.returncode == 0, removed.stderr
+    assert product.chat("poet", question).status_code == 404
+    assert answer("embedded") == plain
