@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ansambl.app.configuration_file import load_data_paths
+from ansambl.app.measured_fits import measurements_here, with_measurements
 from ansambl.app.planning import find_candidates, planned_machines
 from ansambl.domain.errors import AnsamblError, NotSupportedError, UnknownNameError
 from ansambl.domain.planning import USUAL_CONTEXT, Candidate, PlannedPlacement
@@ -149,7 +150,15 @@ def answer(question: Question, config: Path | None = None) -> Choice:
     def engines(candidate: Candidate) -> Engines:
         return engines_for(candidate, machine, facts, wanted=question.engine, version=version)
 
-    choice = choose(candidates, engines, machine, wish)
+    here = measurements_here(question.model, load_data_paths(config)) if question.machine is None else None
+
+    def chosen(among: tuple[Candidate, ...]) -> Choice | None:
+        found = choose(among, engines, machine, wish)
+        if found is None or here is None:
+            return found
+        return with_measurements(found, here, engine=question.engine, settings=question.settings)
+
+    choice = chosen(candidates)
     if choice is None:
         reasons = [one for candidate in candidates for one in engines(candidate).left_out]
         raise NotSupportedError(
@@ -160,6 +169,6 @@ def answer(question: Question, config: Path | None = None) -> Choice:
     if choice.best.fits or question.quantization is None or question.remote:
         return choice
     # What was asked for does not fit: tell what would.
-    others = choose(find_candidates(question.model, None, load_data_paths(config)), engines, machine, wish)
+    others = chosen(find_candidates(question.model, None, load_data_paths(config)))
     fitting = [one for one in (others.best, *others.others) if one.fits] if others else []
     return replace(choice, others=(*choice.others, *fitting))

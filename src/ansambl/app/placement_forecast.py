@@ -28,7 +28,7 @@ _LLAMA_FLAGS = {
 }  # fmt: skip
 """Spellings of llama-server that the table of its settings does not have."""
 _LLAMA_KV = {"--cache-type-k": 0, "-ctk": 0, "--cache-type-v": 1, "-ctv": 1}
-_UNMEASURED = frozenset({"prompt_cache", "ram_margin", "engine_version"})
+UNMEASURED = frozenset({"prompt_cache", "ram_margin", "engine_version"})
 """Settings that change a forecast and nothing that a load takes."""
 
 
@@ -102,7 +102,7 @@ def memory_settings(placement: Placement) -> Mapping[str, Any]:
             found[name] = "on"
         elif value is not None:
             found[name] = value
-    return {name: value for name, value in found.items() if name not in _UNMEASURED}
+    return {name: value for name, value in found.items() if name not in UNMEASURED}
 
 
 def _pairs(arguments: Sequence[str]) -> list[tuple[str, str | None]]:

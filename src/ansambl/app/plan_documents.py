@@ -32,6 +32,7 @@ def fit_document(
         "kv_type": placement.kv_type,
         "settings": dict(placement.settings),
         "fits": placement.fits,
+        "basis": str(footprint.basis),
         "devices": [device_document(one) for one in footprint.devices],
         "kv_capacity_tokens": footprint.kv_capacity_tokens or placement.context * placement.parallel,
         "max_context": limits.context,

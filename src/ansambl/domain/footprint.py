@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from ansambl.domain.catalog import Weights
 from ansambl.domain.device import DeviceKind
@@ -96,6 +97,14 @@ class DeviceFootprint:
         return self.needed.high <= self.usable
 
 
+class FootprintBasis(StrEnum):
+    """What a footprint rests on: rules alone, a measurement of the very same run, or one of it with another context."""
+
+    FORECAST = "forecast"
+    MEASURED = "measured"
+    SCALED = "scaled"
+
+
 @dataclass(frozen=True, slots=True)
 class Footprint:
     """The forecast for one placement. `context` is tokens per sequence, `parallel` counts sequences at once.
@@ -110,6 +119,7 @@ class Footprint:
     devices: tuple[DeviceFootprint, ...]
     reasons: tuple[Reason, ...] = ()
     kv_capacity_tokens: int | None = None
+    basis: FootprintBasis = FootprintBasis.FORECAST
 
     @property
     def fits(self) -> bool:

@@ -15,6 +15,7 @@ from ansambl.domain.architecture import Architecture
 from ansambl.domain.catalog import Basis, CatalogModel, ModelKind
 from ansambl.domain.device import PlannedMachine
 from ansambl.domain.footprint import Footprint, Reason, WeightBytes
+from ansambl.domain.measurement import Measurement
 from ansambl.domain.speed import SpeedForecast
 from ansambl.domain.text import Text
 from ansambl.domain.units import Bytes
@@ -80,7 +81,8 @@ class PlannedPlacement:
     """One candidate on the devices of one machine with one engine and its settings, and what is forecast of it.
 
     `machine` holds only the GPUs that it uses; `settings` are the engine's own by name, those that the planner chose
-    among them (``{"n_cpu_moe": 26}``). `id` is unique in a plan.
+    among them (``{"n_cpu_moe": 26}``). `id` is unique in a plan. `measured` is what this machine measured of the same
+    checkpoint and engine, perhaps with another context; None where it did not.
     """
 
     id: str
@@ -94,6 +96,7 @@ class PlannedPlacement:
     speed: SpeedForecast
     settings: Mapping[str, Any] = field(default_factory=dict)
     residency: Residency = Residency.RESIDENT
+    measured: Measurement | None = None
 
     @property
     def written_settings(self) -> str:

@@ -6,18 +6,20 @@ will do, else whole layers, else works without the GPUs; engines that split tens
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansambl.domain.device import PlannedMachine
 from ansambl.domain.errors import UsageError
 from ansambl.domain.footprint import Footprint, Reason
+from ansambl.domain.measurement import Measurement
 from ansambl.domain.planning import Candidate, PlannedPlacement
 from ansambl.domain.speed import SpeedForecast, SpeedRange
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import format_bytes
 from ansambl.planner import memory, speed
+from ansambl.planner.calibration import MeasuredSpeed, calibrated, corrected
 from ansambl.planner.families import LLAMA_CPP, RANKED
 from ansambl.planner.memory import MemoryInputs
 
@@ -116,10 +118,44 @@ def limits(placement: PlannedPlacement) -> Limits:
     """The longest context and the most sequences with the placement's own settings."""
     wish = Wish(placement.context, placement.parallel, placement.kv_type, placement.settings)
     inputs = memory_inputs(placement.candidate, placement.machine, wish)
+    if placement.measured is None:
+        return Limits(memory.largest_context(placement.engine, inputs), memory.most_parallel(placement.engine, inputs))
+    correct = _correction(placement.engine, inputs, placement.measured)
     return Limits(
-        memory.largest_context(placement.engine, inputs),
-        memory.most_parallel(placement.engine, inputs),
+        memory.largest_context(placement.engine, inputs, correct),
+        memory.most_parallel(placement.engine, inputs, correct),
     )
+
+
+def with_measurement(placement: PlannedPlacement, measured: Measurement) -> PlannedPlacement:
+    """The placement with what was `measured` of its checkpoint and engine in place of what was forecast.
+
+    The measurement must be of the same settings and KV type; its context may be another. The speed is moved by what
+    was measured of it.
+
+    Raises:
+        NotSupportedError, UsageError: as `place`.
+    """
+    key = measured.key
+    wish = Wish(placement.context, placement.parallel, placement.kv_type, placement.settings)
+    inputs = memory_inputs(placement.candidate, placement.machine, wish)
+    footprint = _correction(placement.engine, inputs, measured)(placement.footprint)
+    placed = replace(placement, footprint=footprint, measured=measured)
+    if not placed.fits:
+        return replace(placed, speed=SpeedForecast(placement.engine, None, None))
+    speed_here = speed_of(placed)
+    before = speed_of(replace(placed, context=key.context, parallel=key.parallel))
+    found = MeasuredSpeed(
+        decode=measured.speeds.decode, prefill=measured.speeds.prefill,
+        forecast_decode=before.decode.expected if before.decode else None,
+        forecast_prefill=before.prefill.expected if before.prefill else None,
+    )  # fmt: skip
+    return replace(placed, speed=calibrated(speed_here, [found], samples=measured.speeds.samples))
+
+
+def _correction(engine: str, inputs: MemoryInputs, measured: Measurement) -> Callable[[Footprint], Footprint]:
+    before = memory.forecast(engine, replace(inputs, context=measured.key.context, parallel=measured.key.parallel))
+    return lambda footprint: corrected(footprint, before, measured)
 
 
 def layers_in_ram(placement: PlannedPlacement) -> int:

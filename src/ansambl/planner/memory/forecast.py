@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 from ansambl.domain.device import DeviceKind
 from ansambl.domain.errors import NotSupportedError
@@ -18,6 +19,8 @@ _RULES: dict[str, Callable[[MemoryInputs], Footprint]] = {
     "tgi": tgi.forecast, "ollama": others.OLLAMA.forecast, "lm_studio": others.LM_STUDIO.forecast,
     "textgen": others.TEXTGEN.forecast, "tabbyapi": others.TABBYAPI.forecast,
 }  # fmt: skip
+
+Correct: TypeAlias = Callable[[Footprint], Footprint]
 
 # Settings that say how many sequences run at once.
 _SEQUENCES = ("max_num_seqs", "max_running_requests", "max_batch_size")
@@ -53,27 +56,32 @@ def _most(fits: Callable[[int], bool], most: int) -> int | None:
     return low
 
 
-def largest_context(engine: str, inputs: MemoryInputs) -> int | None:
+def _as_it_is(footprint: Footprint) -> Footprint:
+    return footprint
+
+
+def largest_context(engine: str, inputs: MemoryInputs, correct: Correct = _as_it_is) -> int | None:
     """The longest context in tokens for each of the wanted sequences that fits, at most what the model was made for.
 
-    Where more than that is wanted, the wanted context is the most. None when not even one token fits.
+    Where more than that is wanted, the wanted context is the most. None when not even one token fits. `correct` is
+    what measurements say of a forecast.
 
     Raises:
         NotSupportedError, UsageError: as `forecast`.
     """
     most = max(inputs.context, min(inputs.architecture.context or LONGEST_CONTEXT, LONGEST_CONTEXT))
-    return _most(lambda tokens: forecast(engine, replace(inputs, context=tokens)).fits, most)
+    return _most(lambda tokens: correct(forecast(engine, replace(inputs, context=tokens))).fits, most)
 
 
-def most_parallel(engine: str, inputs: MemoryInputs) -> int | None:
-    """The most sequences of the wanted context that fit at once; None when not even one does.
+def most_parallel(engine: str, inputs: MemoryInputs, correct: Correct = _as_it_is) -> int | None:
+    """The most sequences of the wanted context that fit at once; None when not even one does. `correct` as above.
 
     Raises:
         NotSupportedError, UsageError: as `forecast`.
     """
     limits = [str(inputs.settings.get(name, "")) for name in _SEQUENCES]
     most = min([MOST_PARALLEL, *(max(1, int(limit)) for limit in limits if limit.isdecimal())])
-    return _most(lambda count: forecast(engine, replace(inputs, parallel=count)).fits, most)
+    return _most(lambda count: correct(forecast(engine, replace(inputs, parallel=count))).fits, most)
 
 
 def fewest_expert_layers_in_ram(inputs: MemoryInputs) -> int | None:
