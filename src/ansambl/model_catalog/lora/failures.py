@@ -12,7 +12,7 @@ from ansambl.model_catalog.numbers import NonsenseError
 from ansambl.model_catalog.safetensors import SafetensorsError
 
 
-def unusable(path: object, reason: Text) -> UsageError:
+def unusable(path: object, reason: Text | str) -> UsageError:
     """The error about an adapter that is no adapter, or a damaged one."""
     return UsageError(
         text("the LoRA adapter {path} cannot be used: {reason}; give another file, or fetch it again",
@@ -20,7 +20,7 @@ def unusable(path: object, reason: Text) -> UsageError:
     )  # fmt: skip
 
 
-def unsupported(path: object, reason: Text) -> NotSupportedError:
+def unsupported(path: object, reason: Text | str) -> NotSupportedError:
     """The error about an adapter that is sound, but of a kind that no engine here loads."""
     return NotSupportedError(
         text("the LoRA adapter {path} is not supported: {reason}; merge it into its model, or give another",
@@ -38,7 +38,7 @@ def named(path: object) -> Iterator[None]:
     try:
         yield
     except (GgufError, SafetensorsError, NonsenseError) as failure:
-        raise unusable(path, text("{reason}", reason=str(failure))) from failure
+        raise unusable(path, str(failure)) from failure
     except OSError as failure:
         raise unusable(
             path, text("it cannot be read ({reason})", reason=failure.strerror or type(failure).__name__)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ansambl.domain.text import Text, text
+from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
 from ansambl.model_catalog.lora.failures import named, unsupported, unusable
 from ansambl.model_catalog.lora.records import PEFT, LoraFile, LoraPair
@@ -217,15 +217,12 @@ def _alpha(folder: Path, config: _Config, module: str) -> float:
         raise unsupported(
             folder,
             text(
-                "its alpha_pattern has the regular expression '{pattern}'; write the modules out", pattern=_shown(odd)
+                "its alpha_pattern has the regular expression '{pattern}'; write the modules out",
+                pattern=printable(odd, 60),
             ),
         )
     found = _by_pattern(patterns, module)
     return config.lora_alpha if found is None else found
-
-
-def _shown(pattern: str) -> Text:
-    return text("{pattern}", pattern=printable(pattern, 60))
 
 
 def _is_plain(pattern: str) -> bool:
