@@ -11,6 +11,8 @@ from ansambl.app.catalog import catalog_of
 from ansambl.app.engine_checks import check_start
 from ansambl.app.engine_choice import EngineFinder, place
 from ansambl.app.lora_book import LoraBook
+from ansambl.app.measuring import Recorder
+from ansambl.app.memory_explanations import MemoryExplainer
 from ansambl.app.settings import AUTO, EMBEDDED, ModelSettings
 from ansambl.app.settings_file import LoadedSettings
 from ansambl.app.settings_records import (
@@ -21,11 +23,16 @@ from ansambl.app.settings_records import (
 from ansambl.app.templates import model_templates
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.plan import Attachment, Placement
+from ansambl.domain.units import Bytes
 from ansambl.engines.registry import get_engine
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.foundation.paths import DataPaths
+from ansambl.foundation.processes import family
 from ansambl.foundation.sqlite import Database
 from ansambl.gateway.routes import Gateway
+from ansambl.hardware import inventory
+from ansambl.hardware.cgroups import oom_kills
+from ansambl.hardware.probes.gpu_processes import held_on_gpus
 from ansambl.model_catalog.checkpoints import open_checkpoint
 from ansambl.roles.records import RoleCatalog
 from ansambl.roles.resolver import Resolver
@@ -39,11 +46,13 @@ from ansambl.runtime.engine_loras import LoraSource
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.instance import Instance
 from ansambl.runtime.launcher import LocalLauncher
+from ansambl.runtime.measurements import MeasurementStore
 from ansambl.runtime.recovery import Adopted, recover
 from ansambl.runtime.run_files import remove_leftover_files
 from ansambl.runtime.state_files import StateFolders
 from ansambl.runtime.store import RuntimeStore
 from ansambl.runtime.upstream import Upstream
+from ansambl.runtime.watchers import Watchers
 
 
 @dataclass(slots=True)
@@ -76,12 +85,14 @@ async def build(
     catalog = catalog_of(loaded, offered)
     store = RuntimeStore(database)
     events = EventLog(store, clock)
+    measurements = MeasurementStore(database)
     launcher = LocalLauncher()
     attached = (offered,) if offered is not None else attachments(loaded)
     finder = EngineFinder(loaded, paths)
     maker = _InstanceMaker(
-        loaded, paths, launcher, store, events, clock, StateFolders(paths.root), finder, LoraBook(paths, loaded, finder)
-    )
+        loaded, paths, launcher, store, events, clock, StateFolders(paths.root), finder,
+        LoraBook(paths, loaded, finder), Recorder(measurements, lambda: finder.machine, clock),
+    )  # fmt: skip
     run_here = () if offered is not None else maker.models()
     # To look for an engine may take seconds, so only those are looked for that may have outlived us.
     left = await store.handles()
@@ -128,6 +139,7 @@ class _InstanceMaker:
     states: StateFolders
     finder: EngineFinder
     loras: LoraBook
+    recorder: Recorder
     adopted: Mapping[str, Adopted] = field(default_factory=dict)
 
     def models(self) -> tuple[str, ...]:
@@ -159,13 +171,19 @@ class _InstanceMaker:
         placed, model = self._placement(name), self.loaded.settings.models[name]
         adapter = get_engine(placed.engine)
         if name not in self.adopted:
-            for warning in check_start(placed, adapter.traits, placed.installed, self.finder.machine):
+            for warning in check_start(placed, adapter.traits, placed.installed, inventory.detect()):
                 self.events.add(name, "warning", warning)
+        explainer = MemoryExplainer(inventory.detect, lambda: oom_kills(inventory.SYSFS, inventory.PROCFS))
         return EngineInstance(
             placed, adapter, launcher=self.launcher, store=self.store, events=self.events,
             log_folder=self.paths.logs, clock=self.clock, adopted=self.adopted.get(name), states=self.states,
-            ttl=None if model.pinned else model.ttl,
+            ttl=None if model.pinned else model.ttl, on_ready=self.recorder.on_ready, gpu_memory=_held_on_gpus,
+            watchers=Watchers(self.recorder.on_work, explainer.explain_more),
         )  # fmt: skip
+
+
+def _held_on_gpus(pid: int) -> Bytes | None:
+    return held_on_gpus(family(pid))
 
 
 def _shown_engine(model: ModelSettings) -> str:

@@ -161,3 +161,12 @@ def resident_bytes(pid: int) -> int | None:
         return sum(one.memory_info().rss for one in family)
     except psutil.Error:
         return None
+
+
+def family(pid: int) -> tuple[int, ...]:
+    """A process and all that it started, by their numbers; empty when it is gone."""
+    try:
+        process = psutil.Process(pid)
+        return (pid, *(one.pid for one in process.children(recursive=True)))
+    except psutil.Error:
+        return ()
