@@ -34,7 +34,7 @@ class InstanceDocument(BaseModel):
 class LorasDocument(BaseModel):
     """The LoRA adapters in use, by model.
 
-    `models` says when each model's are: "now", "restart" (as soon as nobody uses its engine), "start" (it stands still).
+    `models` says when each model's are: "now", "restart" (as soon as nobody uses its engine), "start" (it is off).
     """
 
     models: dict[str, str]

@@ -14,9 +14,14 @@ Run as ``python -m ansambl.testing.fake_engine_server --port N [--script NAME[:V
 * ``restores-nothing``: restoring a slot's state is answered as if it worked, and the slot is empty
 * ``saves-nothing``: the state of a slot can be neither saved nor restored
 * ``no-template``: ``/apply-template`` is refused
+* ``sleep-keeps``: it says that it sleeps and keeps its memory; ``wake-fails``: it cannot be woken; ``wake-rubbish``: it
+  answers rubbish afterwards
 
 With ``--slot-save-path FOLDER/`` it has llama.cpp's slots: ``/apply-template``, ``/tokenize``, ``/completion`` of token
 numbers, ``/slots/N?action=save|restore``, and ``id_slot`` in chat requests, each slot with a prefix of its own.
+
+With ``--memory MIB`` it holds that much and has vLLM's sleep; with ``--lora NAME`` (several times) llama.cpp's LoRA
+adapters, with ``--loads-loras`` vLLM's (see `fake_abilities`).
 
 ``GET /_requests`` tells every chat request that came: headers without secrets, the body as text, how it ended
 (``running``, ``finished``, ``cancelled``, ``failed``) and how many tokens were sent.
@@ -38,6 +43,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansambl.testing.fake_abilities import RUBBISH, Answer, FakeLoras, FakeSleep
 from ansambl.testing.fake_http import MAX_HEAD, Reader, Request, read_request, send, send_chunk, send_head
 from ansambl.testing.fake_slots import FakeSlots, PrefixCache, content_of, render, tokenize
 
@@ -61,6 +67,9 @@ class Behaviour:
     prefill_rate: float = 20_000.0
     script: Mapping[str, str] = field(default_factory=dict)
     state_folder: str | None = None
+    memory: int = 0
+    loras: tuple[str, ...] = ()
+    loads_loras: bool = False
 
     def number(self, name: str) -> float | None:
         """The value of a script as a number; None when the script is not on."""
@@ -86,6 +95,10 @@ class FakeEngine:
         self._key = key
         self._cache = PrefixCache(behaviour.slots)
         self._slots = FakeSlots(self._cache, behaviour.state_folder, behaviour.script, behaviour.prefill_rate)
+        self._sleep = FakeSleep(behaviour.memory, behaviour.script)
+        self._loras = FakeLoras(
+            behaviour.model, behaviour.loras, loads=behaviour.loads_loras, slots=behaviour.slots
+        )  # fmt: skip
         self._places = asyncio.Semaphore(behaviour.slots)
         self._began = time.monotonic()
         self._requests: list[Recorded] = []
@@ -116,15 +129,19 @@ class FakeEngine:
         elif self._key and request.headers.get("authorization") != f"Bearer {self._key}":
             send(writer, 401, _error("Invalid API Key", "authentication_error"))
         elif request.path == "/v1/models":
-            send(writer, 200, {"object": "list", "data": [self._model()]})
+            send(writer, 200, {"object": "list", "data": [self._model(), *self._loras.models()]})
         elif request.path == "/metrics":
             send(writer, 200, self._metrics())
         elif request.path == "/v1/chat/completions" and request.method == "POST":
             await self._chat(request, reader, writer)
-        elif (answer := await self._slots.answer(request)) is not None:
-            send(writer, answer[0], answer[1])
+        elif (answer := await self._ability(request)) is not None:
+            send(writer, *answer)
         else:
             send(writer, 404, _error("File Not Found", "not_found_error"))
+
+    async def _ability(self, request: Request) -> Answer | None:
+        found = self._sleep.answer(request) or self._loras.answer(request)
+        return found if found is not None else await self._slots.answer(request)
 
     def _model(self) -> dict[str, Any]:
         return {"id": self._behaviour.model, "object": "model", "owned_by": "fake",
@@ -155,6 +172,9 @@ class FakeEngine:
         except (ValueError, KeyError, TypeError, AttributeError):
             record.state = "failed"
             return send(writer, 400, _error("cannot read the request", "invalid_request_error"))
+        if self._loras.unknown(body):
+            record.state = "failed"
+            return send(writer, 404, _error(f"The model `{body['model']}` does not exist.", "NotFoundError"))
         if len(prompt) >= self._behaviour.context:
             record.state = "failed"
             return send(writer, 400, {"error": {
@@ -194,10 +214,15 @@ class FakeEngine:
     ) -> None:
         self._counters["waiting"] += 1
         try:
+            await self._sleep.awake.wait()
             await self._places.acquire()
         finally:
             self._counters["waiting"] -= 1
         slot, cached = await self._cache.take(prompt, body.get("id_slot"))
+        adapter, changed = self._loras.begin(slot, body)
+        cached = 0 if changed else cached
+        answer = answer if adapter is None else [f"[{adapter}] ", *answer]
+        answer = [RUBBISH] * len(answer) if self._sleep.damaged else answer
         self._counters["running"] += 1
         done: list[str] = []
         try:
@@ -298,7 +323,8 @@ def parse_script(words: str) -> dict[str, str]:
     """
     needs_value = {"slow-start", "crash-mid-stream", "needs-key", "tokens"}
     known = needs_value | {"crash-at-start", "out-of-memory", "garbage", "hang", "hang-everything", "error-500",
-                           "restores-nothing", "saves-nothing", "no-template"}  # fmt: skip
+                           "restores-nothing", "saves-nothing", "no-template", "sleep-keeps", "wake-fails",
+                           "wake-rubbish"}  # fmt: skip
     script = {}
     for word in filter(None, words.split(",")):
         name, _, value = word.partition(":")
@@ -343,6 +369,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--slot-save-path", help="folder for the states of slots, with a slash at its end")
     parser.add_argument("--tokens-per-second", type=float, default=usual.decode_rate)
     parser.add_argument("--prefill-per-second", type=float, default=usual.prefill_rate)
+    parser.add_argument("--memory", type=int, default=usual.memory, help="MiB that it holds and gives back asleep")
+    parser.add_argument("--lora", action="append", default=[], help="a LoRA adapter, as llama.cpp has them")
+    parser.add_argument("--loads-loras", action="store_true", help="LoRA adapters as vLLM has them")
     given = parser.parse_args(arguments)
     try:
         script = parse_script(given.script)
@@ -357,7 +386,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     behaviour = Behaviour(
         model=given.model, context=given.context, slots=given.slots, decode_rate=given.tokens_per_second,
-        prefill_rate=given.prefill_per_second, script=script, state_folder=given.slot_save_path,
+        prefill_rate=given.prefill_per_second, script=script, state_folder=given.slot_save_path, memory=given.memory,
+        loras=tuple(given.lora), loads_loras=given.loads_loras,
     )  # fmt: skip
     key = script.get("needs-key") or os.environ.get("ANSAMBL_ENGINE_KEY") or None
     return asyncio.run(_main(given.host, given.port, behaviour, key))
