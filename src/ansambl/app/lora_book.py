@@ -13,6 +13,7 @@ from ansambl.app.lora_store import GGUF_FILE, LoraFolders
 from ansambl.app.settings import AUTO
 from ansambl.app.settings_file import LoadedSettings
 from ansambl.app.settings_records import engine_name
+from ansambl.domain.engine import EngineTraits
 from ansambl.domain.errors import AnsamblError, NotSupportedError, UsageError
 from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.model import Checkpoint
@@ -91,13 +92,17 @@ class LoraBook:
         if not own:
             return (), ()
         try:
-            base = self._base(model, checkpoint)
+            checkpoint = checkpoint or self._checkpoint(self._known(model))
+            base = _base(checkpoint)
+            traits = self._traits(model, checkpoint)
         except AnsamblError as problem:
             return (), tuple(Unfit(one, problem.message) for one in own)
         usable, unfit = [], []
         for one in own:
             try:
-                check_fit(read_adapter(Path(_wanted_file(one, base)), hashed=False), base)
+                found = read_adapter(Path(_wanted_file(one, base)), hashed=False)
+                check_fit(found, base)
+                _check_engine(model, traits, base, found)
             except AnsamblError as problem:
                 unfit.append(Unfit(one, problem.message))
             else:
@@ -126,9 +131,10 @@ class LoraBook:
         """
         checkpoint = self._checkpoint(self._known(model))
         found = read_adapter(source, hashed=False)
-        base = self._base(model, checkpoint)
+        base = _base(checkpoint)
         check_fit(found, base)
-        engine = self._engine(model, checkpoint, found)
+        traits = self._traits(model, checkpoint)
+        _check_engine(model, traits, base, found)
         with self._folders.locked():
             self._refuse_name(name, taken or {})
             with self._folders.incoming(name) as incoming:
@@ -142,7 +148,9 @@ class LoraBook:
         own = self._loaded.settings.models[model]
         names = [one for one in (checkpoint.repo, checkpoint.reference, checkpoint.path, own.checkpoint, model) if one]
         warning = other_name(kept, names)
-        return Added(adapter, engine, converted, (*kept.notes, *((warning,) if warning else ())))
+        return Added(
+            adapter, traits.title if traits else None, converted, (*kept.notes, *((warning,) if warning else ()))
+        )
 
     def remove(self, name: str) -> LoraAdapter:
         """Delete the adapter of this name, and return what it was.
@@ -194,33 +202,13 @@ class LoraBook:
             )  # fmt: skip
         return open_checkpoint(own.checkpoint, self._paths.models)
 
-    def _base(self, model: str, checkpoint: Checkpoint | None) -> BaseModel:
-        checkpoint = checkpoint or self._checkpoint(self._known(model))
-        return read_base(Path(checkpoint.path), checkpoint.format)
-
-    def _engine(self, model: str, checkpoint: Checkpoint, found: LoraFile) -> str | None:
-        """The title of the engine that will load the adapter; None where none is installed yet.
-
-        Raises:
-            NotSupportedError: it loads none, or none like this.
-        """
+    def _traits(self, model: str, checkpoint: Checkpoint) -> EngineTraits | None:
+        """What is known of the engine that runs a model; None where none is installed yet."""
         own = self._loaded.settings.models[model]
         try:
-            name = self._finder.choose(model, checkpoint).name
+            return get_engine(self._finder.choose(model, checkpoint).name).traits
         except NotSupportedError:
-            if own.engine == AUTO:
-                # Not installed yet: which one it will be is not known, and the check of shapes was made.
-                return None
-            name = engine_name(own)
-        traits = get_engine(name).traits
-        wanted = GGUF if checkpoint.format == "gguf" else PEFT
-        if wanted not in traits.lora_formats:
-            raise NotSupportedError(
-                text("{engine}, which runs '{model}', loads no LoRA adapters through Ansambl; choose llama.cpp for a "
-                     "GGUF file, or vLLM for a folder", engine=traits.title, model=model)
-            )  # fmt: skip
-        refuse_over_limits(traits, found)
-        return traits.title
+            return None if own.engine == AUTO else get_engine(engine_name(own)).traits
 
     def _refuse_name(self, name: str, taken: Mapping[str, Text]) -> None:
         if not _NAME.fullmatch(name) or name.endswith((".", ".gguf")):
@@ -248,6 +236,26 @@ def free_name(name: str, taken: Iterable[str]) -> str:
     known = set(taken)
     tries = (f"{name[:58]}-lora", *(f"{name[:58]}-{number}" for number in range(2, len(known) + 3)))
     return next(one for one in tries if folded(one) not in known)
+
+
+def _base(checkpoint: Checkpoint) -> BaseModel:
+    return read_base(Path(checkpoint.path), checkpoint.format)
+
+
+def _check_engine(model: str, traits: EngineTraits | None, base: BaseModel, found: LoraFile) -> None:
+    """Refuse what the engine does not load; where none is installed yet, nobody knows.
+
+    Raises:
+        NotSupportedError: it loads no adapters, or none like this.
+    """
+    if traits is None:
+        return
+    if (GGUF if base.format == GGUF else PEFT) not in traits.lora_formats:
+        raise NotSupportedError(
+            text("{engine}, which runs '{model}', loads no LoRA adapters through Ansambl; choose llama.cpp for a "
+                 "GGUF file, or vLLM for a folder", engine=traits.title, model=model)
+        )  # fmt: skip
+    refuse_over_limits(traits, found)
 
 
 def _wanted_file(adapter: LoraAdapter, base: BaseModel) -> str:

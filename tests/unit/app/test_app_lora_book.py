@@ -177,6 +177,17 @@ def test_another_checkpoint_makes_an_adapter_unfit_and_not_the_model(tmp_path, m
     assert "lies here for another kind of checkpoint" in unfit.reason.render()
 
 
+def test_an_engine_that_does_not_take_it_leaves_it_out(tmp_path, models):
+    made = book(tmp_path, models)
+    plain = made.add("poet", folder(tmp_path), "main").adapter
+    activated = lora_models.write_peft(tmp_path / "activated", alora_invocation_tokens=[5])
+    made.add("late", activated, "main")
+    second = book(tmp_path, models, "vllm", "tiny")
+    assert second.for_model("main") == (plain,)
+    assert "does not load activated" in second.unfit("main")[0].reason.render()
+    assert [one.adapter.name for one in book(tmp_path, models, "command").unfit("main")] == ["late", "poet"]
+
+
 def test_a_checkpoint_that_is_gone_makes_all_unfit(tmp_path, models):
     book(tmp_path, models).add("poet", folder(tmp_path), "main")
     gone = book(tmp_path, models, form="gone.gguf")
