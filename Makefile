@@ -12,7 +12,7 @@ ARGS ?=
 NO_INDEX := "pip could not install the packages (its reason stands above). It needs a package index: check the network and pip's configuration, and run make again."
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test check lint format types contracts docs docs-check recording locales lock bench fuzz setup browser sandbox clean help
+.PHONY: up test test-engines check lint format types contracts docs docs-check recording locales lock bench fuzz setup browser sandbox clean help
 
 help: ## What each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -47,6 +47,15 @@ browser: $(DEV) ## Chromium for the browser tests: Debian's when root on Debian,
 
 test: $(DEV) browser sandbox ## Set everything up and run all tests
 	$(BIN)/python -m pytest
+
+# What make test-engines installs (about 5 GB), by Ansambl's own command, into a data folder of its own.
+ENGINES ?= .build/test-engines
+
+test-engines: $(DEV) ## Install vLLM and Transformers (about 5 GB) and run the tests on the real engines
+	@mkdir -p $(ENGINES)
+	ANSAMBL_DATA=$(abspath $(ENGINES)) $(BIN)/ansambl engines install vllm --build cpu --yes
+	ANSAMBL_DATA=$(abspath $(ENGINES)) $(BIN)/ansambl engines install transformers --build cpu --yes
+	ANSAMBL_TEST_ENGINES=$(abspath $(ENGINES)) $(BIN)/python -m pytest tests/engines
 
 check: lint types contracts docs-check browser sandbox ## Lint, types, import contracts, docs, tests
 	$(BIN)/python -m pytest -m "not quality"
