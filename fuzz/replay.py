@@ -18,6 +18,7 @@ READERS = {
     "gguf": ("model_catalog.gguf", "model_catalog.gguf_model"),
     "safetensors": ("model_catalog.safetensors",),
     "config_json": ("model_catalog.config_json", "model_catalog.parameter_count"),
+    "lora": tuple(f"model_catalog.lora.{name}" for name in ("peft", "gguf_adapter", "fitting", "convert", "names")),
     "machine_toml": ("hardware.machine_files", "hardware.toml_fields"),
 }
 
