@@ -40,6 +40,11 @@ def checkpoint(embedded_model_folder):
     return find(embedded_model_folder)
 
 
+@pytest.fixture
+def content(checkpoint):
+    return Path(checkpoint.path).read_bytes()
+
+
 async def until(condition, what, seconds=15.0):
     try:
         async with asyncio.timeout(seconds):
@@ -199,9 +204,9 @@ async def test_a_build_for_another_processor_is_not_tried_again(engines, checkpo
     (lambda content: b"<html>" + content[6:], ExitReason.CHECKPOINT_DAMAGED),
     (lambda content: content.replace(b"llama", b"llamq", 1), ExitReason.UNSUPPORTED_MODEL),
 ])  # fmt: skip
-async def test_a_bad_file_is_explained_once(engines, checkpoint, tmp_path, damage, reason):
+async def test_a_bad_file_is_explained_once(engines, content, tmp_path, damage, reason):
     path = tmp_path / "bad.gguf"
-    path.write_bytes(damage(Path(checkpoint.path).read_bytes()))
+    path.write_bytes(damage(content))
     instance = engines.instance(engines.placement(checkpoint_of(path, 8192)))
     words = {ExitReason.CHECKPOINT_DAMAGED: "is damaged or incomplete", ExitReason.UNSUPPORTED_MODEL: "llamq"}[reason]
     with pytest.raises(UnavailableError, match=words):

@@ -17,7 +17,7 @@ TARGETS = ("attn_q", "attn_v", "attn_output", "ffn_down")
 
 
 def write_lora(
-    path: Path, base: Path, *, seed: int, name: str = "", model: str = "tiny", rank: int = 8, strength: float = 0.08,
+    path: Path, base: Path, *, seed: int, name: str = "", model: str = "tiny", rank: int = 8, strength: float = 0.12,
     targets: Sequence[str] = TARGETS, invocation: Sequence[int] = (),
 ) -> LoraAdapter:  # fmt: skip
     """Write an adapter for the GGUF file `base`, strong enough to change what it says; the same seed, the same file.
