@@ -136,6 +136,14 @@ def test_matrices_that_make_no_sense_are_refused(tmp_path, tensors, kind, words)
         read_peft(peft(tmp_path / "one", tensors))
 
 
+def test_copies_of_the_base_are_passed_over_and_told_of(tmp_path):
+    found = read_peft(
+        peft(tmp_path / "one", {**PAIR, "base_model.model.lm_head.base_layer.weight": ("F32", (4, 4), 64)})
+    )
+    assert len(found.pairs) == 1
+    assert "a copy of the base model's table" in found.notes[0].render()
+
+
 def test_pickled_weights_are_not_opened(tmp_path):
     folder = peft(tmp_path / "one")
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")

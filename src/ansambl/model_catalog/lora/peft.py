@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ansambl.domain.text import text
+from ansambl.domain.text import Text, text
 from ansambl.domain.units import Bytes
 from ansambl.model_catalog.lora.failures import named, unsupported, unusable
 from ansambl.model_catalog.lora.records import PEFT, LoraFile, LoraPair
@@ -33,6 +33,8 @@ _PARTS = {
     ".lora_embedding_A": ("a", True), ".lora_embedding_B": ("b", True),
 }  # fmt: skip
 _PREFIX = "base_model.model."
+_COPIES = ("embed_tokens.base_layer.weight", "lm_head.base_layer.weight")
+"""What vLLM and llama.cpp's converter pass over."""
 
 _Rank = Annotated[int, msgspec.Meta(ge=1, le=MAX_RANK)]
 _Alpha = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
@@ -88,15 +90,26 @@ def read_peft(folder: Path, *, hashed: bool = True) -> LoraFile:
             content = file.read(MAX_CONFIG + 1)
         config = _decode(folder, content)
         _refuse_kinds(folder, config)
-        pairs = _pairs(folder, config, read_tensors(weights))
+        tensors, notes = _without_copies(read_tensors(weights))
+        pairs = _pairs(folder, config, tensors)
         size = weights.stat().st_size + len(content)
         identity = _identity(content, weights) if hashed else ""
     return LoraFile(
         PEFT, str(folder), str(weights), Bytes(size), pairs, config.lora_alpha, identity,
         base=printable(config.base_model_name_or_path, 200) if config.base_model_name_or_path else None,
         task=printable(config.task_type) if config.task_type else None,
-        invocation=tuple(config.alora_invocation_tokens or ()),
+        invocation=tuple(config.alora_invocation_tokens or ()), notes=notes,
     )  # fmt: skip
+
+
+def _without_copies(tensors: tuple[StoredTensor, ...]) -> tuple[tuple[StoredTensor, ...], tuple[Text, ...]]:
+    """The tensors without the copies of the base model's tables that PEFT saves beside an adapter of them."""
+    kept = tuple(one for one in tensors if not one.name.endswith(_COPIES))
+    if len(kept) == len(tensors):
+        return kept, ()
+    return kept, (
+        text("the LoRA adapter holds a copy of the base model's table of tokens too, which engines leave out"),
+    )
 
 
 def _decode(folder: Path, content: bytes) -> _Config:
