@@ -61,6 +61,7 @@ Duration = Annotated[Seconds, BeforeValidator(_amount(parse_seconds))]
 Name = Annotated[str, BeforeValidator(lambda value: _check_name(value) if isinstance(value, str) else value)]
 Names = Annotated[tuple[Name, ...], Field(strict=False)]
 Words = Annotated[tuple[str, ...], Field(strict=False)]
+Numbers = Annotated[tuple[Annotated[int, Field(ge=0, strict=True)], ...], Field(strict=False)]
 
 
 class Table(BaseModel):

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationInfo, field_validator, model_validator
 
 from ansambl.app.role_settings import EnsembleSettings, RoleSettings
-from ansambl.app.setting_types import Duration, Name, Names, SettingError, Size, Table, Words, setting
+from ansambl.app.setting_types import Duration, Name, Names, Numbers, SettingError, Size, Table, Words, setting
 from ansambl.domain.names import nearest_names
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import GIB, KIB, MIB, Bytes, Seconds
@@ -101,7 +101,7 @@ class ModelSettings(Table):
         {}, "Settings of the engine by the names that `ansambl fit --set` and `ansambl command --set` use."
     )
     kv_type: str = setting("auto", 'The type of the KV cache, such as "q8_0" or "fp8"; "auto" is 16 bits.')
-    gpus: tuple[int, ...] | None = setting(
+    gpus: Numbers | None = setting(
         None, "The GPUs to use, counted as the vendor's own tools do; an empty list uses none.",
         shown_default="all that the engine can use",
     )  # fmt: skip
