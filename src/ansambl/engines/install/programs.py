@@ -17,10 +17,12 @@ from pathlib import Path
 import psutil
 
 from ansambl.engines.install.records import Around
-from ansambl.foundation.processes import signal_group
+from ansambl.foundation.processes import is_same_process, signal_group, start_time
 
 _POLL, _PATIENCE = 0.2, 10.0
 _TAIL = 8192
+_CHILD = "child"
+"""The file beside the log that says which program runs, and since when."""
 _COMPILERS = {"c++": ("c++", "g++", "clang++"), "nvcc": ("nvcc",), "hipcc": ("hipcc",), "glslc": ("glslc",)}
 _MINORS = ("3.13", "3.12", "3.11")
 _USUAL_NVCC = Path("/usr/local/cuda/bin/nvcc")
@@ -101,6 +103,7 @@ def run_program(
     Raises:
         ProgramError: it cannot be started or failed.
     """
+    child = log.with_name(_CHILD)
     with log.open("ab") as output:
         begin = output.tell()
         try:
@@ -111,6 +114,7 @@ def run_program(
         except OSError as failure:
             raise ProgramError(127, f"{argv[0]}: {failure.strerror}") from failure
         try:
+            child.write_text(f"{process.pid} {start_time(process.pid) or 0.0}", encoding="ascii")
             while process.poll() is None:
                 look(_tail(log, begin))
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -118,11 +122,32 @@ def run_program(
         except BaseException:
             _end(process)
             raise
+    child.unlink(missing_ok=True)
     words = _tail(log, begin)
     if process.returncode != 0:
         raise ProgramError(process.returncode, words)
     look(words)
     return words
+
+
+def end_leftover(folder: Path) -> None:
+    """End the program that an installer which was killed has left behind, before its files are touched.
+
+    Args:
+        folder: where the killed one kept its log.
+    """
+    child = folder / _CHILD
+    try:
+        pid, started = child.read_text(encoding="ascii").split()
+        process, mark = int(pid), float(started)
+    except (OSError, ValueError):
+        return
+    if process > 1 and is_same_process(process, mark):
+        signal_group(process, signal.SIGKILL)
+        deadline = time.monotonic() + _PATIENCE
+        while is_same_process(process, mark) and time.monotonic() < deadline:
+            time.sleep(_POLL)
+    child.unlink(missing_ok=True)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -15,7 +15,14 @@ from ansambl.engines.install.compiling import cmake_options, server_jobs
 from ansambl.engines.install.data import LOCKS
 from ansambl.engines.install.failures import InstallError, explain_program, last_words
 from ansambl.engines.install.folders import make_private, remove_tree
-from ansambl.engines.install.programs import ProgramError, clean_environment, counted, find_program, run_program
+from ansambl.engines.install.programs import (
+    ProgramError,
+    clean_environment,
+    counted,
+    end_leftover,
+    find_program,
+    run_program,
+)
 from ansambl.engines.install.records import Build, Progress, Source, Stage
 from ansambl.engines.install.sdist_metadata import download_arguments, write_stand_in
 
@@ -52,6 +59,7 @@ class SourceInstaller:
             message = f"{self.build.folder} has no source"
             raise ValueError(message)
         make_private(self._scratch / "temporary")
+        end_leftover(self._scratch)
         tree = self._tree(source, progress)
         self._compile(tree, progress)
         self._put_in_place(tree)

@@ -6,6 +6,7 @@ when it was broken off, because a half unpacked package looks whole.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from ansambl.domain.text import Text, text
 from ansambl.engines.install.data import LOCKS
 from ansambl.engines.install.failures import explain_program, last_words
 from ansambl.engines.install.folders import make_private, remove_tree
-from ansambl.engines.install.programs import ProgramError, clean_environment, run_program
+from ansambl.engines.install.programs import ProgramError, clean_environment, end_leftover, run_program
 from ansambl.engines.install.records import Build, Lock, Progress, Stage
 from ansambl.foundation.paths import write_atomically
 
@@ -73,12 +74,17 @@ class WheelInstaller:
         """
         scratch = make_private(self.folder / "scratch")
         make_private(scratch / "temporary")
-        whole = self.folder / "unpacked"
-        if not whole.exists():
+        end_leftover(scratch)
+        whole, wanted = self.folder / "unpacked", self._digest()
+        if not whole.exists() or whole.read_text(encoding="ascii") != wanted:
+            if whole.exists():
+                # Other packages than these stand there, from an earlier try.
+                (self.folder / "begun").touch()
+                whole.unlink()
             self._make_environment(progress)
             self._fetch(progress)
             self._unpack(progress)
-            whole.touch()
+            write_atomically(whole, wanted.encode())
         try:
             words = self._check(progress)
         except AnsamblError:
@@ -173,6 +179,10 @@ class WheelInstaller:
     def _site_packages(self) -> Path:
         found = sorted((self.folder / ENVIRONMENT / "lib").glob("python*"))
         return (found[0] if found else self.folder) / "site-packages"
+
+    def _digest(self) -> str:
+        """What tells these packages from others."""
+        return hashlib.sha256("".join(map(self._lock, self.build.locks)).encode()).hexdigest()
 
     def _lock_path(self, lock: Lock) -> Path:
         return self.locks / f"{lock.name}.txt"
