@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import httpx
+import msgspec
 
 from ansambl.domain.errors import EngineError
 from ansambl.domain.instance import Endpoint
@@ -45,5 +46,7 @@ def body_with(loras: LoraCalls | None, call: EngineCall, lora: str | None) -> di
     """The body of a call with that LoRA adapter, or with none; as it is where there is nothing to say."""
     if loras is None or not call.body:
         return dict(call.body)
-    found: dict[str, Any] = json.loads(loras.applied(json.dumps(dict(call.body)).encode(), call.path, lora))
+    # Of a client's request parts may be there as they came (msgspec.Raw), which the standard library cannot write.
+    written = msgspec.json.encode(dict(call.body))
+    found: dict[str, Any] = json.loads(loras.applied(written, call.path, lora))
     return found
