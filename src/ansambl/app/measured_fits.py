@@ -12,7 +12,7 @@ from ansambl.app.placement_forecast import UNMEASURED
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.footprint import Reason
 from ansambl.domain.hardware import Machine
-from ansambl.domain.measurement import Measurement, machine_key, setting_words
+from ansambl.domain.measurement import Measurement, Speeds, machine_key, setting_words
 from ansambl.domain.names import folded
 from ansambl.domain.planning import Candidate, PlannedPlacement
 from ansambl.foundation.paths import DataPaths
@@ -45,7 +45,12 @@ class MeasurementsHere:
         `engine` and `settings` are those that were asked for; what was left open is as it was measured.
         """
         fitting = [one for one in self.found if self._speaks_of(one, placement, engine, settings)]
-        return min(fitting, key=lambda one: _distance(one, placement), default=None)
+        best = min(fitting, key=lambda one: _distance(one, placement), default=None)
+        if best is None:
+            return None
+        # A start that was just made has done no work yet; earlier ones of the same placement have.
+        alike = (one.speeds for one in fitting if one.key == best.key)
+        return replace(best, speeds=sum(alike, Speeds()))
 
     def _speaks_of(
         self, one: Measurement, placement: PlannedPlacement, engine: str | None, settings: Mapping[str, Any]

@@ -68,7 +68,8 @@ class MemoryExplainer:
 def explained(placement: Placement, explanation: ExitExplanation, machine: Machine) -> ExitExplanation:
     """The explanation with figures of the forecast beside what is free on `machine` now.
 
-    It stays as it is for engines that divide a share of the GPU by rules of their own, and say themselves what fits.
+    A restart helps when others may give memory back, and not where the machine has too little of it in all. Engines
+    that divide a share of the GPU by rules of their own say themselves what fits: their explanation stays as it is.
     """
     if placement.engine not in LLAMA_CPP and placement.engine != "transformers":
         return explanation
@@ -86,8 +87,11 @@ def explained(placement: Placement, explanation: ExitExplanation, machine: Machi
     elif advice is not None:
         message = text("{problem}; context = {context} with parallel = {parallel} would fit", problem=message,
                        context=advice.context, parallel=advice.parallel)  # fmt: skip
+    total = machine.memory.usable + sum(gpu.memory_total or 0 for gpu in machine.gpus if not gpu.integrated)
+    hopeless = sum(one.needed.low for one in found.footprint.devices) > total
     return replace(
-        explanation, message=message, missing=explanation.missing or (Bytes(missing) or None),
+        explanation, message=message, restart_helps=explanation.restart_helps and not hopeless,
+        missing=explanation.missing or (Bytes(missing) or None),
         largest_context=advice.context if advice is not None and advice.parallel == placement.parallel else None,
     )  # fmt: skip
 

@@ -21,6 +21,10 @@ SAME_MODEL = 1.2
 fitted rows with the same engine, devices and model, but other formats and contexts, three in four lie within 1.11
 (decode) and 1.22 (prefill) of what the others say."""
 
+NO_FORECAST = 1.4
+"""The same where nothing could be forecast: measured at another time and with other prompts than those to come. Nine in
+ten of the fitted rows of other models on the same devices lie within 1.36 (decode) and 1.46 (prefill) of the others."""
+
 _PLAUSIBLE = 20.0
 """A measurement further off than this was not of what is forecast; it is not used."""
 _INDEX = re.compile(r"(\d+)$")
@@ -186,8 +190,8 @@ def calibrated(forecast: SpeedForecast, measured: Sequence[MeasuredSpeed], *, sa
 
     The expected speed is multiplied by the median of measured over forecast. The range becomes that speed with
     `SAME_MODEL` to either side, and is never wider than it was; a low end that speaks of a full context stays as far
-    below as it was. Without a measurement, or where a phase was unknown, it stays as it is. `samples` says over how
-    many looks the measurements were added up.
+    below as it was. A phase of which nothing could be forecast is as it was measured, with `NO_FORECAST` to either
+    side. Without a measurement it stays as it is. `samples` says over how many looks the measurements were added up.
     """
     reasons = list(forecast.reasons)
     full = any(one.code == "speed.full-context" for one in reasons)
@@ -197,6 +201,10 @@ def calibrated(forecast: SpeedForecast, measured: Sequence[MeasuredSpeed], *, sa
         if speed is not None and ratios:
             found[phase] = _narrowed(speed, median(ratios), keep_low=full and phase == "decode")
             reasons.append(_speed_reason(phase, samples, median(ratios)))
+        elif speed is None and (alone := _speeds(measured, phase)):
+            middle = median(alone)
+            found[phase] = SpeedRange(middle / NO_FORECAST, middle, middle * NO_FORECAST)
+            reasons.append(_alone(phase, samples))
     batch = forecast.batch
     if batch is not None and forecast.decode is not None and found["decode"] is not None:
         # A batch reads what one stream reads, so it moves with it; it keeps its own width.
@@ -205,6 +213,10 @@ def calibrated(forecast: SpeedForecast, measured: Sequence[MeasuredSpeed], *, sa
         if forecast.parallel == 1:
             batch = found["decode"]
     return replace(forecast, decode=found["decode"], prefill=found["prefill"], batch=batch, reasons=tuple(reasons))
+
+
+def _speeds(measured: Sequence[MeasuredSpeed], phase: str) -> list[float]:
+    return [speed for one in measured if (speed := one.decode if phase == "decode" else one.prefill)]
 
 
 def _ratios(measured: Sequence[MeasuredSpeed], phase: str) -> list[float]:
@@ -233,3 +245,11 @@ def _speed_reason(phase: str, count: int, ratio: float) -> Reason:
                         count=count),
     }  # fmt: skip
     return Reason(f"speed.calibrated-{phase}", said[phase], _SOURCE)
+
+
+def _alone(phase: str, count: int) -> Reason:
+    said = {
+        "decode": text("decode: as {count} measurements on this machine say; nothing could be forecast", count=count),
+        "prefill": text("prefill: as {count} measurements on this machine say; nothing could be forecast", count=count),
+    }  # fmt: skip
+    return Reason(f"speed.measured-{phase}", said[phase], _SOURCE)
