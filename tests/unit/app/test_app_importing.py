@@ -173,7 +173,8 @@ def test_paths_are_those_of_the_file_where_it_lies(tmp_path):
         ("\x00", "not valid YAML"),
         ("models: {a: 3, b: {cmd: ''}, c: {cmd: \"'\"}}", "no model that can be taken over"),
         ("models: {a: {cmd: 'x ${m}', macros: {m: '${m}${m}'}}}", "no model that can be taken over"),
-        ("[" * 3000, "not valid YAML"),
+        ("[" * 3000, "too large or too deep"),
+        ("a: " + "x" * 600_000, "too large or too deep"),
     ],
 )
 def test_what_is_no_set_up_is_refused_in_one_line(tmp_path, content, words):

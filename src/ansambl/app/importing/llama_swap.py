@@ -16,7 +16,9 @@ from ansambl.domain.text import Text, text
 from ansambl.foundation.paths import expanded
 from ansambl.model_catalog.printable import printable
 
-_MAX_FILE, _MAX_TEXT, _ROUNDS = 4 << 20, 1 << 16, 20
+_MAX_FILE, _MAX_TEXT, _ROUNDS = 512 << 10, 1 << 16, 20
+_DEEP = re.compile(rb"(?:[\[{]\s*){60}")
+"""Brackets in brackets that no configuration has, and over which the YAML reader takes seconds."""
 _MACRO = re.compile(r"\$\{([A-Za-z0-9_.-]{1,200})\}")
 _PORT = "PORT"
 _MODEL_LEFT: dict[str, Text] = {
@@ -75,8 +77,10 @@ def _read(path: Path) -> dict[Any, Any]:
             text("{path} cannot be read ({reason}); give the path of llama-swap's config.yaml", path=str(path),
                  reason=failure.strerror or str(failure))
         ) from failure  # fmt: skip
-    if len(content) > _MAX_FILE:
-        raise ConfigurationError(text("{path} is too large for a configuration; give another file", path=str(path)))
+    if len(content) > _MAX_FILE or _DEEP.search(content):
+        raise ConfigurationError(
+            text("{path} is too large or too deep for a configuration; give another file", path=str(path))
+        )
     try:
         found = yaml.safe_load(content)
     except (yaml.YAMLError, RecursionError, ValueError) as failure:
