@@ -21,6 +21,7 @@ ENGINES: Registry[EngineAdapter] = Registry({
     "ollama": "ansambl.engines.adapters.ollama:Ollama",
     "lm_studio": "ansambl.engines.adapters.lm_studio:LMStudio",
     "textgen": "ansambl.engines.adapters.textgen:TextGen",
+    "mlx": "ansambl.engines.adapters.mlx:MLX",
     "tgi": "ansambl.engines.adapters.tgi:TGI",
     "transformers": "ansambl.engines.adapters.transformers_serve:TransformersServe",
     "command": "ansambl.engines.adapters.custom_command:CustomCommand",
