@@ -49,6 +49,8 @@ class EngineEntry:
         """Whether Ansambl installed an older version of the build than it would now."""
         if self.manifest is None or not isinstance(self.available, Choice):
             return False
+        if self.manifest.build != self.available.build.build:
+            return False
         mine, pinned = _key(self.name, self.manifest.version), _key(self.name, self.available.build.version)
         return mine is not None and pinned is not None and mine < pinned
 
