@@ -18,13 +18,15 @@ from urllib.parse import urlsplit
 from ansambl.app.catalog import catalog_of
 from ansambl.app.configuration_file import load_data_paths, shown_path
 from ansambl.app.data_folder import MIGRATIONS
+from ansambl.app.engine_checks import check_start
+from ansambl.app.engine_choice import EngineFinder, place
 from ansambl.app.running_state import read_state
 from ansambl.app.settings import EMBEDDED
 from ansambl.app.settings_file import LoadedSettings, load_settings
-from ansambl.app.settings_records import attachments, engine_name
-from ansambl.domain.engine import NotUsable, Surroundings
+from ansambl.app.settings_records import attachments
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.hardware import Machine
+from ansambl.domain.model import Checkpoint
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import GIB, MIB, format_bytes
 from ansambl.engines.registry import get_engine
@@ -165,36 +167,56 @@ def _memory(machine: Machine) -> Check:
 
 def _models(loaded: LoadedSettings, paths: DataPaths, machine: Machine) -> list[Check]:
     checks = []
+    finder = EngineFinder(loaded, paths, lambda: machine)
     for name, model in loaded.settings.models.items():
         if model.address is not None:
             checks.append(_address(name, model.address))
             continue
-        checks.append(_engine(name, engine_name(model), machine))
+        checkpoint: Checkpoint | None = None
         if model.checkpoint is not None:
-            checks.append(_checkpoint(name, model.checkpoint, paths))
+            checkpoint, told = _checkpoint(name, model.checkpoint, paths)
+            checks.append(told)
+        checks += _engine(name, checkpoint, loaded, finder, running=read_state(paths) is not None)
     return checks
 
 
-def _engine(name: str, engine: str, machine: Machine) -> Check:
-    usable = get_engine(engine).detect(Surroundings(machine=machine))
-    if isinstance(usable, NotUsable):
-        message = text("The engine of '{name}' cannot be used: {reason}", name=name, reason=usable.reason)
-        return Check(f"engine:{name}", Level.PROBLEM, message, usable.how_to_fix)
-    version = usable.version
-    message = text("The engine of '{name}' is usable: {engine} {version}", name=name, engine=engine, version=version)
-    return Check(f"engine:{name}", Level.OK, message)
+def _engine(
+    name: str, checkpoint: Checkpoint | None, loaded: LoadedSettings, finder: EngineFinder, *, running: bool
+) -> list[Check]:
+    """Whether the engine of a model is here, and what is known against starting the model with it.
+
+    While Ansambl is `running` its own engines hold memory, so what is free tells nothing.
+    """
+    try:
+        chosen = finder.choose(name, checkpoint)
+    except AnsamblError as error:
+        return [Check(f"engine:{name}", Level.PROBLEM, error.message)]
+    traits, version = get_engine(chosen.name).traits, chosen.installed.version
+    usable = Check(f"engine:{name}", Level.OK, text("The engine of '{name}' is usable: {engine} {version}", name=name,
+                                                   engine=chosen.name, version=version))  # fmt: skip
+    if checkpoint is None:
+        return [usable]
+    try:
+        placed = place(loaded, name, checkpoint, finder)
+        warnings = check_start(placed, traits, chosen.installed, finder.machine, memory=not running)
+    except AnsamblError as error:
+        return [usable, Check(f"start:{name}", Level.PROBLEM, error.message)]
+    if not warnings:
+        return [usable, Check(f"start:{name}", Level.OK, text("Nothing is known that keeps '{name}' from starting",
+                                                             name=name))]  # fmt: skip
+    return [usable, *(Check(f"start:{name}", Level.WARNING, one) for one in warnings)]
 
 
-def _checkpoint(name: str, reference: str, paths: DataPaths) -> Check:
+def _checkpoint(name: str, reference: str, paths: DataPaths) -> tuple[Checkpoint | None, Check]:
     try:
         found = open_checkpoint(reference, paths.models)
     except AnsamblError as error:
         if reference == EMBEDDED:
             fix = text("'ansambl up' fetches it by itself")
-            return Check(f"model:{name}", Level.WARNING, error.message, fix)
-        return Check(f"model:{name}", Level.PROBLEM, error.message)
+            return None, Check(f"model:{name}", Level.WARNING, error.message, fix)
+        return None, Check(f"model:{name}", Level.PROBLEM, error.message)
     message = text("The model '{name}' is here and whole ({size})", name=name, size=format_bytes(found.size))
-    return Check(f"model:{name}", Level.OK, message)
+    return found, Check(f"model:{name}", Level.OK, message)
 
 
 def _address(name: str, address: str) -> Check:

@@ -20,7 +20,7 @@ from ansambl.planner.families import LLAMA_CPP
 
 
 def check_start(
-    placement: Placement, traits: EngineTraits, installed: Installed | None, machine: Machine
+    placement: Placement, traits: EngineTraits, installed: Installed | None, machine: Machine, *, memory: bool = True
 ) -> list[Text]:
     """What the owner should know before this start, although nothing keeps the engine from trying.
 
@@ -31,6 +31,7 @@ def check_start(
         traits: the engine's.
         installed: what was found of the engine.
         machine: this machine, with the memory that is free now.
+        memory: whether the forecast is compared with it.
 
     Raises:
         NotSupportedError: it cannot work: a format or quantization that the engine does not read, a GPU that it does
@@ -42,7 +43,8 @@ def check_start(
             text("models.{model}: {reason}; choose another engine or another checkpoint, or see: ansambl doctor",
                  model=placement.model, reason=judged.against[0].text)
         )  # fmt: skip
-    return [*(one.text for one in judged.warnings), *check_memory(placement, machine)]
+    told = [one.text for one in judged.warnings]
+    return [*told, *check_memory(placement, machine)] if memory else told
 
 
 def judge_checkpoint(

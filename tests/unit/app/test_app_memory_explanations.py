@@ -108,8 +108,8 @@ def test_where_nobody_counts_a_kill_stays_a_kill(placement: Placement) -> None:
          3_019_898_880),
         (["x: failed to allocate CUDA0 buffer of size 1024"], 1024),
         (["x: allocating 1.50 MiB on device 0: cudaMalloc failed: out of memory"], 1_572_864),
-        (["OutOfMemoryError: Tried to allocate 1.25 GiB. GPU 0 has a total capacity of 23.60 GiB of which 600.00 MiB "
-          + "is free."], 1280 * MIB - 600 * MIB),
+        (["CUDA out of memory. Tried to allocate 1.25 GiB. GPU 0 has 23.60 GiB of which 600.00 MiB is free."],
+         1280 * MIB - 600 * MIB),
         (["DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes. Error code 12"], 4096),
         (["out of memory"], None),
         ([], None),

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from model_files import write_gguf
 
 from ansambl.app.data_folder import DataLock, open_database, prepare_folder
 from ansambl.app.doctor import Check, Level, examine
 from ansambl.app.running_state import write_state
+from ansambl.domain.hardware import Memory
+from ansambl.domain.units import MIB, Bytes
 from ansambl.foundation.paths import DataPaths
+from ansambl.hardware import inventory
 
 
 @pytest.fixture
@@ -109,3 +114,30 @@ def test_a_key_that_is_not_set(paths: DataPaths, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     Path("ansambl.toml").write_text('[models.b]\naddress = "http://127.0.0.1:9/v1"\nkey_env = "NO_SUCH_KEY"\n')
     assert "NO_SUCH_KEY is not set" in str(found("configuration").message)
+
+
+def _written(slots: int) -> None:
+    fields = {
+        "general.architecture": "llama", "general.name": "Small", "llama.block_count": 2, "llama.embedding_length": 64,
+        "llama.attention.head_count": 4, "llama.attention.head_count_kv": 2, "llama.context_length": 4096,
+        "llama.feed_forward_length": 128, "llama.vocab_size": 100,
+    }  # fmt: skip
+    write_gguf(Path("small.gguf"), fields, {"token_embd.weight": ("F16", (64, 100))})
+    Path("ansambl.toml").write_text(f'[models.m]\ncheckpoint = "small.gguf"\ncontext = 4096\nparallel = {slots}\n')
+
+
+def test_a_model_that_can_start_is_said_to(paths: DataPaths) -> None:
+    _written(1)
+    assert found("engine:m").level is Level.OK
+    assert found("start:m").level is Level.OK
+
+
+def test_a_model_that_cannot_start_is_said_with_its_reason(paths: DataPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """256 bytes of KV cache for each of 4,096 tokens in each of 64 slots: 64 MiB, on a machine of 32 MiB."""
+    _written(64)
+    small = replace(inventory.detect(), memory=Memory(Bytes(32 * MIB), Bytes(32 * MIB)), gpus=())
+    monkeypatch.setattr(inventory, "detect", lambda **_folders: small)
+    check = found("start:m")
+    assert check.level is Level.PROBLEM
+    assert "models.m" in str(check.message)
+    assert "32.0 MiB" in str(check.message)
