@@ -164,10 +164,9 @@ class EngineInstance:
 
     async def stop(self) -> None:
         """End the engine; return when nothing of it is left. A later `ensure_ready` starts it again."""
-        task = self._task
-        if task is not None:
+        if self._task is not None:
             self._stopping.set()
-            await asyncio.wait([task])
+            await asyncio.wait([self._task])
         await self._runs.end_unused()
 
     def conversations(self) -> ConversationCalls | None:
@@ -261,12 +260,12 @@ class EngineInstance:
             _log.exception("instance_failed", model=self.model)
             self._give_up(text("an unexpected error: {reason}", reason=f"{type(failure).__name__}: {failure}"))
         finally:
+            await self._renewal.kept.drop()
             self._task = None
             wait = self._policy.wait_left(self._clock.monotonic())
             why = self._unavailable(self._message or text("it was stopped"), retry_after=max(1, round(wait)))
             self._door.give_up(why)
             self._rest.dismiss(why.message)
-            await self._renewal.kept.drop()
 
     def _give_up(self, message: Text) -> None:
         self._policy.give_up(self._clock.monotonic())
@@ -292,11 +291,10 @@ class EngineInstance:
     async def _one_run(self) -> tuple[ExitExplanation | None, float]:
         """One process from start to end: why it ended (None: we were asked to stop it), and seconds it was ready."""
         self._log.begin_run()
-        self._facts = LoadFacts()
+        self._facts, self._renewing = LoadFacts(), False
         try:
             run = await self._runs.open()
         except LaunchFailedError as failure:
-            self._renewing = False
             self._tell("exited", failure.explanation.message)
             return failure.explanation, 0.0
         self._run = run
@@ -314,8 +312,7 @@ class EngineInstance:
             await self._close(watch)
         if self._stopping.is_set():
             self._tell("stopped", text("{engine} was stopped", engine=self._adapter.traits.title))
-            return None, 0.0
-        if self._renewing:
+        if self._stopping.is_set() or self._renewing:
             return None, 0.0
         if explanation is None:
             explanation = self._adapter.explain_exit(ended.result(), self._log.run_tail())
@@ -355,9 +352,7 @@ class EngineInstance:
             await self._measured(run, self._load_seconds)
             self._tell("ready", text("{engine} is ready after {seconds} s",
                              engine=self._adapter.traits.title, seconds=round(self._load_seconds, 1)))  # fmt: skip
-        if self._renewing:
-            self._renewing = False
-            await self._renewal.follow(run.endpoint, self._calls)
+        await self._renewal.follow(run.endpoint, self._calls)
         self._set(InstanceState.READY, None)
         self._suspected.clear()
         self._uses.renew(self._clock.monotonic())
@@ -388,8 +383,7 @@ class EngineInstance:
                     return explanation
                 self._door.open(watch.run.endpoint)
             self._read_log()
-            explanation = await self._rest.take(watch, self._facts)
-            if explanation is not None:
+            if (explanation := await self._rest.take(watch, self._facts)) is not None:
                 return explanation
             if await self._renewal.take(watch, self._calls):
                 self._renewing = True
