@@ -39,13 +39,13 @@ def make_app(wanted: str | None = None) -> typer.Typer:
     app.callback()(_global_options)
     names = command_names()
     for name in [wanted] if wanted in names else names:
-        importlib.import_module(f"{commands.__name__}.{name}").register(app)
+        importlib.import_module(f"{commands.__name__}.{name.replace('-', '_')}").register(app)
     return app
 
 
 def command_names() -> list[str]:
     """The commands: one for each module of ``cli/commands``, the usual ones first."""
-    found = [one.name for one in pkgutil.iter_modules(commands.__path__)]
+    found = [one.name.replace("_", "-") for one in pkgutil.iter_modules(commands.__path__)]
     return sorted(found, key=lambda one: (_ORDER.index(one) if one in _ORDER else len(_ORDER), one))
 
 
