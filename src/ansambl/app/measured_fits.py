@@ -14,14 +14,16 @@ from ansambl.domain.footprint import Reason
 from ansambl.domain.hardware import Machine
 from ansambl.domain.measurement import Measurement, Speeds, machine_key, setting_words
 from ansambl.domain.names import folded
-from ansambl.domain.planning import Candidate, PlannedPlacement
+from ansambl.domain.planning import Candidate, Plan, PlannedPlacement, PlanOption
+from ansambl.domain.text import text
+from ansambl.domain.units import format_bytes
 from ansambl.foundation.paths import DataPaths
 from ansambl.hardware import inventory
 from ansambl.model_catalog import embedded
 from ansambl.model_catalog.checkpoints import open_checkpoint
 from ansambl.planner.choosing import Choice
 from ansambl.planner.families import LLAMA_CPP
-from ansambl.planner.fitting import Wish, place, with_measurement
+from ansambl.planner.fitting import Wish, measured_speed, place, with_measurement
 from ansambl.runtime.measurements import read_measurements
 
 _DOUBTS = frozenset({"unknown", "slow", "projector-not-counted"})
@@ -85,11 +87,13 @@ class MeasurementsHere:
         )
 
 
-def measurements_here(reference: str, paths: DataPaths) -> MeasurementsHere | None:
-    """The measurements of this machine for a question about `reference`; None when there are none."""
+def measurements_here(reference: str | None, paths: DataPaths) -> MeasurementsHere | None:
+    """The measurements of this machine for a question about `reference`, or any model; None when there are none."""
     machine = inventory.detect()
     found = read_measurements(paths.database, machine=machine_key(machine))
-    return MeasurementsHere(machine, found, _identity(reference, paths)) if found else None
+    if not found:
+        return None
+    return MeasurementsHere(machine, found, None if reference is None else _identity(reference, paths))
 
 
 def with_measurements(
@@ -99,6 +103,38 @@ def with_measurements(
     tried = [_measured(one, here, engine, settings) for one in (choice.best, *choice.others)]
     best, *others = sorted(tried, key=lambda one: not one.fits)
     return replace(choice, best=best, others=tuple(others))
+
+
+def plan_with_measurements(plan: Plan, here: MeasurementsHere) -> Plan:
+    """The plan with the speeds of placements that ran here as they were measured; which option is best stays.
+
+    Memory stays as it was planned, since placements share it: where one took more than that, its option says so.
+    """
+    return replace(plan, options=tuple(_measured_option(one, here) for one in plan.options))
+
+
+def _measured_option(option: PlanOption, here: MeasurementsHere) -> PlanOption:
+    placements, against = [], list(option.speaks_against)
+    for placement in option.placements:
+        found = here.best(placement, engine=None, settings=placement.settings)
+        if found is None or found.key.settings != setting_words(placement.settings):
+            placements.append(placement)
+            continue
+        corrected = with_measurement(placement, found)
+        placements.append(replace(placement, speed=measured_speed(placement, placement.speed, found), measured=found))
+        if corrected.footprint.total.high > placement.footprint.total.high:
+            against.append(_took_more(corrected, placement))
+    return replace(option, placements=tuple(placements), speaks_against=tuple(against))
+
+
+def _took_more(measured: PlannedPlacement, planned: PlannedPlacement) -> Reason:
+    return Reason(
+        "measured-more",
+        text("{model} took up to {measured} on this machine, more than the {planned} that are planned for it",
+             model=planned.candidate.model, measured=format_bytes(measured.footprint.total.high),
+             planned=format_bytes(planned.footprint.total.high)),
+        "measured on this machine",
+    )  # fmt: skip
 
 
 def _measured(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ansambl.app.catalog import catalog_of
 from ansambl.app.configuration_file import load_data_paths
+from ansambl.app.measured_fits import measurements_here, plan_with_measurements
 from ansambl.app.planning import catalog_candidates, find_candidates, planned_machines
 from ansambl.app.settings_file import load_settings
 from ansambl.domain.engine import EngineTraits
@@ -55,7 +56,9 @@ def answer_plan(question: PlanQuestion, config: Path | None = None) -> Plan:
         known = {one.model for one in candidates}
         candidates += [one for one in found if one.model not in known]
         chosen.append(found[0].model)
-    return solve(plan_inputs(question, candidates, config, models=chosen))
+    plan = solve(plan_inputs(question, candidates, config, models=chosen))
+    here = None if question.machines else measurements_here(None, paths)
+    return plan if here is None else plan_with_measurements(plan, here)
 
 
 def plan_inputs(

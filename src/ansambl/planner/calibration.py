@@ -42,7 +42,7 @@ class MeasuredSpeed:
     forecast_prefill: float | None = None
 
 
-def corrected(forecast: Footprint, before: Footprint, measured: Measurement) -> Footprint:
+def corrected(forecast: Footprint, before: Footprint, measured: Measurement, *, grows: int = 0) -> Footprint:
     """`forecast` with what was measured in its place.
 
     Weights, and what the process takes beside all else, do not depend on the context: they are as measured. The KV
@@ -54,11 +54,12 @@ def corrected(forecast: Footprint, before: Footprint, measured: Measurement) -> 
         forecast: of what is asked.
         before: the forecast of the measured run, by the same rules.
         measured: the run.
+        grows: bytes of RAM that the process may take only while it works (a cache of finished prompts).
     """
     same = (forecast.context, forecast.parallel) == (measured.key.context, measured.key.parallel)
     told = _by_device(forecast, measured)
     devices = tuple(
-        _device(now, then, parts, measured, same=same, gpus=len(forecast.devices) - 1)
+        _device(now, then, parts, measured, same=same, gpus=len(forecast.devices) - 1, grows=grows)
         for now, then, parts in zip(forecast.devices, before.devices, told, strict=True)
     )
     kept = tuple(one for one in forecast.reasons if one.code != "does-not-fit")
@@ -97,7 +98,7 @@ def _position(device: str, gpus: Sequence[int], ram: int | None) -> int | None:
 
 def _device(
     now: DeviceFootprint, then: DeviceFootprint, parts: Mapping[str, Bytes], measured: Measurement, *, same: bool,
-    gpus: int,
+    gpus: int, grows: int,
 ) -> DeviceFootprint:  # fmt: skip
     if not any(parts.get(name) for name in _TOLD):
         return now
@@ -109,7 +110,7 @@ def _device(
             now.compute, parts["compute"] - then.compute.expected
         )  # fmt: skip
     if now.kind is DeviceKind.RAM:
-        overhead = _process(now, parts, measured)
+        overhead = _process(now, parts, measured, grows)
     else:
         overhead = _driver(now, measured) if gpus == 1 else now.overhead
     # What was written anew stands among the measured weights as it does among those of the forecast.
@@ -140,7 +141,7 @@ def _moved(part: Range, by: int) -> Range:
     return Range(*(Bytes(max(0, end + by)) for end in (part.low, part.expected, part.high)))
 
 
-def _process(now: DeviceFootprint, parts: Mapping[str, Bytes], measured: Measurement) -> Range:
+def _process(now: DeviceFootprint, parts: Mapping[str, Bytes], measured: Measurement, grows: int) -> Range:
     """What the process holds in RAM beside weights and KV cache; compute buffers are touched only later."""
     if measured.resident is None:
         return now.overhead
@@ -150,7 +151,7 @@ def _process(now: DeviceFootprint, parts: Mapping[str, Bytes], measured: Measure
         # Pages of the file that were never read are not held.
         return now.overhead
     peak = (measured.speeds.peak or 0) - held - parts.get("compute", 0)
-    return Range(Bytes(beside), Bytes(beside), Bytes(max(beside, peak)))
+    return Range(Bytes(beside), Bytes(beside + grows), Bytes(max(beside + grows, peak)))
 
 
 def _driver(now: DeviceFootprint, measured: Measurement) -> Range:

@@ -136,26 +136,31 @@ def with_measurement(placement: PlannedPlacement, measured: Measurement) -> Plan
     Raises:
         NotSupportedError, UsageError: as `place`.
     """
-    key = measured.key
     wish = Wish(placement.context, placement.parallel, placement.kv_type, placement.settings)
     inputs = memory_inputs(placement.candidate, placement.machine, wish)
     footprint = _correction(placement.engine, inputs, measured)(placement.footprint)
     placed = replace(placement, footprint=footprint, measured=measured)
     if not placed.fits:
         return replace(placed, speed=SpeedForecast(placement.engine, None, None))
-    speed_here = speed_of(placed)
-    before = speed_of(replace(placed, context=key.context, parallel=key.parallel))
+    return replace(placed, speed=measured_speed(placed, speed_of(placed), measured))
+
+
+def measured_speed(placement: PlannedPlacement, forecast: SpeedForecast, measured: Measurement) -> SpeedForecast:
+    """The forecast of a placement's speed, moved by what was measured of it, perhaps with another context."""
+    before = speed_of(replace(placement, context=measured.key.context, parallel=measured.key.parallel))
     found = MeasuredSpeed(
         decode=measured.speeds.decode, prefill=measured.speeds.prefill,
         forecast_decode=before.decode.expected if before.decode else None,
         forecast_prefill=before.prefill.expected if before.prefill else None,
     )  # fmt: skip
-    return replace(placed, speed=calibrated(speed_here, [found], samples=measured.speeds.samples))
+    return calibrated(forecast, [found], samples=measured.speeds.samples)
 
 
 def _correction(engine: str, inputs: MemoryInputs, measured: Measurement) -> Callable[[Footprint], Footprint]:
     before = memory.forecast(engine, replace(inputs, context=measured.key.context, parallel=measured.key.parallel))
-    return lambda footprint: corrected(footprint, before, measured)
+    # Finished prompts are kept only later; the forecast counts what they may grow to.
+    grows = (_whole(inputs.settings.get("prompt_cache")) or 0) if engine in LLAMA_CPP else 0
+    return lambda footprint: corrected(footprint, before, measured, grows=grows)
 
 
 def layers_in_ram(placement: PlannedPlacement) -> int:

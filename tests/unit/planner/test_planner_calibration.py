@@ -100,6 +100,11 @@ def test_the_measured_peak_decides_what_fits() -> None:
     assert [one.code for one in found.reasons].count("does-not-fit") == 1
 
 
+def test_what_grows_later_is_counted_on_top() -> None:
+    found = corrected(footprint(), footprint(), ONE, grows=500 * MIB).devices[0]
+    assert found.overhead == mib(88, 588, 588)
+
+
 def test_a_forecast_that_was_too_careful_no_longer_refuses() -> None:
     tight = footprint(replace(ram(usable=1700 * MIB), overhead=mib(40, 60, 900)))
     assert not tight.fits
