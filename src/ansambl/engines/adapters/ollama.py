@@ -159,8 +159,8 @@ def known_as(placement: Placement) -> str:
     name = placement.options.name or (reference.removeprefix(_REFERENCE) if reference.startswith(_REFERENCE) else None)
     if not name:
         raise UsageError(
-            text("models.{model} does not say what it is called in Ollama; set models.{model}.name",
-                 model=placement.model)
+            text("models.{model} does not say what it is called in Ollama; write checkpoint = {example}, with the name "
+                 "that `ollama list` shows", model=placement.model, example='"ollama:NAME"')
         )  # fmt: skip
     return name
 
