@@ -1,7 +1,8 @@
 """LoRA adapters as the PEFT library saves them: a folder with a description and one safetensors file.
 
-Written after PEFT's documentation of `LoraConfig` (0.19) and of its checkpoint format. Both files come from
-strangers: the description is decoded into fixed shapes, and no pattern of it is run as a regular expression.
+Written after PEFT's documentation of `LoraConfig` and of its checkpoint format, and tried on what PEFT 0.21.2 saves.
+Both files come from strangers: the description is decoded into fixed shapes, and no pattern of it is run as a regular
+expression.
 """
 
 from __future__ import annotations
