@@ -20,6 +20,9 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
     with FakeHub() as found:
         monkeypatch.setenv("HF_ENDPOINT", found.endpoint)
         monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+        # Where Ollama and LM Studio would keep models.
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        monkeypatch.delenv("OLLAMA_MODELS", raising=False)
         for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
             monkeypatch.delenv(name, raising=False)
         yield found
