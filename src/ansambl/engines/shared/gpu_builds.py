@@ -36,7 +36,7 @@ def refuse_build(
         return NotUsable(
             text("{engine} is here in a build for {vendor} GPUs, and none was found", engine=title, vendor=written),
             text("install the driver if there is one; else take the build for the processor: ansambl engines install "
-                 "{name}", name=engine),
+                 "{name} --build cpu", name=engine),
         )  # fmt: skip
     if build != "cuda":
         return None
