@@ -33,6 +33,7 @@ from ansambl.gateway.routes import Gateway
 from ansambl.hardware import inventory
 from ansambl.hardware.cgroups import oom_kills
 from ansambl.hardware.probes.gpu_processes import held_on_gpus
+from ansambl.hardware.probes.gpu_use import used_on_gpus
 from ansambl.model_catalog.checkpoints import open_checkpoint
 from ansambl.roles.records import RoleCatalog
 from ansambl.roles.resolver import Resolver
@@ -178,7 +179,7 @@ class _InstanceMaker:
             placed, adapter, launcher=self.launcher, store=self.store, events=self.events,
             log_folder=self.paths.logs, clock=self.clock, adopted=self.adopted.get(name), states=self.states,
             ttl=None if model.pinned else model.ttl, on_ready=self.recorder.on_ready, gpu_memory=_held_on_gpus,
-            watchers=Watchers(self.recorder.on_work, explainer.explain_more),
+            watchers=Watchers(self.recorder.on_work, explainer.explain_more, used_on_gpus),
         )  # fmt: skip
 
 

@@ -93,8 +93,8 @@ class EngineInstance:
         self._door = Door()
         self._uses = Uses(self._clock.monotonic())
         self._rest = Rest(
-            adapter.traits.title, self._door, self._uses, Sleeper(adapter, gpu_memory, self._clock), self._loras,
-            self._clock, ttl, self._set, self._tell,
+            adapter.traits.title, self._door, self._uses, Sleeper(adapter, gpu_memory, self._clock, watchers.gpus_used),
+            self._loras, self._clock, ttl, self._set, self._tell,
         )  # fmt: skip
         self._renewal = Renewal(
             adapter.traits.title, self._door, self._uses, self._loras, KeptStates(states), self._clock, self._tell

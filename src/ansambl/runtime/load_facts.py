@@ -19,6 +19,12 @@ GpuMemory: TypeAlias = Callable[[int], Bytes | None]
 It asks a driver, so it is called in a thread.
 """
 
+GpusUsed: TypeAlias = Callable[[str, tuple[int, ...]], Bytes | None]
+"""What is in use on all these GPUs together, by whomever: the vendor, and the indexes as it counts them.
+
+None where nobody can tell. It asks a driver, so it is called in a thread.
+"""
+
 
 class LoadFacts:
     """Gathers the facts of one run: parts of the memory add up, of the rest the newest counts."""

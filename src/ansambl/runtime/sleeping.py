@@ -11,6 +11,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from ansambl.domain.catalog import ModelKind
@@ -22,7 +23,7 @@ from ansambl.engines.adapter import CanSleep, EngineAdapter, EngineCall, LoraCal
 from ansambl.foundation.clock import Clock
 from ansambl.runtime.engine_calls import send
 from ansambl.runtime.engine_runs import Run
-from ansambl.runtime.load_facts import GpuMemory
+from ansambl.runtime.load_facts import GpuMemory, GpusUsed
 
 SHARE_FREED = 0.5
 """The part of what it could give back that a sleep must free: an engine that sleeps frees nearly all of it, one that
@@ -46,12 +47,20 @@ class NotAwakeError(EngineError):
     """The engine did not come back as it was."""
 
 
+class Where(StrEnum):
+    """Where the memory is that a sleep must give back, and who tells it."""
+
+    PROCESS_ON_GPUS = "what its processes hold on GPUs"
+    GPUS = "what is in use on its GPUs, by whomever"
+    RAM = "the RAM of its processes"
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Memory that an engine holds: on GPUs when `on_gpus`, else in RAM."""
+    """Memory that an engine holds."""
 
     size: Bytes
-    on_gpus: bool
+    where: Where
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +97,13 @@ def question(kind: ModelKind | None) -> tuple[str, dict[str, Any]] | None:
 class Sleeper:
     """Puts the engines of one instance to sleep and wakes them; the arguments are those of the instance."""
 
-    def __init__(self, adapter: EngineAdapter, gpu_memory: GpuMemory | None, clock: Clock) -> None:
+    def __init__(
+        self, adapter: EngineAdapter, gpu_memory: GpuMemory | None, clock: Clock, gpus_used: GpusUsed | None = None
+    ) -> None:
         self._adapter = adapter
         self._gpu_memory = gpu_memory
         self._clock = clock
+        self._gpus_used = gpus_used
 
     def calls(self, run: Run) -> SleepCalls:
         """How the engine of `run` sleeps.
@@ -127,13 +139,24 @@ class Sleeper:
         return levels[0] if level is None else level
 
     async def held(self, run: Run) -> Held | None:
-        """What the engine holds now: on GPUs where that can be told and is not nothing, else in RAM."""
-        if self._gpu_memory is not None:
-            size = await asyncio.to_thread(self._gpu_memory, run.process.identity.pid)
+        """What the engine holds now; None where nobody can tell.
+
+        In a container a driver may not know its processes; then what is in use on the whole GPUs is compared. RAM tells
+        nothing of an engine on GPUs: level 1 moves its weights there.
+        """
+        for where in Where:
+            size = await asyncio.to_thread(self._ask, run, where)
             if size:
-                return Held(size, on_gpus=True)
-        size = await asyncio.to_thread(run.process.memory)
-        return None if size is None else Held(size, on_gpus=False)
+                return Held(size, where)
+        return None
+
+    def _ask(self, run: Run, where: Where) -> Bytes | None:
+        gpus = run.placement.gpus
+        if where is Where.PROCESS_ON_GPUS:
+            return self._gpu_memory(run.process.identity.pid) if self._gpu_memory is not None else None
+        if where is Where.GPUS:
+            return self._gpus_used(run.placement.vendor, gpus) if self._gpus_used is not None and gpus else None
+        return None if gpus else run.process.memory()
 
     async def sleep(self, run: Run, level: int, load: Mapping[str, Bytes], loras: LoraCalls | None = None) -> Asleep:
         """Put an engine that nobody uses to sleep. `load` is memory at load by part.
@@ -202,9 +225,8 @@ class Sleeper:
         return freed, wanted
 
     async def _still_held(self, run: Run, before: Held) -> int:
-        if before.on_gpus and self._gpu_memory is not None:
-            return await asyncio.to_thread(self._gpu_memory, run.process.identity.pid) or 0
-        size = await asyncio.to_thread(run.process.memory)
+        size = await asyncio.to_thread(self._ask, run, before.where)
+        # What nobody tells any more did not come back as far as anybody knows.
         return before.size if size is None else size
 
     async def _one_token(self, run: Run, loras: LoraCalls | None) -> str:

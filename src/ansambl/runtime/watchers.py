@@ -11,6 +11,7 @@ from ansambl.domain.plan import Placement
 from ansambl.engines.adapter import EngineAdapter
 from ansambl.foundation.clock import Clock
 from ansambl.runtime.engine_runs import Run
+from ansambl.runtime.load_facts import GpusUsed
 from ansambl.runtime.metering import Meter, OnWork
 
 ExplainMore: TypeAlias = Callable[[Placement, ExitExplanation], ExitExplanation]
@@ -21,10 +22,14 @@ _OF_MEMORY = frozenset({ExitReason.OUT_OF_MEMORY, ExitReason.KILLED})
 
 @dataclass(frozen=True, slots=True)
 class Watchers:
-    """What is told of runs, and asked about their ends; None where nobody is."""
+    """What is told of runs, and asked about their ends; None where nobody is.
+
+    `gpus_used` tells what is in use on whole GPUs, where a driver cannot tell it of single processes.
+    """
 
     on_work: OnWork | None = None
     explain_more: ExplainMore | None = None
+    gpus_used: GpusUsed | None = None
 
     def meter(self, adapter: EngineAdapter, run: Run, clock: Clock) -> Meter:
         """A meter of one run that tells `on_work`."""

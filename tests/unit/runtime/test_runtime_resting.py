@@ -1,0 +1,184 @@
+"""When an engine rests, by a clock that passes only when it is told to; what a sleep must free, and who tells it."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from ansambl.domain.catalog import ModelKind
+from ansambl.domain.errors import UnavailableError
+from ansambl.domain.instance import Endpoint, InstanceState
+from ansambl.domain.text import text
+from ansambl.domain.units import Bytes
+from ansambl.foundation.clock import VirtualClock
+from ansambl.runtime.door import Door
+from ansambl.runtime.load_facts import LoadFacts
+from ansambl.runtime.resting import Rest
+from ansambl.runtime.sleeping import Asleep, Held, NotAsleepError, Sleeper, Where, question, wanted_bytes
+from ansambl.runtime.uses import Uses
+
+GIB = 2**30
+ENDPOINT = Endpoint("http://127.0.0.1:1/v1")
+
+
+class FakeSleeper:
+    """Sleeps as it is told; `said` is what happened."""
+
+    def __init__(self, trouble=None):
+        self.trouble, self.said = trouble, []
+
+    def level(self, run, level):
+        return level or 1
+
+    async def sleep(self, run, level, load, loras):
+        self.said.append(f"sleep {level}")
+        if self.trouble is not None:
+            raise self.trouble
+        return Asleep(level, Bytes(GIB), "x")
+
+    async def call_awake(self, run, level):
+        self.said.append("called awake")
+
+    async def wake(self, run, asleep, loras):
+        self.said.append("wake")
+
+
+class Watch:
+    def __init__(self):
+        self.run = SimpleNamespace(endpoint=ENDPOINT, secret="s")
+        self.ended = asyncio.get_running_loop().create_future()
+        self.stopping = asyncio.Event()
+
+    def over(self):
+        return self.ended.done() or self.stopping.is_set()
+
+
+class Stage:
+    def __init__(self, ttl=60.0, sleeper=None):
+        self.clock = VirtualClock()
+        self.door, self.uses = Door(), Uses(self.clock.monotonic())
+        self.sleeper = sleeper or FakeSleeper()
+        self.states, self.events = [], []
+        self.watch = Watch()
+        self.rest = Rest(
+            "the engine", self.door, self.uses, self.sleeper, SimpleNamespace(calls=None, doubt=lambda: None),
+            self.clock, ttl, lambda state, _: self.states.append(state), lambda kind, _: self.events.append(kind),
+        )  # fmt: skip
+        self.door.shut()
+        self.door.open(ENDPOINT)
+
+    async def look(self):
+        return await self.rest.take(self.watch, LoadFacts())
+
+
+async def test_it_rests_only_after_the_whole_time_without_use():
+    stage = Stage(ttl=60)
+    await stage.clock.advance(59)
+    await stage.look()
+    assert stage.sleeper.said == []
+    stage.uses.begin()
+    await stage.clock.advance(1000)
+    await stage.look()
+    assert stage.sleeper.said == []
+    stage.uses.end(stage.clock.monotonic())
+    assert stage.rest.idle_until() == stage.clock.monotonic() + 60
+    await stage.clock.advance(59)
+    await stage.look()
+    assert stage.sleeper.said == []
+    await stage.clock.advance(1)
+    looking = asyncio.create_task(stage.look())
+    await stage.clock.advance(0)
+    assert (stage.sleeper.said, stage.states) == (["sleep 1"], [InstanceState.ASLEEP])
+    assert await stage.door.wait() == ENDPOINT
+    assert await looking is None
+    assert stage.sleeper.said == ["sleep 1", "wake"]
+    assert stage.states[-1] is InstanceState.READY
+    assert stage.events == ["asleep", "awake"]
+
+
+async def test_a_pinned_one_never_rests():
+    stage = Stage(ttl=None)
+    await stage.clock.advance(10**9)
+    assert await stage.look() is None
+    assert stage.sleeper.said == []
+    assert stage.rest.idle_until() is None
+
+
+async def test_one_that_freed_too_little_is_stopped_when_idle_and_not_tried_again():
+    stage = Stage(ttl=60, sleeper=FakeSleeper(NotAsleepError(text("it freed too little"))))
+    await stage.clock.advance(60)
+    await stage.look()
+    assert stage.sleeper.said == ["sleep 1", "called awake"]
+    assert stage.events == ["not_asleep", "unloaded"]
+    assert stage.watch.stopping.is_set()
+    assert not stage.door.is_open
+    stage.watch.stopping.clear()
+    stage.door.open(ENDPOINT)
+    await stage.clock.advance(60)
+    await stage.look()
+    assert stage.sleeper.said == ["sleep 1", "called awake"]
+    assert stage.watch.stopping.is_set()
+
+
+async def test_one_that_freed_too_little_goes_on_when_it_was_asked_to_sleep():
+    stage = Stage(ttl=None, sleeper=FakeSleeper(NotAsleepError(text("it freed too little"))))
+    asked = asyncio.create_task(stage.rest.ask(1))
+    await stage.clock.advance(0)
+    await stage.look()
+    with pytest.raises(NotAsleepError):
+        await asked
+    assert stage.door.is_open
+    assert not stage.watch.stopping.is_set()
+
+
+async def test_those_who_wait_for_a_sleep_are_told_when_the_engine_ends():
+    stage = Stage(ttl=None)
+    asked = asyncio.create_task(stage.rest.ask(None))
+    await stage.clock.advance(0)
+    stage.rest.dismiss(text("it was stopped"))
+    with pytest.raises(UnavailableError, match="it was stopped"):
+        await asked
+
+
+@pytest.mark.parametrize(
+    ("held", "told", "wanted"),
+    [
+        (80, {"weights": 40, "kv_cache": 30, "compute": 5}, 35),
+        (80, {}, 40),
+        (80, {"weights": 70, "kv_cache": 70}, 40),
+        (80, {"compute": 5}, 40),
+    ],
+)
+def test_a_sleep_must_free_half_of_weights_and_cache(held, told, wanted):
+    sizes = {name: Bytes(size * GIB) for name, size in told.items()}
+    assert wanted_bytes(Held(Bytes(held * GIB), Where.RAM), sizes) == wanted * GIB
+
+
+def run(gpus=(), resident=None):
+    process = SimpleNamespace(memory=lambda: resident, identity=SimpleNamespace(pid=7))
+    return SimpleNamespace(placement=SimpleNamespace(gpus=gpus, vendor="nvidia"), process=process)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "process", "devices", "resident", "held"),
+    [
+        ((0,), 50, 60, 9, Held(Bytes(50), Where.PROCESS_ON_GPUS)),
+        ((0,), None, 60, 9, Held(Bytes(60), Where.GPUS)),
+        # Level 1 moves weights into RAM: that tells nothing of what was given back.
+        ((0,), None, None, 9, None),
+        ((), None, 60, 9, Held(Bytes(9), Where.RAM)),
+        ((), 0, 60, 9, Held(Bytes(9), Where.RAM)),
+        ((), None, None, None, None),
+    ],
+)
+async def test_memory_is_looked_for_where_the_engine_has_it(gpus, process, devices, resident, held):
+    adapter = SimpleNamespace(traits=SimpleNamespace(title="x"))
+    sleeper = Sleeper(adapter, lambda _: process, VirtualClock(), lambda *_: devices)
+    assert await sleeper.held(run(gpus, resident)) == held
+
+
+def test_every_kind_of_model_is_asked_what_it_answers():
+    assert question(None)[0] == question(ModelKind.INSTRUCT)[0] == "/chat/completions"
+    assert question(ModelKind.BASE)[0] == "/completions"
+    assert question(ModelKind.EMBEDDING)[0] == "/embeddings"
+    assert question(ModelKind.RERANKER) is None
