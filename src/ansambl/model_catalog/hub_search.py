@@ -24,7 +24,7 @@ _MAX_ANSWER, _MAX_WORDS, _SPARE = 8 << 20, 200, 3
 _FORMATS = {"gguf", "safetensors", "mlx", "exl3", "exl2"}
 _NOT_MODELS = {"lora", "peft", "diffusers", "text-to-image", "automatic-speech-recognition", "text-to-speech",
                "image-classification", "text-to-video", "text-classification", "token-classification"}  # fmt: skip
-_SIZE = re.compile(r"[a-z0-9]+", re.IGNORECASE)
+_WORD = re.compile(r"[a-z0-9]+", re.IGNORECASE)
 
 
 class _Row(msgspec.Struct):
@@ -52,7 +52,7 @@ def search_repositories(web: Web, words: str, limit: int) -> tuple[FoundReposito
         UnavailableError: the hub cannot be reached.
     """
     wanted = " ".join(words.split())
-    if not _SIZE.search(wanted) or len(wanted) > _MAX_WORDS or not wanted.isprintable():
+    if not _WORD.search(wanted) or len(wanted) > _MAX_WORDS or not wanted.isprintable():
         raise UsageError(
             text("'{words}' holds nothing to search for; give words of a model's name, for example: qwen3 coder",
                  words=printable(wanted))
@@ -71,6 +71,6 @@ def search_repositories(web: Web, words: str, limit: int) -> tuple[FoundReposito
     for row in rows:
         tags = frozenset(one.lower() for one in row.tags)
         reference = parse_reference(row.id)
-        if reference is not None and str(reference) == row.id and tags & _FORMATS and not tags & _NOT_MODELS:
+        if reference is not None and reference.repo == row.id and tags & _FORMATS and not tags & _NOT_MODELS:
             found.append(FoundRepository(row.id, row.downloads, tags))
     return tuple(found[:limit])

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +114,12 @@ def in_models_folder(models_folder: Path) -> Iterator[InstalledCheckpoint]:
 
 
 def find_installed(reference: str, models_folder: Path) -> InstalledCheckpoint | None:
-    """The checkpoint that a hub reference names, when it is on this machine; ours before the hub's cache."""
+    """The checkpoint that a hub reference names, when it is on this machine: ours, the hub's cache, LM Studio's."""
     wanted = parse_reference(reference)
     if wanted is None:
         return None
-    for one in installed(models_folder):
+    # One after the other: every file that is looked at costs the reading of its header.
+    for one in chain(in_models_folder(models_folder), _in_cache(cache_folder(os.environ)), _of_lm_studio(os.environ)):
         if one.repo is None or one.repo.lower() != wanted.repo.lower():
             continue
         if wanted.quantization and wanted.quantization.lower() not in {(one.quantization or "").lower(), one.format}:
