@@ -208,7 +208,7 @@ class TabbyAPI:
         """The folder that its owner names, with the environment that its start script made in it."""
         if around.program is None:
             return NotUsable(
-                text("{engine} was not looked for: nobody said where its folder is", engine=_TITLE),
+                text("where the folder of {engine} lies is not known", engine=_TITLE),
                 text("set engines.{name}.program to the folder of TabbyAPI", name=_NAME),
             )
         named = Path(around.program).expanduser()

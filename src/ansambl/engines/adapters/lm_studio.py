@@ -148,7 +148,7 @@ class LMStudio:
                 text("install it from its own site, or take engine = {llama}, which runs the same files",
                      llama='"llama.cpp"'),
             )  # fmt: skip
-        return NotUsable(text("{engine} is only attached to: its application runs the models", engine=_TITLE), _INSTEAD)
+        return NotUsable(text("{engine} can only be attached to", engine=_TITLE), _INSTEAD)
 
     def launch_spec(self, placement: Placement, *, port: int, secret: str) -> LaunchSpec:  # noqa: ARG002 - never started
         """Never."""

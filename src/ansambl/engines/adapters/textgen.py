@@ -190,7 +190,7 @@ class TextGen:
         """The folder that its owner names, with the environment that its start script made in it."""
         if around.program is None:
             return NotUsable(
-                text("{engine} was not looked for: nobody said where its folder is", engine=_TITLE),
+                text("where the folder of {engine} lies is not known", engine=_TITLE),
                 text("set engines.{name}.program to the folder of {engine}", name=_NAME, engine=_TITLE),
             )
         named = Path(around.program).expanduser()

@@ -101,8 +101,7 @@ class TGI:
 
     def detect(self, around: Surroundings = NOWHERE) -> Installed | NotUsable:  # noqa: ARG002 - never started
         """Never to be started; the reason names what to take instead."""
-        return NotUsable(text("{engine} is only attached to: it is in maintenance mode since December 2025",
-                              engine=_TITLE), _INSTEAD)  # fmt: skip
+        return NotUsable(text("{engine} can only be attached to", engine=_TITLE), _INSTEAD)
 
     def launch_spec(self, placement: Placement, *, port: int, secret: str) -> LaunchSpec:  # noqa: ARG002 - never started
         """Never."""
