@@ -25,7 +25,7 @@ _NAME = 48
 class DownloadBar:
     """A bar that appears when the first bytes are shown; nothing where `console` is no terminal.
 
-    With several files there is a line for each that is on its way, above the bar of all.
+    With several files there is a line for each that is on its way, below the bar of all.
     """
 
     def __init__(self, console: Console) -> None:
