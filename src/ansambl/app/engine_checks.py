@@ -13,7 +13,7 @@ from ansambl.domain.plan import Placement
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import Bytes, format_bytes
 from ansambl.engines.compatibility import compatibility_rows
-from ansambl.engines.drivers import driver_needs
+from ansambl.engines.drivers import cuda_beside, driver_needs
 from ansambl.model_catalog.catalog import catalog
 from ansambl.planner.compatibility import StartJudgement, StartQuestion, judge_start
 from ansambl.planner.families import LLAMA_CPP
@@ -58,7 +58,7 @@ def judge_checkpoint(
         engine=traits, installed=installed, format=checkpoint.format if checkpoint else None,
         quantization=checkpoint.quantization if checkpoint else None, family=family,
         kv_type=None if placement.kv_type == "auto" or "/" in placement.kv_type else placement.kv_type,
-        gpus=used_gpus(placement, machine),
+        gpus=used_gpus(placement, machine), cuda=cuda_beside(installed.path if installed else None),
     )  # fmt: skip
     return judge_start(question, compatibility_rows(), driver_needs())
 

@@ -85,6 +85,15 @@ def test_a_driver_older_than_the_toolkit_asks_for_is_refused(build: str, driver:
     assert ("driver-too-old" in codes(found)[0]) is refused
 
 
+def test_the_cuda_that_lies_beside_the_engine_counts_where_its_build_does_not_say() -> None:
+    old = {"format": "safetensors", "gpus": (gpu("8.9", "575.51.03"),)}
+    plain = Installed("0.33.0", build="cuda")
+    assert codes(judged(installed=plain, cuda="13.0", **old))[0] == {"driver-too-old"}
+    assert codes(judged(installed=plain, cuda="12", **old))[0] == set()
+    assert codes(judged(installed=plain, **old))[0] == set()
+    assert codes(judged(installed=Installed("0.33.0+cu128"), cuda="13.0", **old))[0] == set()
+
+
 def test_a_driver_older_than_the_toolkits_own_is_told() -> None:
     found = judged(installed=Installed("0.33.0+cu128"), format="safetensors", gpus=(gpu("8.9", "550.54.14"),))
     assert codes(found) == (set(), {"driver-older"})

@@ -41,6 +41,7 @@ class StartQuestion:
     """An engine that shall start a checkpoint. `gpus` are those that it shall use, `installed` is what was found of it.
 
     `family` is as the checkpoint's files spell it: ``"qwen3moe"``, ``"qwen3_moe"`` or ``"Qwen3MoeForCausalLM"``.
+    `cuda` is the version of CUDA that the engine brings along, where neither its build nor its version says it.
     """
 
     engine: EngineTraits
@@ -50,6 +51,7 @@ class StartQuestion:
     family: str | None = None
     kv_type: str | None = None
     gpus: tuple[Gpu, ...] = ()
+    cuda: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ def _no_gpu(asked: StartQuestion, platform: Platform) -> Iterator[Reason]:
 
 def _driver(asked: StartQuestion, drivers: Sequence[DriverNeed]) -> Iterator[tuple[Reason, bool]]:
     """What the driver is too old for; True says that the engine will not start."""
-    toolkit = toolkit_of(asked.installed)
+    toolkit = toolkit_of(asked.installed) or toolkit_of(Installed("", build=f"cuda{asked.cuda}"))
     if toolkit is None:
         return
     major, minor = toolkit
