@@ -103,3 +103,24 @@ def test_adapters_are_added_used_and_removed_while_the_product_runs(start, adapt
     wait_for(lambda: one.chat("parrot", QUESTION).status_code == 200, "the engine has the other one", 40)
     assert said(one, "tiny") in wanted["tiny"]
     assert said(one, "parrot") in wanted["parrot"]
+
+
+def test_roles_with_one_adapter_answer_at_once_on_copies_of_what_they_share(start, adapters):
+    one = start(
+        CONFIGURATION.replace('roles = ["sailor", "landsman"]', 'roles = ["sailor", "captain", "landsman"]')
+        .replace("parallel = 2", "parallel = 3").replace("context = 1024", "context = 2048")
+        + '\n[roles.captain]\ninstruction = "Answer as a captain."\nlora = "pirate"\n'
+    )  # fmt: skip
+    added = one.command("lora", "add", "pirate", str(adapters / "pirate.gguf"), "--model", "tiny")
+    assert added.returncode == 0, added.stderr
+    wait_for(lambda: one.chat("pirate", "hello").status_code == 200, "the engine has the adapter", 40)
+    question = QUESTION * 6
+    plain = said(one, "tiny", question)
+    crew = one.chat("crew", question, stream=False).json()["ansambl"]
+    assert [(sharing["how"], sharing["requests"]) for sharing in crew["sharing"]] == [("cloned", 2)]
+    branches = {branch["role"]: branch for branch in crew["branches"]}
+    cached = branches["captain"]["usage"]["prompt_tokens_details"]["cached_tokens"]
+    assert cached > 128, "what was copied is used"
+    for _ in range(3):
+        assert said(one, "tiny", question) == plain, "a copy that an adapter read is never used without it"
+    assert "no_copies" not in [event["kind"] for event in one.state()["events"]]
