@@ -223,8 +223,11 @@ def _fetched(models_folder: Path) -> Iterator[InstalledCheckpoint]:
         manifest = None if INCOMING in folder.parts else read_manifest(folder)
         if manifest is not None:
             first = folder / manifest.first if manifest.first else folder
+            form, quantization = manifest.format, manifest.quantization
+            if not manifest.first:
+                form, quantization = _described(folder) or (form, quantization)
             yield InstalledCheckpoint(
-                manifest.reference, str(first), manifest.repo, manifest.format, manifest.quantization,
+                manifest.reference, str(first), manifest.repo, form, quantization,
                 Bytes(sum(manifest.files.values())), len(manifest.files), Origin.ANSAMBL, manifest.revision,
                 manifest.licence,
             )  # fmt: skip
@@ -325,6 +328,15 @@ def _in_folder(root: Path, origin: Origin, left_out: Iterable[Path] = ()) -> Ite
             yield found
 
 
+def _described(folder: Path) -> tuple[str, str | None] | None:
+    """The format and the quantization of a folder by its description; None when that cannot be read."""
+    try:
+        table = read_table(folder / "config.json")
+    except (NonsenseError, OSError):
+        return None
+    return format_of(table) if isinstance(table, dict) else None
+
+
 def _folder_checkpoint(
     root: Path, folder: Path, files: Iterable[HubFile], origin: Origin
 ) -> InstalledCheckpoint | None:
@@ -336,11 +348,10 @@ def _folder_checkpoint(
     )
     if not weights or not _is_whole(folder, {one.path for one in weights}):
         return None
-    try:
-        table = read_table(folder / "config.json")
-    except (NonsenseError, OSError):
+    described = _described(folder)
+    if described is None:
         return None
-    form, quantization = format_of(table) if isinstance(table, dict) else ("safetensors", None)
+    form, quantization = described
     size = Bytes(sum(one.size for one in weights))
     return InstalledCheckpoint(
         str(folder), str(folder), None, form, quantization, size, len(weights), origin

@@ -8,7 +8,7 @@ from model_files import write_gguf, write_safetensors
 from ansambl.domain.errors import CheckpointError
 from ansambl.model_catalog.checkpoints import open_checkpoint
 from ansambl.model_catalog.inspection import inspect_checkpoint
-from ansambl.model_catalog.library import Manifest, write_manifest
+from ansambl.model_catalog.library import Manifest, installed, write_manifest
 from ansambl.model_catalog.model_folder import folder_kind, format_of
 
 CONFIG = {
@@ -96,6 +96,20 @@ def test_a_fetched_folder_knows_its_repository(tmp_path):
     for reference in ("own/name", str(path), str(path / NAMES[0])):
         found = open_checkpoint(reference, tmp_path)
         assert (found.path, found.repo, found.reference) == (str(path), "own/name", reference)
+
+
+def test_a_fetched_folder_is_found_by_its_quantization(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    path = folder(tmp_path / "own" / "name" / "safetensors", CONFIG | {"quantization_config": {"quant_method": "awq"}})
+    sizes = {one.name: one.stat().st_size for one in path.iterdir()}
+    write_manifest(path, Manifest("own/name", "own/name", "0" * 40, "safetensors", None, None, "", sizes))
+    (found,) = installed(tmp_path)
+    assert (found.reference, found.quantization) == ("own/name", "AWQ")
+    assert open_checkpoint("own/name:AWQ", tmp_path).quantization == "AWQ"
+    assert open_checkpoint("own/name:safetensors", tmp_path).path == str(path)
+    with pytest.raises(CheckpointError, match="ansambl models pull own/name:GPTQ"):
+        open_checkpoint("own/name:GPTQ", tmp_path)
 
 
 def test_the_hubs_cache_tells_the_repository(tmp_path):
