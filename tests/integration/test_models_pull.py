@@ -1,6 +1,7 @@
 """``ansambl models pull``: several at once, only what an engine needs, licences accepted, disks that become full."""
 
 import errno
+import io
 import json
 import os
 import socket
@@ -226,6 +227,23 @@ def test_a_licence_that_wants_it_is_accepted_by_name_and_remembered(hub, command
     assert command("pull", "own/Llama-GGUF", "--yes")[0] == 0
     hub.add("own/other", {"x-Q4_K_M.gguf": gguf(tmp_path)}, licence="llama3.3")
     assert command("pull", "own/other", "--yes")[0] == 2, "it is accepted for one repository, not for all"
+
+
+class Terminal(io.StringIO):
+    """Somebody who sits there and types."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("typed", "code", "accepted"), [("n\n", 1, False), ("", 1, False), ("y\ny\n", 0, True)])
+def test_at_a_terminal_the_licence_is_asked_for(hub, command, models, tmp_path, monkeypatch, typed, code, accepted):
+    hub.add("own/Llama-GGUF", {"x-Q4_K_M.gguf": gguf(tmp_path)}, licence="llama3.3")
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
+    found, _, err = command("pull", "own/Llama-GGUF")
+    assert (found, is_accepted(models.parent, "own/Llama-GGUF", "llama3.3")) == (code, accepted)
+    assert "Llama 3.3 Community License" in err
+    assert len(installed(models)) == accepted
 
 
 @pytest.mark.parametrize(
