@@ -17,7 +17,7 @@ from ansambl.engines.shared import torch_builds
 
 CPU = Cpu("x", "x86_64", 1, 1, 1, None)
 MACHINE = Machine(name="m", system="Linux", cpu=CPU, memory=Memory(1, 1), gpus=(Gpu(0, "NVIDIA", "card", 1),))
-BLOB = "/home/me/.ollama/models/blobs/sha256-" + "a1" * 32
+BLOB = "/store/models/blobs/sha256-" + "a1" * 32
 
 
 def program(path, words):
@@ -46,6 +46,33 @@ def test_sglang_that_ansambl_installed_keeps_its_build(tmp_path):
     )
     found = get_engine("sglang").detect(Surroundings(engines_folder=str(tmp_path / "engines")))
     assert found == Installed("0.5.23", path, "rocm", managed=True)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "words"),
+    [({"capability": "7.0"}, "compute capability 7.5"), ({"capability": "12.0", "driver": "470.10"}, "driver"),
+     ({"vendor": "AMD"}, "none was found")],
+)  # fmt: skip
+def test_a_gpu_that_sglang_cannot_use_is_told(tmp_path, gpu, words):
+    path = python(tmp_path, sglang="0.5.23", torch="2.9.0+cu128")
+    machine = replace(MACHINE, gpus=(replace(MACHINE.gpus[0], **gpu),))
+    found = get_engine("sglang").detect(Surroundings(machine=machine, program=path))
+    assert isinstance(found, NotUsable)
+    assert words in found.reason.render()
+    able = replace(MACHINE, gpus=(replace(MACHINE.gpus[0], capability="12.0", driver="999.0"),))
+    assert isinstance(get_engine("sglang").detect(Surroundings(machine=able, program=path)), Installed)
+
+
+@pytest.mark.parametrize("gpus", [(), (Gpu(0, "AMD", "card", 1),), (Gpu(0, "NVIDIA", "old", 1, capability="7.5"),)])
+def test_a_gpu_that_exllamav3_cannot_use_is_told(tmp_path, gpus):
+    (tmp_path / "main.py").touch()
+    (tmp_path / "venv" / "lib" / "python3.12" / "site-packages" / "exllamav3-1.6.5.dist-info").mkdir(parents=True)
+    adapter = get_engine("exllamav3")
+    found = adapter.detect(Surroundings(machine=replace(MACHINE, gpus=gpus), program=str(tmp_path)))
+    assert isinstance(found, NotUsable)
+    assert "llama.cpp" in found.how_to_fix.render()
+    newer = replace(MACHINE, gpus=(Gpu(0, "NVIDIA", "new", 1, capability="8.6"),))
+    assert isinstance(adapter.detect(Surroundings(machine=newer, program=str(tmp_path))), Installed)
 
 
 def test_an_environment_with_torch_alone_is_no_sglang(tmp_path):
@@ -127,7 +154,7 @@ def test_a_reference_into_the_store_of_ollama_names_the_model_and_the_store():
     placement = Placement("big", "ollama", checkpoint, 4096, 1, installed=Installed("0.33.3", "/usr/bin/ollama", "cpu"))
     spec = get_engine("ollama").launch_spec(placement, port=1, secret="s")
     assert spec.upstream_name == "qwen3:32b"
-    assert spec.environment["OLLAMA_MODELS"] == "/home/me/.ollama/models"
+    assert spec.environment["OLLAMA_MODELS"] == "/store/models"
     assert spec.files == {}
     with pytest.raises(UsageError, match="ollama:NAME"):
         ollama.known_as(replace(placement, checkpoint=replace(checkpoint, reference=BLOB)))

@@ -39,7 +39,7 @@ from ansambl.engines.command_lines import parsers, parts
 from ansambl.engines.command_lines.exl3_words import cache_bits
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
-from ansambl.engines.shared import launching, metrics, words
+from ansambl.engines.shared import gpu_builds, launching, metrics, words
 
 _NAME = "exllamav3"
 _TITLE = "TabbyAPI (ExLlamaV3)"
@@ -175,6 +175,8 @@ LINES: EngineLines = EngineLines(_NAME, _TITLE, ("exl3",), _SETTINGS, _build)
 """How its command line is written."""
 
 _TOKENS = "api_tokens.yml"
+_LEAST = (8, 0)
+"""The smallest compute capability: the generation of the RTX 30 series."""
 _ENVIRONMENTS = ("venv", ".venv")
 _OWN_WORDS: words.Words = (
     (ExitReason.PORT_TAKEN, re.compile(r"are in use by different services")),
@@ -222,7 +224,8 @@ class TabbyAPI:
         for environment in _ENVIRONMENTS:
             for found in sorted((folder / environment).glob("lib/python3*/site-packages/exllamav3-*.dist-info")):
                 version = found.name.removeprefix("exllamav3-").removesuffix(".dist-info")
-                return Installed(version, str(folder / environment / "bin" / "python"), "cuda")
+                python = str(folder / environment / "bin" / "python")
+                return _refuse_gpus(around) or Installed(version, python, "cuda")
         return NotUsable(
             text("TabbyAPI in '{path}' has no environment with exllamav3", path=str(folder)),
             text("run its start.sh there once, and choose your GPU"),
@@ -264,6 +267,16 @@ class TabbyAPI:
                 text("{engine} needs NVIDIA GPUs of the RTX 30 series or newer; use llama.cpp for this GPU",
                      engine=_TITLE), restart_helps=False)  # fmt: skip
         return words.explain(code, tail, _TITLE, _OWN_WORDS)
+
+
+def _refuse_gpus(around: Surroundings) -> NotUsable | None:
+    machine = around.machine
+    if machine is not None and not any("nvidia" in gpu.vendor.lower() for gpu in machine.gpus):
+        return NotUsable(
+            text("{engine} needs an NVIDIA GPU, and none was found", engine=_TITLE),
+            text("take another checkpoint and llama.cpp, which runs on any device"),
+        )
+    return gpu_builds.refuse_build(machine, title=_TITLE, engine=_NAME, build="cuda", toolkit=None, capability=_LEAST)
 
 
 def _yaml_pairs(values: Mapping[str, str]) -> str:

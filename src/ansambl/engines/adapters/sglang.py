@@ -39,7 +39,7 @@ from ansambl.engines.command_lines import parsers, parts
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
 from ansambl.engines.installations import not_installed
-from ansambl.engines.shared import launching, metrics, torch_builds, words
+from ansambl.engines.shared import gpu_builds, launching, metrics, torch_builds, words
 from ansambl.engines.shared.python_environment import find_environment
 
 _NAME = "sglang"
@@ -123,6 +123,8 @@ LINES: EngineLines = EngineLines(_NAME, _TITLE, ("safetensors", "gguf"), _SETTIN
 """How its command line is written."""
 
 _CONFIG = "config.yaml"
+_LEAST = (7, 5)
+"""The smallest compute capability: srt/model_loader of 0.5.23."""
 _OWN_WORDS: words.Words = (
     (ExitReason.OUT_OF_MEMORY, re.compile(r"Not enough memory\. Please try", re.IGNORECASE)),
     (ExitReason.UNSUPPORTED_MODEL, re.compile(r"Model architectures .* are not supported", re.IGNORECASE)),
@@ -190,8 +192,17 @@ class SGLang:
         version = found.packages.get(_NAME)
         if version is None:
             return not_installed(_TITLE, _NAME)
-        build = found.build or torch_builds.build_of(found.packages.get("torch"))
-        return Installed(version, found.python, build, managed=found.managed)
+        torch = found.packages.get("torch")
+        build = found.build or torch_builds.build_of(torch)
+        refusal = gpu_builds.refuse_build(
+            around.machine,
+            title=_TITLE,
+            engine=_NAME,
+            build=build or "",
+            toolkit=torch_builds.toolkit_of(torch),
+            capability=_LEAST,
+        )
+        return refusal or Installed(version, found.python, build, managed=found.managed)
 
     def launch_spec(self, placement: Placement, *, port: int, secret: str) -> LaunchSpec:
         """The module in its environment; the key in a private file of flags."""
