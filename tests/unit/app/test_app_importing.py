@@ -147,6 +147,8 @@ def test_the_context_is_divided_unless_slots_share_it():
     assert read_command(["my-server"]) is None
     python = read_command(["/v/bin/python3", "-m", "vllm.entrypoints.openai.api_server", "--model", "/m/x"])
     assert (python.program, python.table["checkpoint"]) == ("/v/bin/python3", "/m/x")
+    script = read_command(["/v/bin/vllm", "serve", "/m/x"])
+    assert (script.program, len(script.left)) == ("/v/bin/python", 1)
 
 
 def test_paths_are_those_of_the_file_where_it_lies(tmp_path):

@@ -230,9 +230,12 @@ class _Vllm(_Reader):
 
     def __init__(self, words: Sequence[str], program: str, *, python: bool = False) -> None:
         super().__init__(words, program)
-        self._python = python
-        # The program of an environment is its Python; a script beside it does not tell which.
-        self.found.program = self.found.program if python else None
+        if self.found.program is not None and not python:
+            # Of an environment the Python counts; the script lies beside it.
+            self.found.program = str(PurePath(program).with_name("python"))
+            self.found.left.append(
+                text("the Python of its environment is taken to be {program}", program=self.found.program)
+            )
 
     def read(self) -> ReadCommand | None:
         table = self.found.table

@@ -149,6 +149,9 @@ class _Models:
         environment = self._variables(where, model.get("env"), macros)
         if read is not None:
             table = self._known(where, read)
+            for key in ("useModelName", "checkEndpoint"):
+                if model.get(key):
+                    self._draft.leave(f"{where}.{key}", text("Ansambl knows it of an engine that it starts itself"))
         else:
             own = self._own_command(where, command, words, proxy)
             if own is None:
