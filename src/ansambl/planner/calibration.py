@@ -58,6 +58,9 @@ def corrected(forecast: Footprint, before: Footprint, measured: Measurement, *, 
     """
     same = (forecast.context, forecast.parallel) == (measured.key.context, measured.key.parallel)
     told = _by_device(forecast, measured)
+    if not any(parts.get(name) for parts in told for name in _TOLD):
+        # The engine's log tells no parts, and it may load the model only at its first request.
+        return replace(forecast, devices=tuple(_at_least(one, measured.speeds.peak) for one in forecast.devices))
     devices = tuple(
         _device(now, then, parts, measured, same=same, gpus=len(forecast.devices) - 1, grows=grows)
         for now, then, parts in zip(forecast.devices, before.devices, told, strict=True)
@@ -70,6 +73,15 @@ def corrected(forecast: Footprint, before: Footprint, measured: Measurement, *, 
         basis=FootprintBasis.MEASURED if same else FootprintBasis.SCALED,
         reasons=(_reason(measured, same=same), *kept, *misses),
     )  # fmt: skip
+
+
+def _at_least(device: DeviceFootprint, peak: Bytes | None) -> DeviceFootprint:
+    """The RAM with a high end that is no lower than what was seen; a GPU as it is."""
+    short = (peak or 0) - device.total.high
+    if device.kind is not DeviceKind.RAM or short <= 0:
+        return device
+    part = device.overhead
+    return replace(device, overhead=Range(part.low, part.expected, Bytes(part.high + short)))
 
 
 def _by_device(forecast: Footprint, measured: Measurement) -> list[dict[str, Bytes]]:

@@ -125,6 +125,16 @@ def test_pages_that_were_never_read_tell_nothing_of_the_process() -> None:
     assert corrected(footprint(), footprint(), unread).devices[0].overhead == ram().overhead
 
 
+def test_an_engine_whose_log_tells_nothing_stays_a_forecast_with_its_peak() -> None:
+    """Transformers loads the model at the first request, so what it held when it was ready is not what it needs."""
+    silent = replace(ONE, memory={}, speeds=Speeds())
+    assert corrected(footprint(), footprint(), silent) == footprint()
+    found = corrected(footprint(), footprint(), replace(silent, speeds=Speeds(peak=Bytes(9 * GIB))))
+    assert found.basis is FootprintBasis.FORECAST
+    assert found.devices[0].total.high == 9 * GIB
+    assert not found.fits
+
+
 def test_each_gpu_gets_its_own_buffers() -> None:
     both = footprint(gpu(0), gpu(1), ram())
     memory = {
