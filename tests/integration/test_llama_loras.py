@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import json
 import math
+from contextlib import aclosing
 from pathlib import Path
 
 import psutil
@@ -14,9 +15,15 @@ import pytest
 from llama_engines import BUNDLED, OWN, Engines, cached, chat_body
 from random_loras import write_lora
 
+from ansambl.dialects.openai_chat import parse_request
 from ansambl.domain.errors import NotSupportedError, UnavailableError
 from ansambl.domain.units import MIB, Bytes
+from ansambl.foundation.clock import RealClock
 from ansambl.model_catalog.embedded import find
+from ansambl.roles.ensembles.events import Sharing
+from ansambl.roles.sharing import WORTH_COPYING, SharedEngines
+from ansambl.runtime.coordinator import Coordinator
+from ansambl.runtime.upstream import Upstream
 
 pytestmark = pytest.mark.engine
 
@@ -165,6 +172,38 @@ async def test_states_of_slots_carry_what_their_adapter_read(engines, checkpoint
         assert slots.read_state(await call(running, slots.restore(1, "state"))).tokens == len(tokens)
         await answers(1, "first", len(tokens) - 1)
         await answers(1, None, 0)
+
+
+async def test_requests_together_get_what_was_read_for_them(engines, checkpoint, adapters):
+    """Copies of a state arrive in slots whose last requests used another adapter."""
+    instance = engines.instance(engines.placement(checkpoint, parallel=3, loras=adapters))
+    coordinator = Coordinator([instance], Upstream(), RealClock(), engines.events)
+    sharing = SharedEngines(coordinator)
+    document = " ".join(f"Fact {number}: the number {number * 7 % 13} follows {number}." for number in range(14))
+
+    def request(role, lora):
+        body = chat_body(f"{document}\n\n{role}", tokens=4, stream=True, stream_options={"include_usage": True})
+        return dataclasses.replace(parse_request(b"{}").changed({"model": "tiny", **body}), lora=lora)
+
+    async def usage_of(stream):
+        found = None
+        async with aclosing(stream) as deltas:
+            async for delta in deltas:
+                found = delta.usage or found
+        return found
+
+    try:
+        for lora in ("first", None, "second", "first"):
+            requests = [request(role, lora) for role in ("Answer in verses.", "Answer in one word.", "Say it twice.")]
+            async with sharing.ask_together("tiny", requests) as together:
+                assert together.sharing is Sharing.CLONED
+                usages = await asyncio.gather(*(usage_of(one) for one in together.streams))
+            prefix = together.usage.prompt_tokens
+            assert prefix > WORTH_COPYING
+            assert together.usage.cached_tokens == 0, "nothing of another adapter is there any more"
+            assert {usage.cached_tokens for usage in usages} == {prefix}, lora
+    finally:
+        await coordinator.stop()
 
 
 async def test_an_activated_adapter_shares_what_stands_before_its_invocation(engines, checkpoint, fresh, tmp_path):

@@ -117,6 +117,10 @@ class StateCopies:
         """
         calls = _calls(lease)
         self._coordinator.note(lease)
+        if self._coordinator.instance(lease.model).status().loras:
+            # A slot drops its state when a request names another LoRA adapter than the one before; a request of one
+            # token, which names that of the requests to come, tells the slot before it gets the state.
+            await self._coordinator.call(lease, calls.prefill(self._tokens[:1], self._slot(lease)))
         call = calls.restore(self._slot(lease), self._file)
         state = calls.read_state(await self._coordinator.call(lease, call))
         if state is None or state.tokens < len(self._tokens):
