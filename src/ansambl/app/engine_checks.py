@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ansambl.app.memory_explanations import with_advice, would_fit
 from ansambl.app.placement_forecast import forecast_placement, used_gpus
 from ansambl.domain.catalog import CatalogModel
 from ansambl.domain.device import DeviceKind
@@ -77,12 +78,13 @@ def check_memory(placement: Placement, machine: Machine) -> list[Text]:
     footprint = found.footprint
     least, capacity = _unavoidable(placement, footprint), sum(one.capacity for one in footprint.devices)
     if least > capacity:
-        raise NotSupportedError(
-            text("models.{model}: it needs at least {needed}, and this machine has {capacity} in all; lower context "
-                 "({context} × {parallel} tokens), or choose a smaller checkpoint", model=placement.model,
-                 needed=format_bytes(least), capacity=format_bytes(Bytes(capacity)), context=placement.context,
-                 parallel=placement.parallel)
+        problem = text(
+            "models.{model}: it needs at least {needed}, and this machine has {capacity} in all; lower context "
+            "({context} × {parallel} tokens), or choose a smaller checkpoint", model=placement.model,
+            needed=format_bytes(Bytes(least)), capacity=format_bytes(Bytes(capacity)), context=placement.context,
+            parallel=placement.parallel,
         )  # fmt: skip
+        raise NotSupportedError(with_advice(problem, would_fit(found, placement), placement))
     return [
         text("models.{model} will take about {needed} on {device}, and {free} are free there now; close what uses "
              "the memory, or lower context", model=placement.model, needed=format_bytes(one.needed.expected),

@@ -82,11 +82,7 @@ def explained(placement: Placement, explanation: ExitExplanation, machine: Machi
     missing = max(0, short.needed.expected - short.capacity)
     advice = would_fit(found, placement)
     message = _with_figures(explanation.message, short, missing) if missing else explanation.message
-    if advice is not None and advice.parallel == placement.parallel:
-        message = text("{problem}; context = {context} would fit", problem=message, context=advice.context)
-    elif advice is not None:
-        message = text("{problem}; context = {context} with parallel = {parallel} would fit", problem=message,
-                       context=advice.context, parallel=advice.parallel)  # fmt: skip
+    message = with_advice(message, advice, placement)
     total = machine.memory.usable + sum(gpu.memory_total or 0 for gpu in machine.gpus if not gpu.integrated)
     hopeless = sum(one.needed.low for one in found.footprint.devices) > total
     return replace(
@@ -112,6 +108,16 @@ def would_fit(found: PlacementForecast, placement: Placement) -> Advice | None:
         if rounded:
             return Advice(rounded, parallel)
     return None
+
+
+def with_advice(problem: Text, advice: Advice | None, placement: Placement) -> Text:
+    """The problem with what would fit instead."""
+    if advice is None:
+        return problem
+    if advice.parallel == placement.parallel:
+        return text("{problem}; context = {context} would fit", problem=problem, context=advice.context)
+    return text("{problem}; context = {context} with parallel = {parallel} would fit", problem=problem,
+                context=advice.context, parallel=advice.parallel)  # fmt: skip
 
 
 def _with_figures(problem: Text, device: DeviceFootprint, missing: int) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,8 +66,11 @@ def test_more_than_all_memory_is_refused(placement: Placement) -> None:
     assert found is not None
     cache = sum(one.kv_needed.low for one in found.footprint.devices)
     total = int(cache * 0.5)
-    with pytest.raises(NotSupportedError, match="at least"):
+    with pytest.raises(NotSupportedError, match="at least") as refusal:
         check_memory(huge, machine(total=total, available=total))
+    advised = re.search(r"context = (\d+) would fit", str(refusal.value))
+    assert advised is not None
+    assert check_memory(replace(huge, context=int(advised[1])), machine(total=total, available=total)) == []
 
 
 def test_weights_alone_are_not_refused_where_they_are_pages_of_a_file(placement: Placement) -> None:
