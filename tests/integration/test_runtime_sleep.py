@@ -2,17 +2,26 @@
 
 import asyncio
 import contextlib
+from pathlib import Path
 
 import psutil
 import pytest
 from fake_instances import SleepingCommand, fake_placement, kinds, say, stage
 
+import ansambl.app
 from ansambl.domain.errors import AnsamblError, NotSupportedError, UnavailableError
 from ansambl.domain.instance import InstanceState
+from ansambl.engines.registry import get_engine
+from ansambl.foundation.sqlite import Database, Migration
 from ansambl.runtime import resting
 from ansambl.runtime.coordinator import Coordinator
+from ansambl.runtime.deferred_instance import DeferredInstance
+from ansambl.runtime.launcher import LocalLauncher
+from ansambl.runtime.recovery import recover
+from ansambl.runtime.store import RuntimeStore
 from ansambl.runtime.upstream import Upstream
 
+MIGRATION = Path(ansambl.app.__file__).parent / "migrations" / "0001_runtime.sql"
 MEMORY = 96
 """MiB that the fake holds: several times what its Python takes."""
 
@@ -184,3 +193,19 @@ async def until(condition, seconds=15.0):
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for is another process
             await asyncio.sleep(0.02)
+
+
+async def test_an_engine_of_an_earlier_run_rests_too_when_nobody_asks_for_it(make, quick, tmp_path):
+    database = Database(tmp_path / "test.db", (Migration(1, "runtime", MIGRATION.read_text()),))
+    store, launcher = RuntimeStore(database), LocalLauncher()
+    first = make(fake_placement(), store=store)
+    await first.ensure_ready()
+    pid, digest = first.status().pid, get_engine("command").launch_spec(fake_placement(), port=0, secret="").digest
+    adopted = await recover(store, {"m": digest}, launcher=launcher, events=make.events)
+    second = DeferredInstance("m", "command", 1, lambda: make(fake_placement(), ttl=0.3, adopted=adopted["m"]))
+    assert second.prepare().status().pid == pid
+    second.take_over()
+    await until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")
+    await until(lambda: second.status().state is InstanceState.STOPPED)
+    await first.stop()
+    database.close()

@@ -79,9 +79,9 @@ class Stage:
 
     def __call__(self, placement, adapter=None, *, model=None, **options):
         placement = replace(placement, model=model) if model else placement
-        options.setdefault("states", StateFolders(self.folder, memory=()))
+        options = {"states": StateFolders(self.folder, memory=()), "store": None, **options}
         one = EngineInstance(
-            placement, adapter or get_engine("command"), launcher=LocalLauncher(), store=None, events=self.events,
+            placement, adapter or get_engine("command"), launcher=LocalLauncher(), events=self.events,
             log_folder=self.folder / "logs", **options,
         )  # fmt: skip
         self.made.append(one)

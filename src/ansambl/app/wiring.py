@@ -109,6 +109,9 @@ async def build(
         if name in maker.adopted:
             # Made at once, so that its engine is ended at the stop also when nobody asked for it.
             deferred.prepare()
+            if loaded.settings.models[name].ttl is not None:
+                # Or it would stay for ever when nobody asks for it.
+                deferred.take_over()
         instances.append(deferred)
     order = {name: position for position, name in enumerate(catalog.models)}
     instances.sort(key=lambda one: order[one.model])

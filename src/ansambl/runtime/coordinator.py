@@ -161,8 +161,12 @@ class Coordinator:
             NotSupportedError, UnknownNameError: the LoRA adapter cannot be used there.
         """
         instance, places = self.instance(model), self._places[model]
-        # Before anything waits or is sent. An activated one leaves what stands before its invocation alone.
-        mark = lora_mark(lora) if lora is not None and not instance.check_lora(lora).activated else b""
+        mark = b""
+        if lora is not None:
+            # Before anything waits or is sent; in a thread, because the instance may have to be made for it.
+            adapter = await asyncio.to_thread(instance.check_lora, lora)
+            # An activated one leaves what stands before its invocation alone.
+            mark = b"" if adapter.activated else lora_mark(lora)
         hint = mark + hint
         if places.waiting >= QUEUE_LIMIT:
             raise UnavailableError(

@@ -31,6 +31,7 @@ class DeferredInstance:
         self._real: Instance | None = None
         self._making = threading.Lock()
         self._keeper: SlotKeeper | None = None
+        self._taking_over: asyncio.Task[None] | None = None
         self._message: Text | None = None
 
     def prepare(self) -> Instance:
@@ -51,6 +52,15 @@ class DeferredInstance:
                     made.keep_slots(self._keeper)
                 self._real = made
             return self._real
+
+    def take_over(self) -> None:
+        """Watch an engine that was found running from now on, before anybody asks for it: it may be idle for long."""
+
+        async def watch() -> None:
+            with contextlib.suppress(AnsamblError):
+                await self.ensure_ready()
+
+        self._taking_over = asyncio.create_task(watch(), name=f"take over {self.model}")
 
     async def ensure_ready(self) -> Endpoint:
         """As `Instance.ensure_ready`, after making the instance."""
@@ -81,10 +91,12 @@ class DeferredInstance:
 
     async def sleep(self, level: int | None = None) -> None:
         """As `Instance.sleep`, after making the instance."""
-        await self.prepare().sleep(level)
+        await (await asyncio.to_thread(self.prepare)).sleep(level)
 
     async def stop(self) -> None:
         """As `Instance.stop`."""
+        if self._taking_over is not None:
+            self._taking_over.cancel()
         if self._real is not None:
             await self._real.stop()
 
