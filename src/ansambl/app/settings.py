@@ -86,8 +86,8 @@ class ModelSettings(Table):
     )
     pinned: bool = setting(False, "Start the model with Ansambl, not at its first request.")
     ttl: Duration | None = setting(
-        None, "Idle time after which the model's engine is put to sleep where it can, else ended; the next request brings "
-        "it back. A pinned model stays.",
+        None, "Idle time after which the model's engine is put to sleep where it can, else ended; the next request "
+        "brings it back. A pinned model stays.",
         unit='seconds, or text such as "30m"', ge=1,
     )  # fmt: skip
     aliases: Names = setting((), "Other names under which clients may ask for the model.")

@@ -82,8 +82,13 @@ def engine_name(model: ModelSettings) -> str:
 
 
 def engine_settings(settings: Settings, engine: str) -> EngineSettings:
-    """The table of one engine, under its registered name or an alias; defaults when there is none."""
-    names = (engine, *(alias for alias, name in ALIASES.items() if name == engine and alias != AUTO))
+    """The table of one engine, under its registered name or an alias; defaults when there is none.
+
+    What is said of llama.cpp holds for the bundled build too where that has no table of its own: they are one engine.
+    """
+    names = [engine, *(alias for alias, name in ALIASES.items() if name == engine and alias != AUTO)]
+    if engine == BUNDLED_ENGINE:
+        names.append("llama.cpp")
     return next((settings.engines[name] for name in names if name in settings.engines), EngineSettings())
 
 

@@ -28,11 +28,11 @@ ENGINES: Registry[EngineAdapter] = Registry({
 })  # fmt: skip
 """Every engine that Ansambl knows."""
 
-ALIASES = {"auto": "llama.cpp-bundled", "llama-server": "llama.cpp"}
-"""What else a configuration may write; "auto" is the engine that runs a local GGUF file on any machine."""
+SAME_ENGINE = {"llama-server": "llama.cpp", "tabbyapi": "exllamav3", "lmstudio": "lm_studio"}
+"""Other names of the same engines."""
 
-SAME_ENGINE = {"tabbyapi": "exllamav3", "llama-server": "llama.cpp", "lmstudio": "lm_studio"}
-"""Other names of the same engines, where a command is asked for."""
+ALIASES = {"auto": "llama.cpp-bundled", **SAME_ENGINE}
+"""What else a configuration may write; "auto" is the engine that runs a local GGUF file on any machine."""
 
 
 def engine_names() -> tuple[str, ...]:
