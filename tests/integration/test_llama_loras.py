@@ -23,6 +23,8 @@ from ansambl.model_catalog.embedded import find
 from ansambl.roles.ensembles.events import Sharing
 from ansambl.roles.sharing import WORTH_COPYING, SharedEngines
 from ansambl.runtime.coordinator import Coordinator
+from ansambl.runtime.kept_states import KeptStates
+from ansambl.runtime.state_files import StateFolders
 from ansambl.runtime.upstream import Upstream
 
 pytestmark = pytest.mark.engine
@@ -172,6 +174,27 @@ async def test_states_of_slots_carry_what_their_adapter_read(engines, checkpoint
         assert slots.read_state(await call(running, slots.restore(1, "state"))).tokens == len(tokens)
         await answers(1, "first", len(tokens) - 1)
         await answers(1, None, 0)
+
+
+async def test_what_the_plain_model_read_outlives_a_start_for_adapters(engines, checkpoint, adapters, fresh, tmp_path):
+    kept = KeptStates(StateFolders(tmp_path / "kept", (tmp_path,)))
+    async with engines.started(checkpoint) as running:
+        calls = engines.adapter.conversation_calls(running.placement)
+        body = calls.pinned(json.dumps(body_of(FRANCE)).encode(), 1)
+        read = (await running.post(CHAT, body))["usage"]["prompt_tokens"]
+        endpoint = await running.instance.ensure_ready()
+        copying = engines.adapter.conversation_calls(dataclasses.replace(running.placement, state_folder="any"))
+        await kept.save(endpoint, copying, [1])
+    async with engines.started(checkpoint, loras=adapters) as running:
+        endpoint = await running.instance.ensure_ready()
+        loras = engines.adapter.lora_calls(running.placement)
+        assert await kept.restore(endpoint, copying, loras) == (1,)
+        answer = await ask(running, None, slot=1)
+        assert cached(answer) == read - 1
+        assert distance(answer, fresh[None, FRANCE]) < SAME
+        answer = await ask(running, "first", slot=1)
+        assert cached(answer) == 0
+        assert distance(answer, fresh["first", FRANCE]) < SAME
 
 
 async def test_requests_together_get_what_was_read_for_them(engines, checkpoint, adapters):

@@ -77,6 +77,11 @@ class KeptStates:
             with contextlib.suppress(EngineError, OSError):
                 await asyncio.to_thread(shutil.move, folder / one.file, Path(into, one.file))
                 try:
+                    # A slot drops its state when a request names other LoRA adapters than the one before; a request of
+                    # one token, which names them all, tells the slot before it gets the state.
+                    first = calls.prefill([0], one.slot)
+                    first = EngineCall(first.path, body_with(loras, first, None), first.method)
+                    await send(endpoint, first, patience=_PATIENCE)
                     call = calls.restore(one.slot, one.file)
                     call = EngineCall(call.path, body_with(loras, call, None), call.method)
                     state = calls.read_state(await send(endpoint, call, patience=_PATIENCE))
