@@ -155,7 +155,7 @@ async def test_an_adapter_that_cannot_be_used_is_refused_before_anything_starts(
 
 async def test_new_adapters_of_the_start_come_with_a_restart_that_keeps_plain_conversations(make, quick):
     words = ("--slot-save-path", "{state_folder}/")
-    instance = make(fake_placement(parallel=2, loras=(A,), words=words), ListingCommand())
+    instance = make(fake_placement(parallel=3, loras=(A,), words=words), ListingCommand())
     async with Asking(instance) as ask:
         await ask()
         await ask("lawyer")
