@@ -81,7 +81,8 @@ class KeptStates:
                     # one token, which names them all, tells the slot before it gets the state.
                     first = calls.prefill([0], one.slot)
                     first = EngineCall(first.path, body_with(loras, first, None), first.method)
-                    await send(endpoint, first, patience=_PATIENCE)
+                    with contextlib.suppress(EngineError):
+                        await send(endpoint, first, patience=_PATIENCE)
                     call = calls.restore(one.slot, one.file)
                     call = EngineCall(call.path, body_with(loras, call, None), call.method)
                     state = calls.read_state(await send(endpoint, call, patience=_PATIENCE))
