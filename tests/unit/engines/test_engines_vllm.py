@@ -221,3 +221,26 @@ def test_tokens_are_read(line, facts):
 def test_other_lines_tell_nothing():
     for line in ("", "INFO:     Application startup complete.", "Model loading took a while", "took 3 GiB"):
         assert ADAPTER.read_log(line) is None
+
+
+def test_metrics_of_older_names_and_of_several_engines():
+    """Counters add up over the engines of a server; a share is their mean."""
+    page = """
+vllm:prompt_tokens_total{engine="0"} 100.0
+vllm:prompt_tokens_total{engine="1"} 50.0
+vllm:gpu_prefix_cache_hits_total{engine="0"} 30.0
+vllm:gpu_cache_usage_perc{engine="0"} 0.5
+vllm:gpu_cache_usage_perc{engine="1"} 0.1
+vllm:time_per_output_token_seconds_sum{engine="0"} 2.0
+vllm:time_per_output_token_seconds_count{engine="0"} 50.0
+"""
+    found = ADAPTER.read_metrics(page)
+    assert (found.prompt_tokens, found.cached_prompt_tokens) == (150, 30)
+    assert found.kv_cache_share == pytest.approx(0.3)
+    assert found.decode_rate == pytest.approx(25.0)
+    assert found.prefill_rate is None
+
+
+def test_a_share_beyond_its_bounds_is_kept_within_them():
+    assert ADAPTER.read_metrics("vllm:kv_cache_usage_perc 1.7").kv_cache_share == 1.0
+    assert ADAPTER.read_metrics("vllm:kv_cache_usage_perc nan").kv_cache_share is None
