@@ -114,7 +114,8 @@ class Sleeper:
         title = self._adapter.traits.title
         if not isinstance(self._adapter, CanSleep):
             raise NotSupportedError(
-                text("{engine} cannot sleep: it has no such ability; `ansambl` can stop it instead.", engine=title)
+                text("{engine} cannot sleep; set models.{model}.ttl, and it is stopped when nobody uses it.", engine=title,
+                     model=run.placement.model)
             )
         found = self._adapter.sleep_calls(run.placement)
         if isinstance(found, NotUsable):
