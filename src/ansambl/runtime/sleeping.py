@@ -114,9 +114,9 @@ class Sleeper:
         title = self._adapter.traits.title
         if not isinstance(self._adapter, CanSleep):
             raise NotSupportedError(
-                text("{engine} cannot sleep; set models.{model}.ttl, and it is stopped when nobody uses it.", engine=title,
-                     model=run.placement.model)
-            )
+                text("{engine} cannot sleep; set models.{model}.ttl, and it is stopped when nobody uses it.",
+                     engine=title, model=run.placement.model)
+            )  # fmt: skip
         found = self._adapter.sleep_calls(run.placement)
         if isinstance(found, NotUsable):
             raise NotSupportedError(
