@@ -27,6 +27,7 @@ from ansambl.domain.units import Bytes
 from ansambl.engines.registry import ENGINES
 from ansambl.foundation.paths import DataPaths, write_atomically
 from ansambl.model_catalog import download
+from ansambl.model_catalog.acceptance import is_accepted, wanted_licence
 from ansambl.model_catalog.inspection import inspect_checkpoint
 from ansambl.model_catalog.library import InstalledCheckpoint
 
@@ -88,7 +89,7 @@ def propose(loaded: LoadedSettings, paths: DataPaths) -> Proposal | None:
     fetchable: dict[str, tuple[Candidate, str]] = {}
     for one in catalog_candidates():
         reference = hub_reference(one)
-        if reference is not None and one.weights.total < free:
+        if reference is not None and one.weights.total < free and not _wants_acceptance(one, reference, paths):
             fetchable[f"{one.model} {one.quantization}"] = (one, reference)
     found = _best(loaded, [candidate for candidate, _ in fetchable.values()], paths)
     if found is None:
@@ -101,6 +102,13 @@ def propose(loaded: LoadedSettings, paths: DataPaths) -> Proposal | None:
         licence = candidate.card.licence if candidate.card else None
         fetches.append(Fetch(placement, reference, candidate.size, licence))
     return Proposal(plan, option, tuple(fetches), free, paths.models)
+
+
+def _wants_acceptance(candidate: Candidate, reference: str, paths: DataPaths) -> bool:
+    """Whether a licence must be accepted first: `models pull` asks for that, one question about a whole plan cannot."""
+    repo = "/".join(reference.partition(":")[0].split("/")[:2])
+    wanted = wanted_licence(candidate.card.licence if candidate.card else None, repo, gated=False)
+    return wanted is not None and not is_accepted(paths.root, repo, wanted)
 
 
 def fetch_all(proposal: Proposal, paths: DataPaths, progress: Callable[[int, int], None]) -> None:

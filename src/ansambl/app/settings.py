@@ -55,7 +55,10 @@ class ModelSettings(Table):
     """A model: `checkpoint` runs it here, `address` attaches to where it runs, `command` starts it your own way."""
 
     checkpoint: str | None = setting(
-        None, 'Path of a model file, or "embedded" for the small model of the package.', min_length=1
+        None,
+        "Path of a model file or folder, a name on the hub that was fetched (owner/name:Q4_K_M), a name of the "
+        'catalog, "ollama:NAME" or "lmstudio:PATH" for what these programs have, or "embedded".',
+        min_length=1,
     )
     address: str | None = setting(
         None,

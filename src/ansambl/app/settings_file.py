@@ -166,7 +166,9 @@ def _checkpoint(reference: str | None, base: Path) -> str | None:
     if reference is None:
         return None
     path = absolute_path(reference, base)
-    return str(path) if reference.startswith(("./", "../", "~")) or path.is_file() else reference
+    # A folder is a checkpoint only where it says what model it is; any other of that name is not meant.
+    here = path.is_file() or (path / "config.json").is_file()
+    return str(path) if reference.startswith(("./", "../", "~")) or here else reference
 
 
 def _leaves(value: Mapping[str, Any], path: KeyPath = ()) -> list[KeyPath]:
