@@ -56,6 +56,8 @@ def test_a_build_without_its_own_metadata_is_started_by_its_python(tmp_path):
     assert by_python == Installed("0.32.0", python, "cpu")
     assert ADAPTER.detect(Surroundings(machine(), program=str(tmp_path / "bin" / "vllm"))) == by_python
     assert ADAPTER.detect(Surroundings(machine(), search_path=str(tmp_path / "bin"))) == by_python
+    by_name = Surroundings(machine(), program="vllm", search_path=str(tmp_path / "bin"))
+    assert ADAPTER.detect(by_name) == by_python
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def find_environment(
     """
     wanted = tuple(packages)
     if around.program is not None:
-        return _chosen(around.program, title, engine, wanted)
+        return _chosen(around, around.program, title, engine, wanted)
     installed = find_installed(around, engine)
     if installed is not None and installed.path is not None:
         found = _environment_of(installed.path, wanted)
@@ -87,15 +87,17 @@ def find_environment(
     return found if found is not None and found.packages else not_installed(title, engine)
 
 
-def _chosen(program: str, title: str, engine: str, wanted: tuple[str, ...]) -> PythonEnvironment | NotUsable:
-    path = Path(program).expanduser()
-    if not (path.is_file() and os.access(path, os.X_OK)):
+def _chosen(
+    around: Surroundings, program: str, title: str, engine: str, wanted: tuple[str, ...]
+) -> PythonEnvironment | NotUsable:
+    path = shutil.which(Path(program).expanduser(), path=around.search_path or "")
+    if path is None:
         return NotUsable(
             text("engines.{name}.program is '{path}', which is no program", name=engine, path=program),
             text("name the Python of the environment that holds {engine}, or its '{program}' program there",
                  engine=title, program=engine),
         )  # fmt: skip
-    found = _environment_of(str(path), wanted)
+    found = _environment_of(str(Path(path).absolute()), wanted)
     if found is None or not found.packages:
         return NotUsable(
             text("engines.{name}.program is '{path}', whose Python environment has no {engine}", name=engine,
