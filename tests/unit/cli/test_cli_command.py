@@ -125,9 +125,10 @@ def test_a_file_of_ones_own_with_an_adapter(capsys, tmp_path):
     answer = json.loads(out)
     words = answer["commands"][0]
     assert words[words.index("--model") + 1] == str(path)
-    assert words[words.index("--lora") + 1] == str(adapter)
+    # Loaded and used by nobody unasked, and the notes say how a request asks.
+    assert words[words.index("--lora-scaled") + 1] == f"{adapter}:0"
     assert answer["settings"]["lora"] == 4096
-    assert not [one for one in answer["notes"] if "lora" in one]
+    assert [one for one in answer["notes"] if "lora" in one] == [one for one in answer["notes"] if '"lora": [' in one]
     code, out, err = run(
         capsys, "command", str(path), "--machine", "cpu-7950x-128g", "--context", "2048", "--set", "draft=other.gguf",
         "--engine", "llama.cpp",

@@ -149,7 +149,12 @@ def _build(inputs: CommandInputs, given: Given) -> EngineCommand:
     words += _speculative(inputs, given)
     return EngineCommand(
         engine=_NAME, lines=(tuple(words),), verified=_VERIFIED, address=where,
-        environment=parts.visible_gpus(inputs, ranks), key_variable=_KEY,
+        environment={
+            **parts.visible_gpus(inputs, ranks),
+            # Without it the server has no addresses for sleep and waking.
+            **({"VLLM_SERVER_DEV_MODE": "1"} if given.switch("enable_sleep_mode") else {}),
+        },
+        key_variable=_KEY,
         notes=(
             parts.no_slots(_TITLE, inputs),
         ),
@@ -350,6 +355,4 @@ def _environment(placement: Placement) -> dict[str, str]:
             found |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(placement.threads)}
     if _lora(placement):
         found["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
-    if _switch(placement, "enable_sleep_mode"):
-        found["VLLM_SERVER_DEV_MODE"] = "1"
     return found
