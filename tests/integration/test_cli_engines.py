@@ -14,7 +14,7 @@ def test_the_list_is_one_document_or_sentences_that_say_how_to_mend_it(tmp_path:
     done = run_command("engines", "list", data=tmp_path / "data")
     assert done.returncode == 0, done.stderr
     assert "llama.cpp-bundled" in done.stdout
-    assert "ansambl engines install sglang" in done.stdout
+    assert "ansambl engines install llama.cpp" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
     from ansambl.app.engine_book import EngineEntry
-    from ansambl.domain.engine import Installed
+    from ansambl.domain.engine import Installed, NotUsable
     from ansambl.engines.install.installer import Announcement
 
 Engine = Annotated[str, typer.Argument(metavar="ENGINE", help=speak("vllm, sglang, transformers or llama.cpp."))]
@@ -52,13 +52,22 @@ def _print_entries(entries: list[EngineEntry]) -> None:
     others = [(one, one.state) for one in entries if isinstance(one.state, NotUsable)]
     print_grouped(
         speak("Not usable here"), "·", "dim",
-        [(f"{entry.traits.title}: {state.reason.render(speak)}", state.how_to_fix.render(speak))
-         for entry, state in others],
+        [(f"{entry.name}: {state.reason.render(speak)}", _way_out(entry, state)) for entry, state in others],
     )  # fmt: skip
     hints = [words for one in entries for words in _hints(one)]
     if hints:
         console().print()
         print_signed("→", "cyan", hints)
+
+
+def _way_out(entry: EngineEntry, state: NotUsable) -> str:
+    """What to do about it; for what cannot be installed here, why not."""
+    from ansambl.engines.install.records import Refusal
+
+    if isinstance(entry.available, Refusal) and entry.manifest is None:
+        why = entry.available.why
+        return f"{why.reason.render(speak)}; {why.how_to_fix.render(speak)}"
+    return state.how_to_fix.render(speak)
 
 
 def _usable_line(entry: EngineEntry, state: Installed) -> str:

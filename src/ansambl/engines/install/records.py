@@ -133,8 +133,8 @@ class Refusal:
 class Around:
     """What a choice depends on besides the hardware.
 
-    `pythons` are the Pythons that can make environments (``"3.12"``), the best first; `programs` the ones of
-    `COMPILERS` and the like that were found.
+    `pythons` are the Pythons that can make environments (``"3.12"``), the best first; `programs` are the compilers that
+    were found (``"c++"``, ``"nvcc"``, ``"hipcc"``, ``"glslc"``).
     """
 
     pythons: tuple[str, ...]
