@@ -151,7 +151,7 @@ class LlamaCppBundled:
         if cpu and cpu.architecture in ("x86_64", "AMD64") and cpu.flags and "avx2" not in cpu.flags:
             return NotUsable(
                 text("this processor has no AVX2, which the xllamacpp package was compiled for"),
-                text("build llama.cpp on this machine and give the model a command"),
+                text("build one for it: ansambl engines install llama.cpp --compile"),
             )
         return Installed(version=_version())
 
