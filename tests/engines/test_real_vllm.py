@@ -192,18 +192,24 @@ async def test_cached_tokens_and_rates_are_reported(client: Client) -> None:
 
 
 async def test_a_request_whose_client_leaves_frees_the_engine(client: Client) -> None:
-    before = await client.metrics()
-    body = client.body(stream=True, max_tokens=CONTEXT - 200, ignore_eos=True)
-    async with client.http.stream("POST", "/v1/chat/completions", json=body) as answer:
-        async for _ in answer.aiter_lines():
-            break
+    """It stops in mid-answer. This model ends its longest answer in 3 s: a busy machine gets several tries."""
 
     async def idle() -> Any:
         now = await client.metrics()
         return now if now.requests_running == 0 and now.requests_waiting == 0 else None
 
-    after = await until(idle, 20)
-    assert after.output_tokens - before.output_tokens < CONTEXT - 200
+    longest = CONTEXT - 200
+    written = []
+    for _ in range(5):
+        before = await until(idle)
+        body = client.body(stream=True, max_tokens=longest, ignore_eos=True)
+        async with client.http.stream("POST", "/v1/chat/completions", json=body) as answer:
+            async for _line in answer.aiter_lines():
+                break
+        written.append((await until(idle, 20)).output_tokens - before.output_tokens)
+        if written[-1] < longest:
+            break
+    assert written[-1] < longest, written
 
 
 async def test_lora_adapters_come_and_go_without_a_restart(
