@@ -14,7 +14,7 @@ from ansambl.domain.footprint import Reason
 from ansambl.domain.planning import Candidate, PlannedPlacement
 from ansambl.domain.text import text
 from ansambl.planner.compatibility import find_engine, judge
-from ansambl.planner.families import FOR_SAFETENSORS, GPU_ONLY
+from ansambl.planner.families import CPU_WHEN_NAMED, FOR_SAFETENSORS, GPU_ONLY
 from ansambl.planner.fitting import Wish, layers_in_ram, partly_in_ram, place, projector_reason
 from ansambl.planner.memory import ENGINES, UnknownSettingError
 
@@ -86,7 +86,7 @@ def engines_for(
     devices = dict.fromkeys(gpu.model.name for gpu in machine.gpus)
     models = [next(gpu.model for gpu in machine.gpus if gpu.model.name == name) for name in devices]
     for name in names:
-        if not machine.gpus and name in GPU_ONLY:
+        if not machine.gpus and name in GPU_ONLY and not (wanted and name in CPU_WHEN_NAMED):
             left_out.append(
                 Reason("no-gpu", text("{engine} is planned for GPUs, and {machine} has none", engine=name,
                                       machine=machine.name), _RULES)

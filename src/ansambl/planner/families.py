@@ -9,7 +9,10 @@ RANKED = frozenset({"vllm", "sglang", "tgi"})
 """Engines that divide each tensor over a number of GPUs; others spread whole layers over all of them by themselves."""
 
 GPU_ONLY = frozenset({"vllm", "sglang", "exllamav3", "tgi"})
-"""Engines whose rules here are those of GPUs."""
+"""Engines that a plan gives to GPUs only."""
+
+CPU_WHEN_NAMED = frozenset({"vllm"})
+"""Those of them whose rules know the processor too: tried on a machine without a GPU only where the engine is named."""
 
 FOR_SAFETENSORS = frozenset({"vllm", "sglang", "tgi", "transformers"})
 """Engines that were made for safetensors; other formats they convert or read by slower kernels."""

@@ -135,8 +135,17 @@ def test_a_machine_without_a_gpu_is_refused():
     inputs = MemoryInputs(
         ARCHITECTURES["Llama-3.1-8B"], WeightBytes(16 * 10**9, "test"), machine({"gpus": [], "ram": 64 * GIB}), 4096
     )
-    with pytest.raises(UsageError, match="no GPU"):
-        forecast("vllm", inputs)
+    for asked in (lambda: forecast("sglang", inputs), lambda: kv_capacity_tokens(inputs, GIB)):
+        with pytest.raises(UsageError, match="no GPU"):
+            asked()
+
+
+def test_in_32_bits_weights_and_cells_are_twice_as_large():
+    inputs = case("mem018", settings={}, weights=WeightBytes(2 * ARCHITECTURES["Llama-3.1-8B"].parameters, "test"),
+                  architecture=ARCHITECTURES["Llama-3.1-8B"])  # fmt: skip
+    plain, wide = (forecast("vllm", replace(inputs, settings=chosen)) for chosen in ({}, {"dtype": "float32"}))
+    assert wide.devices[0].weights.expected == 2 * plain.devices[0].weights.expected
+    assert wide.devices[0].kv_needed.expected == 2 * plain.devices[0].kv_needed.expected
 
 
 @pytest.mark.parametrize(

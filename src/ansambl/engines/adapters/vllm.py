@@ -92,7 +92,7 @@ _SETTINGS = (
     Setting("enable_expert_parallel", "--enable-expert-parallel", Kind.SWITCH, off="--no-enable-expert-parallel",
             extra=True),
     Setting("attention_backend", "--attention-backend", extra=True),
-    Setting("dtype", "--dtype", extra=True),
+    Setting("dtype", "--dtype"),
     Setting("quantization", "--quantization", extra=True),
     Setting("load_format", "--load-format", extra=True),
     Setting("enable_prefix_caching", "--enable-prefix-caching", Kind.SWITCH, off="--no-enable-prefix-caching"),
@@ -260,7 +260,13 @@ class Vllm:
                          formats=", ".join(sorted(one.files)) or "-"),
                     text("add it again from its PEFT folder"),
                 )  # fmt: skip
-        return VllmLora(placement.options.name or placement.model)
+            if one.rank > _RANKS[-1]:
+                return NotUsable(
+                    text("the LoRA adapter {name} has rank {rank}, and vLLM takes at most {most}", name=one.name,
+                         rank=one.rank, most=_RANKS[-1]),
+                    text("give one of a smaller rank"),
+                )  # fmt: skip
+        return VllmLora(placement.options.name or placement.model, _max_rank(placement))
 
     def read_metrics(self, text: str) -> EngineMetrics:
         """Read its metrics page."""
@@ -334,6 +340,12 @@ def _rank(placement: Placement) -> int:
                  rank=wanted, most=_RANKS[-1])
         )  # fmt: skip
     return rank
+
+
+def _max_rank(placement: Placement) -> int:
+    """The largest rank of an adapter that a vLLM of this placement loads."""
+    set_one = Given(LINES, {"max_lora_rank": placement.settings.get("max_lora_rank")}).whole("max_lora_rank")
+    return _rank(placement) if set_one is None else set_one
 
 
 def _with_path(placement: Placement) -> Placement:

@@ -15,7 +15,7 @@ from ansambl.domain.device import PlannedDevice
 from ansambl.domain.footprint import NOTHING, DeviceFootprint, Footprint, Range, Reason
 from ansambl.domain.text import text
 from ansambl.domain.units import GIB, Bytes, format_bytes
-from ansambl.planner.memory import kv
+from ansambl.planner.memory import kv, loaded, vllm_cpu
 from ansambl.planner.memory.budget import activation, draft_weights, left_for_cache, loaded_weights, minus, no_room
 from ansambl.planner.memory.extras import extra_reasons, pooled, projector_compute
 from ansambl.planner.memory.inputs import MemoryInputs, Settings
@@ -36,7 +36,7 @@ SETTINGS = frozenset(
     {
         "engine_version", "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens", "tensor_parallel",
         "block_size", "enforce_eager", "kv_cache_memory_bytes", "total_memory", "moe_backend", "cpu_offload_gb",
-        "enable_lora", "max_loras", "max_lora_rank", "enable_prefix_caching",
+        "enable_lora", "max_loras", "max_lora_rank", "enable_prefix_caching", "dtype",
     }
 )  # fmt: skip
 """The settings that change its memory. `total_memory` is one GPU's memory in bytes as the driver shows it."""
@@ -98,6 +98,7 @@ class _Read:
     offload: int
     loras: int
     lora_rank: int
+    wide: bool
 
     @property
     def tensor_parallel(self) -> int:
@@ -105,10 +106,14 @@ class _Read:
         return len(self.gpus)
 
 
-def _read(inputs: MemoryInputs) -> _Read:
-    given = Settings(inputs.settings, SETTINGS, NAME)
-    gpus = chosen_gpus(inputs, given, "vLLM")
+def _given(inputs: MemoryInputs) -> Settings:
     kv.require_kv_type(inputs.kv_type, KV_TYPES, "vLLM")
+    return Settings(inputs.settings, SETTINGS, NAME)
+
+
+def _read(inputs: MemoryInputs) -> _Read:
+    given = _given(inputs)
+    gpus = chosen_gpus(inputs, given, "vLLM")
     version = given.version(CURRENT_VERSION)
     memory = least_memory(gpus)
     a100 = "a100" in gpus[0].model.name.lower()
@@ -142,6 +147,7 @@ def _read(inputs: MemoryInputs) -> _Read:
         offload=round(given.number("cpu_offload_gb", 0, 0, 1 << 20) * GIB),
         loras=given.whole("max_loras", lora.count if lora else 1, 1, 1 << 16) if adapters else 0,
         lora_rank=allowed_rank(lora, given, _LORA_RANKS, _LORA_DEFAULT) if adapters else 0,
+        wide=vllm_cpu.DTYPES[given.one_of("dtype", "auto", tuple(vllm_cpu.DTYPES))] == 4,
     )
 
 
@@ -166,8 +172,10 @@ def _profile(architecture: Architecture, read: _Read) -> Range:
     """The peak of the profiling run: a full batch through a layer, or a row of logits for each sequence."""
     sizes = {"tokens": read.max_batched, "rows": read.sampled, "ranks": read.tensor_parallel}
     if read.version >= _NO_SORTING:
-        return activation(architecture, **sizes)
-    return activation(architecture, **sizes, copies=_SORTING_COPIES, most_copies=_SORTING_HIGH)
+        found = activation(architecture, **sizes)
+    else:
+        found = activation(architecture, **sizes, copies=_SORTING_COPIES, most_copies=_SORTING_HIGH)
+    return found + found if read.wide else found
 
 
 def _requested(read: _Read, gpu: PlannedDevice) -> Range:
@@ -182,8 +190,8 @@ def _requested(read: _Read, gpu: PlannedDevice) -> Range:
 
 def _pool(inputs: MemoryInputs, read: _Read) -> Pool:
     return make_pool(
-        inputs.architecture, inputs.kv_type, block_size=read.block_size, tensor_parallel=read.tensor_parallel,
-        max_batched=read.max_batched, version=read.version, states=read.states,
+        inputs.architecture, vllm_cpu.kv_type(inputs.kv_type, wide=read.wide), block_size=read.block_size,
+        tensor_parallel=read.tensor_parallel, max_batched=read.max_batched, version=read.version, states=read.states,
     )  # fmt: skip
 
 
@@ -208,9 +216,13 @@ def kv_concurrency(inputs: MemoryInputs, kv_bytes: int) -> float:
 def forecast(inputs: MemoryInputs) -> Footprint:
     """What vLLM will take of each GPU, and whether `context` × `parallel` fits into what is left for the KV cache.
 
+    Without a GPU the rules are those of its build for the processor.
+
     Raises:
         UsageError: a setting makes no sense or is not known, or the machine has too few GPUs.
     """
+    if not inputs.machine.gpus:
+        return _on_processor(inputs)
     read = _read(inputs)
     pool = _pool(inputs, read)
     drafted = _draft_pool(inputs, read)
@@ -218,6 +230,8 @@ def forecast(inputs: MemoryInputs) -> Footprint:
     weights = spread(
         loaded_weights(inputs, tensor_parallel=read.tensor_parallel, moe_backend=read.moe_backend), inputs.weights
     )
+    if read.wide and loaded.is_sixteen_bit(inputs.architecture, inputs.weights):
+        weights += weights
     offloaded = Range(*(Bytes(min(read.offload, size)) for size in (weights.low, weights.expected, weights.high)))
     weights = Range.total((_less(weights, read.offload), adapters, draft_weights(inputs, read.tensor_parallel)))
     compute = _profile(inputs.architecture, read)
@@ -274,6 +288,14 @@ def forecast(inputs: MemoryInputs) -> Footprint:
         engine=NAME, context=inputs.context, parallel=inputs.parallel, kv_type=inputs.kv_type, devices=tuple(devices),
         reasons=reasons, kv_capacity_tokens=capacity,
     )  # fmt: skip
+
+
+def _on_processor(inputs: MemoryInputs) -> Footprint:
+    given = _given(inputs)
+    _refuse_contradictions(given, given.whole("max_num_batched_tokens", 1), given.whole("max_num_seqs", 1))
+    return vllm_cpu.forecast(
+        inputs, given, version=given.version(CURRENT_VERSION), lora_ranks=_LORA_RANKS, lora_default=_LORA_DEFAULT
+    )
 
 
 def _less(size: Range, part: int) -> Range:
