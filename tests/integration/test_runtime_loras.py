@@ -4,7 +4,17 @@ import asyncio
 import json
 
 import pytest
-from fake_instances import ListingCommand, LoadingCommand, SleepingCommand, fake_placement, kinds, lora, say, stage
+from fake_instances import (
+    ListingCommand,
+    LoadingCommand,
+    RankedCommand,
+    SleepingCommand,
+    fake_placement,
+    kinds,
+    lora,
+    say,
+    stage,
+)
 
 from ansambl.domain.errors import NotSupportedError, UnavailableError, UnknownNameError
 from ansambl.domain.instance import InstanceState
@@ -140,6 +150,29 @@ async def test_adapters_are_loaded_again_after_a_crash_and_after_a_sleep(make, q
         assert adapter_of(await ask("lawyer")) == "lawyer"
         await instance.stop()
         assert adapter_of(await ask("lawyer")) == "lawyer"
+
+
+async def test_an_adapter_of_a_greater_rank_than_the_engine_was_started_for_comes_with_a_restart(make, quick):
+    """vLLM would list it as loaded, and fail at its first use."""
+    instance = make(fake_placement(words=("--loads-loras",)), RankedCommand())
+    large = lora("large", rank=64)
+    async with Asking(instance) as ask:
+        assert adapter_of(await ask()) is None
+        pid = instance.status().pid
+        assert instance.set_loras((A,)) is False
+        async with ask.coordinator.lease("m"):
+            assert instance.set_loras((A, large)) is True
+            with pytest.raises(UnavailableError, match="restarted"):
+                await instance.use_lora("large")
+            await until(lambda: instance._loras.loaded == ("lawyer",))
+        assert adapter_of(await again(ask, "large")) == "large"
+        renewed = instance.status().pid
+        assert renewed != pid
+        assert adapter_of(await ask("lawyer")) == "lawyer"
+        # Room that is left over is no reason to start again.
+        assert instance.set_loras((A,)) is False
+        assert instance.status().pid == renewed
+    assert kinds(make.events).count("renewed") == 1
 
 
 async def test_an_adapter_that_cannot_be_used_is_refused_before_anything_starts(make):

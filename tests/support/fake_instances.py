@@ -33,10 +33,10 @@ def fake_placement(script="", *, loras=(), parallel=1, settings=None, words=(), 
     )  # fmt: skip
 
 
-def lora(name, identity="1", **changes):
+def lora(name, identity="1", rank=8, **changes):
     """An adapter for "m" in both formats."""
     files = {"peft": f"/loras/{name}", "gguf": f"/loras/{name}.gguf"}
-    return LoraAdapter(name, "m", files, 8, Bytes(1000), identity, **changes)
+    return LoraAdapter(name, "m", files, rank, Bytes(1000), identity, **changes)
 
 
 class SleepingCommand(CustomCommand):
@@ -53,6 +53,13 @@ class LoadingCommand(SleepingCommand):
 
     def lora_calls(self, placement):
         return VllmLora(placement.model)
+
+
+class RankedCommand(LoadingCommand):
+    """It is started for the rank of its adapters, 8 at least, and loads none of a greater rank."""
+
+    def lora_calls(self, placement):
+        return VllmLora(placement.model, max((8, *(one.rank for one in placement.loras))))
 
 
 class ListingCommand(CustomCommand):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansambl.app.engine_choice import EngineFinder
-from ansambl.app.lora_limits import refuse_over_limits
+from ansambl.app.lora_limits import refuse_over_limits, refuse_over_settings
 from ansambl.app.lora_store import GGUF_FILE, LoraFolders
 from ansambl.app.settings import AUTO
 from ansambl.app.settings_file import LoadedSettings
@@ -102,7 +102,7 @@ class LoraBook:
             try:
                 found = read_adapter(Path(_wanted_file(one, base)), hashed=False)
                 check_fit(found, base)
-                _check_engine(model, traits, base, found)
+                self._check_engine(model, traits, base, found)
             except AnsamblError as problem:
                 unfit.append(Unfit(one, problem.message))
             else:
@@ -134,7 +134,7 @@ class LoraBook:
         base = _base(checkpoint)
         check_fit(found, base)
         traits = self._traits(model, checkpoint)
-        _check_engine(model, traits, base, found)
+        self._check_engine(model, traits, base, found)
         with self._folders.locked():
             self._refuse_name(name, taken or {})
             with self._folders.incoming(name) as incoming:
@@ -210,6 +210,23 @@ class LoraBook:
         except NotSupportedError:
             return None if own.engine == AUTO else get_engine(engine_name(own)).traits
 
+    def _check_engine(self, model: str, traits: EngineTraits | None, base: BaseModel, found: LoraFile) -> None:
+        """Refuse what the engine does not load; where none is installed yet, nobody knows.
+
+        Raises:
+            NotSupportedError: it loads no adapters, or none like this.
+            UsageError: the model's own settings leave it no room.
+        """
+        if traits is None:
+            return
+        if (GGUF if base.format == GGUF else PEFT) not in traits.lora_formats:
+            raise NotSupportedError(
+                text("{engine}, which runs '{model}', loads no LoRA adapters through Ansambl; choose llama.cpp for a "
+                     "GGUF file, or vLLM for a folder", engine=traits.title, model=model)
+            )  # fmt: skip
+        refuse_over_limits(traits, found)
+        refuse_over_settings(model, self._loaded.settings.models[model].settings, found)
+
     def _refuse_name(self, name: str, taken: Mapping[str, Text]) -> None:
         if not _NAME.fullmatch(name) or name.endswith((".", ".gguf")):
             raise UsageError(
@@ -240,22 +257,6 @@ def free_name(name: str, taken: Iterable[str]) -> str:
 
 def _base(checkpoint: Checkpoint) -> BaseModel:
     return read_base(Path(checkpoint.path), checkpoint.format)
-
-
-def _check_engine(model: str, traits: EngineTraits | None, base: BaseModel, found: LoraFile) -> None:
-    """Refuse what the engine does not load; where none is installed yet, nobody knows.
-
-    Raises:
-        NotSupportedError: it loads no adapters, or none like this.
-    """
-    if traits is None:
-        return
-    if (GGUF if base.format == GGUF else PEFT) not in traits.lora_formats:
-        raise NotSupportedError(
-            text("{engine}, which runs '{model}', loads no LoRA adapters through Ansambl; choose llama.cpp for a "
-                 "GGUF file, or vLLM for a folder", engine=traits.title, model=model)
-        )  # fmt: skip
-    refuse_over_limits(traits, found)
 
 
 def _wanted_file(adapter: LoraAdapter, base: BaseModel) -> str:

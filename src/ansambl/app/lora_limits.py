@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansambl.domain.engine import EngineTraits
-from ansambl.domain.errors import NotSupportedError
+from ansambl.domain.errors import NotSupportedError, UsageError
 from ansambl.domain.text import text
 from ansambl.model_catalog.lora.records import LoraFile
 
@@ -32,4 +35,18 @@ def refuse_over_limits(traits: EngineTraits, adapter: LoraFile) -> None:
         raise NotSupportedError(
             text("the LoRA adapter has rank {rank}, and {engine} loads at most {limit}; give one of a smaller rank",
                  rank=adapter.rank, engine=traits.title, limit=VLLM_LARGEST_RANK)
+        )  # fmt: skip
+
+
+def refuse_over_settings(model: str, settings: Mapping[str, Any], adapter: LoraFile) -> None:
+    """Refuse an adapter that the settings of its own model leave no room for.
+
+    Raises:
+        UsageError: its rank is above ``max_lora_rank`` (of vLLM and SGLang).
+    """
+    most = str(settings.get("max_lora_rank", ""))
+    if most.isdecimal() and adapter.rank > int(most):
+        raise UsageError(
+            text("the LoRA adapter has rank {rank}, and models.{model}.settings.max_lora_rank is {most}; raise it, or "
+                 "leave it out", rank=adapter.rank, model=model, most=most)
         )  # fmt: skip

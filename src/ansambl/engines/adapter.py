@@ -213,6 +213,9 @@ class LoraCalls(Protocol):
     can_load: bool
     """Whether adapters can be loaded into a running engine and unloaded from it."""
 
+    max_rank: int | None
+    """The largest rank of an adapter that it has room for as it was started; None where it takes any."""
+
     def load(self, lora: LoraAdapter) -> EngineCall:
         """Load it. Only where `can_load`."""
         ...

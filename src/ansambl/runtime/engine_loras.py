@@ -157,7 +157,8 @@ class EngineLoras:
         if self._run is None or not isinstance(self._adapter, SwapsLora):
             return False
         if (calls := self.calls) is not None and calls.can_load:
-            return False
+            planned = self._calls_of(self._planned())
+            return any(not _has_room(calls, one) and _has_room(planned, one) for one in self.wanted)
         identities = {(one.name, one.identity) for one in self._run.loras}
         return identities != {(one.name, one.identity) for one in self.wanted}
 
@@ -176,7 +177,7 @@ class EngineLoras:
                     await self._unload(name, endpoint)
                 except EngineError as failure:
                     trouble = failure.message
-            for adapter in [one for one in self.wanted if not self._holds(one) and one.identity not in self._refused]:
+            for adapter in self._missing():
                 if len(self._loaded) >= self._most():
                     break
                 try:
@@ -191,12 +192,19 @@ class EngineLoras:
             return True
         if len(self._loaded) >= self._most():
             return False
-        return any(not self._holds(one) and one.identity not in self._refused for one in self.wanted)
+        return bool(self._missing())
+
+    def _missing(self) -> list[LoraAdapter]:
+        """What the running engine could hold, does not hold, and has not refused."""
+        return [
+            one for one in self.wanted
+            if not self._holds(one) and one.identity not in self._refused and _has_room(self.calls, one)
+        ]  # fmt: skip
 
     async def _load(self, adapter: LoraAdapter, endpoint: Endpoint) -> bool:
         """Load it; False when all places are in use. The lock is held."""
         calls = self.calls
-        if calls is None or not calls.can_load:
+        if calls is None or not calls.can_load or not _has_room(calls, adapter):
             raise UnavailableError(
                 text("The LoRA adapter '{name}' can be used as soon as the engine of '{model}' was restarted, which "
                      "happens when nobody uses it.", name=adapter.name, model=self._placement.model),
@@ -243,3 +251,10 @@ class EngineLoras:
 
     def _calls_of(self, placement: Placement) -> LoraCalls | NotUsable | None:
         return self._adapter.lora_calls(placement) if isinstance(self._adapter, SwapsLora) else None
+
+
+def _has_room(calls: LoraCalls | NotUsable | None, adapter: LoraAdapter) -> bool:
+    """Whether an engine that is used by these calls was started for adapters of this rank."""
+    if calls is None or isinstance(calls, NotUsable):
+        return False
+    return calls.max_rank is None or adapter.rank <= calls.max_rank

@@ -11,7 +11,7 @@ import lora_models
 import pytest
 
 from ansambl.app.lora_book import LoraBook, free_name
-from ansambl.app.lora_limits import refuse_over_limits
+from ansambl.app.lora_limits import refuse_over_limits, refuse_over_settings
 from ansambl.app.lora_store import LoraFolders
 from ansambl.app.settings_file import load_settings
 from ansambl.domain.engine import EngineTraits
@@ -262,3 +262,13 @@ def test_the_limits_of_engines():
             refuse_over_limits(traits(engine), activated)
     for adapter in (large, activated):
         refuse_over_limits(traits("llama.cpp"), adapter)
+
+
+def test_an_adapter_that_the_models_own_settings_leave_no_room_for():
+    """vLLM would take it, list it, and fail at its first use."""
+    large = LoraFile("peft", "", "", Bytes(1), (LoraPair("a", 1, 1, 64, 1.0),), 1.0, "")
+    for most in (16, "16"):
+        with pytest.raises(UsageError, match=r"has rank 64, and models\.big\.settings\.max_lora_rank is 16"):
+            refuse_over_settings("big", {"max_lora_rank": most}, large)
+    for settings in ({}, {"max_lora_rank": 64}, {"max_lora_rank": "128"}):
+        refuse_over_settings("big", settings, large)

@@ -149,6 +149,7 @@ class _Loras:
     base: str
     at_start: bool = True
     can_load: bool = True
+    max_rank: int | None = None
 
     def load(self, lora: LoraAdapter) -> EngineCall:
         return EngineCall("/load_lora_adapter", {"lora_name": lora.name, "lora_path": lora.files["peft"]})
@@ -235,7 +236,9 @@ class SGLang:
                 text("add one with: ansambl lora add NAME PATH --model {model}, and start it again",
                      model=placement.model),
             )  # fmt: skip
-        return _Loras(placement.model)
+        # Where nobody says the rank, it takes the largest of those that it starts with (its --max-lora-rank).
+        given = Given(LINES, {"max_lora_rank": placement.settings.get("max_lora_rank")}).whole("max_lora_rank")
+        return _Loras(placement.model, max_rank=given or max(one.rank for one in placement.loras))
 
     def read_metrics(self, text: str) -> EngineMetrics:
         """Its metrics page, with the rate of the last moment, which it tells itself."""

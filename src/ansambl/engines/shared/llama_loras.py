@@ -42,6 +42,7 @@ class LlamaLoras:
 
     at_start = True
     can_load = False
+    max_rank: int | None = None
 
     def __init__(self, loras: Sequence[LoraAdapter]) -> None:
         self._loras = tuple(loras)

@@ -47,13 +47,15 @@ class VllmLora:
 
     Args:
         model: the name under which the model itself is asked for.
+        max_rank: the largest rank that it was started for; None where that is not known.
     """
 
     at_start = False
     can_load = True
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, max_rank: int | None = None) -> None:
         self._model = model
+        self.max_rank = max_rank
 
     def load(self, lora: LoraAdapter) -> EngineCall:
         """A second time is refused (400) with words that say so."""
