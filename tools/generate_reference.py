@@ -1,4 +1,4 @@
-"""Writes the reference pages of settings and commands from the code; ``--check`` fails when one is stale."""
+"""Writes the reference pages of settings, commands and engines from the code; ``--check`` fails when one is stale."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+import engine_table
 from ansambl.app.settings import Settings
 from ansambl.app.settings_problems import table_type
 from ansambl.domain.units import Bytes, Seconds, format_bytes
@@ -20,7 +21,7 @@ from ansambl.foundation.locales import speak
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "reference"
-_NOTICE = "<!-- Made by tools/generate_reference.py (make docs); change the code, not this page. -->\n"
+_NOTICE = f"{engine_table.NOTICE}\n"
 _PLAIN_TYPES = {
     str: "text",
     int: "whole number",
@@ -178,7 +179,11 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="change nothing; fail when a page is stale")
     check = parser.parse_args().check
     speak.language = "en"
-    pages = {FOLDER / "configuration.md": configuration_page(), FOLDER / "commands.md": commands_page()}
+    pages = {
+        FOLDER / "configuration.md": configuration_page(),
+        FOLDER / "commands.md": commands_page(),
+        FOLDER / "engines" / "README.md": engine_table.page(FOLDER / "engines"),
+    }
     stale = [path for path, words in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != words]
     for path in stale:
         if check:
