@@ -209,3 +209,22 @@ async def test_an_engine_of_an_earlier_run_rests_too_when_nobody_asks_for_it(mak
     await until(lambda: second.status().state is InstanceState.STOPPED)
     await first.stop()
     database.close()
+
+
+async def test_an_engine_that_slept_when_ansambl_ended_is_woken_when_it_is_taken_over(make, quick, tmp_path):
+    placement = fake_placement(memory=MEMORY)
+    database = Database(tmp_path / "test.db", (Migration(1, "runtime", MIGRATION.read_text()),))
+    store = RuntimeStore(database)
+    first = make(placement, SleepingCommand(), store=store)
+    await first.ensure_ready()
+    await first.sleep(2)
+    pid, digest = first.status().pid, get_engine("command").launch_spec(placement, port=0, secret="").digest
+    adopted = await recover(store, {"m": digest}, launcher=LocalLauncher(), events=make.events)
+    second = make(placement, SleepingCommand(), adopted=adopted["m"])
+    async with asyncio.timeout(15):
+        assert "hello" in await say(await second.ensure_ready(), "hello")
+    assert second.status().pid == pid
+    assert kinds(make.events)[-2:] == ["adopted", "awake"]
+    await second.stop()
+    await first.stop()
+    database.close()

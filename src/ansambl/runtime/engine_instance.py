@@ -341,6 +341,8 @@ class EngineInstance:
     async def _until_ready(self, watch: EngineWatch) -> ExitExplanation | None:
         """Wait until the engine is ready, ended, or to be stopped; an explanation when its patience is over."""
         explanation, run = await watch.until_ready(), watch.run
+        if explanation is None and run.adopted and not watch.over():
+            explanation = await self._rest.rouse(watch)
         if explanation is not None or watch.over():
             return explanation
         run.ready_at = self._clock.monotonic()
@@ -352,7 +354,9 @@ class EngineInstance:
             await self._measured(run, self._load_seconds)
             self._tell("ready", text("{engine} is ready after {seconds} s",
                              engine=self._adapter.traits.title, seconds=round(self._load_seconds, 1)))  # fmt: skip
-        await self._renewal.follow(run.endpoint, self._calls)
+        await self._renewal.follow(watch, self._calls)
+        if watch.over():
+            return None
         self._set(InstanceState.READY, None)
         self._suspected.clear()
         self._uses.renew(self._clock.monotonic())
@@ -368,7 +372,7 @@ class EngineInstance:
 
     async def _watch(self, watch: EngineWatch) -> ExitExplanation | None:
         """Stay until the engine ended, is to be stopped or to be started anew; an explanation when it hangs."""
-        meter = self._watchers.meter(self._adapter, watch.run, self._clock)
+        run, meter = watch.run, self._watchers.meter(self._adapter, watch.run, self._clock)
         while not watch.over():
             if self._state is InstanceState.READY:
                 await meter.look(self._memory)
@@ -381,17 +385,17 @@ class EngineInstance:
                 explanation = await watch.still_answers()
                 if explanation is not None or watch.over():
                     return explanation
-                self._door.open(watch.run.endpoint)
+                self._door.open(run.endpoint)
             self._read_log()
             if (explanation := await self._rest.take(watch, self._facts)) is not None:
                 return explanation
             if await self._renewal.take(watch, self._calls):
                 self._renewing = True
                 return None
-            trouble = None if watch.over() else await self._loras.tidy(watch.run.endpoint)
+            trouble = None if watch.over() else await watch.unless_over(self._loras.tidy(run.endpoint))
             if trouble is not None:
                 self._tell("lora_failed", trouble)
-            self._memory = await asyncio.to_thread(watch.run.process.memory)
+            self._memory = await asyncio.to_thread(run.process.memory)
         await meter.look(self._memory, last=True)
         return None
 

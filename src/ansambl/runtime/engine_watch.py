@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from ansambl.domain.engine import ExitExplanation, ExitReason
 from ansambl.domain.text import text
@@ -17,6 +19,8 @@ _CHECK_PATIENCE = 20.0
 _CHECK_PAUSE = 0.1
 _PROBE_EVERY = 30.0
 """Seconds between two looks at whether a ready engine still answers its probe, which no generation holds up."""
+
+_Result = TypeVar("_Result")
 
 
 class EngineWatch:
@@ -36,6 +40,18 @@ class EngineWatch:
     def over(self) -> bool:
         """Whether there is nothing to watch any more."""
         return self.ended.done() or self.stopping.is_set()
+
+    async def unless_over(self, work: Coroutine[Any, Any, _Result]) -> _Result | None:
+        """What `work` returns or raises; None, and it is broken off, when there is nothing to watch any more.
+
+        Calls to an engine may take minutes, and a stop waits for none of them.
+        """
+        task = asyncio.create_task(work)
+        try:
+            await first_of(asyncio.shield(task), asyncio.shield(self.ended), self.stopping.wait())
+            return None if self.over() else task.result()
+        finally:
+            await cancel(task)
 
     async def until_ready(self) -> ExitExplanation | None:
         """Wait until the engine is ready, or `over`; an explanation when its patience is over."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from ansambl.domain.instance import Endpoint
 from ansambl.domain.text import text
 from ansambl.engines.adapter import ConversationCalls
 from ansambl.foundation.clock import Clock
@@ -57,12 +56,15 @@ class Renewal:
             return False
         self._due_since = None
         slots = self.keeper.slots() if self.keeper is not None else ()
-        await self.kept.save(watch.run.endpoint, calls, slots)
+        await watch.unless_over(self.kept.save(watch.run.endpoint, calls, slots))
+        if watch.over():
+            return False
         self.tell("renewed", text("{engine} is started again for its LoRA adapters", engine=self.title))
         return True
 
-    async def follow(self, endpoint: Endpoint, calls: ConversationCalls | None) -> None:
+    async def follow(self, watch: EngineWatch, calls: ConversationCalls | None) -> None:
         """Another run is ready: give it back what was saved."""
-        slots = await self.kept.restore(endpoint, calls, self.loras.calls)
+        endpoint = watch.run.endpoint
+        slots = await watch.unless_over(self.kept.restore(endpoint, calls, self.loras.calls))
         if slots and self.keeper is not None:
             self.keeper.moved(endpoint, slots)

@@ -144,26 +144,50 @@ class Rest:
             self._go_on(run)
             return None
         try:
-            asleep = await self.sleeper.sleep(run, level, facts.memory, self.loras.calls)
+            asleep = await watch.unless_over(self.sleeper.sleep(run, level, facts.memory, self.loras.calls))
         except NotAsleepError as failure:
             return await self._not_asleep(watch, level, failure)
+        if asleep is None:
+            return None
         self.set_state(InstanceState.ASLEEP, text("asleep at level {level}; {size} are free again", level=level,
                                                   size=format_bytes(asleep.freed)))  # fmt: skip
         self.tell("asleep", text("{engine} sleeps at level {level}; {size} are free again", engine=self.title,
                                  level=level, size=format_bytes(asleep.freed)))  # fmt: skip
-        if wish is not None and not wish.done.done():
-            wish.done.set_result(None)
+        self._fulfil(wish, level)
         await first_of(self.door.wanted.wait(), asyncio.shield(watch.ended), watch.stopping.wait())
-        return None if watch.over() else await self._wake(run, asleep)
+        return None if watch.over() else await self._wake(watch, asleep)
 
-    async def _wake(self, run: Run, asleep: Asleep) -> ExitExplanation | None:
+    def _fulfil(self, wish: _Wish | None, level: int) -> None:
+        """It sleeps: all who wished for that have it, or else it would sleep again as soon as it was woken."""
+        met = [one for one in self._wishes if one.level in {None, level}]
+        self._wishes = [one for one in self._wishes if one not in met]
+        for one in met if wish is None else (wish, *met):
+            if not one.done.done():
+                one.done.set_result(None)
+
+    async def rouse(self, watch: EngineWatch) -> ExitExplanation | None:
+        """Wake an adopted engine that an earlier Ansambl had put to sleep, however deep that was.
+
+        It says that it is well while it sleeps, and answers no request. Returns an explanation when it does not wake.
+        """
+        try:
+            if await watch.unless_over(self.sleeper.roused(watch.run, self.loras.calls)):
+                self.tell("awake", text("{engine} slept since an earlier run, and is awake", engine=self.title))
+        except NotAwakeError as failure:
+            return self._lost(failure)
+        return None
+
+    async def _wake(self, watch: EngineWatch, asleep: Asleep) -> ExitExplanation | None:
+        run = watch.run
         began = self.clock.monotonic()
         self.set_state(InstanceState.STARTING, None)
         self.loras.doubt()
         try:
-            await self.sleeper.wake(run, asleep, self.loras.calls)
+            await watch.unless_over(self.sleeper.wake(run, asleep, self.loras.calls))
         except NotAwakeError as failure:
             return self._lost(failure)
+        if watch.over():
+            return None
         self.tell("awake", text("{engine} is awake after {seconds} s", engine=self.title,
                                 seconds=round(self.clock.monotonic() - began, 1)))  # fmt: skip
         self._go_on(run)
@@ -180,9 +204,11 @@ class Rest:
                                      reason=failure.message))  # fmt: skip
         self.loras.doubt()
         try:
-            await self.sleeper.call_awake(watch.run, level)
+            await watch.unless_over(self.sleeper.call_awake(watch.run, level))
         except NotAwakeError as lost:
             return self._lost(lost)
+        if watch.over():
+            return None
         self._go_on(watch.run)
         raise failure
 

@@ -32,6 +32,7 @@ only says so next to nothing, so anything in between tells the two apart."""
 _CALL_PATIENCE = 300.0
 """Seconds for one call: level 2 reads the weights from the disk again."""
 _WARM_PATIENCE = 120.0
+_ASK_PATIENCE = 10.0
 _LOOKS = 25
 """Times that the memory is looked at before it counts as kept: a driver gives it back a moment after the answer."""
 _LOOK_PAUSE = 0.2
@@ -201,6 +202,27 @@ class Sleeper:
             raise NotAwakeError(text("it woke but does not answer: {reason}", reason=failure.message)) from failure
         if said != asleep.said:
             raise NotAwakeError(text("it woke but answers something else than before, so its weights are damaged"))
+
+    async def roused(self, run: Run, loras: LoraCalls | None = None) -> bool:
+        """Wake an engine that sleeps and nobody knows at which level; returns whether it slept.
+
+        Raises:
+            NotAwakeError: it refused, or does not answer.
+        """
+        try:
+            calls = self.calls(run)
+            asleep = calls.read_asleep(await send(run.endpoint, calls.ask(), patience=_ASK_PATIENCE))
+        except (NotSupportedError, EngineError):
+            return False
+        if not asleep:
+            return False
+        # What is called after the deepest sleep brings everything back, also what a lighter one kept.
+        await self.call_awake(run, max(calls.levels))
+        try:
+            await self._one_token(run, loras)
+        except EngineError as failure:
+            raise NotAwakeError(text("it woke but does not answer: {reason}", reason=failure.message)) from failure
+        return True
 
     async def call_awake(self, run: Run, level: int) -> None:
         """Call what wakes it from `level`, without a look at what it answers then.

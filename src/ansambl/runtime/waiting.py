@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from typing import Any
 
 
 async def first_of(*waits: Awaitable[object]) -> None:
@@ -16,7 +17,7 @@ async def first_of(*waits: Awaitable[object]) -> None:
             await cancel(task)
 
 
-async def cancel(task: asyncio.Future[object] | asyncio.Task[bool]) -> None:
+async def cancel(task: asyncio.Future[Any]) -> None:
     """Cancel and wait until it ended, whatever it says."""
     task.cancel()
     await asyncio.wait([task])

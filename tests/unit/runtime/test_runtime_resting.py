@@ -12,6 +12,7 @@ from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
 from ansambl.foundation.clock import VirtualClock
 from ansambl.runtime.door import Door
+from ansambl.runtime.engine_watch import EngineWatch
 from ansambl.runtime.load_facts import LoadFacts
 from ansambl.runtime.resting import Rest
 from ansambl.runtime.sleeping import Asleep, Held, NotAsleepError, Sleeper, Where, question, wanted_bytes
@@ -43,23 +44,16 @@ class FakeSleeper:
         self.said.append("wake")
 
 
-class Watch:
-    def __init__(self):
-        self.run = SimpleNamespace(endpoint=ENDPOINT, secret="s")
-        self.ended = asyncio.get_running_loop().create_future()
-        self.stopping = asyncio.Event()
-
-    def over(self):
-        return self.ended.done() or self.stopping.is_set()
-
-
 class Stage:
     def __init__(self, ttl=60.0, sleeper=None):
         self.clock = VirtualClock()
         self.door, self.uses = Door(), Uses(self.clock.monotonic())
         self.sleeper = sleeper or FakeSleeper()
         self.states, self.events = [], []
-        self.watch = Watch()
+        self.watch = EngineWatch(
+            SimpleNamespace(), SimpleNamespace(endpoint=ENDPOINT, secret="s"),
+            asyncio.get_running_loop().create_future(), stopping=asyncio.Event(), clock=self.clock,
+        )  # fmt: skip
         self.rest = Rest(
             "the engine", self.door, self.uses, self.sleeper, SimpleNamespace(calls=None, doubt=lambda: None),
             self.clock, ttl, lambda state, _: self.states.append(state), lambda kind, _: self.events.append(kind),
@@ -87,6 +81,7 @@ async def test_it_rests_only_after_the_whole_time_without_use():
     assert stage.sleeper.said == []
     await stage.clock.advance(1)
     looking = asyncio.create_task(stage.look())
+    await stage.clock.advance(0)
     await stage.clock.advance(0)
     assert (stage.sleeper.said, stage.states) == (["sleep 1"], [InstanceState.ASLEEP])
     assert await stage.door.wait() == ENDPOINT
@@ -138,6 +133,51 @@ async def test_those_who_wait_for_a_sleep_are_told_when_the_engine_ends():
     stage.rest.dismiss(text("it was stopped"))
     with pytest.raises(UnavailableError, match="it was stopped"):
         await asked
+
+
+async def test_all_who_wish_for_sleep_have_it_when_it_sleeps():
+    stage = Stage(ttl=None)
+    asked = [asyncio.create_task(stage.rest.ask(level)) for level in (None, 1, None)]
+    await stage.clock.advance(0)
+    looking = asyncio.create_task(stage.look())
+    await stage.clock.advance(0)
+    assert await asyncio.gather(*asked) == [None] * 3
+    assert await stage.door.wait() == ENDPOINT
+    assert await looking is None
+    assert stage.sleeper.said == ["sleep 1", "wake"]
+
+
+@pytest.mark.parametrize("step", ["sleep", "wake", "called awake"])
+async def test_a_stop_waits_for_no_call_to_the_engine(step):
+    class Slow(FakeSleeper):
+        async def hang(self, name):
+            self.said.append(name)
+            await asyncio.Event().wait()
+
+        async def sleep(self, run, level, load, loras):
+            if step == "sleep":
+                await self.hang("sleep")
+            if step == "called awake":
+                raise NotAsleepError(text("it freed too little"))
+            return await super().sleep(run, level, load, loras)
+
+        async def wake(self, run, asleep, loras):
+            await self.hang("wake")
+
+        async def call_awake(self, run, level):
+            await self.hang("called awake")
+
+    stage = Stage(ttl=60, sleeper=Slow())
+    await stage.clock.advance(60)
+    looking = asyncio.create_task(stage.look())
+    await stage.clock.advance(0)
+    waiting = asyncio.create_task(stage.door.wait())
+    await stage.clock.advance(0)
+    assert stage.sleeper.said[-1] == step
+    stage.watch.stopping.set()
+    assert await asyncio.wait_for(looking, 5) is None
+    assert not stage.door.is_open
+    waiting.cancel()
 
 
 @pytest.mark.parametrize(
