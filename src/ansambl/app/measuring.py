@@ -29,12 +29,15 @@ def measurement_key(placement: Placement, machine: Machine) -> MeasurementKey | 
 
 
 def measured(load: LoadMeasurement, machine: Machine, time: float) -> Measurement | None:
-    """What a start took, as it is kept; None when nothing can be told of it (no checkpoint, no figures)."""
+    """What a start took, as it is kept; None when nothing can be told of it (no checkpoint, no figures).
+
+    Of an engine whose log tells no parts, what it held before its first answer says too little to be kept.
+    """
     checkpoint, key = load.placement.checkpoint, measurement_key(load.placement, machine)
     if checkpoint is None or key is None:
         return None
     memory = load.devices or ({"": load.memory} if load.memory else {})
-    if not memory and load.resident is None and load.gpu_memory is None:
+    if not memory and not (load.answered and (load.resident or load.gpu_memory)):
         return None
     return Measurement(
         key=key, reference=checkpoint.reference, size=checkpoint.size, time=time, quantization=checkpoint.quantization,
@@ -60,7 +63,7 @@ class Recorder:
         self._clock = clock
 
     def on_ready(self, load: LoadMeasurement) -> None:
-        """A start that became ready."""
+        """A start that became ready, or that answered for the first time."""
         time = self._clock.now()
         self._store.add(lambda: measured(load, self._machine(), time))
 

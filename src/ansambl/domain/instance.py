@@ -113,13 +113,13 @@ class InstanceStatus:
 
 @dataclass(frozen=True, slots=True)
 class LoadMeasurement:
-    """What one start of an engine really took, told when it became ready.
+    """What one start of an engine really took, told when it became ready, or after its first answer (`answered`).
 
     `placement` is what it was started from. `memory` is memory at load by part, as its log told it (see
     `ansambl.domain.engine.LogFacts`), empty where the log tells none; `devices` is the same by device. `context` is
     what one request may hold, `kv_tokens` what its whole KV cache holds, None where the log tells neither. `resident`
     is the RAM of its processes, `gpu_memory` what they hold on all GPUs together; None where nobody can tell.
-    `load_seconds` is from the start of the process until it answered.
+    `load_seconds` is from the start of the process until it was ready.
     """
 
     placement: Placement
@@ -130,3 +130,4 @@ class LoadMeasurement:
     gpu_memory: Bytes | None
     load_seconds: float
     devices: Mapping[str, Mapping[str, Bytes]] = field(default_factory=dict)
+    answered: bool = False

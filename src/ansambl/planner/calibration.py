@@ -50,6 +50,9 @@ def corrected(forecast: Footprint, before: Footprint, measured: Measurement, *, 
     moved by what the forecast of the measured run was off. What nobody could measure stays as it was forecast. Where
     more RAM was held later than at the load, the high end is that: what fits is judged by it.
 
+    Where the engine's log told no parts, weights are as the files say, the rest of what its processes held after the
+    first answer is overhead, and what a full context adds stays as it was forecast.
+
     Args:
         forecast: of what is asked.
         before: the forecast of the measured run, by the same rules.
@@ -59,20 +62,38 @@ def corrected(forecast: Footprint, before: Footprint, measured: Measurement, *, 
     same = (forecast.context, forecast.parallel) == (measured.key.context, measured.key.parallel)
     told = _by_device(forecast, measured)
     if not any(parts.get(name) for parts in told for name in _TOLD):
-        # The engine's log tells no parts, and it may load the model only at its first request.
-        return replace(forecast, devices=tuple(_at_least(one, measured.speeds.peak) for one in forecast.devices))
+        return _undivided(forecast, measured, same=same)
     devices = tuple(
         _device(now, then, parts, measured, same=same, gpus=len(forecast.devices) - 1, grows=grows)
         for now, then, parts in zip(forecast.devices, before.devices, told, strict=True)
     )
+    capacity = measured.kv_tokens if same and measured.kv_tokens else forecast.kv_capacity_tokens
+    found = replace(forecast, kv_capacity_tokens=capacity)
+    return _with(found, devices, _reason(measured, same=same), same=same)
+
+
+def _with(forecast: Footprint, devices: tuple[DeviceFootprint, ...], why: Reason, *, same: bool) -> Footprint:
     kept = tuple(one for one in forecast.reasons if one.code != "does-not-fit")
     misses = tuple(does_not_fit(one, _SOURCE) for one in devices if not one.fits)
-    capacity = measured.kv_tokens if same and measured.kv_tokens else forecast.kv_capacity_tokens
-    return replace(
-        forecast, devices=devices, kv_capacity_tokens=capacity,
-        basis=FootprintBasis.MEASURED if same else FootprintBasis.SCALED,
-        reasons=(_reason(measured, same=same), *kept, *misses),
-    )  # fmt: skip
+    basis = FootprintBasis.MEASURED if same else FootprintBasis.SCALED
+    return replace(forecast, devices=devices, basis=basis, reasons=(why, *kept, *misses))
+
+
+def _undivided(forecast: Footprint, measured: Measurement, *, same: bool) -> Footprint:
+    """What the processes held in all, on each device where it can be told; else the forecast with the peak."""
+    gpus = sum(one.kind is DeviceKind.GPU for one in forecast.devices)
+    held = {DeviceKind.RAM: measured.resident, DeviceKind.GPU: measured.gpu_memory if gpus == 1 else None}
+    devices: list[DeviceFootprint] = []
+    for one in forecast.devices:
+        beside = (held[one.kind] or 0) - one.weights.expected
+        if beside <= 0:
+            # Not known, or pages of the files that were never read.
+            return replace(forecast, devices=tuple(_at_least(each, measured.speeds.peak) for each in forecast.devices))
+        weights = Range.exactly(one.weights.expected)
+        back = Bytes(min(one.reclaimable, weights.low))
+        devices.append(replace(one, weights=weights, overhead=Range.exactly(beside), reclaimable=back))
+    grown = tuple(_at_least(one, measured.speeds.peak) for one in devices)
+    return _with(forecast, grown, _undivided_reason(measured, same=same), same=same)
 
 
 def _at_least(device: DeviceFootprint, peak: Bytes | None) -> DeviceFootprint:
@@ -114,7 +135,12 @@ def _device(
 ) -> DeviceFootprint:  # fmt: skip
     if not any(parts.get(name) for name in _TOLD):
         return now
-    weights = Range.exactly(parts["weights"]) if "weights" in parts else now.weights
+    weights = now.weights
+    if "weights" in parts:
+        weights = Range.exactly(parts["weights"])
+    elif now.kind is DeviceKind.RAM and measured.resident is not None:
+        # The files tell them, and what the process holds beside is told apart from them.
+        weights = Range.exactly(now.weights.expected)
     cache, needed = _cache(now, then, parts, same=same)
     compute = now.compute
     if "compute" in parts:
@@ -122,7 +148,7 @@ def _device(
             now.compute, parts["compute"] - then.compute.expected
         )  # fmt: skip
     if now.kind is DeviceKind.RAM:
-        overhead = _process(now, parts, measured, grows)
+        overhead = _process(now, {"weights": weights.expected, **parts}, measured, grows)
     else:
         overhead = _driver(now, measured) if gpus == 1 else now.overhead
     # What was written anew stands among the measured weights as it does among those of the forecast.
@@ -195,6 +221,18 @@ def _reason(measured: Measurement, *, same: bool) -> Reason:
              "cache is scaled from that", day=day, engine=key.engine, version=key.version, parallel=key.parallel,
              context=key.context),
         source,
+    )  # fmt: skip
+
+
+def _undivided_reason(measured: Measurement, *, same: bool) -> Reason:
+    key, day = measured.key, datetime.fromtimestamp(measured.time, UTC).date().isoformat()
+    return Reason(
+        "measured" if same else "measured-scaled",
+        text("measured on this machine on {day} with {engine} {version} and {parallel} × {context} tokens: {size} of "
+             "RAM after the first answer; its log tells no parts, and what a full context adds is a forecast", day=day,
+             engine=key.engine, version=key.version, parallel=key.parallel, context=key.context,
+             size="?" if measured.resident is None else format_bytes(measured.resident)),
+        f"{_SOURCE}, {day}, {key.engine} {key.version}".rstrip(),
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from ansambl.runtime.engine_watch import EngineWatch
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.kept_states import KeptStates, SlotKeeper
 from ansambl.runtime.launcher import Launcher, LaunchFailedError
-from ansambl.runtime.load_facts import GpuMemory, LoadFacts, OnReady
+from ansambl.runtime.load_facts import GpuMemory, LoadFacts, LoadTelling, OnReady
 from ansambl.runtime.log_buffer import LogBuffer, engine_log
 from ansambl.runtime.renewing import Renewal
 from ansambl.runtime.restarts import RestartPolicy
@@ -59,7 +59,7 @@ class EngineInstance:
         adopted: an engine process of an earlier Ansambl that `recovery.recover` found usable.
         port: the port to listen on; a free one by default.
         states: where its engine may keep the state of a slot for a moment; None where it may not.
-        on_ready: told what each start took, when it became ready.
+        on_ready: told what each start took.
         gpu_memory: tells what a process holds on GPUs.
         watchers: told what its engine does, asked why it ended.
         ttl: seconds without use after which the engine sleeps, or ends where it cannot; None keeps it.
@@ -84,8 +84,7 @@ class EngineInstance:
         )  # fmt: skip
         self._runs.use_loras(self._loras.wanted)
         self._facts = LoadFacts()
-        self._on_ready, self._watchers = on_ready, watchers
-        self._gpu_memory = gpu_memory
+        self._telling, self._watchers = LoadTelling(on_ready, gpu_memory), watchers
         self._keeps = adapter if isinstance(adapter, KeepsConversations) else None
         self._calls = self._keeps.conversation_calls(placement) if self._keeps else None
         self._policy = RestartPolicy()
@@ -145,6 +144,7 @@ class EngineInstance:
     def proven(self) -> None:
         """Forget its earlier failures: an engine that answers is not one that cannot start."""
         self._policy.answered()
+        self._telling.answered()
 
     def begin_use(self) -> None:
         """As `Instance.begin_use`."""
@@ -351,7 +351,8 @@ class EngineInstance:
         self._memory = await asyncio.to_thread(run.process.memory)
         if not run.adopted:
             self._load_seconds = run.ready_at - run.began
-            await self._measured(run, self._load_seconds)
+            load = self._facts.measured(run.placement, resident=self._memory, load_seconds=self._load_seconds)
+            await self._telling.ready(run.process.identity.pid, load)
             self._tell("ready", text("{engine} is ready after {seconds} s",
                              engine=self._adapter.traits.title, seconds=round(self._load_seconds, 1)))  # fmt: skip
         await self._renewal.follow(watch, self._calls)
@@ -363,19 +364,13 @@ class EngineInstance:
         self._door.open(run.endpoint)
         return None
 
-    async def _measured(self, run: Run, seconds: float) -> None:
-        if self._on_ready is not None:
-            ask = self._gpu_memory
-            held = await asyncio.to_thread(ask, run.process.identity.pid) if ask is not None else None
-            facts = self._facts.measured(run.placement, resident=self._memory, gpu_memory=held, load_seconds=seconds)
-            self._on_ready(facts)
-
     async def _watch(self, watch: EngineWatch) -> ExitExplanation | None:
         """Stay until the engine ended, is to be stopped or to be started anew; an explanation when it hangs."""
         run, meter = watch.run, self._watchers.meter(self._adapter, watch.run, self._clock)
         while not watch.over():
             if self._state is InstanceState.READY:
                 await meter.look(self._memory)
+                await self._telling.look(run.process.identity.pid, self._memory, busy=self._uses.any())
             await first_of(
                 asyncio.shield(watch.ended), self._stopping.wait(), self._suspected.wait(), self._rest.wished.wait(),
                 self._clock.sleep(_LOOK_EVERY),

@@ -31,7 +31,7 @@ _PATH = "/metrics"
 _PATIENCE, _LAST_PATIENCE = 5.0, 0.5
 _LARGEST_PAGE = 4 << 20
 _GIVE_UP = 3
-"""Looks in vain after which an engine has no counters to look at."""
+"""Looks in vain after which an engine has no counters to look at; the RAM that it holds is looked at all the same."""
 _OVERLAP = 1.05
 """Busy seconds beyond those that went by, as a share, that rounding explains."""
 _PEAK_GREW = 1.01
@@ -87,12 +87,14 @@ class Meter:
         """Look when it is time, or for the `last` time before a stop; `resident` is the RAM that its processes hold."""
         time = self._clock.monotonic()
         due = self._looked is None or time - self._looked >= LOOK_EVERY
-        if self._tell is None or self._vain >= _GIVE_UP or not (due or last) or not self._run.process.alive():
+        if self._tell is None or not (due or last) or not self._run.process.alive():
             return
         self._looked = time
-        # A stop waits for nothing that takes long.
-        patience = _LAST_PATIENCE if last else _PATIENCE
-        page = await fetch(self._run.port, _PATH, key=self._run.secret, patience=patience)
+        page = None
+        if self._vain < _GIVE_UP:
+            # A stop waits for nothing that takes long.
+            patience = _LAST_PATIENCE if last else _PATIENCE
+            page = await fetch(self._run.port, _PATH, key=self._run.secret, patience=patience)
         if page is None:
             self._vain += 1
             work = None

@@ -147,3 +147,14 @@ def test_a_load_becomes_a_measurement_that_is_found_again() -> None:
     assert measured(replace(load, placement=replace(placed, checkpoint=None)), HERE, 3.0) is None
     silent = replace(load, memory={}, devices={}, resident=None, gpu_memory=None)
     assert measured(silent, HERE, 3.0) is None
+    assert measured(replace(silent, answered=True), HERE, 3.0) is None
+
+
+def test_what_a_log_does_not_divide_is_kept_after_the_first_answer() -> None:
+    checkpoint = Checkpoint("m", "/models/m", "safetensors", Bytes(100), "file:1", quantization="BF16")
+    placed = Placement("m", "transformers", checkpoint, context=4096, parallel=1, installed=Installed("5.19.0"))
+    ready = LoadMeasurement(placed, {}, None, None, Bytes(7), None, 1.5)
+    assert measured(ready, HERE, 3.0) is None
+    found = measured(replace(ready, resident=Bytes(9), answered=True), HERE, 3.0)
+    assert found is not None
+    assert (found.resident, found.memory, found.speeds.peak) == (9, {}, 9)

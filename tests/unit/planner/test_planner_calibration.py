@@ -125,14 +125,60 @@ def test_pages_that_were_never_read_tell_nothing_of_the_process() -> None:
     assert corrected(footprint(), footprint(), unread).devices[0].overhead == ram().overhead
 
 
-def test_an_engine_whose_log_tells_nothing_stays_a_forecast_with_its_peak() -> None:
-    """Transformers loads the model at the first request, so what it held when it was ready is not what it needs."""
-    silent = replace(ONE, memory={}, speeds=Speeds())
-    assert corrected(footprint(), footprint(), silent) == footprint()
-    found = corrected(footprint(), footprint(), replace(silent, speeds=Speeds(peak=Bytes(9 * GIB))))
-    assert found.basis is FootprintBasis.FORECAST
+SILENT = replace(ONE, memory={}, speeds=Speeds())
+
+
+def test_an_engine_whose_log_tells_no_parts_is_measured_as_a_whole() -> None:
+    """1600 MiB were held: the weights as the files say, the rest beside them; what a full context adds is forecast."""
+    found = corrected(footprint(), footprint(), SILENT)
+    assert found.basis is FootprintBasis.MEASURED
+    device = found.devices[0]
+    assert parts(device) == {
+        "weights": mib(990, 990, 990), "kv_cache": ram().kv_cache, "compute": ram().compute,
+        "overhead": mib(610, 610, 610),
+    }  # fmt: skip
+    assert device.weights.expected + device.overhead.expected == SILENT.resident
+    assert "1.6 GiB of RAM after the first answer" in found.reasons[0].text.render()
+    assert corrected(footprint(context=8192), footprint(), SILENT).basis is FootprintBasis.SCALED
+
+
+def test_its_peak_decides_what_fits_too() -> None:
+    found = corrected(footprint(), footprint(), replace(SILENT, speeds=Speeds(peak=Bytes(9 * GIB))))
     assert found.devices[0].total.high == 9 * GIB
     assert not found.fits
+    assert [one.code for one in found.reasons].count("does-not-fit") == 1
+
+
+@pytest.mark.parametrize("resident", [None, Bytes(700 * MIB)])
+def test_without_a_whole_it_stays_a_forecast_with_its_peak(resident: Bytes | None) -> None:
+    """Nobody could tell, or pages of the files were not read yet."""
+    silent = replace(SILENT, resident=resident)
+    assert corrected(footprint(), footprint(), silent) == footprint()
+    grown = corrected(footprint(), footprint(), replace(silent, speeds=Speeds(peak=Bytes(9 * GIB))))
+    assert grown.basis is FootprintBasis.FORECAST
+    assert grown.devices[0].total.high == 9 * GIB
+
+
+def test_a_whole_is_told_of_one_gpu_and_not_divided_between_two() -> None:
+    host = replace(ram(), weights=NOTHING)
+    one, two = footprint(gpu(), host), footprint(gpu(0), gpu(1), host)
+    silent = replace(SILENT, gpu_memory=Bytes(5600 * MIB))
+    card, rest = corrected(one, one, silent).devices
+    assert (card.weights, card.overhead) == (mib(5000, 5000, 5000), mib(600, 600, 600))
+    assert (rest.weights, rest.overhead) == (NOTHING, mib(1600, 1600, 1600))
+    assert corrected(two, two, silent) == two
+    assert corrected(one, one, SILENT) == one
+
+
+def test_a_log_that_tells_the_cache_alone_leaves_weights_as_the_files_say() -> None:
+    """As vLLM's on a processor: all of it together is what its processes held."""
+    filled = replace(ONE, memory={"": {"kv_cache": Bytes(512 * MIB)}}, speeds=Speeds())
+    found = corrected(footprint(), footprint(), filled)
+    assert found.basis is FootprintBasis.MEASURED
+    assert parts(found.devices[0]) == {
+        "weights": mib(990, 990, 990), "kv_cache": mib(512, 512, 512), "compute": ram().compute,
+        "overhead": mib(98, 98, 98),
+    }  # fmt: skip
 
 
 def test_each_gpu_gets_its_own_buffers() -> None:

@@ -10,6 +10,7 @@ import pytest
 from ansambl.app.data_folder import MIGRATIONS
 from ansambl.domain.engine import LogFacts
 from ansambl.domain.hardware import Cpu, Gpu, Machine, Memory
+from ansambl.domain.instance import LoadMeasurement
 from ansambl.domain.measurement import (
     Measurement,
     MeasurementKey,
@@ -22,7 +23,7 @@ from ansambl.domain.plan import Placement
 from ansambl.domain.units import GIB, MIB, Bytes
 from ansambl.foundation.sqlite import Database, load_migrations
 from ansambl.runtime import measurements
-from ansambl.runtime.load_facts import LoadFacts
+from ansambl.runtime.load_facts import LoadFacts, LoadTelling
 from ansambl.runtime.measurements import KEPT_PER_KEY, MeasurementStore, read_measurements
 
 KEY = MeasurementKey(
@@ -173,6 +174,58 @@ def test_what_a_log_tells_is_kept_by_device() -> None:
     }
     facts = LoadFacts()
     facts.take(list(lines), lines.get)
-    load = facts.measured(Placement("m", "x", None, 1, 1), resident=None, gpu_memory=None, load_seconds=1.0)
+    load = facts.measured(Placement("m", "x", None, 1, 1), resident=None, load_seconds=1.0)
     assert load.memory == {"weights": 13, "compute": 2}
     assert load.devices == {"CUDA0": {"weights": 5}, "CPU": {"weights": 8}, "": {"compute": 2}}
+
+
+class Start:
+    """A start of an engine, what is told of it, and what lies on GPUs."""
+
+    def __init__(self, **parts: Bytes) -> None:
+        self.told: list[LoadMeasurement] = []
+        self.on_gpus = Bytes(0)
+        self.telling = LoadTelling(self.told.append, lambda _: self.on_gpus)
+        self.load = LoadMeasurement(Placement("m", "x", None, 1, 1), parts, None, None, Bytes(100), None, 1.5)
+
+    async def look(self, resident: int, *, busy: bool = False) -> None:
+        await self.telling.look(1, Bytes(resident), busy=busy)
+
+
+@pytest.mark.asyncio
+async def test_an_engine_whose_log_tells_no_parts_is_told_of_again_after_its_first_answer() -> None:
+    start = Start()
+    await start.telling.ready(1, start.load)
+    start.on_gpus = Bytes(7)
+    for _ in range(3):
+        await start.look(110)
+    start.telling.answered()
+    await start.look(120, busy=True)
+    await start.look(130)
+    # That may have been looked at before the answer; this was not.
+    await start.look(140)
+    for _ in range(3):
+        await start.look(150)
+    assert [(one.resident, one.gpu_memory, one.answered) for one in start.told] == [(100, 0, False), (140, 7, True)]
+    assert start.told[1].load_seconds == 1.5
+
+
+@pytest.mark.asyncio
+async def test_a_start_after_the_first_one_waits_for_its_own_answer() -> None:
+    start = Start()
+    await start.telling.ready(1, start.load)
+    start.telling.answered()
+    await start.telling.ready(1, start.load)
+    for _ in range(3):
+        await start.look(120)
+    assert [one.answered for one in start.told] == [False, False]
+
+
+@pytest.mark.asyncio
+async def test_an_engine_whose_log_tells_parts_is_told_of_once() -> None:
+    start = Start(weights=Bytes(90))
+    await start.telling.ready(1, start.load)
+    start.telling.answered()
+    for _ in range(3):
+        await start.look(120)
+    assert [one.answered for one in start.told] == [False]

@@ -145,8 +145,10 @@ def test_the_most_ram_is_told_when_it_grew(watched: Any) -> None:
 
 def test_an_engine_without_counters_is_left_alone_after_a_while(watched: Any) -> None:
     engine, meter = watched(*[None] * 9)
-    looks(engine, meter, 9)
+    looks(engine, meter, 8)
+    looks(engine, meter, 1, resident=150 * MIB)
     assert engine.asked == 3
+    assert [one.peak for one in engine.told] == [100 * MIB, 150 * MIB], "what it holds is looked at all the same"
 
 
 def test_a_dead_engine_is_not_asked(watched: Any) -> None:
