@@ -58,6 +58,20 @@ def test_every_engine_has_a_page(name: str) -> None:
     assert len(words) > 300
 
 
+@pytest.mark.parametrize("name", list(ENGINES))
+def test_the_page_of_an_engine_has_the_same_parts_and_claims_no_more_than_its_adapter(name: str) -> None:
+    words = (REFERENCE / "engines" / f"{name}.md").read_text(encoding="utf-8")
+    places = [words.find(f"\n## {part}\n") for part in ("What Ansambl does", "Limits", "Verified")]
+    assert -1 not in places
+    assert places == sorted(places)
+    traits = ENGINES.get(name).traits
+    verified = words[places[-1] :]
+    assert ("**Not verified on the real engine**: " in words) == ("\nNot on the real engine. " in verified)
+    assert ("\nNot on the real engine. " in verified) == (not traits.verified and bool(traits.documented))
+    for version in re.findall(r"\d+\.[\d.]+\d|(?<=b)\d{4,}", traits.verified):
+        assert version in verified
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     links = [(page, link) for page in pages for link in _LINK.findall(page.read_text(encoding="utf-8"))]
