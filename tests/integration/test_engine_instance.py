@@ -105,6 +105,24 @@ def kinds(events):
 # With the fake engine.
 
 
+async def test_an_engine_whose_log_tells_no_memory_is_measured_after_its_first_answer(make, monkeypatch):
+    monkeypatch.setattr("ansambl.runtime.engine_instance._LOOK_EVERY", 0.05)
+    loads = []
+    instance = make(fake(), on_ready=loads.append)
+    endpoint = await instance.ensure_ready()
+    assert [(one.memory, one.answered) for one in loads] == [({}, False)]
+    instance.begin_use()
+    await chat(endpoint)
+    instance.proven()
+    await asyncio.sleep(0.3)
+    assert len(loads) == 1, "not while it is used"
+    instance.end_use()
+    await until(lambda: len(loads) > 1)
+    assert loads[1].answered
+    assert loads[1].resident > 0
+    assert loads[1].load_seconds == loads[0].load_seconds
+
+
 async def test_all_callers_share_one_start(make, events, store):
     instance = make(fake("slow-start:0.3"))
     assert instance.status().state is InstanceState.STOPPED
