@@ -184,7 +184,7 @@ async def test_what_the_plain_model_read_outlives_a_start_for_adapters(engines, 
         read = (await running.post(CHAT, body))["usage"]["prompt_tokens"]
         endpoint = await running.instance.ensure_ready()
         copying = engines.adapter.conversation_calls(dataclasses.replace(running.placement, state_folder="any"))
-        await kept.save(endpoint, copying, [1])
+        await kept.save(endpoint, copying, [1], context=4096)
     async with engines.started(checkpoint, loras=adapters) as running:
         endpoint = await running.instance.ensure_ready()
         loras = engines.adapter.lora_calls(running.placement)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import psutil
 import pytest
 from fake_instances import (
     ListingCommand,
@@ -18,6 +19,7 @@ from fake_instances import (
 
 from ansambl.domain.errors import NotSupportedError, UnavailableError, UnknownNameError
 from ansambl.domain.instance import InstanceState
+from ansambl.runtime import engine_loras
 from ansambl.runtime.coordinator import Coordinator
 from ansambl.runtime.upstream import Upstream
 
@@ -107,6 +109,46 @@ async def test_adapters_are_loaded_at_their_first_use_and_the_least_used_one_goe
         for name in ("lawyer", None, "poet", "lawyer", "nurse", "poet", None):
             assert adapter_of(await ask(name)) == name
         assert instance._loras.loaded == ("nurse", "poet")
+
+
+@pytest.mark.parametrize("broken_off", ["load", "unload"])
+async def test_one_whose_loading_was_broken_off_is_used_all_the_same(make, monkeypatch, broken_off):
+    instance = make(fake_placement(words=("--loads-loras",), settings={"max_loras": 1}), LoadingCommand())
+    instance.set_loras((A, B))
+    heard, send = asyncio.Event(), engine_loras.send
+
+    async def unanswered(endpoint, call, **options):
+        await send(endpoint, call, **options)
+        if call.path == f"/v1/{broken_off}_lora_adapter":
+            heard.set()
+            await asyncio.Event().wait()
+
+    async with Asking(instance) as ask:
+        if broken_off == "unload":
+            await ask("poet")
+        monkeypatch.setattr(engine_loras, "send", unanswered)
+        asking = asyncio.create_task(ask("lawyer"))
+        await asyncio.wait_for(heard.wait(), 15)
+        asking.cancel()
+        await asyncio.wait([asking])
+        monkeypatch.setattr(engine_loras, "send", send)
+        for name in ("lawyer", "poet", None):
+            assert adapter_of(await ask(name)) == name
+
+
+async def test_one_is_loaded_again_when_the_engine_died_under_a_lease(make):
+    instance = make(fake_placement(words=("--loads-loras",), parallel=2), LoadingCommand())
+    instance.set_loras((A,))
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": COMMON}]}).encode()
+    async with Asking(instance) as ask:
+        async with ask.coordinator.lease("m", lora="lawyer") as lease, ask.coordinator.lease("m", lora="lawyer") as two:
+            psutil.Process(instance.status().pid).kill()
+            for one in (lease, two):
+                async with ask.coordinator.open(one, "/chat/completions", body) as answer:
+                    found = json.loads(await answer.body())
+                assert found["choices"][0]["message"]["content"].startswith("[lawyer]"), found
+        assert not instance._loras._uses
+        assert adapter_of(await ask()) is None
 
 
 async def test_one_that_is_used_is_not_unloaded_and_the_next_one_waits(make):

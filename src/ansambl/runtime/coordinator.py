@@ -7,14 +7,12 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-import msgspec
-
 from ansambl.domain.errors import EngineError, UnavailableError, UnknownNameError
 from ansambl.domain.instance import Endpoint, InstanceStatus
 from ansambl.domain.text import Text, text
 from ansambl.engines.adapter import ConversationCalls, EngineCall
 from ansambl.foundation.clock import Clock, RealClock
-from ansambl.runtime.engine_calls import body_with
+from ansambl.runtime.engine_calls import body_of
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.instance import Instance
 from ansambl.runtime.places import UNNUMBERED, Places, lora_mark
@@ -216,6 +214,10 @@ class Coordinator:
         except ConnectionLostError:
             instance.suspect()
             lease.endpoint = await instance.ensure_ready()
+            if lease.lora is not None:
+                # Another run of the engine may have to load it again; the lease counts as its user already.
+                await instance.use_lora(lease.lora)
+                instance.end_lora(lease.lora)
             self.note(lease)
             answer = self._upstream.post(lease.endpoint, path, body, anew=True)
             try:
@@ -275,7 +277,7 @@ class Coordinator:
 
     async def _answer_to(self, lease: Lease, call: EngineCall, *, anew: bool = False) -> tuple[int, bytes]:
         root = replace(lease.endpoint, base_url=lease.endpoint.base_url.removesuffix("/v1"))
-        body = msgspec.json.encode(body_with(self.instance(lease.model).loras(), call, lease.lora))
+        body = body_of(call, self.instance(lease.model).loras(), lease.lora)
         async with self._upstream.post(root, call.path, body, anew=anew) as answer:
             return answer.status, await answer.body()
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import httpx
 import msgspec
 
@@ -16,19 +13,23 @@ from ansambl.engines.adapter import EngineCall, LoraCalls
 _SHOWN = 200
 
 
-async def send(endpoint: Endpoint, call: EngineCall, *, patience: float) -> bytes:
-    """Send `call` and return the body of its answer; `patience` in seconds.
+async def send(
+    endpoint: Endpoint, call: EngineCall, *, patience: float, loras: LoraCalls | None = None, lora: str | None = None
+) -> bytes:  # fmt: skip
+    """Send `call` and return the body of its answer; `patience` in seconds, `loras` and `lora` as for `body_of`.
 
     Raises:
         EngineError: the engine refused, did not answer in time, or the connection failed.
     """
-    headers = {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
+    headers = {"Content-Type": "application/json"}
+    if endpoint.key:
+        headers["Authorization"] = f"Bearer {endpoint.key}"
     address = endpoint.base_url.removesuffix("/v1") + call.path
-    body = None if call.method == "GET" else dict(call.body)
+    body = None if call.method == "GET" else body_of(call, loras, lora)
     try:
         # No proxy: the engine is on this machine.
         async with httpx.AsyncClient(timeout=patience, trust_env=False) as client:
-            answer = await client.request(call.method, address, json=body, headers=headers)
+            answer = await client.request(call.method, address, content=body, headers=headers)
     except (httpx.HTTPError, httpx.InvalidURL) as failure:
         raise EngineError(
             text("The engine did not answer to {path} ({reason}).", path=call.path,
@@ -42,11 +43,8 @@ async def send(endpoint: Endpoint, call: EngineCall, *, patience: float) -> byte
     return answer.content
 
 
-def body_with(loras: LoraCalls | None, call: EngineCall, lora: str | None) -> dict[str, Any]:
+def body_of(call: EngineCall, loras: LoraCalls | None, lora: str | None) -> bytes:
     """The body of a call with that LoRA adapter, or with none; as it is where there is nothing to say."""
-    if loras is None or not call.body:
-        return dict(call.body)
     # Of a client's request parts may be there as they came (msgspec.Raw), which the standard library cannot write.
-    written = msgspec.json.encode(dict(call.body))
-    found: dict[str, Any] = json.loads(loras.applied(written, call.path, lora))
-    return found
+    body = msgspec.json.encode(dict(call.body))
+    return body if loras is None or not call.body else loras.applied(body, call.path, lora)

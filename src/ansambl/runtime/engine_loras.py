@@ -211,26 +211,32 @@ class EngineLoras:
                 retry_after=5, code="lora_needs_restart",
             )  # fmt: skip
         if adapter.name in self._loaded:
-            if self._uses[adapter.name]:
+            if self._uses[adapter.name] and self._loaded[adapter.name] is not None:
                 return False
-            await self._unload(adapter.name, endpoint, missing_is_fine=self._loaded[adapter.name] is None)
+            await self._unload(adapter.name, endpoint)
         while len(self._loaded) >= self._most():
             idle = next((one for one in self._loaded if not self._uses[one]), None)
             if idle is None:
                 return False
             await self._unload(idle, endpoint)
+        # A call that is broken off may have been heard, so what it leaves is unknown.
+        self._loaded[adapter.name] = None
         await send(endpoint, calls.load(adapter), patience=_PATIENCE)
         self._loaded[adapter.name] = adapter
         return True
 
-    async def _unload(self, name: str, endpoint: Endpoint, *, missing_is_fine: bool = False) -> None:
-        calls, known = self.calls, self._loaded.pop(name) or self._wanted.get(name)
+    async def _unload(self, name: str, endpoint: Endpoint) -> None:
+        calls, held = self.calls, self._loaded[name]
+        known = held or self._wanted.get(name)
+        self._loaded[name] = None
         if calls is not None and known is not None:
             try:
                 await send(endpoint, calls.unload(known), patience=_PATIENCE)
             except EngineError:
-                if not missing_is_fine:
+                # What nobody knows of may be missing.
+                if held is not None:
                     raise
+        del self._loaded[name]
 
     def _holds(self, adapter: LoraAdapter) -> bool:
         held = self._loaded.get(adapter.name)

@@ -13,9 +13,9 @@ from typing import Protocol
 
 from ansambl.domain.errors import EngineError
 from ansambl.domain.instance import Endpoint
-from ansambl.engines.adapter import ConversationCalls, EngineCall, LoraCalls
+from ansambl.engines.adapter import ConversationCalls, LoraCalls
 from ansambl.runtime import state_files
-from ansambl.runtime.engine_calls import body_with, send
+from ansambl.runtime.engine_calls import send
 from ansambl.runtime.state_files import StateFolders
 
 _PATIENCE = 120.0
@@ -49,8 +49,13 @@ class KeptStates:
         self._folder: Path | None = None
         self._kept: list[_Kept] = []
 
-    async def save(self, endpoint: Endpoint, calls: ConversationCalls | None, slots: Sequence[int]) -> None:
-        """Save what can be saved; a slot that cannot is read again later, which is no error."""
+    async def save(
+        self, endpoint: Endpoint, calls: ConversationCalls | None, slots: Sequence[int], *, context: int
+    ) -> None:  # fmt: skip
+        """Save what can be saved; a slot that cannot is read again later, which is no error.
+
+        `context` is how many tokens a slot may hold: where there is no room for all of them, it is left.
+        """
         await self.drop()
         if self._states is None or calls is None or not calls.can_copy or endpoint.state_folder is None or not slots:
             return
@@ -58,7 +63,10 @@ class KeptStates:
             self._folder = await asyncio.to_thread(self._states.make)
         except OSError:
             return
+        size = (endpoint.state_bytes_per_token or 0.0) * context
         for slot in slots:
+            if not await asyncio.to_thread(state_files.has_room, endpoint.state_folder, size):
+                return
             file = f"{secrets.token_hex(8)}.state"
             with contextlib.suppress(EngineError, OSError):
                 state = calls.read_state(await send(endpoint, calls.save(slot, file), patience=_PATIENCE))
@@ -79,13 +87,10 @@ class KeptStates:
                 try:
                     # A slot drops its state when a request names other LoRA adapters than the one before; a request of
                     # one token, which names them all, tells the slot before it gets the state.
-                    first = calls.prefill([0], one.slot)
-                    first = EngineCall(first.path, body_with(loras, first, None), first.method)
                     with contextlib.suppress(EngineError):
-                        await send(endpoint, first, patience=_PATIENCE)
+                        await send(endpoint, calls.prefill([0], one.slot), patience=_PATIENCE, loras=loras)
                     call = calls.restore(one.slot, one.file)
-                    call = EngineCall(call.path, body_with(loras, call, None), call.method)
-                    state = calls.read_state(await send(endpoint, call, patience=_PATIENCE))
+                    state = calls.read_state(await send(endpoint, call, patience=_PATIENCE, loras=loras))
                 finally:
                     await asyncio.to_thread(state_files.remove_file, into, one.file)
                 if state is not None and state.tokens >= one.tokens:

@@ -56,7 +56,7 @@ class Renewal:
             return False
         self._due_since = None
         slots = self.keeper.slots() if self.keeper is not None else ()
-        await watch.unless_over(self.kept.save(watch.run.endpoint, calls, slots))
+        await watch.unless_over(self.kept.save(watch.run.endpoint, calls, slots, context=watch.run.placement.context))
         if watch.over():
             return False
         self.tell("renewed", text("{engine} is started again for its LoRA adapters", engine=self.title))

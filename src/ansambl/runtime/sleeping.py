@@ -263,11 +263,9 @@ class Sleeper:
         if asked is None:
             return ""
         path, fields = asked
-        body = json.dumps({"model": endpoint.name or run.placement.model, **fields}).encode()
-        if loras is not None:
-            body = loras.applied(body, path, None)
         under = "/v1" if endpoint.base_url.endswith("/v1") else ""
-        said = _read(await send(endpoint, EngineCall(under + path, json.loads(body)), patience=_WARM_PATIENCE))
+        call = EngineCall(under + path, {"model": endpoint.name or run.placement.model, **fields})
+        said = _read(await send(endpoint, call, patience=_WARM_PATIENCE, loras=loras))
         if said is None:
             raise EngineError(text("the engine's answer to {path} is not what was expected", path=path))
         return said

@@ -86,7 +86,9 @@ class LlamaLoras:
         """
         if lora is not None and all(one.name != lora for one in self._loras):
             raise _only_at_start(lora)
-        if self._loras and path.endswith(_DEAF):
+        if not self._loras:
+            return body
+        if path.endswith(_DEAF):
             raise NotSupportedError(
                 text("llama.cpp does not hear of LoRA adapters at {path}; ask at /v1/chat/completions", path=path)
             )
