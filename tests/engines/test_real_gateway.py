@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from product import Started, alive, run_command, start_product, stream_events, wait_for
 
 from ansambl.domain.engine import Installed
+from ansambl.domain.measurement import Measurement, machine_key
+from ansambl.foundation.paths import DataPaths
+from ansambl.hardware import inventory
+from ansambl.runtime.measurements import read_measurements
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -80,8 +86,28 @@ def words(started: Started, model: str, text: str = "What is the answer?", **fie
     return str(answer.json()["choices"][0]["message"]["content"])
 
 
-def test_a_role_on_vllm(up: Callable[..., Started]) -> None:
-    """Whole, streamed and with cached tokens; its state tells memory and engine."""
+def stored(started: Started) -> list[Measurement]:
+    """What its data folder holds of this machine, the newest first."""
+    database = DataPaths(started.data).database
+    return list(read_measurements(database, machine=machine_key(inventory.detect())))
+
+
+def fitted(started: Started, tiny: Path, engine: str, **asked: object) -> dict[str, Any]:
+    """What ``ansambl fit`` says of the checkpoint on this machine, with the context and the settings as it runs."""
+    options = [word for name, value in asked.items() for word in (f"--{name}", str(value))]
+    answer = started.command("fit", str(tiny / "checkpoint"), "--engine", engine, "--json", *options)
+    assert answer.returncode == 0, answer.stderr
+    return dict(json.loads(answer.stdout))
+
+
+def held(fit: dict[str, Any]) -> int:
+    """Bytes of RAM before anything is computed."""
+    parts = fit["devices"][0]["parts"]
+    return int(parts["weights"] + parts["kv_cache"] + parts["overhead"])
+
+
+def test_a_role_on_vllm(up: Callable[..., Started], tiny: Path) -> None:
+    """Whole, streamed and with cached tokens; its state tells memory and engine, and fit what was measured."""
     started = up("vllm", VLLM_SETTINGS)
     first = words(started, "plain")
     assert first
@@ -106,6 +132,21 @@ def test_a_role_on_vllm(up: Callable[..., Started]) -> None:
     assert usage["prompt_tokens_details"]["cached_tokens"] > 400
     vectors = started.client.post("/v1/embeddings", json={"model": "tiny", "input": "time"})
     assert vectors.status_code >= 400, "a chat model gives no vectors, and says so"
+    wait_for(lambda: bool(stored(started)), "the load is stored", 30)
+    load = stored(started)[0]
+    assert load.resident is not None
+    assert load.memory[""]["kv_cache"] == pytest.approx(67_108_864, abs=0.005 * 2**30), "its log has two digits"
+    same = fitted(started, tiny, "vllm", context=2048, parallel=2)
+    assert same["basis"] == "measured"
+    assert held(same) == load.resident
+    assert same["devices"][0]["parts"]["kv_cache"] == load.memory[""]["kv_cache"]
+    assert same["kv_capacity_tokens"] == load.kv_tokens
+    assert same["fits"]
+    other = fitted(started, tiny, "vllm", context=1024, parallel=2)
+    assert (other["basis"], held(other)) == ("scaled", load.resident)
+    larger = fitted(started, tiny, "vllm", context=2048, parallel=2, set="kv_cache_memory_bytes=134217728")
+    assert larger["basis"] == "forecast", "with a setting that did not run"
+    assert held(larger) == pytest.approx(load.resident + 67_108_864, rel=0.1)
 
 
 def test_a_lora_adapter_on_vllm_without_a_restart(up: Callable[..., Started], tiny: Path) -> None:
@@ -133,9 +174,21 @@ def test_a_lora_adapter_on_vllm_without_a_restart(up: Callable[..., Started], ti
     assert started.instance("tiny")["pid"] == pid
 
 
-def test_a_role_on_transformers(up: Callable[..., Started]) -> None:
+def test_a_role_on_transformers(up: Callable[..., Started], tiny: Path) -> None:
+    """Its log tells no memory: what it held after its first answer is what fit says."""
     started = up("transformers")
     first = words(started, "plain")
     assert first
     assert words(started, "plain") == first
     assert started.instance("tiny")["engine"] == "transformers"
+    wait_for(lambda: bool(stored(started)), "what it took is stored", 30)
+    (load,) = stored(started)
+    assert load.memory == {}
+    assert load.resident is not None
+    assert load.resident < 2 * 2**30, "left alone its pages fill nine tenths of the RAM"
+    same = fitted(started, tiny, "transformers", context=2048, parallel=2)
+    assert same["basis"] == "measured"
+    parts = same["devices"][0]["parts"]
+    assert parts["weights"] + parts["overhead"] == load.resident
+    assert parts["weights"] == pytest.approx((tiny / "checkpoint" / "model.safetensors").stat().st_size, rel=0.05)
+    assert fitted(started, tiny, "transformers", context=1024, parallel=2)["basis"] == "scaled"
