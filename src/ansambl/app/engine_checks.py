@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ansambl.app.memory_explanations import with_advice, would_fit
 from ansambl.app.placement_forecast import forecast_placement, used_gpus
 from ansambl.domain.catalog import CatalogModel
 from ansambl.domain.device import DeviceKind
 from ansambl.domain.engine import EngineTraits, Installed
 from ansambl.domain.errors import NotSupportedError
-from ansambl.domain.footprint import DeviceFootprint, Footprint
+from ansambl.domain.footprint import DeviceFootprint, Footprint, Range
 from ansambl.domain.hardware import Machine
 from ansambl.domain.plan import Placement
 from ansambl.domain.text import Text, text
@@ -87,20 +89,27 @@ def check_memory(placement: Placement, machine: Machine) -> list[Text]:
         raise NotSupportedError(with_advice(problem, would_fit(found, placement), placement))
     return [
         text("models.{model} will take about {needed} on {device}, and {free} are free there now; close what uses "
-             "the memory, or lower context", model=placement.model, needed=format_bytes(one.needed.expected),
+             "the memory, or lower context", model=placement.model, needed=format_bytes(_taken(one).expected),
              device=one.name, free=format_bytes(free))
         for one in footprint.devices
-        if (free := _free(one, placement, machine)) is not None and one.needed.expected > free
+        if (free := _free(one, placement, machine)) is not None and _taken(one).expected > free
     ]  # fmt: skip
 
 
 def _unavoidable(placement: Placement, footprint: Footprint) -> int:
     """The least bytes that cannot be read from the file again while it runs."""
-    least: int = sum(one.needed.low for one in footprint.devices)
+    least: int = sum(_taken(one).low for one in footprint.devices)
     if placement.engine in LLAMA_CPP:
         # Weights in RAM are pages of the file: with too little RAM it is slow, but it starts.
         least -= sum(one.weights.low - one.reclaimable for one in footprint.devices if one.kind is DeviceKind.RAM)
     return least
+
+
+def _taken(device: DeviceFootprint) -> Range:
+    """What it will take: an engine with a cache of fixed size in RAM lets requests wait that find no room in it."""
+    if device.kind is not DeviceKind.RAM or device.kv_cache.high >= device.kv_needed.high:
+        return device.needed
+    return replace(device, kv_needed=device.kv_cache).needed
 
 
 def _free(device: DeviceFootprint, placement: Placement, machine: Machine) -> Bytes | None:

@@ -217,8 +217,8 @@ def _reason(measured: Measurement, *, same: bool) -> Reason:
         )  # fmt: skip
     return Reason(
         "measured-scaled",
-        text("measured on this machine on {day} with {engine} {version} and {parallel} × {context} tokens; the KV "
-             "cache is scaled from that", day=day, engine=key.engine, version=key.version, parallel=key.parallel,
+        text("measured on this machine on {day} with {engine} {version} and {parallel} × {context} tokens; what grows "
+             "with them is scaled from that", day=day, engine=key.engine, version=key.version, parallel=key.parallel,
              context=key.context),
         source,
     )  # fmt: skip

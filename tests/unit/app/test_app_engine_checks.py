@@ -73,6 +73,20 @@ def test_more_than_all_memory_is_refused(placement: Placement) -> None:
     assert check_memory(replace(huge, context=int(advised[1])), machine(total=total, available=total)) == []
 
 
+def test_requests_that_wait_for_a_cache_of_fixed_size_are_no_reason_to_refuse(placement: Placement) -> None:
+    """vLLM on a processor: 64 sequences would need 64 times the cache that it was given, and it makes only this one."""
+    given = {"kv_cache_memory_bytes": 64 * MIB}
+    many = replace(placement, engine="vllm", context=100_000, parallel=64, settings=given)
+    found = forecast_placement(many, machine(total=4 * GIB))
+    assert found is not None
+    assert not found.footprint.fits
+    assert sum(one.kv_needed.low for one in found.footprint.devices) > 3 * GIB
+    assert check_memory(many, machine(total=4 * GIB, available=3 * GIB)) == []
+    told = check_memory(many, machine(total=4 * GIB, available=GIB))
+    assert len(told) == 1
+    assert "about 1.9 GiB" in told[0].render()
+
+
 def test_weights_alone_are_not_refused_where_they_are_pages_of_a_file(placement: Placement) -> None:
     found = forecast_placement(placement, machine())
     assert found is not None
