@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansambl.app.engine_choice import EngineFinder
-from ansambl.app.lora_limits import refuse_over_limits, refuse_over_settings
-from ansambl.app.lora_store import GGUF_FILE, LoraFolders
 from ansambl.app.settings import AUTO
 from ansambl.app.settings_file import LoadedSettings
 from ansambl.app.settings_records import engine_name
@@ -25,8 +23,10 @@ from ansambl.model_catalog.checkpoints import open_checkpoint
 from ansambl.model_catalog.lora.base_model import BaseModel, read_base
 from ansambl.model_catalog.lora.convert import convert_to_gguf
 from ansambl.model_catalog.lora.fitting import check_fit, other_name
+from ansambl.model_catalog.lora.limits import refuse_over_limits, refuse_over_settings
 from ansambl.model_catalog.lora.reading import read_adapter
 from ansambl.model_catalog.lora.records import GGUF, PEFT, LoraFile
+from ansambl.model_catalog.lora.store import GGUF_FILE, LoraFolders
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

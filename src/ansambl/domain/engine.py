@@ -41,8 +41,10 @@ class EngineTraits:
 
     `formats` are the checkpoints that it runs (``"gguf"``…), `devices` what it runs them on (``"cpu"``, ``"cuda"``…),
     `dialects` the wire formats that it speaks itself (``"openai_chat"``…), `lora_formats` the formats of LoRA adapters
-    that it loads (``"peft"``, ``"gguf"``). `verified` is the version that was tried on the real engine, empty where
-    only `documented`, a version with its source, was followed.
+    that it loads (``"peft"``, ``"gguf"``); it refuses one above `largest_lora_rank` (None: there is no such limit), and
+    knows activated ones (aLoRA) where `activated_loras` says so: else it would apply them to the whole prompt.
+    `verified` is the version that was tried on the real engine, empty where only `documented`, a version with its
+    source, was followed.
     """
 
     name: str
@@ -51,6 +53,8 @@ class EngineTraits:
     devices: frozenset[str]
     dialects: frozenset[str]
     lora_formats: frozenset[str] = frozenset()
+    largest_lora_rank: int | None = None
+    activated_loras: bool = False
     verified: str = ""
     documented: str = ""
 

@@ -11,15 +11,15 @@ import lora_models
 import pytest
 
 from ansambl.app.lora_book import LoraBook, free_name
-from ansambl.app.lora_limits import refuse_over_limits, refuse_over_settings
-from ansambl.app.lora_store import LoraFolders
 from ansambl.app.settings_file import load_settings
-from ansambl.domain.engine import EngineTraits
 from ansambl.domain.errors import DataFolderError, NotSupportedError, UsageError
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
+from ansambl.engines.registry import get_engine
 from ansambl.foundation.paths import DataPaths
+from ansambl.model_catalog.lora.limits import refuse_over_limits, refuse_over_settings
 from ansambl.model_catalog.lora.records import LoraFile, LoraPair
+from ansambl.model_catalog.lora.store import LoraFolders
 from ansambl.testing import tiny_checkpoint as tiny
 
 
@@ -248,20 +248,17 @@ def test_what_was_not_added_is_not_removed(tmp_path, models):
         made.remove("../models")
 
 
-def traits(name: str) -> EngineTraits:
-    return EngineTraits(name, name, frozenset(), frozenset(), frozenset())
-
-
 def test_the_limits_of_engines():
     large = LoraFile("peft", "", "", Bytes(1), (LoraPair("a", 1, 1, 513, 1.0),), 1.0, "")
     activated = LoraFile("peft", "", "", Bytes(1), (LoraPair("a", 1, 1, 8, 1.0),), 1.0, "", invocation=(1,))
-    with pytest.raises(NotSupportedError, match="rank 513, and vllm loads at most 512"):
-        refuse_over_limits(traits("vllm"), large)
+    with pytest.raises(NotSupportedError, match="rank 513, and vLLM loads at most 512"):
+        refuse_over_limits(get_engine("vllm").traits, large)
     for engine in ("vllm", "sglang"):
-        with pytest.raises(NotSupportedError, match=f"{engine} does not load activated"):
-            refuse_over_limits(traits(engine), activated)
-    for adapter in (large, activated):
-        refuse_over_limits(traits("llama.cpp"), adapter)
+        with pytest.raises(NotSupportedError, match="does not load activated"):
+            refuse_over_limits(get_engine(engine).traits, activated)
+    for engine in ("llama.cpp", "llama.cpp-bundled"):
+        for adapter in (large, activated):
+            refuse_over_limits(get_engine(engine).traits, adapter)
 
 
 def test_an_adapter_that_the_models_own_settings_leave_no_room_for():

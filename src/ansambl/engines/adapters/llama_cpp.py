@@ -199,6 +199,7 @@ class LlamaCpp:
         name=_NAME, title=TITLE, formats=frozenset({"gguf"}),
         devices=frozenset({"cpu", "cuda", "rocm", "vulkan", "metal"}),
         dialects=frozenset({"openai_chat", "openai_responses", "anthropic_messages"}), lora_formats=frozenset({FORMAT}),
+        activated_loras=True,
         verified="b11434 (CPU)", documented="b11549, its flags and README (CUDA, ROCm, Vulkan, Metal)",
     )  # fmt: skip
     lines: EngineLines | None = LINES

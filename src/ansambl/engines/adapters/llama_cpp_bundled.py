@@ -134,6 +134,7 @@ class LlamaCppBundled:
         devices=frozenset({"cpu", "metal"}),
         dialects=frozenset({"openai_chat", "openai_responses", "anthropic_messages"}),
         lora_formats=frozenset({FORMAT}),
+        activated_loras=True,
         verified="xllamacpp 2026.10.11549 (CPU)",
     )
     lines: EngineLines | None = LINES

@@ -175,6 +175,7 @@ class Vllm:
         devices=frozenset({"cuda", "rocm", CPU}),
         dialects=frozenset({"openai_chat", "openai_responses", "anthropic_messages"}),
         lora_formats=frozenset({"peft"}),
+        largest_lora_rank=_RANKS[-1],
         verified=f"{_VERSION} (CPU)",
         documented=f"{_VERSION}, its source (CUDA, ROCm)",
     )
