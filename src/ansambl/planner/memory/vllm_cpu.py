@@ -42,6 +42,8 @@ DTYPES: Mapping[str, int] = {"auto": 2, "half": 2, "float16": 2, "bfloat16": 2, 
 _SOURCE = "vllm 0.32.0 v1/worker/cpu_worker.py, platforms/cpu.py"
 _MEASURED = "vLLM 0.32.0 (CPU) measured with Llama models of 1.6 and 257 MiB"
 _DEFAULT_DTYPE = "float32"
+# Kernels for quantized weights may lay them out anew; how much that takes was not measured.
+_REPACKED = 1.5
 _BLOCK, _BATCH, _SEQUENCES = 128, 2048, 128
 # LoRA: so many adapters where no number is set, one place more, and the ranks as on GPUs (engines/adapters/vllm.py).
 _LORAS = 8
@@ -93,15 +95,20 @@ def _read(
     )
 
 
+def _quantized(inputs: MemoryInputs) -> bool:
+    """Whether the checkpoint has fewer bits than a type that is computed in."""
+    architecture, weights = inputs.architecture, inputs.weights
+    return not (loaded.is_sixteen_bit(architecture, weights) or weights.total >= 3.5 * architecture.parameters)
+
+
 def _weights(inputs: MemoryInputs, read: _Read) -> Range:
     """The weights in the type that is computed in; quantized ones stay as they are, their ends may be widened."""
     architecture, weights = inputs.architecture, inputs.weights
-    plain = loaded.is_sixteen_bit(architecture, weights) or weights.total >= 3.5 * architecture.parameters
-    if plain:
+    if not _quantized(inputs):
         return loaded.in_float(architecture, weights, read.element)
     kept = loaded.as_stored(weights)
     wider = loaded.parameter_parts(architecture, weights).ends * (read.element - 2)
-    return Range(kept.low, kept.expected, Bytes(kept.high + wider))
+    return Range(kept.low, kept.expected, Bytes(round(kept.high * _REPACKED) + wider))
 
 
 def _adapters(inputs: MemoryInputs, read: _Read) -> Range:
@@ -179,10 +186,14 @@ def _reasons(
     inputs: MemoryInputs, read: _Read, device: DeviceFootprint, model: Range, adapters: Range, needed: Bytes
 ) -> tuple[Reason, ...]:
     cache, tokens = device.kv_cache, inputs.context * inputs.parallel
+    files = format_bytes(inputs.weights.total)
+    kept = text("vLLM's build for the processor: weights are kept in {bits} bits, and the pages of their files ({files}) "
+                "count as long as RAM is not short", bits=read.element * 8, files=files)  # fmt: skip
+    if _quantized(inputs):
+        kept = text("vLLM's build for the processor: quantized weights stay as they are, which was not measured; the "
+                    "pages of their files ({files}) count as long as RAM is not short", files=files)  # fmt: skip
     reasons = [
-        Reason("cpu-build", text("vLLM's build for the processor: weights are kept in {bits} bits, and the pages of "
-                                 "their files ({files}) count as long as RAM is not short", bits=read.element * 8,
-                                 files=format_bytes(inputs.weights.total)), _MEASURED),
+        Reason("cpu-build", kept, _SOURCE if _quantized(inputs) else _MEASURED),
         Reason("weights", text("weights take {size} once they are loaded", size=format_bytes(model.expected)),
                inputs.weights.source),
         *estimated_size(inputs.weights),
