@@ -187,8 +187,8 @@ def _reasons(
 ) -> tuple[Reason, ...]:
     cache, tokens = device.kv_cache, inputs.context * inputs.parallel
     files = format_bytes(inputs.weights.total)
-    kept = text("vLLM's build for the processor: weights are kept in {bits} bits, and the pages of their files ({files}) "
-                "count as long as RAM is not short", bits=read.element * 8, files=files)  # fmt: skip
+    kept = text("vLLM's build for the processor: weights are kept in {bits} bits, and the pages of their files "
+                "({files}) count as long as RAM is not short", bits=read.element * 8, files=files)  # fmt: skip
     if _quantized(inputs):
         kept = text("vLLM's build for the processor: quantized weights stay as they are, which was not measured; the "
                     "pages of their files ({files}) count as long as RAM is not short", files=files)  # fmt: skip
