@@ -12,14 +12,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from ansambl.domain.catalog import ModelKind
 from ansambl.domain.engine import (
-    EngineMetrics,
     EngineTraits,
     ExitExplanation,
     Installed,
     LaunchSpec,
-    LogFacts,
     NotUsable,
     ProbeSpec,
     Surroundings,
@@ -38,12 +35,12 @@ from ansambl.engines.command_lines.llama_words import (
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
 from ansambl.engines.installations import find_installed, not_installed
-from ansambl.engines.shared import exits, llama_exits, metrics, openmp
+from ansambl.engines.shared import llama_exits, openmp
 from ansambl.engines.shared.launching import Program, inputs_for, launch_spec, program_of
-from ansambl.engines.shared.llama_loras import FORMAT, LlamaLoras, lora_calls
+from ansambl.engines.shared.llama_abilities import LlamaAbilities
+from ansambl.engines.shared.llama_loras import FORMAT
 from ansambl.engines.shared.llama_placements import check_placement, settings_of
 from ansambl.engines.shared.llama_program import LlamaProgram, ask_program
-from ansambl.engines.shared.llama_slots import LlamaSlots
 
 _NAME = "llama.cpp"
 TITLE = "llama.cpp"
@@ -192,7 +189,7 @@ def _warning(asked: LlamaProgram, around: Surroundings, *, managed: bool) -> Tex
     )  # fmt: skip
 
 
-class LlamaCpp:
+class LlamaCpp(LlamaAbilities):
     """The adapter."""
 
     traits = EngineTraits(
@@ -234,29 +231,6 @@ class LlamaCpp:
         )  # fmt: skip
         inputs = replace(inputs_for(placement, FORMAT), settings=settings_of(placement))
         return launch_spec(LINES, placement, program, port=port, secret=secret, inputs=inputs)
-
-    def conversation_calls(self, placement: Placement) -> LlamaSlots | None:
-        """Every slot can be asked for; states are copied where the placement has a folder for them."""
-        if placement.kind in (ModelKind.EMBEDDING, ModelKind.RERANKER):
-            return None
-        return LlamaSlots(can_copy=placement.state_folder is not None)
-
-    def shares_prefixes(self, placement: Placement) -> bool | None:
-        """Slots that work at once share nothing by themselves."""
-        del placement
-        return False
-
-    def lora_calls(self, placement: Placement) -> LlamaLoras | NotUsable:
-        """Adapters are there from the start; each request chooses."""
-        return lora_calls(placement)
-
-    def read_metrics(self, text: str) -> EngineMetrics:
-        """Read llama.cpp's metrics page."""
-        return metrics.read_metrics(text)
-
-    def read_log(self, line: str) -> LogFacts | None:
-        """Memory by part while the model loads, and the context of a slot."""
-        return exits.read_llama_log(line)
 
     def explain_exit(self, code: int | None, tail: Sequence[str]) -> ExitExplanation:
         """What every process can die of, and llama.cpp's own words."""

@@ -9,16 +9,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ansambl.domain.catalog import ModelKind
 from ansambl.domain.engine import (
     KEY_VARIABLE,
-    EngineMetrics,
     EngineTraits,
     ExitExplanation,
     ExitReason,
     Installed,
     LaunchSpec,
-    LogFacts,
     NotUsable,
     ProbeSpec,
     Surroundings,
@@ -31,11 +28,12 @@ from ansambl.engines.adapter import NOWHERE
 from ansambl.engines.command_lines import llama_words, parts
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting
-from ansambl.engines.shared import exits, llama_exits, metrics, openmp
+from ansambl.engines.shared import exits, llama_exits, openmp
 from ansambl.engines.shared.digest import launch_digest
 from ansambl.engines.shared.launching import inputs_for
+from ansambl.engines.shared.llama_abilities import LlamaAbilities
 from ansambl.engines.shared.llama_flags import read_flags
-from ansambl.engines.shared.llama_loras import FORMAT, LlamaLoras, lora_calls
+from ansambl.engines.shared.llama_loras import FORMAT
 from ansambl.engines.shared.llama_placements import check_placement, settings_of
 from ansambl.engines.shared.llama_server import (
     EXIT_MODEL,
@@ -44,7 +42,6 @@ from ansambl.engines.shared.llama_server import (
     EXIT_PORT,
     Parameters,
 )
-from ansambl.engines.shared.llama_slots import LlamaSlots
 
 _WHEEL = "xllamacpp"
 _MODULE = "ansambl.engines.shared.llama_server"
@@ -124,7 +121,7 @@ def _version() -> str:
         return "missing"
 
 
-class LlamaCppBundled:
+class LlamaCppBundled(LlamaAbilities):
     """The adapter. The wheel of the package index runs on the CPU (and on Metal on a Mac)."""
 
     traits = EngineTraits(
@@ -181,29 +178,6 @@ class LlamaCppBundled:
             environment={**environment, KEY_VARIABLE: secret}, secret_environment=frozenset({KEY_VARIABLE}),
             upstream_name=placement.model, digest=digest,
         )  # fmt: skip
-
-    def conversation_calls(self, placement: Placement) -> LlamaSlots | None:
-        """Every slot can be asked for; states are copied where the placement has a folder for them."""
-        if placement.kind in (ModelKind.EMBEDDING, ModelKind.RERANKER):
-            return None
-        return LlamaSlots(can_copy=placement.state_folder is not None)
-
-    def shares_prefixes(self, placement: Placement) -> bool | None:
-        """Slots that work at once share nothing by themselves."""
-        del placement
-        return False
-
-    def lora_calls(self, placement: Placement) -> LlamaLoras | NotUsable:
-        """Adapters are there from the start; each request chooses."""
-        return lora_calls(placement)
-
-    def read_metrics(self, text: str) -> EngineMetrics:
-        """Read llama.cpp's metrics page."""
-        return metrics.read_metrics(text)
-
-    def read_log(self, line: str) -> LogFacts | None:
-        """Memory by part while the model loads, and the context of a slot."""
-        return exits.read_llama_log(line)
 
     def explain_exit(self, code: int | None, tail: Sequence[str]) -> ExitExplanation:
         """Our child's own exit codes first, then what every process can die of."""

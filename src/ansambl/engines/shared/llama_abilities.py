@@ -1,0 +1,37 @@
+"""What every llama.cpp can do while it runs, whichever build of it was started."""
+
+from __future__ import annotations
+
+from ansambl.domain.catalog import ModelKind
+from ansambl.domain.engine import EngineMetrics, LogFacts, NotUsable
+from ansambl.domain.plan import Placement
+from ansambl.engines.shared import exits, metrics
+from ansambl.engines.shared.llama_loras import LlamaLoras, lora_calls
+from ansambl.engines.shared.llama_slots import LlamaSlots
+
+
+class LlamaAbilities:
+    """Slots, LoRA adapters, and what its metrics and its log tell; the base of llama.cpp's adapters."""
+
+    def conversation_calls(self, placement: Placement) -> LlamaSlots | None:
+        """Every slot can be asked for; states are copied where the placement has a folder for them."""
+        if placement.kind in (ModelKind.EMBEDDING, ModelKind.RERANKER):
+            return None
+        return LlamaSlots(can_copy=placement.state_folder is not None)
+
+    def shares_prefixes(self, placement: Placement) -> bool | None:
+        """Slots that work at once share nothing by themselves."""
+        del placement
+        return False
+
+    def lora_calls(self, placement: Placement) -> LlamaLoras | NotUsable:
+        """Adapters are there from the start; each request chooses."""
+        return lora_calls(placement)
+
+    def read_metrics(self, text: str) -> EngineMetrics:
+        """Read llama.cpp's metrics page."""
+        return metrics.read_metrics(text)
+
+    def read_log(self, line: str) -> LogFacts | None:
+        """Memory by part while the model loads, and the context of a slot."""
+        return exits.read_llama_log(line)
