@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from ansambl.app.settings import AUTO, BUNDLED_ENGINE, COMMAND_ENGINE, EMBEDDED, ModelSettings
 from ansambl.app.settings_file import LoadedSettings
@@ -41,7 +42,7 @@ class ChosenEngine:
 
 
 class EngineFinder:
-    """Looks for engines on this machine, each once.
+    """Looks for engines on this machine, each until it was found.
 
     Args:
         loaded: the configuration, which may name programs.
@@ -55,7 +56,7 @@ class EngineFinder:
         self._loaded = loaded
         self._paths = paths
         self._look = machine
-        self._found: dict[str, Installed | NotUsable] = {}
+        self._found: dict[str, Installed] = {}
 
     @cached_property
     def machine(self) -> Machine:
@@ -70,10 +71,17 @@ class EngineFinder:
         )  # fmt: skip
 
     def find(self, engine: str) -> Installed | NotUsable:
-        """Whether the engine of this registered name can be used here."""
-        if engine not in self._found:
-            self._found[engine] = get_engine(engine).detect(self.around(engine))
-        return self._found[engine]
+        """Whether the engine of this registered name can be used here.
+
+        What could not be used is looked for again: it may have been installed, or mended, meanwhile.
+        """
+        known = self._found.get(engine)
+        if known is not None and (known.path is None or Path(known.path).exists()):
+            return known
+        found = get_engine(engine).detect(self.around(engine))
+        if isinstance(found, Installed):
+            self._found[engine] = found
+        return found
 
     def choose(self, name: str, checkpoint: Checkpoint | None) -> ChosenEngine:
         """The engine for the model `name`, which runs here.

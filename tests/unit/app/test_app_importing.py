@@ -194,6 +194,16 @@ def test_hostile_words_stay_words(tmp_path):
     assert set(document) == {"models"}
 
 
+@pytest.mark.parametrize("place", ["cmd: *i", "cmd: x, env: [*i]", "cmd: x, macros: {m: *i}", "cmd: x, proxy: *i"])
+def test_lists_of_lists_are_no_words(tmp_path, place):
+    """As text it would be of 10^9 words."""
+    bomb = "\n".join(f"x{one}: &{one} [{', '.join(f'*{before}' for _ in range(10))}]"
+                     for before, one in zip("abcdefgh", "bcdefghi", strict=True))  # fmt: skip
+    content = f"xa: &a [{', '.join('0123456789')}]\n{bomb}\nmodels: {{m: {{{place}}}, ok: {{cmd: 'a {{port}}'}}}}\n"
+    document, _ = swap(tmp_path, content)
+    assert "ok" in document["models"]
+
+
 def test_gpus_of_the_environment_are_a_list_of_numbers(tmp_path):
     cmd = "models: {a: {cmd: 'llama-server -m /x.gguf --port 1', env: [CUDA_VISIBLE_DEVICES=%s]}}"
     assert swap(tmp_path, cmd % "1")[0]["models"]["a"]["gpus"] == [1]

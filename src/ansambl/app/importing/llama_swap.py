@@ -139,7 +139,7 @@ class _Models:
     def _table(self, name: str, model: Mapping[Any, Any], macros: Mapping[str, str]) -> dict[str, Any] | None:
         where = f"models.{name}"
         # Before the macros, for a comment may name one that there is not; and after, for macros have comments, too.
-        command = _without_comments(self._filled(_without_comments(str(model.get("cmd") or "")), macros))
+        command = _without_comments(self._filled(_without_comments(_word(model.get("cmd"))), macros))
         proxy = self._filled(model.get("proxy") or "", macros)
         if not command:
             self._draft.leave(where, text("it has no 'cmd'"))
@@ -220,7 +220,7 @@ class _Models:
         for one in listed if isinstance(listed, list) else []:
             name, equals, value = self._filled(one, macros).partition("=")
             if not equals or not name:
-                self._draft.leave(f"{where}.env", text("'{word}' is not NAME=value", word=printable(one)))
+                self._draft.leave(f"{where}.env", text("'{word}' is not NAME=value", word=printable(_word(one))))
             else:
                 found[name] = value
         return found
@@ -241,7 +241,7 @@ class _Models:
 
     def _filled(self, value: Any, macros: Mapping[str, str]) -> str:
         """The text with its macros replaced; macros may stand in macros."""
-        words = "" if value is None else str(value)
+        words = _word(value)
         for _ in range(_ROUNDS):
             if len(words) > _MAX_TEXT:
                 message = "it is longer than any command"
@@ -263,7 +263,14 @@ class _Models:
 
 def _macros(table: Any) -> dict[str, str]:
     items = table.items() if isinstance(table, dict) else ()
-    return {str(name): str(value).lower() if isinstance(value, bool) else str(value) for name, value in items}
+    return {str(name): _word(value) for name, value in items}
+
+
+def _word(value: Any) -> str:
+    """A word or number as text; nothing for all else: lists in lists may be longer as text than any memory."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (str, int, float)) else ""
 
 
 def _without_comments(command: str) -> str:
@@ -282,10 +289,10 @@ def _preload(draft: Draft, hooks: Any, names: Mapping[str, str]) -> None:
     start = hooks.get("on_startup") if isinstance(hooks, dict) else None
     wanted = start.get("preload") if isinstance(start, dict) else None
     for one in wanted if isinstance(wanted, list) else []:
-        if str(one) in names:
-            draft.models[names[str(one)]]["pinned"] = True
+        if _word(one) in names:
+            draft.models[names[_word(one)]]["pinned"] = True
         else:
-            draft.leave("hooks.on_startup.preload", text("there is no model '{name}'", name=printable(one)))
+            draft.leave("hooks.on_startup.preload", text("there is no model '{name}'", name=printable(_word(one))))
 
 
 def _peers(draft: Draft, peers: Any) -> None:
@@ -302,7 +309,7 @@ def _peers(draft: Draft, peers: Any) -> None:
         if key and variable is None:
             draft.leave(f"{where}.apiKey", text("keys are secrets and are not copied: put it into an environment "
                                                 "variable and name that as key_env"))  # fmt: skip
-        for name in (str(item) for item in models):
+        for name in filter(None, map(_word, models)):
             table = draft.model_name(PurePath(name).name)
             draft.models[table] = {
                 "address": proxy.rstrip("/") + "/v1", "name": name, **({"key_env": variable[1]} if variable else {}),
