@@ -30,8 +30,8 @@ _PAGE = """\
 {notice}
 
 An engine is the program that runs a checkpoint. Ansambl knows these. An engine that is *started* runs as a child
-process: Ansambl chooses its port and key, watches it, explains why it ended, and brings it back. One that is
-*attached* is run by somebody else, and Ansambl only talks to it.
+process: Ansambl chooses its port, gives it a key where it takes one, watches it, explains why it ended, and brings it
+back. One that is *attached* is run by somebody else, and Ansambl only talks to it.
 
 {runs}
 
