@@ -97,7 +97,7 @@ def written(draft: Draft, *, check: bool = True) -> str:
             text("{title} holds no model that can be taken over{reasons}", title=draft.title,
                  reasons=f" ({reasons})" if reasons else "")
         )  # fmt: skip
-    lines = [f"# Taken over from {draft.title} by 'ansambl import-config'. Check it with: ansambl config check", "#"]
+    lines = [f"# Taken over from {draft.title} by 'ansambl import-config'. Check it with: ansambl config show", "#"]
     if draft.left:
         lines += ["# Not taken over, or to be looked at:"]
         lines += [f"#   {printable(f'{one.where}: {one.reason.render()}', _WIDTH)}" for one in draft.left]
