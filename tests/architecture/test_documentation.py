@@ -8,14 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from ansambl.app.settings import Settings
 from ansambl.app.settings_problems import table_type
-from ansambl.cli.main import command_names
+from ansambl.cli.main import command_names, make_app
 from ansambl.engines.registry import ENGINES
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
+_NAMED = re.compile(r"\bansambl (?!import\b(?!-))([a-z][a-z-]*)(?: ([a-z][a-z-]*))?")
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -70,6 +72,20 @@ def test_the_page_of_an_engine_has_the_same_parts_and_claims_no_more_than_its_ad
     assert ("\nNot on the real engine. " in verified) == (not traits.verified and bool(traits.documented))
     for version in re.findall(r"\d+\.[\d.]+\d|(?<=b)\d{4,}", traits.verified):
         assert version in verified
+
+
+def test_every_command_that_a_page_or_a_sentence_names_exists() -> None:
+    commands = typer.main.get_command(make_app()).commands
+    known = {name: set(getattr(one, "commands", ())) for name, one in commands.items()}
+    files = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("*.py")]
+    named = [(file, *found) for file in files for found in _NAMED.findall(file.read_text(encoding="utf-8"))]
+    assert len(named) > 100
+    wrong = [
+        f"{file.relative_to(ROOT)}: ansambl {name} {inner}"
+        for file, name, inner in named
+        if name not in known or (inner and known[name] and inner not in known[name])
+    ]
+    assert wrong == []
 
 
 def test_links_between_pages_lead_somewhere() -> None:
