@@ -15,6 +15,7 @@ from ansambl.engines.install.failures import InstallError, explain_program, last
 from ansambl.engines.install.folders import make_private, remove_tree
 from ansambl.engines.install.programs import ProgramError, clean_environment, run_program
 from ansambl.engines.install.records import Archive, Build, Progress, Stage
+from ansambl.engines.install.unpacking import put
 from ansambl.model_catalog.web import Web
 
 FETCHING = text("fetching")
@@ -112,7 +113,7 @@ def unpack_flat(archive: Path, target: Path) -> None:
                 parts = PurePosixPath(member.name).parts
                 if len(parts) > 1:
                     member.name = str(PurePosixPath(*parts[1:]))
-                    packed.extract(member, target, filter="data")
+                    put(packed, member, target)
     except (tarfile.TarError, EOFError) as failure:
         raise InstallError(
             text("the archive {file} cannot be unpacked ({reason})", file=archive.name, reason=str(failure))

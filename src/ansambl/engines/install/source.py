@@ -25,6 +25,7 @@ from ansambl.engines.install.programs import (
 )
 from ansambl.engines.install.records import Build, Progress, Source, Stage
 from ansambl.engines.install.sdist_metadata import download_arguments, write_stand_in
+from ansambl.engines.install.unpacking import put
 
 FETCHING = text("fetching the source")
 _TOOLS = text("fetching cmake and ninja")
@@ -180,7 +181,7 @@ def unpack_folder(archive: Path, wanted: str, target: Path) -> None:
                 parts = PurePosixPath(member.name).parts
                 if len(parts) > 2 and parts[1] == wanted:
                     member.name = str(PurePosixPath(*parts[2:]))
-                    packed.extract(member, target, filter="data")
+                    put(packed, member, target)
     except (tarfile.TarError, EOFError) as failure:
         raise InstallError(
             text("the archive {file} cannot be unpacked ({reason})", file=archive.name, reason=str(failure))
