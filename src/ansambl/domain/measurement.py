@@ -9,9 +9,6 @@ from dataclasses import dataclass, field
 from ansambl.domain.hardware import Machine
 from ansambl.domain.units import GIB, MIB, Bytes
 
-PARTS = ("weights", "kv_cache", "compute", "overhead")
-"""What memory at load is divided into."""
-
 
 @dataclass(frozen=True, slots=True)
 class MeasurementKey:

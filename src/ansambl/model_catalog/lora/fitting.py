@@ -11,7 +11,6 @@ from ansambl.model_catalog.lora.names import ARCHITECTURES, gguf_name, plain_mod
 from ansambl.model_catalog.lora.records import GGUF, PEFT, LoraFile, LoraPair
 from ansambl.model_catalog.printable import printable
 
-_TABLES = {"embed_tokens", "wte", "token_embd"}
 _FROM_HIDDEN = re.compile(r"\.(?:q_proj|k_proj|v_proj|qkv_proj|gate_proj|up_proj|gate_up_proj)$")
 _TO_HIDDEN = re.compile(r"\.(?:o_proj|down_proj)$")
 
