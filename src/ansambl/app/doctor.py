@@ -199,6 +199,8 @@ def _engine(
     try:
         placed = place(loaded, name, checkpoint, finder)
         warnings = check_start(placed, traits, chosen.installed, finder.machine, memory=not running)
+        # Settings that the engine does not have, or that contradict each other, are refused where its command is made.
+        get_engine(chosen.name).launch_spec(placed, port=0, secret="")
     except AnsamblError as error:
         return [usable, Check(f"start:{name}", Level.PROBLEM, error.message)]
     if not warnings:

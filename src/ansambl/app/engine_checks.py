@@ -46,8 +46,19 @@ def check_start(
             text("models.{model}: {reason}; choose another engine or another checkpoint, or see: ansambl doctor",
                  model=placement.model, reason=judged.against[0].text)
         )  # fmt: skip
-    told = [one.text for one in judged.warnings]
+    told = [*_missing_gpus(placement, machine), *(one.text for one in judged.warnings)]
     return [*told, *check_memory(placement, machine)] if memory else told
+
+
+def _missing_gpus(placement: Placement, machine: Machine) -> list[Text]:
+    """An engine that is told a GPU which is not there mostly goes on without, and says nothing."""
+    missing = set(placement.gpus) - {one.index for one in used_gpus(placement, machine)}
+    if not missing:
+        return []
+    return [
+        text("models.{model}.gpus names {missing}, and no such GPU was found here; see: ansambl machines detect",
+             model=placement.model, missing=", ".join(map(str, sorted(missing))))
+    ]  # fmt: skip
 
 
 def judge_checkpoint(

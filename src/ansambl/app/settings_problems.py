@@ -67,6 +67,8 @@ def _words(key: str, error: ErrorDetails) -> Text:
 
 
 def _list(key: str, error: ErrorDetails) -> Text:
+    if key.endswith(".gpus"):
+        return text("{key} must be a list such as [0, 1], not {value}", key=key, value=_shown(error["input"]))
     return text('{key} must be a list such as ["a", "b"], not {value}', key=key, value=_shown(error["input"]))
 
 

@@ -117,3 +117,10 @@ def test_what_cannot_be_forecast_is_not_warned_of(placement: Placement) -> None:
     assert placement.checkpoint is not None
     gone = replace(placement.checkpoint, path="/nowhere/at/all.gguf")
     assert check_memory(replace(placement, checkpoint=gone), machine(available=1)) == []
+
+
+def test_a_gpu_that_is_not_there_is_told(placement: Placement) -> None:
+    """llama.cpp would go on with the processor and say nothing."""
+    bundled = get_engine("llama.cpp-bundled").traits
+    told = check_start(replace(placement, gpus=(0, 9)), bundled, Installed("2026.10.11549"), machine(), memory=False)
+    assert [str(one) for one in told if "names 0, 9" in str(one)]

@@ -141,3 +141,12 @@ def test_a_model_that_cannot_start_is_said_with_its_reason(paths: DataPaths, mon
     assert check.level is Level.PROBLEM
     assert "models.m" in str(check.message)
     assert "32.0 MiB" in str(check.message)
+
+
+def test_a_setting_that_the_engine_does_not_have_is_a_problem(paths: DataPaths) -> None:
+    _written(1)
+    with Path("ansambl.toml").open("a") as file:
+        file.write("settings = { nosuch = 1 }\n")
+    check = found("start:m")
+    assert check.level is Level.PROBLEM
+    assert "nosuch" in str(check.message)
