@@ -74,7 +74,10 @@ class ModelSettings(Table):
         None,
         "Command line that starts the engine instead of ours.",
     )
-    engine: str = setting(AUTO, 'The engine that runs the checkpoint; "auto" chooses by the checkpoint\'s format.')
+    engine: str = setting(
+        AUTO, 'The engine that runs the checkpoint, or what answers at the address; "auto" chooses by the checkpoint\'s '
+        "format.",
+    )  # fmt: skip
     context: int | None = setting(
         None, "The longest conversation that one request may hold.", unit="tokens per request",
         shown_default="what the model was trained for, at most 8192", ge=128, le=LONGEST_CONTEXT,

@@ -217,6 +217,10 @@ class TransformersServe:
         spec = launch_spec(LINES, placement, program, port=port, secret=secret)
         return replace(spec, upstream_name=checkpoint.path if checkpoint else None)
 
+    def shares_prefixes(self, placement: Placement) -> bool:  # noqa: ARG002 - it does for none
+        """It has no prefix cache: each request reads its whole prompt."""
+        return False
+
     def read_metrics(self, text: str) -> EngineMetrics:
         """It has no metrics page; one that somebody put before it is read as any other."""
         return metrics.read_metrics(text)
