@@ -151,6 +151,18 @@ def test_the_context_is_divided_unless_slots_share_it():
     assert (script.program, len(script.left)) == ("/v/bin/python", 1)
 
 
+@pytest.mark.parametrize(
+    ("words", "mode"),
+    [("--no-mmap", "none"), ("--mlock", "mmap+mlock"), ("--mlock --no-mmap", "mlock"), ("--direct-io", "dio"),
+     ("--mmap", None), ("", None), ("--no-mmap -lm dio", "dio")],
+)  # fmt: skip
+def test_how_files_are_loaded_is_said_as_newer_builds_say_it(words, mode):
+    """Build 11434 ends with "invalid argument: --no-mmap"."""
+    found = read_command(["llama-server", "-m", "/m.gguf", *words.split()])
+    assert found.table.get("settings", {}).get("load_mode") == mode
+    assert "arguments" not in found.table
+
+
 def test_paths_are_those_of_the_file_where_it_lies(tmp_path):
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "x.gguf").write_bytes(b"")

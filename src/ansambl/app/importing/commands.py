@@ -36,6 +36,8 @@ _SWITCHES = {"on": True, "1": True, "true": True, "enabled": True, "off": False,
 _SIXTEEN = {"f16", "auto"}
 _PLACES = {"--model": "checkpoint", "--mmproj": "mmproj", "--model-draft": "draft"}
 _TEXTS = {*_PLACES, "--hf-repo", "--hf-file", "--cache-type-k", "--cache-type-v", "--alias"}
+_LOADING = {"--mmap": ("mmap", True), "--no-mmap": ("mmap", False), "--mlock": ("mlock", True), "--direct-io": ("dio", True),
+            "-dio": ("dio", True)}  # fmt: skip
 _NUMBERS = {"--ctx-size", "--parallel", "--threads", "--cache-ram"}
 _COUNTS = {"--max-num-seqs": "parallel", "--tensor-parallel-size": "tensor_parallel"}
 _PARSERS = {"--tool-call-parser": "tool_call_parser", "--reasoning-parser": "reasoning_parser"}
@@ -164,6 +166,7 @@ class _LlamaServer(_Reader):
         super().__init__(words, program)
         self._texts: dict[str, str] = {}
         self._numbers: dict[str, int | None] = {}
+        self._loading: dict[str, bool] = {}
 
     def read(self) -> ReadCommand | None:
         table, texts, numbers = self.found.table, self._texts, self._numbers
@@ -184,6 +187,7 @@ class _LlamaServer(_Reader):
             self.settings["prompt_cache"] = f"{mebibytes}MiB"
         self._context(numbers.get("--ctx-size"), numbers.get("--parallel"))
         self._kv_type(texts.get("--cache-type-k", "f16").lower(), texts.get("--cache-type-v", "f16").lower())
+        self._load_mode()
         return self.finish()
 
     def _take(self, word: str, flag: str) -> None:
@@ -195,6 +199,9 @@ class _LlamaServer(_Reader):
             self._layers()
         elif flag == "--flash-attn":
             self._flash_attention()
+        elif flag in _LOADING:
+            name, on = _LOADING[flag]
+            self._loading[name] = on
         elif not self.take_common(flag):
             self.arguments.append(word)
 
@@ -210,6 +217,18 @@ class _LlamaServer(_Reader):
             self.words.value()
         if value != "auto":
             self.settings["flash_attention"] = _SWITCHES.get(value, True)
+
+    def _load_mode(self) -> None:
+        """The switches of older builds, which newer ones refuse: there they are values of ``--load-mode``."""
+        mapped, locked = self._loading.get("mmap", True), self._loading.get("mlock", False)
+        if self._loading.get("dio"):
+            mode = "dio"
+        elif mapped:
+            mode = "mmap+mlock" if locked else ""
+        else:
+            mode = "mlock" if locked else "none"
+        if mode:
+            self.settings.setdefault("load_mode", mode)
 
     def _context(self, context: int | None, parallel: int | None) -> None:
         """llama-server's context is that of all slots together, unless they share one cache."""
