@@ -36,8 +36,13 @@ _SWITCHES = {"on": True, "1": True, "true": True, "enabled": True, "off": False,
 _SIXTEEN = {"f16", "auto"}
 _PLACES = {"--model": "checkpoint", "--mmproj": "mmproj", "--model-draft": "draft"}
 _TEXTS = {*_PLACES, "--hf-repo", "--hf-file", "--cache-type-k", "--cache-type-v", "--alias"}
-_LOADING = {"--mmap": ("mmap", True), "--no-mmap": ("mmap", False), "--mlock": ("mlock", True), "--direct-io": ("dio", True),
-            "-dio": ("dio", True)}  # fmt: skip
+_LOADING = {
+    "--mmap": ("mmap", True),
+    "--no-mmap": ("mmap", False),
+    "--mlock": ("mlock", True),
+    "--direct-io": ("dio", True),
+    "-dio": ("dio", True),
+}
 _NUMBERS = {"--ctx-size", "--parallel", "--threads", "--cache-ram"}
 _COUNTS = {"--max-num-seqs": "parallel", "--tensor-parallel-size": "tensor_parallel"}
 _PARSERS = {"--tool-call-parser": "tool_call_parser", "--reasoning-parser": "reasoning_parser"}
