@@ -75,7 +75,7 @@ class ModelSettings(Table):
         "Command line that starts the engine instead of ours.",
     )
     engine: str = setting(
-        AUTO, 'The engine that runs the checkpoint, or what answers at the address; "auto" chooses by the checkpoint\'s '
+        AUTO, 'The engine that runs the checkpoint, or what is at the address; "auto" chooses by the checkpoint\'s '
         "format.",
     )  # fmt: skip
     context: int | None = setting(
