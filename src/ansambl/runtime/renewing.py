@@ -17,7 +17,11 @@ from ansambl.runtime.uses import Uses
 from ansambl.runtime.waiting import first_of
 
 _WAITS_FOR_QUIET = 30.0
-"""Seconds that a restart waits for a moment without requests before new requests have to wait for it."""
+"""Seconds that a restart waits for a moment without requests before new requests have to wait for it.
+
+Twice as many after each time that a long answer outlasted their patience, so that it does not hold the others up again
+and again.
+"""
 
 
 @dataclass(slots=True)
@@ -33,16 +37,17 @@ class Renewal:
     tell: Tell
     keeper: SlotKeeper | None = None
     _due_since: float | None = None
+    _waits: float = _WAITS_FOR_QUIET
 
     async def take(self, watch: EngineWatch, calls: ConversationCalls | None) -> bool:
         """Whether the run must end now to be followed by another at once; what its slots hold was saved."""
         if not self.loras.needs_restart() or watch.over():
-            self._due_since = None
+            self._due_since, self._waits = None, _WAITS_FOR_QUIET
             return False
         now = self.clock.monotonic()
         if self._due_since is None:
             self._due_since = now
-        if self.uses.any() and now - self._due_since < _WAITS_FOR_QUIET:
+        if self.uses.any() and now - self._due_since < self._waits:
             return False
         self.door.shut()
         await first_of(
@@ -51,10 +56,10 @@ class Renewal:
         if watch.over():
             return False
         if self.uses.any():
-            self._due_since = self.clock.monotonic()
+            self._due_since, self._waits = self.clock.monotonic(), 2 * self._waits
             self.door.open(watch.run.endpoint)
             return False
-        self._due_since = None
+        self._due_since, self._waits = None, _WAITS_FOR_QUIET
         slots = self.keeper.slots() if self.keeper is not None else ()
         await watch.unless_over(self.kept.save(watch.run.endpoint, calls, slots, context=watch.run.placement.context))
         if watch.over():
