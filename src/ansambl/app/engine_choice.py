@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -31,6 +32,8 @@ _BY_FORMAT = {"safetensors": ("vllm", "sglang", "transformers"), "exl3": ("exlla
 """The engines that are tried for a format, the best one first."""
 _VENDORS = {"cuda": "nvidia", "rocm": "amd", "metal": "apple", "xpu": "intel"}
 _ONLY_CPU = "cpu"
+_LOOK_AGAIN = 5.0
+"""Seconds; a program that hangs takes long to be found unusable, and several questions come together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class EngineFinder:
         self._loaded = loaded
         self._paths = paths
         self._look = machine
-        self._found: dict[str, Installed] = {}
+        self._found: dict[str, tuple[Installed | NotUsable, float]] = {}
 
     @cached_property
     def machine(self) -> Machine:
@@ -73,14 +76,15 @@ class EngineFinder:
     def find(self, engine: str) -> Installed | NotUsable:
         """Whether the engine of this registered name can be used here.
 
-        What could not be used is looked for again: it may have been installed, or mended, meanwhile.
+        What could not be used is looked for again after a while: it may have been installed, or mended, meanwhile.
         """
-        known = self._found.get(engine)
-        if known is not None and (known.path is None or Path(known.path).exists()):
+        known, looked = self._found.get(engine, (None, 0.0))
+        if isinstance(known, Installed) and (known.path is None or Path(known.path).exists()):
+            return known
+        if isinstance(known, NotUsable) and time.monotonic() - looked < _LOOK_AGAIN:
             return known
         found = get_engine(engine).detect(self.around(engine))
-        if isinstance(found, Installed):
-            self._found[engine] = found
+        self._found[engine] = found, time.monotonic()
         return found
 
     def choose(self, name: str, checkpoint: Checkpoint | None) -> ChosenEngine:

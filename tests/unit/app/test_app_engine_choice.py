@@ -87,15 +87,17 @@ def test_llama_cpp_by_name_is_the_bundled_one_unless_a_program_is_named(find):
         find(BUNDLED, named, '[engines."llama.cpp"]\nprogram = "/opt/llama-server"').choose("m", files("gguf"))
 
 
-def test_an_engine_is_looked_for_until_it_is_found_and_again_when_it_was_removed(find, tmp_path):
+def test_an_engine_is_looked_for_until_it_is_found_and_again_when_it_was_removed(find, tmp_path, monkeypatch):
     finder, program = find(BUNDLED), tmp_path / "vllm"
     for _ in range(2):
         assert isinstance(finder.find("vllm"), NotUsable)
+    assert finder.engines.asked == ["vllm"]
+    monkeypatch.setattr(engine_choice, "_LOOK_AGAIN", 0.0)
     program.touch()
     finder.engines.here["vllm"] = Installed("1", str(program))
     for _ in range(3):
         assert isinstance(finder.find("vllm"), Installed)
-    assert finder.engines.asked == ["vllm"] * 3
+    assert finder.engines.asked == ["vllm"] * 2
     program.unlink()
     del finder.engines.here["vllm"]
     assert isinstance(finder.find("vllm"), NotUsable)

@@ -137,6 +137,14 @@ def test_the_same_file_is_asked_once_and_another_one_again(program, tmp_path):
     assert ask_program(path) == LlamaProgram("b12000", 12000, "cpu")
 
 
+def test_one_that_was_helped_is_asked_again(program, tmp_path):
+    """A driver or a library that is installed changes nothing of the program's own file."""
+    path = program(failing=f"[ -e {tmp_path}/library ] || exit 127")
+    assert isinstance(ask_program(path), NotUsable)
+    (tmp_path / "library").touch()
+    assert ask_program(path) == LlamaProgram("b11434", 11434, "cpu")
+
+
 def test_untried_versions_are_warned_of_and_used(program):
     for build, warned in ((TRIED_BUILDS[0] - 1, True), (TRIED_BUILDS[0], False), (TRIED_BUILDS[1] + 1, True)):
         found = LlamaCpp().detect(Surroundings(program=program(f"version: 0.6.0 (build {build}, commit abc1234)")))

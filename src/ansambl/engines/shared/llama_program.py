@@ -45,16 +45,32 @@ class LlamaProgram:
 
 
 def ask_program(path: str) -> LlamaProgram | NotUsable:
-    """Ask the program at `path`; the same file is asked once."""
+    """Ask the program at `path`; a file that answered is asked once, one that did not may have been helped since."""
     try:
         found = Path(path).stat()
+        return _answer(path, found.st_mtime_ns, found.st_size)
     except OSError as failure:
         return _cannot_run(path, failure)
-    return _ask(path, found.st_mtime_ns, found.st_size)
+    except _NoAnswerError as silent:
+        return silent.why
+
+
+class _NoAnswerError(Exception):
+    def __init__(self, why: NotUsable) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 @lru_cache(maxsize=32)
-def _ask(path: str, _modified: int, _size: int) -> LlamaProgram | NotUsable:
+def _answer(path: str, _modified: int, _size: int) -> LlamaProgram:
+    found = _ask(path)
+    if isinstance(found, NotUsable):
+        # What is raised is not kept.
+        raise _NoAnswerError(found)
+    return found
+
+
+def _ask(path: str) -> LlamaProgram | NotUsable:
     try:
         said = _run(path, "--version")
         if said.returncode != 0:
