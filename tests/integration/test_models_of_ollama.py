@@ -34,6 +34,16 @@ def store(tmp_path, embedded_model_folder, monkeypatch):
     return folder
 
 
+def test_every_command_takes_the_reference_that_the_list_shows(store, data_folder):
+    fits = run_command("fit", "ollama:smol:135m", "--context", "2048", "--json", data=data_folder)
+    assert fits.returncode == 0, fits.stderr
+    assert json.loads(fits.stdout)["checkpoint"]["bytes"] == embedded.load_embedded().size
+    inspected = run_command("models", "inspect", "ollama:smol:135m", data=data_folder)
+    assert (inspected.returncode, str(store) in inspected.stdout) == (0, True)
+    missing = run_command("fit", "ollama:nosuch", data=data_folder)
+    assert (missing.returncode, "ollama pull nosuch" in missing.stderr) == (1, True)
+
+
 @pytest.mark.engine
 def test_it_answers_by_the_name_that_it_had(store, start, data_folder):
     before = {one: one.stat().st_mtime_ns for one in store.rglob("*")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 from ansambl.domain.architecture import Architecture
 from ansambl.domain.catalog import Basis, CatalogCheckpoint, CatalogModel, Inspection
 from ansambl.domain.device import PlannedMachine
-from ansambl.domain.errors import NotSupportedError, UsageError
+from ansambl.domain.errors import CheckpointError, NotSupportedError, UnknownNameError, UsageError
 from ansambl.domain.footprint import WeightBytes
 from ansambl.domain.names import folded
 from ansambl.domain.planning import Candidate
@@ -23,8 +24,10 @@ from ansambl.hardware.catalog import from_inventory, load_machine
 from ansambl.hardware.probes.bandwidth import measure_ram_bandwidth
 from ansambl.model_catalog import embedded
 from ansambl.model_catalog.catalog import catalog, find_model
+from ansambl.model_catalog.checkpoints import is_of_other_program, open_checkpoint
 from ansambl.model_catalog.estimates import estimated_checkpoint, estimated_checkpoints, gguf_bits
 from ansambl.model_catalog.inspection import inspect_checkpoint
+from ansambl.model_catalog.references import parse_reference
 from ansambl.model_catalog.remote import inspect_remote
 
 _SIXTEEN = ("f16", "bf16")
@@ -99,7 +102,7 @@ def find_candidates(
     if remote:
         wanted = f"{reference}:{quantization}" if quantization and ":" not in reference else reference
         return (candidate_from_files(inspect_remote(wanted), reference),)
-    path = local_path(reference, paths)
+    path = local_path(reference, paths) or _fetched(reference, paths)
     if path is not None:
         found: tuple[Candidate, ...] = (candidate_from_files(inspect_checkpoint(path), reference),)
     else:
@@ -113,14 +116,28 @@ def find_candidates(
     return found if quantization is None else _of_quantization(found, quantization)
 
 
+def _fetched(reference: str, paths: DataPaths) -> Path | None:
+    """The files of a repository that the catalog does not have, where they were fetched from the hub; else None."""
+    if parse_reference(reference) is None:
+        return None
+    try:
+        find_model(reference)
+    except UnknownNameError:
+        with contextlib.suppress(CheckpointError):
+            return Path(open_checkpoint(reference, paths.models).path)
+    return None
+
+
 def local_path(reference: str, paths: DataPaths) -> Path | None:
-    """Where the files lie that a user means by ``embedded`` or by a path; None when it can only be a name.
+    """Where the files lie that a user means by ``embedded``, by a path, or as Ollama or LM Studio name it; else None.
 
     It is a path when it looks like one or something of this name is there.
 
     Raises:
-        CheckpointError: the embedded model is meant and not here.
+        CheckpointError: the embedded model, or one of Ollama or LM Studio, is meant and not here.
     """
+    if is_of_other_program(reference):
+        return Path(open_checkpoint(reference, paths.models).path)
     if reference == embedded.REFERENCE:
         return Path(embedded.find(paths.models, verify=False).path)
     path = expanded(reference)

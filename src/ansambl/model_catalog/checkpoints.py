@@ -67,7 +67,18 @@ def open_checkpoint(reference: str, models_folder: Path) -> Checkpoint:
             text('the checkpoint {path} does not exist; give the path of a model file or folder, or "embedded"',
                  path=str(path))
         )  # fmt: skip
-    return open_path(reference, path.absolute())
+    return open_path(reference, _absolute(path))
+
+
+def is_of_other_program(reference: str) -> bool:
+    """Whether it names a model of Ollama's or LM Studio's own store."""
+    return reference.startswith((OLLAMA, LM_STUDIO))
+
+
+def _absolute(path: Path) -> Path:
+    """The same file is known by one path; symbolic links stay where no ``..`` has to be followed."""
+    path = path.absolute()
+    return path.parent.resolve() / path.name if ".." in path.parts[:-1] else path
 
 
 def open_path(reference: str, path: Path, repo: str | None = None) -> Checkpoint:

@@ -43,6 +43,15 @@ def test_a_folder_is_a_checkpoint(tmp_path):
     assert inspect_checkpoint(path).format == "safetensors"
 
 
+def test_the_same_file_is_known_by_one_path(tmp_path, monkeypatch):
+    """What was measured under one of its names is found under the other."""
+    path, beside = folder(tmp_path / "llama"), tmp_path / "elsewhere"
+    beside.mkdir()
+    monkeypatch.chdir(beside)
+    found, absolute = open_checkpoint("../llama", tmp_path), open_checkpoint(str(path), tmp_path)
+    assert (found.path, found.identity) == (absolute.path, absolute.identity)
+
+
 def test_the_identity_follows_every_file(tmp_path):
     path = folder(tmp_path / "a")
     before = open_checkpoint(str(path), tmp_path).identity

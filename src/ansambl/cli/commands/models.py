@@ -213,11 +213,14 @@ def inspect(
     from ansambl.foundation.paths import expanded
     from ansambl.model_catalog import embedded
     from ansambl.model_catalog.catalog import find_model, model_to_json
+    from ansambl.model_catalog.checkpoints import is_of_other_program, open_checkpoint
     from ansambl.model_catalog.inspection import inspect_checkpoint, inspection_to_json
 
     found: Inspection | None
     if model == embedded.REFERENCE:
         found = inspect_checkpoint(Path(embedded.find(load_data_paths(config).models, verify=False).path))
+    elif is_of_other_program(model):
+        found = inspect_checkpoint(Path(open_checkpoint(model, load_data_paths(config).models).path))
     elif _is_local(model):
         found = inspect_checkpoint(expanded(model))
     else:
