@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from ansambl.app.settings import BUNDLED_ENGINE
+from ansambl.app.configuration.settings import BUNDLED_ENGINE
 from ansambl.domain.engine import Installed, NotUsable
 from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.model import Checkpoint

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 import engine_table
-from ansambl.app.settings import Settings
-from ansambl.app.settings_problems import table_type
+from ansambl.app.configuration.settings import Settings
+from ansambl.app.configuration.settings_problems import table_type
 from ansambl.domain.units import Bytes, Seconds, format_bytes
 from ansambl.foundation.locales import speak
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from ansambl.app.settings import Settings
-from ansambl.app.settings_problems import table_type
+from ansambl.app.configuration.settings import Settings
+from ansambl.app.configuration.settings_problems import table_type
 from ansambl.cli.main import command_names, make_app
 from ansambl.engines.registry import ENGINES
 

@@ -18,7 +18,7 @@ from ansambl.domain.plan import Placement
 from ansambl.engines.registry import get_engine
 from ansambl.foundation.sqlite import Database, Migration
 from ansambl.hardware import inventory
-from ansambl.runtime.engine_instance import EngineInstance
+from ansambl.runtime.engine.instance import EngineInstance
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.launcher import LocalLauncher
 from ansambl.runtime.store import RuntimeStore

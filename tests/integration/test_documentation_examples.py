@@ -14,7 +14,7 @@ import pytest
 from product import environment
 
 from ansambl.app.catalog import catalog_of
-from ansambl.app.settings_file import load_settings
+from ansambl.app.configuration.settings_file import load_settings
 from ansambl.hardware.catalog import load_machine
 from ansambl.hardware.prices import load_parts, shipped_parts
 

@@ -25,7 +25,7 @@ from ansambl.foundation.network import free_port
 from ansambl.foundation.processes import is_same_process, start_time
 from ansambl.foundation.sqlite import Database, Migration
 from ansambl.model_catalog.embedded import embedded_path, find
-from ansambl.runtime.engine_instance import EngineInstance
+from ansambl.runtime.engine.instance import EngineInstance
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.launcher import LaunchFailedError, LocalLauncher
 from ansambl.runtime.recovery import end_all, recover
@@ -106,7 +106,7 @@ def kinds(events):
 
 
 async def test_an_engine_whose_log_tells_no_memory_is_measured_after_its_first_answer(make, monkeypatch):
-    monkeypatch.setattr("ansambl.runtime.engine_instance._LOOK_EVERY", 0.05)
+    monkeypatch.setattr("ansambl.runtime.engine.instance._LOOK_EVERY", 0.05)
     loads = []
     instance = make(fake(), on_ready=loads.append)
     endpoint = await instance.ensure_ready()
@@ -196,9 +196,9 @@ async def test_a_missing_program_is_told_without_a_loop(make, events):
 
 @pytest.mark.parametrize("noticed_by", ["a request", "a look"])
 async def test_an_engine_that_hangs_is_ended_and_started_again(make, events, monkeypatch, noticed_by):
-    monkeypatch.setattr("ansambl.runtime.engine_instance._LOOK_EVERY", 0.05)
-    monkeypatch.setattr("ansambl.runtime.engine_watch._PROBE_EVERY", 600 if noticed_by == "a request" else 0.1)
-    monkeypatch.setattr("ansambl.runtime.engine_watch._CHECK_PATIENCE", 0.5)
+    monkeypatch.setattr("ansambl.runtime.engine.instance._LOOK_EVERY", 0.05)
+    monkeypatch.setattr("ansambl.runtime.engine.watch._PROBE_EVERY", 600 if noticed_by == "a request" else 0.1)
+    monkeypatch.setattr("ansambl.runtime.engine.watch._CHECK_PATIENCE", 0.5)
     monkeypatch.setattr(
         "ansambl.runtime.readiness.ask.__kwdefaults__", {"key": None, "host": "127.0.0.1", "patience": 0.2}
     )
@@ -286,7 +286,7 @@ from ansambl.domain.engine import EngineOptions
 from ansambl.domain.plan import Placement
 from ansambl.engines.registry import get_engine
 from ansambl.foundation.sqlite import Database, Migration
-from ansambl.runtime.engine_instance import EngineInstance
+from ansambl.runtime.engine.instance import EngineInstance
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.launcher import LocalLauncher
 from ansambl.runtime.store import RuntimeStore

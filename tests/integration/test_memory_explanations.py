@@ -21,10 +21,10 @@ from ansambl.domain.units import MIB, Bytes
 from ansambl.engines.registry import get_engine
 from ansambl.hardware import inventory
 from ansambl.model_catalog.checkpoints import open_checkpoint
-from ansambl.runtime.engine_instance import EngineInstance
+from ansambl.runtime.engine.instance import EngineInstance
+from ansambl.runtime.engine.watchers import Watchers
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.launcher import EngineProcess, LocalLauncher
-from ansambl.runtime.watchers import Watchers
 
 pytestmark = pytest.mark.engine
 

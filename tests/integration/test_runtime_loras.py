@@ -19,8 +19,8 @@ from fake_instances import (
 
 from ansambl.domain.errors import NotSupportedError, UnavailableError, UnknownNameError
 from ansambl.domain.instance import InstanceState
-from ansambl.runtime import engine_loras
 from ansambl.runtime.coordinator import Coordinator
+from ansambl.runtime.engine import loras as engine_loras
 from ansambl.runtime.upstream import Upstream
 
 A, B, C = (lora(name) for name in ("lawyer", "poet", "nurse"))
@@ -29,7 +29,7 @@ COMMON = "the same long question for everybody, word for word"
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr("ansambl.runtime.engine_instance._LOOK_EVERY", 0.05)
+    monkeypatch.setattr("ansambl.runtime.engine.instance._LOOK_EVERY", 0.05)
 
 
 @pytest.fixture

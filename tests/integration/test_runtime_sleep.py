@@ -13,9 +13,9 @@ from ansambl.domain.errors import AnsamblError, NotSupportedError, UnavailableEr
 from ansambl.domain.instance import InstanceState
 from ansambl.engines.registry import get_engine
 from ansambl.foundation.sqlite import Database, Migration
-from ansambl.runtime import resting
 from ansambl.runtime.coordinator import Coordinator
 from ansambl.runtime.deferred_instance import DeferredInstance
+from ansambl.runtime.engine import resting
 from ansambl.runtime.launcher import LocalLauncher
 from ansambl.runtime.recovery import recover
 from ansambl.runtime.store import RuntimeStore
@@ -28,8 +28,8 @@ MEMORY = 96
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr("ansambl.runtime.engine_instance._LOOK_EVERY", 0.05)
-    monkeypatch.setattr("ansambl.runtime.sleeping._LOOKS", 4)
+    monkeypatch.setattr("ansambl.runtime.engine.instance._LOOK_EVERY", 0.05)
+    monkeypatch.setattr("ansambl.runtime.engine.sleeping._LOOKS", 4)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from ansambl.roles.ensembles.events import Sharing, Together
 from ansambl.roles.sharing import WORTH_COPYING, SharedEngines
 from ansambl.runtime import state_files
 from ansambl.runtime.coordinator import Coordinator
-from ansambl.runtime.engine_instance import EngineInstance
+from ansambl.runtime.engine.instance import EngineInstance
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.launcher import LocalLauncher
 from ansambl.runtime.state_files import StateFolders

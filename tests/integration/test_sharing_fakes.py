@@ -18,7 +18,7 @@ from ansambl.roles.sharing import SharedEngines
 from ansambl.runtime.attached_instance import AttachedInstance
 from ansambl.runtime.coordinator import Coordinator
 from ansambl.runtime.discovery import LLAMA_SERVER, VLLM
-from ansambl.runtime.engine_instance import EngineInstance
+from ansambl.runtime.engine.instance import EngineInstance
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.launcher import LocalLauncher
 from ansambl.runtime.state_files import StateFolders

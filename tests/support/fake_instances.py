@@ -16,7 +16,7 @@ from ansambl.engines.adapters.custom_command import CustomCommand
 from ansambl.engines.registry import get_engine
 from ansambl.engines.shared.llama_loras import LlamaLoras
 from ansambl.engines.shared.vllm_calls import VllmLora, VllmSleep
-from ansambl.runtime.engine_instance import EngineInstance
+from ansambl.runtime.engine.instance import EngineInstance
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.launcher import LocalLauncher
 from ansambl.runtime.state_files import StateFolders

@@ -18,7 +18,7 @@ from ansambl.domain.model import Checkpoint
 from ansambl.domain.plan import Placement
 from ansambl.domain.units import Bytes
 from ansambl.engines.registry import get_engine
-from ansambl.runtime.engine_instance import EngineInstance
+from ansambl.runtime.engine.instance import EngineInstance
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.launcher import LocalLauncher
 from ansambl.runtime.state_files import StateFolders

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansambl.app.settings import EMBEDDED
-from ansambl.app.settings_file import LoadedSettings
-from ansambl.app.settings_lines import written_path
-from ansambl.app.settings_records import ensemble_fields, model_names, role_fields
+from ansambl.app.configuration.settings import EMBEDDED
+from ansambl.app.configuration.settings_file import LoadedSettings
+from ansambl.app.configuration.settings_lines import written_path
+from ansambl.app.configuration.settings_records import ensemble_fields, model_names, role_fields
 from ansambl.domain.errors import ConfigurationError
 from ansambl.domain.plan import Attachment
 from ansambl.domain.role import ModelName

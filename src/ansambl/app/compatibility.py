@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansambl.app.configuration_file import load_data_paths
+from ansambl.app.configuration.configuration_file import load_data_paths
 from ansambl.app.plan_documents import Translate, reasons_document
 from ansambl.app.planning import local_path, planned_machines
 from ansambl.domain.catalog import CatalogModel

@@ -16,14 +16,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ansambl.app.catalog import catalog_of
-from ansambl.app.configuration_file import load_data_paths, shown_path
+from ansambl.app.configuration.configuration_file import load_data_paths, shown_path
+from ansambl.app.configuration.settings import EMBEDDED
+from ansambl.app.configuration.settings_file import LoadedSettings, load_settings
+from ansambl.app.configuration.settings_records import attachments
 from ansambl.app.data_folder import MIGRATIONS
 from ansambl.app.engine_checks import check_start
 from ansambl.app.engine_choice import EngineFinder, place
 from ansambl.app.running_state import read_state
-from ansambl.app.settings import EMBEDDED
-from ansambl.app.settings_file import LoadedSettings, load_settings
-from ansambl.app.settings_records import attachments
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.hardware import Machine
 from ansambl.domain.model import Checkpoint

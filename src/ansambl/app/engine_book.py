@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansambl.app.configuration.settings_file import LoadedSettings
+from ansambl.app.configuration.settings_records import engine_name
 from ansambl.app.engine_choice import EngineFinder
-from ansambl.app.settings_file import LoadedSettings
-from ansambl.app.settings_records import engine_name
 from ansambl.domain.engine import EngineTraits, Installed, NotUsable
 from ansambl.domain.errors import NotSupportedError, UsageError
 from ansambl.domain.hardware import Machine

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from ansambl.app.settings import AUTO, BUNDLED_ENGINE, COMMAND_ENGINE, EMBEDDED, ModelSettings
-from ansambl.app.settings_file import LoadedSettings
-from ansambl.app.settings_records import engine_settings, placement
+from ansambl.app.configuration.settings import AUTO, BUNDLED_ENGINE, COMMAND_ENGINE, EMBEDDED, ModelSettings
+from ansambl.app.configuration.settings_file import LoadedSettings
+from ansambl.app.configuration.settings_records import engine_settings, placement
 from ansambl.domain.catalog import CatalogModel, ModelKind
 from ansambl.domain.engine import Installed, NotUsable, Surroundings
 from ansambl.domain.errors import NotSupportedError

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansambl.app.configuration_file import load_data_paths
+from ansambl.app.configuration.configuration_file import load_data_paths
 from ansambl.app.fitting import Question, answer
 from ansambl.app.planning import local_path
 from ansambl.domain.errors import UsageError

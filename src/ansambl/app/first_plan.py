@@ -14,11 +14,11 @@ from pathlib import Path
 import psutil
 
 from ansambl.app.catalog import catalog_of
+from ansambl.app.configuration.role_settings import RoleSettings
+from ansambl.app.configuration.settings import ModelSettings
+from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.app.engine_choice import LLAMA_CPP, EngineFinder, card_of_repo
 from ansambl.app.planning import candidate_from_files, catalog_candidates, this_machine
-from ansambl.app.role_settings import RoleSettings
-from ansambl.app.settings import ModelSettings
-from ansambl.app.settings_file import LoadedSettings
 from ansambl.domain.device import PlannedMachine
 from ansambl.domain.engine import Installed
 from ansambl.domain.errors import AnsamblError

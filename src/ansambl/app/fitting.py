@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ansambl.app.configuration_file import load_data_paths
+from ansambl.app.configuration.configuration_file import load_data_paths
 from ansambl.app.measured_fits import measurements_here, with_measurements
 from ansambl.app.planning import find_candidates, planned_machines
 from ansambl.domain.errors import AnsamblError, NotSupportedError, UnknownNameError

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from ansambl import __version__
 from ansambl.api.routes import make_admin_api
+from ansambl.app.configuration.settings import EMBEDDED
+from ansambl.app.configuration.settings_file import LoadedSettings
+from ansambl.app.configuration.settings_records import is_unconfigured
 from ansambl.app.controls import ProductControls
 from ansambl.app.data_folder import DataLock, open_database
 from ansambl.app.instance_controls import ProductInstances
 from ansambl.app.proposals import propose_once, with_installed
-from ansambl.app.role_book import RoleBook
-from ansambl.app.role_controls import ProductRoles, apply
+from ansambl.app.roles.book import RoleBook
+from ansambl.app.roles.controls import ProductRoles, apply
 from ansambl.app.running_state import RunningState, new_token, write_state
-from ansambl.app.settings import EMBEDDED
-from ansambl.app.settings_file import LoadedSettings
-from ansambl.app.settings_records import is_unconfigured
 from ansambl.app.web import App, Application, WebServer
 from ansambl.app.wiring import Product, build, needs_embedded
 from ansambl.console.pages import make_console

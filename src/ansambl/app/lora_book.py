@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansambl.app.configuration.settings import AUTO
+from ansambl.app.configuration.settings_file import LoadedSettings
+from ansambl.app.configuration.settings_records import engine_name
 from ansambl.app.engine_choice import EngineFinder
-from ansambl.app.settings import AUTO
-from ansambl.app.settings_file import LoadedSettings
-from ansambl.app.settings_records import engine_name
 from ansambl.domain.engine import EngineTraits
 from ansambl.domain.errors import AnsamblError, NotSupportedError, UsageError
 from ansambl.domain.lora import LoraAdapter

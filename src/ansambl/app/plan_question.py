@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ansambl.app.catalog import catalog_of
-from ansambl.app.configuration_file import load_data_paths
+from ansambl.app.configuration.configuration_file import load_data_paths
+from ansambl.app.configuration.settings_file import load_settings
 from ansambl.app.measured_fits import measurements_here, plan_with_measurements
 from ansambl.app.planning import catalog_candidates, find_candidates, planned_machines
-from ansambl.app.settings_file import load_settings
 from ansambl.domain.engine import EngineTraits
 from ansambl.domain.errors import UsageError
 from ansambl.domain.names import folded

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from ansambl.app.settings_file import LoadedSettings
-from ansambl.app.settings_records import is_unconfigured
+from ansambl.app.configuration.settings_file import LoadedSettings
+from ansambl.app.configuration.settings_records import is_unconfigured
 from ansambl.domain.text import Text, text
 from ansambl.foundation.paths import DataPaths
 from ansambl.model_catalog import library

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansambl.app.configuration_file import load_data_paths
+from ansambl.app.configuration.configuration_file import load_data_paths
 from ansambl.app.fitting import Question, as_arguments, wish_of
 from ansambl.app.plan_documents import Translate, device_document, fit_document
 from ansambl.app.planning import catalog_candidates, find_candidates, local_path, planned_machines

@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from ansambl.app.settings import EMBEDDED, ModelSettings
-from ansambl.app.settings_file import LoadedSettings
+from ansambl.app.configuration.settings import EMBEDDED, ModelSettings
+from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.domain.chat_template import KWARGS, DateUse, Place, TemplateFacts
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.plan import Attachment

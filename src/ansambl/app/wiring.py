@@ -8,18 +8,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ansambl.app.catalog import catalog_of
+from ansambl.app.configuration.settings import AUTO, EMBEDDED, ModelSettings
+from ansambl.app.configuration.settings_file import LoadedSettings
+from ansambl.app.configuration.settings_records import (
+    attachments,
+    engine_name,
+    parallel_of,
+)
 from ansambl.app.engine_checks import check_start
 from ansambl.app.engine_choice import EngineFinder, place
 from ansambl.app.lora_book import LoraBook
 from ansambl.app.measuring import Recorder
 from ansambl.app.memory_explanations import MemoryExplainer
-from ansambl.app.settings import AUTO, EMBEDDED, ModelSettings
-from ansambl.app.settings_file import LoadedSettings
-from ansambl.app.settings_records import (
-    attachments,
-    engine_name,
-    parallel_of,
-)
 from ansambl.app.templates import model_templates
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.plan import Attachment, Placement
@@ -42,8 +42,9 @@ from ansambl.roles.turns import TurnMemory
 from ansambl.runtime.attached_instance import AttachedInstance
 from ansambl.runtime.coordinator import Coordinator
 from ansambl.runtime.deferred_instance import DeferredInstance
-from ansambl.runtime.engine_instance import EngineInstance
-from ansambl.runtime.engine_loras import LoraSource
+from ansambl.runtime.engine.instance import EngineInstance
+from ansambl.runtime.engine.loras import LoraSource
+from ansambl.runtime.engine.watchers import Watchers
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.instance import Instance
 from ansambl.runtime.launcher import LocalLauncher
@@ -53,7 +54,6 @@ from ansambl.runtime.run_files import remove_leftover_files
 from ansambl.runtime.state_files import StateFolders
 from ansambl.runtime.store import RuntimeStore
 from ansambl.runtime.upstream import Upstream
-from ansambl.runtime.watchers import Watchers
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 
 from ansambl.api import PREFIX
-from ansambl.app.configuration_file import load_data_paths
+from ansambl.app.configuration.configuration_file import load_data_paths
 from ansambl.app.running_state import RunningState, read_state
 from ansambl.dialects.openai_chat import Delta, read_event, stream_data
 from ansambl.domain.errors import AnsamblError

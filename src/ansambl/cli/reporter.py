@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from ansambl.app.settings import EMBEDDED
+from ansambl.app.configuration.settings import EMBEDDED
 from ansambl.cli.output import ask_yes
 from ansambl.cli.progress import DownloadBar
 from ansambl.cli.proposal import ask_beside, proposal_lines

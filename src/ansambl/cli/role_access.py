@@ -12,7 +12,7 @@ from urllib.parse import quote
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
-    from ansambl.app.role_desk import RoleDesk
+    from ansambl.app.roles.desk import RoleDesk
     from ansambl.cli.client import Client
     from ansambl.roles.catalog import Kind
 
@@ -152,7 +152,7 @@ def access(config: Path | None, *, changes: bool) -> Iterator[Access]:
         ConfigurationError: the configuration cannot be used.
         DataFolderError: the data folder cannot be used.
     """
-    from ansambl.app.configuration_file import load_data_paths
+    from ansambl.app.configuration.configuration_file import load_data_paths
     from ansambl.app.running_state import read_state
     from ansambl.cli.client import Client
 
@@ -162,10 +162,10 @@ def access(config: Path | None, *, changes: bool) -> Iterator[Access]:
         with Client(state) as client:
             yield RunningRoles(client)
         return
+    from ansambl.app.configuration.settings_file import load_settings
     from ansambl.app.data_folder import MIGRATIONS, DataLock, open_database, prepare_folder
-    from ansambl.app.role_book import RoleBook
-    from ansambl.app.role_desk import RoleDesk
-    from ansambl.app.settings_file import load_settings
+    from ansambl.app.roles.book import RoleBook
+    from ansambl.app.roles.desk import RoleDesk
     from ansambl.foundation.sqlite import Database, load_migrations
     from ansambl.roles.store import SavedRoles
 

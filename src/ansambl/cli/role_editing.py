@@ -18,7 +18,7 @@ from ansambl.foundation.locales import speak
 from ansambl.foundation.toml_writer import write_key, write_toml
 
 if TYPE_CHECKING:
-    from ansambl.app.written_roles import Source
+    from ansambl.app.roles.written import Source
     from ansambl.roles.catalog import Kind
 
 Fields = dict[str, Any]
@@ -67,7 +67,7 @@ def read_edited(kind: Kind, name: str, source: str, shown: str) -> tuple[Fields,
     Raises:
         ConfigurationError: it cannot be used; with the line.
     """
-    from ansambl.app.written_roles import check_tables, read_toml
+    from ansambl.app.roles.written import check_tables, read_toml
     from ansambl.domain.errors import ConfigurationError
 
     document, places = read_toml(source, shown)
@@ -162,7 +162,7 @@ def _read(file: Path) -> str:
 
 def _line_of(problem: str, source: Source) -> int | None:
     """The line of the key that a sentence begins with."""
-    from ansambl.app.settings_lines import written_path
+    from ansambl.app.configuration.settings_lines import written_path
 
     for path in sorted(source.lines, key=len, reverse=True):
         plain = ".".join(str(one) for one in path)
@@ -214,7 +214,7 @@ def _read_value(kind: Kind, key: str, written: str, *, is_inner: bool) -> Any:
 
 
 def _annotation(kind: Kind, key: str) -> str:
-    from ansambl.app.role_settings import EnsembleSettings, RoleSettings
+    from ansambl.app.configuration.role_settings import EnsembleSettings, RoleSettings
 
     field = (RoleSettings if kind == "roles" else EnsembleSettings).model_fields.get(key)
     return str(field.annotation) if field is not None else ""
@@ -258,7 +258,7 @@ def read_set(name: str) -> dict[str, Any]:
     """
     import json
 
-    from ansambl.app.written_roles import check_tables, read_toml
+    from ansambl.app.roles.written import check_tables, read_toml
     from ansambl.domain.errors import ConfigurationError
 
     source = read_source(name)

@@ -12,10 +12,10 @@ import pytest
 
 from ansambl.api.roles import LARGEST_BODY
 from ansambl.api.routes import make_admin_api
+from ansambl.app.configuration.settings_file import LoadedSettings, load_settings
 from ansambl.app.data_folder import MIGRATIONS
-from ansambl.app.role_book import RoleBook
-from ansambl.app.role_controls import ProductRoles
-from ansambl.app.settings_file import LoadedSettings, load_settings
+from ansambl.app.roles.book import RoleBook
+from ansambl.app.roles.controls import ProductRoles
 from ansambl.app.wiring import Product
 from ansambl.foundation.sqlite import Database, load_migrations
 from ansambl.roles.resolver import Resolver

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ansambl.app.catalog import catalog_of
-from ansambl.app.settings_file import load_settings
+from ansambl.app.configuration.settings_file import load_settings
 from ansambl.domain.errors import ConfigurationError
 
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from ansambl.app.configuration.settings_file import load_settings
 from ansambl.app.engine_book import EngineBook, entries_to_json, installable_name
 from ansambl.app.engine_choice import EngineFinder
-from ansambl.app.settings_file import load_settings
 from ansambl.domain.engine import Installed, NotUsable
 from ansambl.domain.errors import NotSupportedError, UsageError
 from ansambl.domain.hardware import Cpu, Machine, Memory

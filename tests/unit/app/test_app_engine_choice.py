@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from ansambl.app import engine_choice
+from ansambl.app.configuration.settings_file import load_settings
 from ansambl.app.engine_choice import EngineFinder, place
-from ansambl.app.settings_file import load_settings
 from ansambl.domain.engine import Installed, NotUsable
 from ansambl.domain.errors import NotSupportedError
 from ansambl.domain.hardware import Cpu, Gpu, Machine, Memory

@@ -10,8 +10,8 @@ from typing import Any
 import lora_models
 import pytest
 
+from ansambl.app.configuration.settings_file import load_settings
 from ansambl.app.lora_book import LoraBook, free_name
-from ansambl.app.settings_file import load_settings
 from ansambl.domain.errors import DataFolderError, NotSupportedError, UsageError
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from model_files import write_gguf
 
-from ansambl.app.settings import ModelSettings
+from ansambl.app.configuration.settings import ModelSettings
 from ansambl.app.templates import ModelTemplates, named_template, of_model, of_server
 from ansambl.domain.chat_template import Continuity, DateUse, Place, TemplateFacts
 from ansambl.domain.plan import Attachment

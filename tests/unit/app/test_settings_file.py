@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ansambl.app.configuration_file import find_file, load_data_paths
-from ansambl.app.role_settings import RoleSettings
-from ansambl.app.settings_file import LoadedSettings, load_settings
+from ansambl.app.configuration.configuration_file import find_file, load_data_paths
+from ansambl.app.configuration.role_settings import RoleSettings
+from ansambl.app.configuration.settings_file import LoadedSettings, load_settings
 from ansambl.domain.errors import ConfigurationError
 from ansambl.domain.text import text
 
@@ -283,7 +283,7 @@ def test_the_users_own_file_comes_last(tmp_path: Path, monkeypatch: pytest.Monke
     own = tmp_path / "user" / "ansambl.toml"
     own.parent.mkdir()
     own.write_text("")
-    monkeypatch.setattr("ansambl.app.configuration_file.default_configuration_file", lambda: own)
+    monkeypatch.setattr("ansambl.app.configuration.configuration_file.default_configuration_file", lambda: own)
     assert find_file(None) == own
     Path("ansambl.toml").write_text("")
     assert find_file(None) == Path("ansambl.toml")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 
-from ansambl.app.settings_lines import key_lines, line_of, written_path
+from ansambl.app.configuration.settings_lines import key_lines, line_of, written_path
 
 SOURCE = '''\
 # a comment

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ansambl.app.settings_file import LoadedSettings, load_settings
-from ansambl.app.settings_records import (
+from ansambl.app.configuration.settings_file import LoadedSettings, load_settings
+from ansambl.app.configuration.settings_records import (
     attachments,
     embedded_slots,
     ensemble_fields,

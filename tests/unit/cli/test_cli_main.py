@@ -65,7 +65,7 @@ def raise_from_a_command(monkeypatch: pytest.MonkeyPatch, error: BaseException) 
     def broken(*_arguments: object, **_options: object) -> None:
         raise error
 
-    monkeypatch.setattr("ansambl.app.configuration_file.load_data_paths", broken)
+    monkeypatch.setattr("ansambl.app.configuration.configuration_file.load_data_paths", broken)
 
 
 @pytest.mark.parametrize(

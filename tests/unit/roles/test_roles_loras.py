@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ansambl.app.role_settings import RoleSettings
-from ansambl.app.settings import Settings
-from ansambl.app.written_roles import check_tables
+from ansambl.app.configuration.role_settings import RoleSettings
+from ansambl.app.configuration.settings import Settings
+from ansambl.app.roles.written import check_tables
 from ansambl.dialects.openai_chat import ChatRequest
 from ansambl.domain.errors import NotSupportedError
 from ansambl.domain.lora import LoraAdapter

@@ -23,7 +23,7 @@ from ansambl.domain.plan import Placement
 from ansambl.domain.units import GIB, MIB, Bytes
 from ansambl.foundation.sqlite import Database, load_migrations
 from ansambl.runtime import measurements
-from ansambl.runtime.load_facts import LoadFacts, LoadTelling
+from ansambl.runtime.engine.load_facts import LoadFacts, LoadTelling
 from ansambl.runtime.measurements import KEPT_PER_KEY, MeasurementStore, read_measurements
 
 KEY = MeasurementKey(

@@ -13,7 +13,7 @@ from ansambl.domain.measurement import Speeds
 from ansambl.domain.plan import Placement
 from ansambl.domain.units import MIB, Bytes
 from ansambl.foundation.clock import Clock
-from ansambl.runtime.metering import LOOK_EVERY, Meter, fetch, work_between
+from ansambl.runtime.engine.metering import LOOK_EVERY, Meter, fetch, work_between
 
 IDLE = EngineMetrics(
     requests_running=0, requests_waiting=0, prefilled_tokens=0.0, prefill_seconds=0.0, decoded_tokens=0.0,
@@ -79,7 +79,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Any:
             engine.asked += 1
             return None if engine.pages[number] is None else str(number)
 
-        monkeypatch.setattr("ansambl.runtime.metering.fetch", answer)
+        monkeypatch.setattr("ansambl.runtime.engine.metering.fetch", answer)
 
         class Process:
             def alive(self) -> bool:

@@ -14,10 +14,10 @@ from ansambl.foundation.clock import RealClock, VirtualClock
 from ansambl.foundation.network import free_port
 from ansambl.foundation.sqlite import Database, Migration
 from ansambl.runtime import readiness
+from ansambl.runtime.engine.restarts import QUICK_FAILURES, RAN_WELL, RestartPolicy
 from ansambl.runtime.events import KEPT_IN_MEMORY, EventLog
 from ansambl.runtime.launcher import clean_environment
 from ansambl.runtime.log_buffer import MAX_LINE, LogBuffer
-from ansambl.runtime.restarts import QUICK_FAILURES, RAN_WELL, RestartPolicy
 from ansambl.runtime.store import KEPT_EVENTS, RuntimeStore, text_from_json, text_to_json
 
 MIGRATION = Path(ansambl.app.__file__).parent / "migrations" / "0001_runtime.sql"

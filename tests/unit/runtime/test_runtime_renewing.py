@@ -8,11 +8,11 @@ import pytest
 
 from ansambl.domain.instance import Endpoint
 from ansambl.foundation.clock import VirtualClock
-from ansambl.runtime.door import Door
-from ansambl.runtime.engine_watch import EngineWatch
+from ansambl.runtime.engine.door import Door
+from ansambl.runtime.engine.renewing import Renewal
+from ansambl.runtime.engine.uses import Uses
+from ansambl.runtime.engine.watch import EngineWatch
 from ansambl.runtime.kept_states import KeptStates
-from ansambl.runtime.renewing import Renewal
-from ansambl.runtime.uses import Uses
 
 ENDPOINT = Endpoint("http://127.0.0.1:1/v1")
 

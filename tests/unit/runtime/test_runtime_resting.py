@@ -11,12 +11,12 @@ from ansambl.domain.instance import Endpoint, InstanceState
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
 from ansambl.foundation.clock import VirtualClock
-from ansambl.runtime.door import Door
-from ansambl.runtime.engine_watch import EngineWatch
-from ansambl.runtime.load_facts import LoadFacts
-from ansambl.runtime.resting import Rest
-from ansambl.runtime.sleeping import Asleep, Held, NotAsleepError, Sleeper, Where, question, wanted_bytes
-from ansambl.runtime.uses import Uses
+from ansambl.runtime.engine.door import Door
+from ansambl.runtime.engine.load_facts import LoadFacts
+from ansambl.runtime.engine.resting import Rest
+from ansambl.runtime.engine.sleeping import Asleep, Held, NotAsleepError, Sleeper, Where, question, wanted_bytes
+from ansambl.runtime.engine.uses import Uses
+from ansambl.runtime.engine.watch import EngineWatch
 
 GIB = 2**30
 ENDPOINT = Endpoint("http://127.0.0.1:1/v1")

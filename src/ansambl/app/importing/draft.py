@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ansambl.app.catalog import catalog_of
-from ansambl.app.settings import EMBEDDED
-from ansambl.app.settings_file import load_settings
+from ansambl.app.configuration.settings import EMBEDDED
+from ansambl.app.configuration.settings_file import load_settings
 from ansambl.domain.errors import ConfigurationError
 from ansambl.domain.text import Text, text
 from ansambl.foundation.toml_writer import write_toml

@@ -25,8 +25,8 @@ def register(app: typer.Typer) -> None:
 def show(config: Config = None, as_json: Json = False) -> None:
     """Print every setting in effect."""
     from ansambl.app.catalog import catalog_of
-    from ansambl.app.configuration_file import shown_path
-    from ansambl.app.settings_file import load_settings
+    from ansambl.app.configuration.configuration_file import shown_path
+    from ansambl.app.configuration.settings_file import load_settings
     from ansambl.cli.output import console, print_json, say
 
     loaded = load_settings(config)
@@ -61,7 +61,7 @@ def hide_secrets(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _tables(settings: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, str]]]]:
     """Each table's header with the name, the path and the written value of its keys; unset keys are left out."""
-    from ansambl.app.settings_lines import KeyPath, written_path
+    from ansambl.app.configuration.settings_lines import KeyPath, written_path
 
     found: list[tuple[str, list[tuple[str, str, str]]]] = []
 

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def path(config: Config = None) -> None:
     """Print the data folder."""
-    from ansambl.app.configuration_file import load_data_paths
+    from ansambl.app.configuration.configuration_file import load_data_paths
 
     typer.echo(str(load_data_paths(config).root))
 
@@ -35,7 +35,7 @@ def backup(
     ] = None,
 ) -> None:
     """Copy the database and the configuration."""
-    from ansambl.app.configuration_file import find_file, load_data_paths
+    from ansambl.app.configuration.configuration_file import find_file, load_data_paths
     from ansambl.app.data_removal import back_up
 
     paths = load_data_paths(config)
@@ -46,7 +46,7 @@ def backup(
 
 def uninstall(config: Config = None, yes: Yes = False) -> None:
     """Remove the data folder."""
-    from ansambl.app.configuration_file import load_data_paths
+    from ansambl.app.configuration.configuration_file import load_data_paths
     from ansambl.app.data_removal import plan_removal, remove
     from ansambl.cli.output import ask_yes, note, print_table, say
     from ansambl.domain.units import format_bytes

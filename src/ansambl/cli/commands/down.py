@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def down(config: Config = None) -> None:
     """Stop Ansambl and its engines."""
-    from ansambl.app.configuration_file import load_data_paths
+    from ansambl.app.configuration.configuration_file import load_data_paths
     from ansambl.app.data_folder import open_log
     from ansambl.app.lifecycle import end_leftovers
     from ansambl.app.running_state import read_state

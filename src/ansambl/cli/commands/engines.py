@@ -29,8 +29,8 @@ def register(app: typer.Typer) -> None:
 
 def list_engines(config: Config = None, as_json: Json = False) -> None:
     """List the engines."""
+    from ansambl.app.configuration.settings_file import load_settings
     from ansambl.app.engine_book import EngineBook, entries_to_json
-    from ansambl.app.settings_file import load_settings
     from ansambl.cli.output import print_json
 
     loaded = load_settings(config)
@@ -119,9 +119,9 @@ def install(
     as_json: Json = False,
 ) -> None:
     """Install an engine."""
+    from ansambl.app.configuration.settings_file import load_settings
     from ansambl.app.data_folder import prepare_folder
     from ansambl.app.engine_book import EngineBook
-    from ansambl.app.settings_file import load_settings
     from ansambl.cli.output import ask_yes, console, note, print_json, say
     from ansambl.cli.progress import StageBar
     from ansambl.engines.install import installer
@@ -200,7 +200,7 @@ def _announce(announced: Announcement, passed: list[str]) -> None:
 
 def remove(engine: Engine, config: Config = None, yes: Yes = False, as_json: Json = False) -> None:
     """Remove an engine."""
-    from ansambl.app.configuration_file import load_data_paths
+    from ansambl.app.configuration.configuration_file import load_data_paths
     from ansambl.app.engine_book import installable_name
     from ansambl.cli.output import ask_yes, note, print_json, say
     from ansambl.domain.units import format_bytes

@@ -66,7 +66,7 @@ def evaluate(
     as_json: Json = False,
 ) -> int:  # fmt: skip
     """Evaluate."""
-    from ansambl.app.configuration_file import load_data_paths
+    from ansambl.app.configuration.configuration_file import load_data_paths
     from ansambl.cli.client import running_state
     from ansambl.evaluation.records import Settings
     from ansambl.evaluation.task_file import load_tasks

@@ -27,7 +27,7 @@ def logs(
     ] = False,
 ) -> None:
     """Print a log."""
-    from ansambl.app.configuration_file import load_data_paths
+    from ansambl.app.configuration.configuration_file import load_data_paths
     from ansambl.cli.log_files import find_log, follow_file, newest_lines
 
     file = find_log(load_data_paths(config), instance)

@@ -93,7 +93,7 @@ def _fetched(config: Path | None, reference: str, *, offline: bool, yes: bool) -
     import shutil
     from contextlib import closing
 
-    from ansambl.app.configuration_file import load_data_paths
+    from ansambl.app.configuration.configuration_file import load_data_paths
     from ansambl.cli.model_tables import print_announcement
     from ansambl.cli.output import ask_yes, console
     from ansambl.cli.progress import DownloadBar
@@ -184,8 +184,8 @@ def remove(name: Name, config: Config = None, as_json: Json = False, yes: Yes = 
 @contextlib.contextmanager
 def _book(config: Path | None, *, changes: bool) -> Iterator[tuple[LoraBook, dict[str, Text]]]:
     """The adapters, and what names roles and ensembles have. The data folder is locked while nothing runs on it."""
+    from ansambl.app.configuration.settings_file import load_settings
     from ansambl.app.lora_book import LoraBook
-    from ansambl.app.settings_file import load_settings
     from ansambl.cli.role_access import access
     from ansambl.domain.text import text
 

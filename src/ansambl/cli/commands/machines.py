@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 def detect(config: Config = None, as_json: Json = False) -> None:
     """Look at this machine."""
-    from ansambl.app.configuration_file import load_data_paths
+    from ansambl.app.configuration.configuration_file import load_data_paths
     from ansambl.cli.output import print_json
     from ansambl.hardware import inventory
 

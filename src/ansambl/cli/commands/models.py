@@ -55,7 +55,7 @@ def pull(
     yes: Yes = False,
 ) -> None:  # fmt: skip
     """Fetch models."""
-    from ansambl.app.configuration_file import load_data_paths
+    from ansambl.app.configuration.configuration_file import load_data_paths
     from ansambl.cli.pulling import pull_from_hub
     from ansambl.model_catalog import embedded
 
@@ -111,7 +111,7 @@ def list_models(
     as_json: Json = False,
 ) -> None:
     """List the catalog and what is on this machine."""
-    from ansambl.app.configuration_file import load_data_paths
+    from ansambl.app.configuration.configuration_file import load_data_paths
     from ansambl.cli.model_tables import active, billions, print_installed, sizes, word
     from ansambl.cli.output import console, print_grouped, print_json, print_table
     from ansambl.foundation.paths import expanded
@@ -207,7 +207,7 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Show one model."""
-    from ansambl.app.configuration_file import load_data_paths
+    from ansambl.app.configuration.configuration_file import load_data_paths
     from ansambl.cli.model_tables import print_inspection, print_model
     from ansambl.cli.output import print_json
     from ansambl.foundation.paths import expanded
@@ -283,7 +283,7 @@ def remove(
     yes: Yes = False,
 ) -> None:
     """Delete a fetched model."""
-    from ansambl.app.configuration_file import load_data_paths
+    from ansambl.app.configuration.configuration_file import load_data_paths
     from ansambl.cli.output import ask_yes, note, say
     from ansambl.domain.units import format_bytes
     from ansambl.model_catalog import library

@@ -33,9 +33,9 @@ def up(
     from contextlib import closing
 
     from ansambl import __version__
+    from ansambl.app.configuration.settings_file import LoadedSettings, load_settings
     from ansambl.app.data_folder import DataLock, open_log, prepare_folder
     from ansambl.app.lifecycle import serve
-    from ansambl.app.settings_file import LoadedSettings, load_settings
     from ansambl.cli.output import console
     from ansambl.cli.reporter import TerminalReporter
 

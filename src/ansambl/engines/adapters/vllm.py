@@ -50,7 +50,7 @@ _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What ``--max-lora-rank`` takes: config/lora.py of vLLM 0.32.0."""
 
 _LOADED = 8
-"""LoRA adapters that are loaded at once where the settings name no number (as `ansambl.runtime.engine_loras`)."""
+"""LoRA adapters that are loaded at once where the settings name no number (as `ansambl.runtime.engine.loras`)."""
 
 _CPU_KV_CACHE = 4 * GIB
 """What the KV cache gets on the processor where nobody said: vLLM's own default is nine tenths of the RAM."""

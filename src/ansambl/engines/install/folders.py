@@ -42,12 +42,17 @@ def only_installer(engines_folder: Path, engine: str) -> Iterator[Path]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as failure:
-            raise UnavailableError(
-                text("another Ansambl is installing or removing {engine} at this moment; wait for it", engine=engine)
-            ) from failure
+            raise busy(engine) from failure
         yield engine_folder(engines_folder, engine)
     finally:
         os.close(descriptor)
+
+
+def busy(engine: str) -> UnavailableError:
+    """Why nothing can be done with an engine that another process installs or removes."""
+    return UnavailableError(
+        text("another Ansambl is installing or removing {engine} at this moment; wait for it", engine=engine)
+    )
 
 
 def is_being_installed(engines_folder: Path, engine: str) -> bool:

@@ -15,7 +15,15 @@ from ansambl.domain.units import Bytes
 from ansambl.engines.install.archives import ArchiveInstaller
 from ansambl.engines.install.data import LOCKS
 from ansambl.engines.install.failures import InstallError, disk_full, explain_os
-from ansambl.engines.install.folders import bytes_below, free_bytes, make_private, only_installer, remove_tree
+from ansambl.engines.install.folders import (
+    busy,
+    bytes_below,
+    free_bytes,
+    is_being_installed,
+    make_private,
+    only_installer,
+    remove_tree,
+)
 from ansambl.engines.install.programs import find_pythons, processes_in
 from ansambl.engines.install.records import Build, Progress, Way
 from ansambl.engines.install.source import SourceInstaller
@@ -166,8 +174,15 @@ def standing(engine: str, engines_folder: Path) -> Standing:
 
     Raises:
         InstallError: nothing of it is there.
-        UnavailableError: something runs on it.
+        UnavailableError: another process installs it at this moment, or something runs on it.
     """
+    # Before what runs there is looked at: it may be what an installer started.
+    if is_being_installed(engines_folder, engine):
+        raise busy(engine)
+    return _standing(engine, engines_folder)
+
+
+def _standing(engine: str, engines_folder: Path) -> Standing:
     folder = engine_folder(engines_folder, engine)
     if not folder.is_dir():
         raise InstallError(
@@ -195,7 +210,7 @@ def remove(engine: str, engines_folder: Path) -> Bytes:
     try:
         with only_installer(engines_folder, engine) as folder:
             # Once more, now that nobody else changes it.
-            found = standing(engine, engines_folder)
+            found = _standing(engine, engines_folder)
             (folder / MANIFEST).unlink(missing_ok=True)
             remove_tree(folder)
     except OSError as failure:

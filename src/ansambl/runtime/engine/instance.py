@@ -17,24 +17,24 @@ from ansambl.domain.units import Bytes
 from ansambl.engines.adapter import ConversationCalls, EngineAdapter, KeepsConversations, LoraCalls, SharesPrefixes
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.foundation.logging import get_logger
-from ansambl.runtime.door import Door
-from ansambl.runtime.engine_loras import EngineLoras
-from ansambl.runtime.engine_runs import EngineRuns, Run
-from ansambl.runtime.engine_watch import EngineWatch
+from ansambl.runtime.engine.door import Door
+from ansambl.runtime.engine.load_facts import GpuMemory, LoadFacts, LoadTelling, OnReady
+from ansambl.runtime.engine.loras import EngineLoras
+from ansambl.runtime.engine.renewing import Renewal
+from ansambl.runtime.engine.restarts import RestartPolicy
+from ansambl.runtime.engine.resting import Rest
+from ansambl.runtime.engine.runs import EngineRuns, Run
+from ansambl.runtime.engine.sleeping import Sleeper
+from ansambl.runtime.engine.uses import Uses
+from ansambl.runtime.engine.waiting import first_of
+from ansambl.runtime.engine.watch import EngineWatch
+from ansambl.runtime.engine.watchers import NOBODY, Watchers
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.kept_states import KeptStates, SlotKeeper
 from ansambl.runtime.launcher import Launcher, LaunchFailedError
-from ansambl.runtime.load_facts import GpuMemory, LoadFacts, LoadTelling, OnReady
 from ansambl.runtime.log_buffer import LogBuffer, engine_log
-from ansambl.runtime.renewing import Renewal
-from ansambl.runtime.restarts import RestartPolicy
-from ansambl.runtime.resting import Rest
-from ansambl.runtime.sleeping import Sleeper
 from ansambl.runtime.state_files import StateFolders
 from ansambl.runtime.store import RuntimeStore
-from ansambl.runtime.uses import Uses
-from ansambl.runtime.waiting import first_of
-from ansambl.runtime.watchers import NOBODY, Watchers
 
 _LOOK_EVERY = 2.0
 """Seconds between two looks at the log and the memory of a ready engine."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ansambl.app.setting_types import Duration, Names, Table, Words, setting
+from ansambl.app.configuration.setting_types import Duration, Names, Table, Words, setting
 from ansambl.roles.ensemble_fields import MOST_ROUNDS, MOST_SAMPLES
 
 _LARGEST_ANSWER = 16_777_216

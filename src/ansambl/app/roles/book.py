@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansambl.app.catalog import CatalogMaker, in_file
-from ansambl.app.settings_file import LoadedSettings
-from ansambl.app.settings_lines import written_path
-from ansambl.app.written_roles import check_tables
+from ansambl.app.configuration.settings_file import LoadedSettings
+from ansambl.app.configuration.settings_lines import written_path
+from ansambl.app.roles.written import check_tables
 from ansambl.domain.errors import ConfigurationError, RequestError
 from ansambl.domain.plan import Attachment
 from ansambl.domain.text import Text, text

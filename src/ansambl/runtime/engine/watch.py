@@ -11,8 +11,8 @@ from ansambl.domain.text import text
 from ansambl.engines.adapter import EngineAdapter
 from ansambl.foundation.clock import Clock
 from ansambl.runtime import readiness
-from ansambl.runtime.engine_runs import Run
-from ansambl.runtime.waiting import cancel, first_of
+from ansambl.runtime.engine.runs import Run
+from ansambl.runtime.engine.waiting import cancel, first_of
 
 _CHECK_PATIENCE = 20.0
 """Seconds that a suspected engine, still alive, has to answer its probe before it is ended."""

@@ -10,9 +10,9 @@ from ansambl.domain.engine import ExitExplanation, ExitReason
 from ansambl.domain.plan import Placement
 from ansambl.engines.adapter import EngineAdapter
 from ansambl.foundation.clock import Clock
-from ansambl.runtime.engine_runs import Run
-from ansambl.runtime.load_facts import GpusUsed
-from ansambl.runtime.metering import Meter, OnWork
+from ansambl.runtime.engine.load_facts import GpusUsed
+from ansambl.runtime.engine.metering import Meter, OnWork
+from ansambl.runtime.engine.runs import Run
 
 ExplainMore: TypeAlias = Callable[[Placement, ExitExplanation], ExitExplanation]
 """Says more of an end that memory may have caused; it looks at the machine, so it is called in a thread."""

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ansambl.app.settings import Settings
-from ansambl.app.settings_lines import KeyPath, key_lines, line_of
-from ansambl.app.settings_problems import problem_of
-from ansambl.app.settings_records import ensemble_fields, role_fields
+from ansambl.app.configuration.settings import Settings
+from ansambl.app.configuration.settings_lines import KeyPath, key_lines, line_of
+from ansambl.app.configuration.settings_problems import problem_of
+from ansambl.app.configuration.settings_records import ensemble_fields, role_fields
 from ansambl.domain.errors import ConfigurationError
 from ansambl.domain.text import Text, text
 from ansambl.roles.catalog import Kind, Tables

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansambl.app.role_settings import RoleSettings
-from ansambl.app.settings import Settings
-from ansambl.app.settings_file import LoadedSettings
+from ansambl.app.configuration.role_settings import RoleSettings
+from ansambl.app.configuration.settings import Settings
+from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.domain.errors import ConfigurationError
 from ansambl.domain.text import text
 

@@ -11,8 +11,18 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationInfo, field_validator, model_validator
 
-from ansambl.app.role_settings import EnsembleSettings, RoleSettings
-from ansambl.app.setting_types import Duration, Name, Names, Numbers, SettingError, Size, Table, Words, setting
+from ansambl.app.configuration.role_settings import EnsembleSettings, RoleSettings
+from ansambl.app.configuration.setting_types import (
+    Duration,
+    Name,
+    Names,
+    Numbers,
+    SettingError,
+    Size,
+    Table,
+    Words,
+    setting,
+)
 from ansambl.domain.names import nearest_names
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import GIB, KIB, MIB, Bytes, Seconds

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from ansambl.app.settings import (
+from ansambl.app.configuration.settings import (
     ATTACHED_ENGINE,
     AUTO,
     BUNDLED_ENGINE,
@@ -20,7 +20,7 @@ from ansambl.app.settings import (
     ModelSettings,
     Settings,
 )
-from ansambl.app.settings_file import DEFAULT, LoadedSettings
+from ansambl.app.configuration.settings_file import DEFAULT, LoadedSettings
 from ansambl.domain.engine import EngineOptions
 from ansambl.domain.model import Checkpoint, EmbeddedModel
 from ansambl.domain.plan import Attachment, Placement

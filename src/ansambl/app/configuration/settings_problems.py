@@ -8,9 +8,9 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from ansambl.app.setting_types import SettingError
-from ansambl.app.settings import Settings
-from ansambl.app.settings_lines import KeyPath, written_path
+from ansambl.app.configuration.setting_types import SettingError
+from ansambl.app.configuration.settings import Settings
+from ansambl.app.configuration.settings_lines import KeyPath, written_path
 from ansambl.domain.names import nearest_names
 from ansambl.domain.text import Text, text
 

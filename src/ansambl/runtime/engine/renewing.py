@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from ansambl.domain.text import text
 from ansambl.engines.adapter import ConversationCalls
 from ansambl.foundation.clock import Clock
-from ansambl.runtime.door import Door
-from ansambl.runtime.engine_loras import EngineLoras
-from ansambl.runtime.engine_watch import EngineWatch
+from ansambl.runtime.engine.door import Door
+from ansambl.runtime.engine.loras import EngineLoras
+from ansambl.runtime.engine.resting import DRAIN_PATIENCE, Tell
+from ansambl.runtime.engine.uses import Uses
+from ansambl.runtime.engine.waiting import first_of
+from ansambl.runtime.engine.watch import EngineWatch
 from ansambl.runtime.kept_states import KeptStates, SlotKeeper
-from ansambl.runtime.resting import DRAIN_PATIENCE, Tell
-from ansambl.runtime.uses import Uses
-from ansambl.runtime.waiting import first_of
 
 _WAITS_FOR_QUIET = 30.0
 """Seconds that a restart waits for a moment without requests before new requests have to wait for it.

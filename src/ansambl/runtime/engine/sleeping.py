@@ -21,9 +21,9 @@ from ansambl.domain.text import text
 from ansambl.domain.units import Bytes, format_bytes
 from ansambl.engines.adapter import CanSleep, EngineAdapter, EngineCall, LoraCalls, SleepCalls
 from ansambl.foundation.clock import Clock
+from ansambl.runtime.engine.load_facts import GpuMemory, GpusUsed
+from ansambl.runtime.engine.runs import Run
 from ansambl.runtime.engine_calls import send
-from ansambl.runtime.engine_runs import Run
-from ansambl.runtime.load_facts import GpuMemory, GpusUsed
 
 SHARE_FREED = 0.5
 """The part of what it could give back that a sleep must free: an engine that sleeps frees nearly all of it, one that

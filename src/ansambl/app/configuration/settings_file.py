@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ansambl.app.configuration_file import FILE_NAME, absolute_path, find_file, read_file, shown_path
-from ansambl.app.settings import ENGINES_IN_CONTEXT, Settings
-from ansambl.app.settings_lines import KeyPath, key_lines, line_of, written_path
-from ansambl.app.settings_problems import problem_of
+from ansambl.app.configuration.configuration_file import FILE_NAME, absolute_path, find_file, read_file, shown_path
+from ansambl.app.configuration.settings import ENGINES_IN_CONTEXT, Settings
+from ansambl.app.configuration.settings_lines import KeyPath, key_lines, line_of, written_path
+from ansambl.app.configuration.settings_problems import problem_of
 from ansambl.domain.errors import ConfigurationError
 from ansambl.domain.text import Text, text
 from ansambl.foundation.paths import DATA_VARIABLE, DataPaths, expanded

@@ -17,7 +17,7 @@ from ansambl.domain.plan import Placement
 from ansambl.domain.units import Bytes
 from ansambl.engines.adapter import EngineAdapter
 from ansambl.foundation.clock import Clock
-from ansambl.runtime.engine_runs import Run
+from ansambl.runtime.engine.runs import Run
 
 OnWork: TypeAlias = Callable[[Placement, Speeds], None]
 """Told what a run did since the last time; it must return at once and raise nothing."""

@@ -13,14 +13,14 @@ from ansambl.domain.instance import InstanceState
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import format_bytes, format_seconds
 from ansambl.foundation.clock import Clock
-from ansambl.runtime.door import Door
-from ansambl.runtime.engine_loras import EngineLoras
-from ansambl.runtime.engine_runs import Run
-from ansambl.runtime.engine_watch import EngineWatch
-from ansambl.runtime.load_facts import LoadFacts
-from ansambl.runtime.sleeping import Asleep, NotAsleepError, NotAwakeError, Sleeper
-from ansambl.runtime.uses import Uses
-from ansambl.runtime.waiting import first_of
+from ansambl.runtime.engine.door import Door
+from ansambl.runtime.engine.load_facts import LoadFacts
+from ansambl.runtime.engine.loras import EngineLoras
+from ansambl.runtime.engine.runs import Run
+from ansambl.runtime.engine.sleeping import Asleep, NotAsleepError, NotAwakeError, Sleeper
+from ansambl.runtime.engine.uses import Uses
+from ansambl.runtime.engine.waiting import first_of
+from ansambl.runtime.engine.watch import EngineWatch
 
 Tell: TypeAlias = Callable[[str, Text], None]
 """Records an event of an instance: its kind, and what happened."""

@@ -15,10 +15,10 @@ from ansambl.api.schemas import (
     SetDocument,
     VersionsDocument,
 )
-from ansambl.app.reload import with_reloaded_roles
-from ansambl.app.role_book import Joined, RoleBook
-from ansambl.app.role_desk import RoleDesk
-from ansambl.app.settings_file import LoadedSettings
+from ansambl.app.configuration.settings_file import LoadedSettings
+from ansambl.app.roles.book import Joined, RoleBook
+from ansambl.app.roles.desk import RoleDesk
+from ansambl.app.roles.reload import with_reloaded_roles
 from ansambl.app.wiring import Product
 from ansambl.domain.text import Text
 from ansambl.foundation.logging import get_logger

@@ -14,9 +14,9 @@ from ansambl.api.schemas import (
     VersionsDocument,
 )
 from ansambl.app.catalog import configured_tables, in_file
-from ansambl.app.role_book import ReadOnlyError, RoleBook, read_only
-from ansambl.app.settings_lines import written_path
-from ansambl.app.written_roles import KINDS, check_tables
+from ansambl.app.configuration.settings_lines import written_path
+from ansambl.app.roles.book import ReadOnlyError, RoleBook, read_only
+from ansambl.app.roles.written import KINDS, check_tables
 from ansambl.domain.chat_template import TemplateFacts
 from ansambl.domain.errors import UnknownNameError
 from ansambl.domain.names import nearest_names
