@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 import pytest
 from hypothesis import given
@@ -38,8 +39,11 @@ async def test_a_group_that_is_being_cancelled_keeps_no_places():
     assert (places.running, places.waiting) == (0, 0)
 
 
-@given(st.integers(1, 3), st.randoms())
-def test_whoever_is_cancelled_no_place_is_lost(count, chance):
+@given(st.integers(1, 3), st.integers(0, 1 << 32))
+def test_whoever_is_cancelled_no_place_is_lost(count, seed):
+    # Not hypothesis' own randoms: one drawn from inside a task, after the example ended, broke the run now and then.
+    chance = random.Random(seed)
+
     async def use(places):
         slots = await places.take(b"ab"[: chance.randrange(3)], chance.randrange(1, 4))
         try:
