@@ -211,8 +211,12 @@ def test_two_installers_at_once_are_kept_apart(tmp_path: Path, packages: Path) -
     build = tiny(tmp_path, packages)
     with only_installer(tmp_path / "engines", "tiny"), pytest.raises(UnavailableError, match="at this moment"):
         run(build, tmp_path)
-    with only_installer(tmp_path / "engines", "tiny"):
-        assert not list((tmp_path / "engines").glob("tiny/*"))
+    with only_installer(tmp_path / "engines", "tiny") as folder:
+        assert not list(folder.glob("*"))
+        folder.mkdir(exist_ok=True)
+        # A program that the installer started there is no reason to stop what runs on the engine.
+        with pytest.raises(UnavailableError, match="at this moment"):
+            installer.standing("tiny", tmp_path / "engines")
 
 
 def test_the_new_version_replaces_the_old_one_only_when_it_is_whole_and_is_removed_when_idle(

@@ -177,7 +177,7 @@ def standing(engine: str, engines_folder: Path) -> Standing:
         UnavailableError: another process installs it at this moment, or something runs on it.
     """
     # Before what runs there is looked at: it may be what an installer started.
-    if is_being_installed(engines_folder, engine):
+    if engine_folder(engines_folder, engine).is_dir() and is_being_installed(engines_folder, engine):
         raise busy(engine)
     return _standing(engine, engines_folder)
 
