@@ -7,10 +7,12 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -80,6 +82,54 @@ def spawn(
         )  # fmt: skip
     finally:
         os.close(descriptor)
+
+
+def hear(argv: Sequence[str], *, patience: float, most: int = 1 << 20) -> subprocess.CompletedProcess[bytes]:
+    """Run a program that nobody vouches for, and return what it says; nothing of it is left running.
+
+    Args:
+        argv: the program and its arguments.
+        patience: seconds that it may take.
+        most: bytes of each of its two outputs that are read. One that says more is ended, and counts as done.
+
+    Raises:
+        OSError: it cannot be started.
+        subprocess.TimeoutExpired: it took longer.
+    """
+    heard = [b"", b""]
+    process = subprocess.Popen(
+        list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    ended_by_us = threading.Event()
+
+    def end() -> None:
+        # With what it started itself: the whole of its session.
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    def read(number: int, pipe: IO[bytes]) -> None:
+        with pipe:
+            heard[number] = pipe.read(most)
+            if len(heard[number]) >= most:
+                ended_by_us.set()
+                end()
+
+    assert process.stdout is not None  # noqa: S101 - both are pipes, as asked for above
+    assert process.stderr is not None  # noqa: S101
+    readers = [
+        threading.Thread(target=read, args=(number, pipe), daemon=True)
+        for number, pipe in enumerate((process.stdout, process.stderr))
+    ]
+    for one in readers:
+        one.start()
+    try:
+        code = process.wait(patience)
+    finally:
+        end()
+        process.wait()
+    for one in readers:
+        one.join(1.0)
+    return subprocess.CompletedProcess(list(argv), 0 if ended_by_us.is_set() else code, *heard)
 
 
 async def wait_for_end(pid: int, started: float, *, poll: float = 0.2) -> None:

@@ -192,3 +192,26 @@ def test_memory_counts_the_children(start):
 def test_a_log_in_a_missing_folder_is_an_error():
     with pytest.raises(OSError, match="nowhere"):
         processes.spawn(SLEEPER, {}, Path("/nowhere/log"))
+
+
+def test_what_a_program_says_is_heard_with_its_status():
+    said = processes.hear([sys.executable, "-c", "import sys; print('a'); sys.exit('b')"], patience=20)
+    assert (said.returncode, said.stdout, said.stderr) == (1, b"a\n", b"b\n")
+
+
+def test_a_program_that_never_stops_talking_is_ended():
+    """Its whole output would fill the memory."""
+    said = processes.hear(["/bin/sh", "-c", "exec cat /dev/zero"], patience=20, most=100_000)
+    assert (said.returncode, len(said.stdout)) == (0, 100_000)
+
+
+def test_a_program_that_hangs_is_ended_with_what_it_started(tmp_path):
+    script = tmp_path / "script"
+    script.write_text(f"sleep 60 & echo $! > {tmp_path}/child; wait")
+    with pytest.raises(subprocess.TimeoutExpired):
+        processes.hear(["/bin/sh", str(script)], patience=0.3)
+    child = int((tmp_path / "child").read_text())
+    deadline = time.monotonic() + 5
+    while processes.start_time(child) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

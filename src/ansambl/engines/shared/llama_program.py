@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ansambl.domain.engine import NotUsable
 from ansambl.domain.text import text
+from ansambl.foundation.processes import hear
 
 _PATIENCE = 20.0
 """Seconds. A build for CUDA asks the driver before it answers; the longest that was seen on any build is under 3."""
@@ -94,10 +95,9 @@ def _ask(path: str) -> LlamaProgram | NotUsable:
 
 
 def _run(path: str, word: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [path, word], capture_output=True, encoding="utf-8", errors="replace", timeout=_PATIENCE, check=False,
-        stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    said = hear([path, word], patience=_PATIENCE)
+    out, complained = (one.decode("utf-8", "replace") for one in (said.stdout, said.stderr))
+    return subprocess.CompletedProcess(said.args, said.returncode, out, complained)
 
 
 def read_version(said: str) -> tuple[str, int | None] | None:
