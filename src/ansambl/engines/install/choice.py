@@ -75,6 +75,8 @@ def choose_build(
 def _nothing_asked(engine: str, own: list[Build], wanted: str | None, *, compiled: bool) -> NotUsable:
     title = own[0].title if own else engine
     names = ", ".join(dict.fromkeys(one.build for one in own if not compiled or one.way is Way.SOURCE)) or "-"
+    if compiled and not any(one.way is Way.SOURCE for one in own):
+        return NotUsable(text("Ansambl does not compile {engine}", engine=title), text("leave --compile out"))
     if compiled:
         return NotUsable(
             text("there is nothing of {engine} to compile here for '{build}'", engine=title, build=wanted or "any"),

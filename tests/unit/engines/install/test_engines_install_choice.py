@@ -155,7 +155,9 @@ def test_a_python_that_makes_no_environments_is_named() -> None:
 
 def test_a_build_that_there_is_not_names_those_that_there_are() -> None:
     assert "cuda, cpu" in str(refused("vllm", machine(), wanted="metal").why.how_to_fix)
-    assert "vLLM" in str(refused("vllm", machine(), compiled=True).why.reason)
+    why = refused("vllm", machine(), compiled=True).why
+    assert "vLLM" in str(why.reason)
+    assert str(why.how_to_fix) == "leave --compile out"
 
 
 def test_the_first_row_that_fits_is_taken() -> None:
