@@ -34,6 +34,15 @@ def store(tmp_path, embedded_model_folder, monkeypatch):
     return folder
 
 
+def test_weights_that_two_names_share_are_counted_once(store, data_folder):
+    place = store / "manifests" / "registry.ollama.ai" / "library" / "smol"
+    (place / "latest").write_bytes((place / "135m").read_bytes())
+    found = json.loads(run_command("models", "list", "--json", data=data_folder).stdout)
+    own = [one for one in found["installed"] if one["origin"] == "Ollama"]
+    assert len(own) == 2
+    assert found["installed_size"] == sum(one["size"] for one in found["installed"]) - own[0]["size"]
+
+
 def test_every_command_takes_the_reference_that_the_list_shows(store, data_folder):
     fits = run_command("fit", "ollama:smol:135m", "--context", "2048", "--json", data=data_folder)
     assert fits.returncode == 0, fits.stderr

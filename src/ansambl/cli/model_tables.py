@@ -162,7 +162,7 @@ def print_installed(found: Sequence[InstalledCheckpoint], free: Bytes) -> None:
     """Print the checkpoints on this machine, what they take together, and the `free` bytes of the disk."""
     from ansambl.cli.output import print_table, say
     from ansambl.domain.units import Bytes, format_bytes
-    from ansambl.model_catalog.library import Origin
+    from ansambl.model_catalog.library import Origin, disk_size
 
     origins = {
         Origin.ANSAMBL: speak("fetched by Ansambl"), Origin.HUB_CACHE: speak("the hub's cache"),
@@ -178,7 +178,7 @@ def print_installed(found: Sequence[InstalledCheckpoint], free: Bytes) -> None:
         ours = sum(one.size for one in found if one.origin is Origin.ANSAMBL)
         say(
             speak("In all {size}; Ansambl fetched {ours} of it. {free} are free where it puts models.").format(
-                size=format_bytes(Bytes(sum(one.size for one in found))), ours=format_bytes(Bytes(ours)),
+                size=format_bytes(Bytes(disk_size(found))), ours=format_bytes(Bytes(ours)),
                 free=format_bytes(free),
             )
         )  # fmt: skip

@@ -103,6 +103,11 @@ def installed(
     return tuple(sorted(unique.values(), key=lambda one: (order.index(one.origin), one.reference, one.path)))
 
 
+def disk_size(found: Iterable[InstalledCheckpoint]) -> Bytes:
+    """The bytes of these checkpoints together: a file that has several names, as in Ollama's store, counts once."""
+    return Bytes(sum({one.path: one.size for one in found}.values()))
+
+
 def in_models_folder(models_folder: Path) -> Iterator[InstalledCheckpoint]:
     """What was fetched there, then what a user put there; the embedded model is none of them."""
     yield from _fetched(models_folder)

@@ -117,7 +117,7 @@ def list_models(
     from ansambl.foundation.paths import expanded
     from ansambl.model_catalog.catalog import catalog, model_to_json
     from ansambl.model_catalog.download import free_space
-    from ansambl.model_catalog.library import installed, installed_to_json
+    from ansambl.model_catalog.library import disk_size, installed, installed_to_json
 
     models = catalog().values()
     paths = load_data_paths(config)
@@ -126,7 +126,7 @@ def list_models(
     if as_json:
         print_json({
             "models": [model_to_json(one) for one in models], "installed": [installed_to_json(one) for one in here],
-            "installed_size": sum(one.size for one in here), "free": free,
+            "installed_size": disk_size(here), "free": free,
         })  # fmt: skip
         return
     unknown = speak("unknown")
