@@ -84,13 +84,16 @@ def spawn(
         os.close(descriptor)
 
 
-def hear(argv: Sequence[str], *, patience: float, most: int = 1 << 20) -> subprocess.CompletedProcess[bytes]:
+def hear(
+    argv: Sequence[str], *, patience: float, most: int = 1 << 20, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
     """Run a program that nobody vouches for, and return what it says; nothing of it is left running.
 
     Args:
         argv: the program and its arguments.
         patience: seconds that it may take.
         most: bytes of each of its two outputs that are read. One that says more is ended, and counts as done.
+        environment: its whole environment; ours when left out.
 
     Raises:
         OSError: it cannot be started.
@@ -98,8 +101,9 @@ def hear(argv: Sequence[str], *, patience: float, most: int = 1 << 20) -> subpro
     """
     heard = [b"", b""]
     process = subprocess.Popen(
-        list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
+        list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        env=None if environment is None else dict(environment),
+    )  # fmt: skip
     ended_by_us = threading.Event()
 
     def end() -> None:

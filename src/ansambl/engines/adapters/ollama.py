@@ -38,6 +38,7 @@ from ansambl.engines.command_lines import parts
 from ansambl.engines.command_lines.records import CommandInputs, EngineCommand
 from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Setting, written
 from ansambl.engines.shared import exits, launching, metrics, words
+from ansambl.foundation.processes import hear
 
 _NAME = "ollama"
 _TITLE = "Ollama"
@@ -255,9 +256,9 @@ class Ollama:
 
 def _version_of(program: str) -> str | None:
     try:
-        answer = subprocess.run(
-            [program, "--version"], capture_output=True, timeout=_PATIENCE, check=False, stdin=subprocess.DEVNULL,
-            env={"OLLAMA_HOST": _NOBODY, "HOME": str(Path.home())},
+        answer = hear(
+            [program, "--version"], patience=_PATIENCE,
+            environment={"OLLAMA_HOST": _NOBODY, "HOME": str(Path.home())},
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None

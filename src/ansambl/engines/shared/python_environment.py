@@ -14,6 +14,7 @@ from pathlib import Path
 from ansambl.domain.engine import Installed, NotUsable, Surroundings
 from ansambl.domain.text import text
 from ansambl.engines.installations import find_installed, not_installed
+from ansambl.foundation.processes import hear
 
 _PATIENCE = 20.0
 """Seconds for a Python to name its packages; it takes 50 ms where the disk is quick."""
@@ -113,10 +114,9 @@ def _environment_of(program: str, wanted: tuple[str, ...]) -> PythonEnvironment 
         return None
     try:
         # Not with a name of the current folder before those of the standard library.
-        answer = subprocess.run(
-            [python, "-c", _ASK, *wanted], capture_output=True, timeout=_PATIENCE, check=False,
-            stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONSAFEPATH": "1"},
-        )  # fmt: skip
+        answer = hear(
+            [python, "-c", _ASK, *wanted], patience=_PATIENCE, environment={**os.environ, "PYTHONSAFEPATH": "1"}
+        )
         found = json.loads(answer.stdout)
     except (OSError, subprocess.TimeoutExpired, ValueError, RecursionError):
         return None

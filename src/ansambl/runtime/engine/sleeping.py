@@ -121,8 +121,7 @@ class Sleeper:
         found = self._adapter.sleep_calls(run.placement)
         if isinstance(found, NotUsable):
             raise NotSupportedError(
-                text("{engine} cannot sleep, it is not supported by this build or these settings: {reason}; {fix}",
-                     engine=title, reason=found.reason, fix=found.how_to_fix)
+                text("{engine} cannot sleep: {reason}; {fix}", engine=title, reason=found.reason, fix=found.how_to_fix)
             )  # fmt: skip
         return found
 
