@@ -237,11 +237,18 @@ def test_training_is_forecast_in_both_ways(capsys):
 
 
 def test_a_machine_without_a_gpu_and_an_engine_that_needs_one(capsys):
-    code, found = review(capsys, "t-pro-it-2.0", "--machine", "cpu-7950x-128g", "--engine", "vllm")
+    code, found = review(capsys, "t-pro-it-2.0", "--machine", "cpu-7950x-128g", "--engine", "sglang")
     assert code == 3
-    assert "vllm is planned for GPUs" in words(found, "unsupported")
+    assert "sglang is planned for GPUs" in words(found, "unsupported")
     assert "llama.cpp" in words(found, "other-engine")
     assert "vLLM" not in words(found, "other-engine")
+
+
+def test_vllm_on_a_processor_is_judged_by_its_own_build_there(capsys):
+    code, found = review(capsys, "t-pro-it-2.0", "--machine", "cpu-7950x-128g", "--engine", "vllm")
+    assert code == 3
+    # Its build for the processor computes in 32 bits: twice the 61 GiB of the files, and they do not fit 128 GB.
+    assert "does not fit" in words(found, "memory")
 
 
 def test_a_model_too_large_for_any_memory(capsys):

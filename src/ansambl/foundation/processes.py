@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -189,14 +190,20 @@ def _left_behind(pid: int, started: float) -> bool:
     return False
 
 
+_KILLED, _GLANCE = 5.0, 0.02
+"""Seconds that killed processes may take to be gone, and between two looks."""
+
+
 async def end_group(pid: int, started: float, *, patience: float = 10.0) -> None:
     """End a process that we started (it leads its own group): politely first, for good after `patience` seconds.
 
-    When the leader has ended already, what it left behind in its session is ended at once.
+    When the leader has ended already, what it left behind in its session is ended at once. Returns when nothing of it
+    runs any more: a process that was killed takes a moment to give its memory back.
     """
     if not is_same_process(pid, started):
         if start_time(pid) is None and _left_behind(pid, started):
             signal_group(pid, signal.SIGKILL)
+            await _until_group_is_gone(pid, started)
         return
     signal_group(pid, signal.SIGTERM)
     with contextlib.suppress(TimeoutError):
@@ -204,7 +211,14 @@ async def end_group(pid: int, started: float, *, patience: float = 10.0) -> None
     # Also when the leader ended politely: whatever else is left of its group must not outlive it.
     signal_group(pid, signal.SIGKILL)
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(wait_for_end(pid, started), 5.0)
+        await asyncio.wait_for(wait_for_end(pid, started), _KILLED)
+    await _until_group_is_gone(pid, started)
+
+
+async def _until_group_is_gone(pid: int, started: float) -> None:
+    end = time.monotonic() + _KILLED
+    while _left_behind(pid, started) and time.monotonic() < end:  # noqa: ASYNC110 - nothing tells of their end
+        await asyncio.sleep(_GLANCE)
 
 
 def resident_bytes(pid: int) -> int | None:

@@ -153,7 +153,7 @@ async def test_ending_a_group_ends_grandchildren_that_refuse(start, tmp_path, th
         await until(lambda: processes.start_time(child.pid) is None)
     assert processes.is_same_process(grandchild, alive)
     await processes.end_group(child.pid, mark, patience=2)
-    await until(lambda: not processes.is_same_process(grandchild, alive))
+    assert not processes.is_same_process(grandchild, alive)
     child.wait(10)
 
 
