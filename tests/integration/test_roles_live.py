@@ -105,7 +105,9 @@ def in_terminal(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int, 
     leader, follower = pty.openpty()
     # The child makes the terminal its own by opening it first in a session of its own.
     code = (
-        "import os, sys; os.setsid(); os.close(os.open(sys.argv[1], os.O_RDWR)); "
+        # Who runs the tests under nohup has it ignored, and that would be inherited.
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+        "os.setsid(); os.close(os.open(sys.argv[1], os.O_RDWR)); "
         "os.execv(sys.executable, [sys.executable, '-m', 'ansambl', *sys.argv[2:]])"
     )
     process = subprocess.Popen(
