@@ -67,7 +67,7 @@ def import_llama_swap(path: Path, environment: Mapping[str, str]) -> Draft:
 
 
 def _read(path: Path) -> dict[Any, Any]:
-    import yaml  # type: ignore[import-untyped, unused-ignore]
+    import yaml
 
     try:
         with path.open("rb") as file:
