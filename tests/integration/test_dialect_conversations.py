@@ -19,8 +19,9 @@ ROLES = ("coder", "brief", "philosopher", "coder")
 QUESTIONS = (
     "Name one sorting algorithm and say when it is quick.",
     "How would you test it?",
-    "Напиши коротко, что такое кэш.",
     "Sum up what we said.",
+    # The last one: the model that speaks no Russian answers with halves of letters, which no later turn may read again.
+    "Напиши коротко, что такое кэш.",
 )
 FRAME = 16
 """Tokens of the template around one message and of a cut in the middle of a word, at most."""
@@ -60,7 +61,9 @@ def in_messages(client: anthropic.Anthropic) -> Iterator[Asked]:
     messages: list[Any] = []
     for index, (role, question) in enumerate(zip(ROLES, QUESTIONS, strict=True)):
         messages.append({"role": "user", "content": question})
-        wanted = {"model": role, "max_tokens": 30, "system": "You talk with an engineer.", "messages": messages}
+        # Without chance: what the tiny model makes up may be read again as other tokens than it was written in.
+        wanted = {"model": role, "max_tokens": 30, "system": "You talk with an engineer.", "messages": messages,
+                  "extra_body": {"temperature": 0.0}}  # fmt: skip
         if index % 2:
             with client.messages.stream(**wanted) as stream:
                 answer = stream.get_final_message()
@@ -76,7 +79,8 @@ def in_responses(client: openai.OpenAI) -> Iterator[Asked]:
     items: list[Any] = []
     for index, (role, question) in enumerate(zip(ROLES, QUESTIONS, strict=True)):
         items.append({"role": "user", "content": question})
-        wanted = {"model": role, "max_output_tokens": 30, "instructions": "You talk with an engineer.", "input": items}
+        wanted = {"model": role, "max_output_tokens": 30, "instructions": "You talk with an engineer.", "input": items,
+                  "temperature": 0.0}  # fmt: skip
         if index % 2:
             *_, last = client.responses.create(**wanted, stream=True)
             answer = last.response
