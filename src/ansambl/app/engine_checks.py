@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from ansambl.app.memory_explanations import with_advice, would_fit
 from ansambl.app.placement_forecast import forecast_placement, used_gpus
-from ansambl.domain.catalog import CatalogModel
 from ansambl.domain.device import DeviceKind
 from ansambl.domain.engine import EngineTraits, Installed
 from ansambl.domain.errors import NotSupportedError
@@ -66,7 +65,7 @@ def judge_checkpoint(
 ) -> StartJudgement:
     """The engine, its version and build, the checkpoint and the GPUs judged; memory is not looked at."""
     checkpoint = placement.checkpoint
-    card = _card(placement.known_as)
+    card = catalog().get(placement.known_as or "")
     family = (checkpoint.architecture if checkpoint else None) or (card.family if card else None)
     question = StartQuestion(
         engine=traits, installed=installed, format=checkpoint.format if checkpoint else None,
@@ -131,7 +130,3 @@ def _free(device: DeviceFootprint, placement: Placement, machine: Machine) -> By
     if gpu is None or gpu.memory_total is None or gpu.memory_used is None:
         return None
     return Bytes(gpu.memory_total - gpu.memory_used)
-
-
-def _card(name: str | None) -> CatalogModel | None:
-    return None if name is None else next((one for one in catalog().values() if one.name == name), None)

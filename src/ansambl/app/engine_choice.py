@@ -20,7 +20,7 @@ from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.model import Checkpoint
 from ansambl.domain.plan import Placement
 from ansambl.domain.text import Text, text
-from ansambl.engines.registry import ENGINES, get_engine
+from ansambl.engines.registry import get_engine
 from ansambl.foundation.paths import DataPaths
 from ansambl.hardware import inventory
 from ansambl.model_catalog.catalog import catalog
@@ -104,7 +104,7 @@ class EngineFinder:
         form = checkpoint.format if checkpoint is not None else "gguf"
         if form == "gguf":
             found = self.find(LLAMA_CPP)
-            if isinstance(found, Installed) and found.build not in {None, _ONLY_CPU}:
+            if isinstance(found, Installed) and uses_gpus(found):
                 return ChosenEngine(LLAMA_CPP, found)
             return self._usable(name, BUNDLED_ENGINE)
         return self._by_format(name, form)
@@ -120,8 +120,6 @@ class EngineFinder:
     def _by_format(self, name: str, form: str) -> ChosenEngine:
         reasons: list[NotUsable] = []
         for engine in _BY_FORMAT.get(form, ()):
-            if engine not in ENGINES:
-                continue
             found = self.find(engine)
             if isinstance(found, Installed):
                 return ChosenEngine(engine, found)
@@ -138,6 +136,11 @@ class EngineFinder:
         if isinstance(found, NotUsable):
             raise NotSupportedError(_not_usable(name, found))
         return ChosenEngine(engine, found)
+
+
+def uses_gpus(installed: Installed) -> bool:
+    """Whether what was found was built for GPUs; of an engine that does not tell it is not taken for granted."""
+    return installed.build not in {None, _ONLY_CPU}
 
 
 def _not_usable(name: str, found: NotUsable) -> Text:
@@ -166,7 +169,7 @@ def place(
 def _gpus(model: ModelSettings, chosen: ChosenEngine, finder: EngineFinder) -> tuple[tuple[int, ...], str]:
     """The GPUs that the found build can use: those that were named, else all of one vendor."""
     build = chosen.installed.build
-    if build in {None, _ONLY_CPU} or model.gpus == ():
+    if not uses_gpus(chosen.installed) or model.gpus == ():
         return model.gpus or (), "none"
     gpus = finder.machine.gpus
     vendor = _VENDORS.get(build or "") or (gpus[0].vendor.lower() if gpus else "none")

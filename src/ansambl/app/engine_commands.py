@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -82,10 +83,11 @@ def commands_side_by_side(questions: Sequence[Question], config: Path | None = N
     for one, placement in zip(prepared, together.placements, strict=True):
         found = _command(replace(one, placement=placement))
         port = urlsplit(found.command.address).port or 0
-        while port in ports:
-            port += 1
+        if port in ports:
+            port = next(other for other in count(port) if other not in ports)
+            found = _command(replace(one, placement=placement), port)
         ports.add(port)
-        answers.append(_command(replace(one, placement=placement), port))
+        answers.append(found)
     return CommandSet(tuple(answers), together.missing, together.taken, together.capacity)
 
 

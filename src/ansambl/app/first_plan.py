@@ -17,14 +17,13 @@ from ansambl.app.catalog import catalog_of
 from ansambl.app.configuration.role_settings import RoleSettings
 from ansambl.app.configuration.settings import ModelSettings
 from ansambl.app.configuration.settings_file import LoadedSettings
-from ansambl.app.engine_choice import LLAMA_CPP, EngineFinder, card_of_repo
+from ansambl.app.engine_choice import LLAMA_CPP, EngineFinder, card_of_repo, uses_gpus
 from ansambl.app.planning import candidate_from_files, catalog_candidates, this_machine
 from ansambl.domain.device import PlannedMachine
 from ansambl.domain.engine import Installed
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.planning import Candidate, Goal, Plan, PlannedPlacement, PlanOption, Residency
 from ansambl.domain.units import Bytes
-from ansambl.engines.registry import ENGINES
 from ansambl.foundation.paths import DataPaths, write_atomically
 from ansambl.model_catalog import download
 from ansambl.model_catalog.acceptance import is_accepted, wanted_licence
@@ -196,7 +195,7 @@ def _swapless(plan: Plan) -> PlanOption | None:
 
 def _usable_engines(finder: EngineFinder) -> frozenset[str]:
     """The engines that a first plan may count on: llama.cpp is always here in some form, vLLM where it is installed."""
-    others = [one for one in ("vllm",) if one in ENGINES and isinstance(finder.find(one), Installed)]
+    others = [one for one in ("vllm",) if isinstance(finder.find(one), Installed)]
     return frozenset({LLAMA_CPP, *others})
 
 
@@ -205,8 +204,7 @@ def _machine_now(finder: EngineFinder) -> PlannedMachine:
     machine = this_machine()
     free = Bytes(min(machine.ram.memory, psutil.virtual_memory().available))
     uses_gpus = any(
-        isinstance(found, Installed) and found.build not in {None, "cpu"}
-        for found in map(finder.find, _usable_engines(finder))
+        isinstance(found, Installed) and uses_gpus(found) for found in map(finder.find, _usable_engines(finder))
     )
     return replace(machine, ram=replace(machine.ram, memory=free), gpus=machine.gpus if uses_gpus else ())
 

@@ -6,7 +6,7 @@ import os
 import re
 
 from ansambl.domain.engine import Installed, Surroundings
-from ansambl.engines.registry import ENGINES, get_engine, get_lines
+from ansambl.engines.registry import get_engine, get_lines
 from ansambl.foundation.paths import DataPaths
 from ansambl.hardware import inventory
 from ansambl.model_catalog.catalog import find_model
@@ -31,9 +31,7 @@ def suiting(engine: str | None, paths: DataPaths) -> Suiting:
         return Suiting(lines.formats, lines.title)
     machine = inventory.detect()
     around = Surroundings(machine=machine, engines_folder=str(paths.engines), search_path=os.environ.get("PATH"))
-    folders = bool(machine.gpus) and any(
-        isinstance(get_engine(one).detect(around), Installed) for one in _FOR_FOLDERS if one in ENGINES
-    )
+    folders = bool(machine.gpus) and any(isinstance(get_engine(one).detect(around), Installed) for one in _FOR_FOLDERS)
     return Suiting(("safetensors", _GGUF) if folders else (_GGUF, "safetensors"))
 
 
