@@ -37,3 +37,9 @@ class InstanceDefaults:
 
     def set_loras(self, adapters):
         return False
+
+    def listen(self, listener):
+        self.listener = listener
+
+    def state_identity(self):
+        return None

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ansambl.domain.errors import AnsamblError, RequestError
+from ansambl.domain.scheduling import ORDINARY, Standing
 from ansambl.domain.text import text
 
 Message = dict[str, Any]
@@ -39,11 +40,12 @@ class ChatRequest:
     """A chat completion request, decoded one level deep. `fields` maps each field to its undecoded bytes.
 
     `lora` is the LoRA adapter that its answer is made with, None for none; it stands in no field, because engines are
-    told it each in their own way.
+    told it each in their own way. `standing` is its class and whose it is.
     """
 
     fields: dict[str, msgspec.Raw]
     lora: str | None = None
+    standing: Standing = ORDINARY
 
     @property
     def model(self) -> str:
@@ -121,7 +123,7 @@ class ChatRequest:
                 fields.pop(name, None)
             else:
                 fields[name] = msgspec.Raw(_encoder.encode(value))
-        return ChatRequest(fields, self.lora)
+        return ChatRequest(fields, self.lora, self.standing)
 
     def encode(self) -> bytes:
         """The request as a body; untouched fields keep the client's bytes."""

@@ -166,7 +166,9 @@ def refuse_present(request: ChatRequest, reasons: Mapping[str, Text]) -> None:
 
 def kept(request: ChatRequest, names: Sequence[str]) -> ChatRequest:
     """A request with nothing but the fields `names` of `request`, bytes untouched."""
-    return ChatRequest({name: request.fields[name] for name in names if name in request.fields}, request.lora)
+    return ChatRequest(
+        {name: request.fields[name] for name in names if name in request.fields}, request.lora, request.standing
+    )
 
 
 def content_of(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:

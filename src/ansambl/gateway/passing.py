@@ -17,7 +17,8 @@ from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.gateway.streaming import EventRelay
 from ansambl.roles.asking import hint_of, open_chat
 from ansambl.roles.service import Prepared
-from ansambl.runtime.coordinator import Coordinator, Lease
+from ansambl.runtime.carrying import Lease
+from ansambl.runtime.coordinator import Coordinator
 from ansambl.runtime.upstream import BROKE_OFF, ConnectionLostError, UpstreamAnswer
 
 _SHOWN = 100

@@ -9,8 +9,9 @@ from ansambl.dialects import openai_chat
 from ansambl.dialects.openai_chat import ChatRequest, Delta
 from ansambl.domain.errors import EngineError
 from ansambl.domain.text import text
+from ansambl.runtime.carrying import Lease
 from ansambl.runtime.cloning import tokens_of
-from ansambl.runtime.coordinator import Coordinator, Lease
+from ansambl.runtime.coordinator import Coordinator
 from ansambl.runtime.upstream import BROKE_OFF, ConnectionLostError, UpstreamAnswer
 
 _PATH = "/chat/completions"

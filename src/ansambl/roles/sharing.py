@@ -14,8 +14,9 @@ from ansambl.domain.instance import Endpoint
 from ansambl.domain.text import Text, text
 from ansambl.roles.asking import ask_engine, ask_leased, count_prompt, has_media, hint_of
 from ansambl.roles.ensembles.events import Sharing, Together
+from ansambl.runtime.carrying import Lease
 from ansambl.runtime.cloning import NoRoomError, StateCopies, common_tokens, tokens_of
-from ansambl.runtime.coordinator import Coordinator, Lease, LeaseGroup
+from ansambl.runtime.coordinator import Coordinator, LeaseGroup
 from ansambl.runtime.upstream import ConnectionLostError
 
 WORTH_COPYING = 128

@@ -18,6 +18,7 @@ from ansambl.engines.registry import get_engine
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.runtime.discovery import LLAMA_SERVER, SGLANG, VLLM
 from ansambl.runtime.events import EventLog
+from ansambl.runtime.instance import InstanceListener
 from ansambl.runtime.kept_states import SlotKeeper
 
 CHECK_EVERY = 15.0
@@ -145,6 +146,13 @@ class AttachedInstance:
     def set_loras(self, adapters: Sequence[LoraAdapter]) -> bool:  # noqa: ARG002 - they cannot be used here
         """Nothing; False."""
         return False
+
+    def listen(self, listener: InstanceListener) -> None:
+        """Nothing: what the server holds is not memory that we give."""
+
+    def state_identity(self) -> str | None:
+        """None: its states are not ours."""
+        return None
 
     def status(self) -> InstanceStatus:
         """A snapshot for people; STARTING until it was first looked at."""

@@ -11,7 +11,8 @@ from ansambl.domain.errors import EngineError
 from ansambl.domain.text import text
 from ansambl.engines.adapter import ConversationCalls, EngineCall, PrefilledPrompt
 from ansambl.runtime import state_files
-from ansambl.runtime.coordinator import Coordinator, Lease
+from ansambl.runtime.carrying import Lease
+from ansambl.runtime.coordinator import Coordinator
 
 _UNKNOWN_BYTES_PER_TOKEN = float(2**20)
 """Bytes of a token's state where nothing told: three times those of a dense model of 70 billion parameters."""

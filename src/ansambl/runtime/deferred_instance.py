@@ -12,7 +12,7 @@ from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
 from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.text import Text
 from ansambl.engines.adapter import ConversationCalls, LoraCalls
-from ansambl.runtime.instance import Instance
+from ansambl.runtime.instance import Instance, InstanceListener
 from ansambl.runtime.kept_states import SlotKeeper
 
 
@@ -31,6 +31,7 @@ class DeferredInstance:
         self._real: Instance | None = None
         self._making = threading.Lock()
         self._keeper: SlotKeeper | None = None
+        self._listener: InstanceListener | None = None
         self._taking_over: asyncio.Task[None] | None = None
         self._message: Text | None = None
 
@@ -50,6 +51,8 @@ class DeferredInstance:
                 self._message = None
                 if self._keeper is not None:
                     made.keep_slots(self._keeper)
+                if self._listener is not None:
+                    made.listen(self._listener)
                 self._real = made
             return self._real
 
@@ -140,6 +143,16 @@ class DeferredInstance:
     def set_loras(self, adapters: Sequence[LoraAdapter]) -> bool:
         """As `Instance.set_loras`; an instance that is made later is made with what there is then."""
         return self._real.set_loras(adapters) if self._real is not None else False
+
+    def listen(self, listener: InstanceListener) -> None:
+        """As `Instance.listen`, also for the instance that is made later."""
+        self._listener = listener
+        if self._real is not None:
+            self._real.listen(listener)
+
+    def state_identity(self) -> str | None:
+        """As `Instance.state_identity`; None while there is no instance."""
+        return self._real.state_identity() if self._real is not None else None
 
     def status(self) -> InstanceStatus:
         """The real instance's snapshot, or why there is none."""

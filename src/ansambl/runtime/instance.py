@@ -9,6 +9,30 @@ from ansambl.domain.instance import Endpoint, InstanceStatus
 from ansambl.domain.lora import LoraAdapter
 from ansambl.engines.adapter import ConversationCalls, LoraCalls
 from ansambl.runtime.kept_states import SlotKeeper
+from ansambl.runtime.scheduling.records import Memory
+
+
+class InstanceListener(Protocol):
+    """Told what the engine of an instance holds, on the instance's event loop; it must return at once."""
+
+    def ready(self, model: str, holds: Memory | None, seconds: float | None) -> None:
+        """It is ready (started, adopted, woken or started again after a failure), and holds that much.
+
+        None where nobody can tell. `seconds` is what the start took, None for one that was adopted.
+        """
+        ...
+
+    def grew(self, model: str, holds: Memory) -> None:
+        """It runs, and holds something else than was told last."""
+        ...
+
+    def asleep(self, model: str, level: int, holds: Memory | None) -> None:
+        """It sleeps."""
+        ...
+
+    def ended(self, model: str, *, out_of_memory: bool) -> None:
+        """Nothing of it is left: it was stopped, or given up after failures."""
+        ...
 
 
 class Instance(Protocol):
@@ -101,6 +125,17 @@ class Instance(Protocol):
         """From now on requests may name these LoRA adapters and no others.
 
         A running engine follows by itself. Returns whether it is started again for them, as soon as nobody uses it.
+        """
+        ...
+
+    def listen(self, listener: InstanceListener) -> None:
+        """Have `listener` told from now on of what its engine comes to hold."""
+        ...
+
+    def state_identity(self) -> str | None:
+        """What must be equal for the state of a slot to be restored: checkpoint, KV type, engine build and the like.
+
+        None where its states cannot be kept.
         """
         ...
 

@@ -11,7 +11,8 @@ from ansambl.domain.errors import EngineError
 from ansambl.domain.instance import Endpoint
 from ansambl.roles import embedding
 from ansambl.roles.embedding import Embedder
-from ansambl.runtime.coordinator import Coordinator, Lease
+from ansambl.runtime.carrying import Lease
+from ansambl.runtime.coordinator import Coordinator
 
 
 class Answer:

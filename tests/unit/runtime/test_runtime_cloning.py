@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from ansambl.domain.instance import Endpoint
 from ansambl.engines.shared.llama_slots import LlamaSlots
+from ansambl.runtime.carrying import Lease
 from ansambl.runtime.cloning import StateCopies, common_tokens
-from ansambl.runtime.coordinator import Lease
 
 _TOKENS = st.lists(st.integers(0, 3), min_size=1, max_size=12)
 

@@ -100,7 +100,12 @@ class ModelSettings(Table):
         ge=1,
         le=256,
     )
-    pinned: bool = setting(False, "Start the model with Ansambl, not at its first request.")
+    pinned: bool = setting(
+        False, "Start the model with Ansambl, not at its first request, and never unload it for another one."
+    )
+    warm: bool = setting(
+        False, "Bring the model back by itself whenever there is room for it; other models may still take its place."
+    )
     ttl: Duration | None = setting(
         None, "Idle time after which the model's engine is put to sleep where it can, else ended; the next request "
         "brings it back. A pinned model stays.",
@@ -215,8 +220,85 @@ class BudgetSettings(Table):
     """Use less than the machine has."""
 
     ram: Size | None = setting(
-        None, "RAM that all models together may use. It is read but has no effect yet.",
-        unit='bytes, or text such as "2GiB"', shown_default="all of it", ge=MIB,
+        None, "RAM that all models together may use.", unit='bytes, or text such as "2GiB"', shown_default="all of it",
+        ge=MIB,
+    )  # fmt: skip
+    gpu: Size | None = setting(
+        None, "Memory that all models together may use on each GPU.", unit='bytes, or text such as "20GiB"',
+        shown_default="all of it", ge=MIB,
+    )  # fmt: skip
+
+
+class SchedulingSettings(Table):
+    """Who waits for whom, and when one model makes room for another."""
+
+    queue_limit: int = setting(
+        256,
+        "Requests that may wait for one model; more are refused with Retry-After.",
+        unit="requests",
+        ge=1,
+        le=100_000,
+    )
+    longest_wait: Duration = setting(
+        Seconds(900.0), "A request that might have to wait longer than this is refused with Retry-After at once.",
+        unit='seconds, or text such as "15m"', ge=1,
+    )  # fmt: skip
+    longest_answer: Duration = setting(
+        Seconds(600.0), "How long one answer may take, for the bound on what others wait; no answer is cut by it.",
+        unit='seconds, or text such as "10m"', ge=1,
+    )  # fmt: skip
+    swap_share: float = setting(
+        0.25, "The part of the time that swaps may take while the models in memory are busy: with a smaller one "
+        "requests for other models wait longer, and more is answered in all.", ge=0.01, le=1.0,
+    )  # fmt: skip
+    batch_delay: Duration = setting(
+        Seconds(30.0), "A batch request counts as if it had come that much later than an interactive one.",
+        unit='seconds, or text such as "30s"', ge=0,
+    )  # fmt: skip
+    background_patience: Duration = setting(
+        Seconds(3600.0), "How long a background request waits for its model to be in memory for another reason.",
+        unit='seconds, or text such as "1h"', ge=0,
+    )  # fmt: skip
+    together: tuple[Names, ...] = setting(
+        (), "Sets of models that may be in memory at the same time; a model in no set may be there with any other.",
+        strict=False,
+    )  # fmt: skip
+
+
+class TaskSettings(Table):
+    """Titles, tags and follow-ups that chat interfaces ask for beside each chat. They never cause a swap."""
+
+    model: str | None = setting(
+        None, "The model that answers them, when it is in memory or there is room for it; it is never swapped in.",
+        shown_default="any chat model that is in memory",
+    )  # fmt: skip
+    recognise: bool = setting(
+        True, "Recognise them by the shape of Open WebUI's task prompts, too, not only by the header X-Task."
+    )
+    patience: Duration = setting(
+        Seconds(20.0),
+        "How long one waits before it gets a built-in reply.",
+        unit='seconds, or text such as "20s"',
+        ge=0,
+    )
+
+
+class ConversationSettings(Table):
+    """Conversations that come back after a swap or a restart without being read again."""
+
+    persist: bool = setting(True, "Keep them on the disk, readable for your user alone; false keeps none.")
+    budget: Size = setting(
+        Bytes(8 * GIB), "Disk space for them in all; the least valuable go first.",
+        unit='bytes, or text such as "8GiB"', ge=0,
+    )  # fmt: skip
+
+
+class RecoverySettings(Table):
+    """What is done about engines that fail."""
+
+    silence: Duration = setting(
+        Seconds(120.0), "An engine that works on requests and makes no progress for so long is started again.",
+        unit='seconds, or text such as "2m"', ge=1,
     )  # fmt: skip
 
 
@@ -247,6 +329,10 @@ class Settings(Table):
     ensembles: dict[Name, EnsembleSettings] = setting({}, "The ensembles, by name.")
     engines: dict[str, EngineSettings] = setting({}, "Settings of engines, by the engine's name.")
     budget: BudgetSettings = setting(BudgetSettings, "Use less than the machine has.")
+    scheduling: SchedulingSettings = setting(SchedulingSettings, "Who waits for whom, and when models make room.")
+    tasks: TaskSettings = setting(TaskSettings, "Titles, tags and follow-ups of chats.")
+    conversations: ConversationSettings = setting(ConversationSettings, "Conversations over swaps and restarts.")
+    recovery: RecoverySettings = setting(RecoverySettings, "What is done about engines that fail.")
     prompt: PromptSettings = setting(PromptSettings, "What every role's prompt shares.")
     data: DataSettings = setting(DataSettings, "Where Ansambl keeps its data.")
 

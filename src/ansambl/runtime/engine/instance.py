@@ -30,6 +30,7 @@ from ansambl.runtime.engine.waiting import first_of
 from ansambl.runtime.engine.watch import EngineWatch
 from ansambl.runtime.engine.watchers import NOBODY, Watchers
 from ansambl.runtime.events import EventLog
+from ansambl.runtime.instance import InstanceListener
 from ansambl.runtime.kept_states import KeptStates, SlotKeeper
 from ansambl.runtime.launcher import Launcher, LaunchFailedError
 from ansambl.runtime.log_buffer import LogBuffer, engine_log
@@ -99,6 +100,7 @@ class EngineInstance:
             adapter.traits.title, self._door, self._uses, self._loras, KeptStates(states), self._clock, self._tell
         )
         self._renewing = False
+        self._listener: InstanceListener | None = None
         self._stopping = asyncio.Event()
         self._suspected = asyncio.Event()
         self._state = InstanceState.STOPPED
@@ -204,6 +206,14 @@ class EngineInstance:
         self._runs.use_loras(self._loras.wanted)
         self._rest.wished.set()
         return self._loras.needs_restart()
+
+    def listen(self, listener: InstanceListener) -> None:
+        """As `Instance.listen`."""
+        self._listener = listener
+
+    def state_identity(self) -> str | None:
+        """As `Instance.state_identity`."""
+        return None
 
     def status(self) -> InstanceStatus:
         """A snapshot for people."""

@@ -1,0 +1,142 @@
+"""Carries requests to the engine of a leased instance, and once more where it failed before it began to answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+from ansambl.domain.errors import EngineError
+from ansambl.domain.instance import Endpoint
+from ansambl.domain.text import text
+from ansambl.engines.adapter import ConversationCalls, EngineCall
+from ansambl.runtime.engine_calls import body_of
+from ansambl.runtime.instance import Instance
+from ansambl.runtime.places import UNNUMBERED
+from ansambl.runtime.upstream import ConnectionLostError, Upstream, UpstreamAnswer
+
+
+@dataclass(slots=True)
+class Lease:
+    """A place on a ready instance, held until its request is answered. `queued` is how long it waited, in seconds.
+
+    `slot` is the engine's slot that its requests go to, None where the engine chooses itself; `calls` says then how.
+    `prompt` is what the slot is believed to hold afterwards. `lora` is the LoRA adapter that its requests use, `mark`
+    what keeps the states that are read with it apart from others (see `hold`).
+    """
+
+    model: str
+    endpoint: Endpoint
+    queued: float
+    slot: int | None = None
+    calls: ConversationCalls | None = field(default=None, repr=False)
+    prompt: bytes = field(default=b"", repr=False)
+    place: int = UNNUMBERED
+    lora: str | None = None
+    mark: bytes = field(default=b"", repr=False)
+
+    def hold(self, hint: bytes) -> None:
+        """Say what the slot will hold: a prompt that begins as `hint` does."""
+        self.prompt = self.mark + hint
+
+
+class Carrier:
+    """Sends what leases allow. `instance` finds the instance of a model, `note` is told what a slot will hold."""
+
+    def __init__(self, instance: Callable[[str], Instance], upstream: Upstream, note: Callable[[Lease], None]) -> None:
+        self._instance = instance
+        self._upstream = upstream
+        self._note = note
+
+    @asynccontextmanager
+    async def open(self, lease: Lease, path: str, body: bytes) -> AsyncIterator[UpstreamAnswer]:
+        """Send a request to the leased instance; its answer's body is still arriving when this yields.
+
+        A connection that fails before the answer begins is tried once more after the engine was looked after: it has
+        just died and been restarted, or an idle connection was closed by the engine.
+
+        Raises:
+            ConnectionLostError: it failed again, or in the middle of the answer.
+            EngineError: the engine does not accept the key that we send; the client's own key is not to blame.
+            UnavailableError: the engine cannot be made ready again.
+        """
+        instance = self._instance(lease.model)
+        loras = instance.loras()
+        if loras is not None:
+            # Also for the plain model: some engines otherwise go on with the adapter of the request before.
+            body = loras.applied(body, path, lease.lora)
+        if lease.slot is not None and lease.calls is not None:
+            body = lease.calls.pinned(body, lease.slot)
+        self._note(lease)
+        answer = self._upstream.post(lease.endpoint, path, body)
+        try:
+            await answer.__aenter__()
+        except ConnectionLostError:
+            instance.suspect()
+            lease.endpoint = await instance.ensure_ready()
+            if lease.lora is not None:
+                # Another run of the engine may have to load it again; the lease counts as its user already.
+                await instance.use_lora(lease.lora)
+                instance.end_lora(lease.lora)
+            self._note(lease)
+            answer = self._upstream.post(lease.endpoint, path, body, anew=True)
+            try:
+                await answer.__aenter__()
+            except ConnectionLostError:
+                instance.suspect()
+                raise
+        if answer.status < 500:
+            instance.proven()
+        try:
+            if answer.status in {401, 403}:
+                instance.suspect()
+                raise EngineError(
+                    text(
+                        "The engine of '{model}' refuses the key that Ansambl sends; correct models.{model}.key.",
+                        model=lease.model,
+                    ),
+                    code="engine_refuses_key",
+                )
+            yield answer
+        except ConnectionLostError:
+            instance.suspect()
+            raise
+        finally:
+            await answer.__aexit__(None, None, None)
+
+    async def call(self, lease: Lease, call: EngineCall) -> bytes:
+        """Send a call that concerns a slot and return what it answered.
+
+        A connection that fails before the answer begins is tried once more when the very same engine still runs: it
+        had closed an idle connection. A new one holds nothing in its slots.
+
+        Raises:
+            ConnectionLostError: the connection failed.
+            EngineError: the engine refused it.
+            UnavailableError: the connection failed, and the engine cannot be made ready again.
+        """
+        instance = self._instance(lease.model)
+        try:
+            status, body = await self._answer_to(lease, call)
+        except ConnectionLostError as lost:
+            instance.suspect()
+            if lost.answered or await instance.ensure_ready() != lease.endpoint:
+                raise
+            try:
+                status, body = await self._answer_to(lease, call, anew=True)
+            except ConnectionLostError:
+                instance.suspect()
+                raise
+        if status >= 400:
+            reason = body[:200].decode("utf-8", "replace")
+            raise EngineError(
+                text("The engine refused {path} with status {status}: {reason}", path=call.path, status=status,
+                     reason=reason)
+            )  # fmt: skip
+        return body
+
+    async def _answer_to(self, lease: Lease, call: EngineCall, *, anew: bool = False) -> tuple[int, bytes]:
+        root = replace(lease.endpoint, base_url=lease.endpoint.base_url.removesuffix("/v1"))
+        body = body_of(call, self._instance(lease.model).loras(), lease.lora)
+        async with self._upstream.post(root, call.path, body, anew=anew) as answer:
+            return answer.status, await answer.body()
