@@ -11,6 +11,9 @@ class InstanceDefaults:
 
     uses = 0
 
+    def endpoint(self):
+        return None
+
     def begin_use(self):
         self.uses += 1
 

@@ -73,6 +73,10 @@ class AttachedInstance:
             self._look = asyncio.create_task(self._look_after(), name=f"attached {self.model}")
         return self._endpoint
 
+    def endpoint(self) -> Endpoint | None:
+        """Where it answers, as far as is known."""
+        return None if self._trouble is not None else self._endpoint
+
     def suspect(self) -> None:
         """Tell that a request just failed at the connection: the next one waits for a check."""
         self._suspected.set()

@@ -72,6 +72,10 @@ class DeferredInstance:
             await asyncio.to_thread(self.prepare)
         return await self.prepare().ensure_ready()
 
+    def endpoint(self) -> Endpoint | None:
+        """As `Instance.endpoint`; None while there is no instance."""
+        return self._real.endpoint() if self._real is not None else None
+
     def suspect(self) -> None:
         """As `Instance.suspect`."""
         if self._real is not None:

@@ -48,6 +48,10 @@ class Instance(Protocol):
         """
         ...
 
+    def endpoint(self) -> Endpoint | None:
+        """Where it answers while it is ready; None while it is not. Starts nothing."""
+        ...
+
     def suspect(self) -> None:
         """Tell that a request to it just failed at the connection, so that it looks after its engine at once."""
         ...

@@ -136,6 +136,11 @@ class EngineInstance:
             if endpoint is not None:
                 return endpoint
 
+    def endpoint(self) -> Endpoint | None:
+        """As `Instance.endpoint`."""
+        run = self._run
+        return self._door.endpoint() if run is not None and run.process.alive() else None
+
     def suspect(self) -> None:
         """Tell that a request to it just failed at the connection: nobody gets its endpoint before it was checked."""
         if self._task is None or self._stopping.is_set():
