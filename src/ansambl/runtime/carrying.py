@@ -22,7 +22,8 @@ class Lease:
 
     `slot` is the engine's slot that its requests go to, None where the engine chooses itself; `calls` says then how.
     `prompt` is what the slot is believed to hold afterwards. `lora` is the LoRA adapter that its requests use, `mark`
-    what keeps the states that are read with it apart from others (see `hold`).
+    what keeps the states that are read with it apart from others (see `hold`). `swaps` counts the instances that were
+    unloaded for it.
     """
 
     model: str
@@ -34,6 +35,7 @@ class Lease:
     place: int = UNNUMBERED
     lora: str | None = None
     mark: bytes = field(default=b"", repr=False)
+    swaps: int = 0
 
     def hold(self, hint: bytes) -> None:
         """Say what the slot will hold: a prompt that begins as `hint` does."""

@@ -8,7 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from ansambl.domain.errors import UnavailableError, UnknownNameError
-from ansambl.domain.instance import Endpoint, InstanceStatus
+from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
+from ansambl.domain.scheduling import ORDINARY, Standing
 from ansambl.domain.text import Text, text
 from ansambl.engines.adapter import EngineCall
 from ansambl.foundation.clock import Clock, RealClock
@@ -112,7 +113,9 @@ class Coordinator:
             self._events.add(model, kind, message)
 
     @asynccontextmanager
-    async def lease(self, model: str, hint: bytes = b"", *, lora: str | None = None) -> AsyncIterator[Lease]:
+    async def lease(
+        self, model: str, hint: bytes = b"", *, lora: str | None = None, standing: Standing = ORDINARY
+    ) -> AsyncIterator[Lease]:
         """Hold a place on the instance of `model`, waiting for its turn and for its engine.
 
         `hint` is what the engine will read, as bytes whose beginning is that of the prompt: it chooses the slot.
@@ -122,12 +125,40 @@ class Coordinator:
             UnavailableError: too many wait already, or the engine cannot be made ready.
             NotSupportedError, UnknownNameError: the LoRA adapter cannot be used there.
         """
-        async with self.lease_group(model, 1, hint, lora=lora) as group:
+        async with self.lease_group(model, 1, hint, lora=lora, standing=standing) as group:
             yield group.leases[0]
 
     @asynccontextmanager
+    async def visit(self, model: str, *, standing: Standing = ORDINARY) -> AsyncIterator[Lease]:  # noqa: ARG002 - the scheduler will read it
+        """Have the instance of `model` resident for calls that need no place: its prompts are rendered, say.
+
+        Raises:
+            AnsamblError: as `lease`.
+        """
+        instance = self.instance(model)
+        endpoint = await instance.ensure_ready()
+        instance.begin_use()
+        try:
+            yield Lease(model, endpoint, 0.0, calls=instance.conversations())
+        finally:
+            instance.end_use()
+
+    def outlook(self, model: str) -> Text:
+        """What a request for `model` waits for now, in words."""
+        before = max(0, self._places[model].waiting - 1)
+        if self.instance(model).status().state is InstanceState.READY:
+            return text("'{model}' is busy; {count} requests before this one", model=model, count=before)
+        return text("'{model}' is being loaded; {count} requests before this one", model=model, count=before)
+
+    @asynccontextmanager
     async def lease_group(
-        self, model: str, count: int, hint: bytes = b"", *, lora: str | None = None
+        self,
+        model: str,
+        count: int,
+        hint: bytes = b"",
+        *,
+        lora: str | None = None,
+        standing: Standing = ORDINARY,  # noqa: ARG002 - the scheduler will read it
     ) -> AsyncIterator[LeaseGroup]:
         """Hold `count` places at once, at most as many as the instance has; the first slot shares most with `hint`.
 
