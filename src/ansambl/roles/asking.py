@@ -23,10 +23,11 @@ def open_chat(
 ) -> AbstractAsyncContextManager[UpstreamAnswer]:
     """Send a chat request to the leased instance, under the name that its model has there; enter it to send.
 
-    It is answered with the LoRA adapter of the lease.
+    It is answered with the LoRA adapter of the lease. A task may be leased another model than it asks for.
     """
-    if lease.endpoint.name is not None:
-        request = request.changed({"model": lease.endpoint.name})
+    name = lease.endpoint.name or lease.model
+    if name != request.model:
+        request = request.changed({"model": name})
     return coordinator.open(lease, _PATH, request.encode())
 
 
@@ -41,24 +42,19 @@ def hint_of(request: ChatRequest) -> bytes:
 async def count_prompt(coordinator: Coordinator, model: str, request: ChatRequest) -> int | None:
     """The tokens of the prompt that `request` becomes in the engine of `model`; None where nobody can tell.
 
-    It needs no place of its own: the engine writes the prompt and counts, and prefills nothing.
+    It needs no place of its own, only the model in memory: the engine writes the prompt and counts, and prefills
+    nothing.
 
     Raises:
         EngineError: the engine refuses the request.
         UnavailableError: the engine cannot be made ready.
     """
-    if has_media(request):
+    if has_media(request) or coordinator.instance(model).conversations() is None:
         return None
-    instance = coordinator.instance(model)
-    endpoint = await instance.ensure_ready()
-    lease = Lease(model, endpoint, 0.0, calls=instance.conversations())
-    if lease.calls is None:
-        return None
-    instance.begin_use()
-    try:
+    async with coordinator.visit(model, standing=request.standing) as lease:
+        if lease.calls is None:
+            return None
         return len(await tokens_of(coordinator, lease, request.fields))
-    finally:
-        instance.end_use()
 
 
 def has_media(request: ChatRequest) -> bool:
@@ -80,7 +76,7 @@ async def ask_engine(coordinator: Coordinator, model: str, request: ChatRequest)
         UnavailableError: there is no place, or the engine cannot be made ready.
     """
     async with (
-        coordinator.lease(model, hint_of(request), lora=request.lora) as lease,
+        coordinator.lease(model, hint_of(request), lora=request.lora, standing=request.standing) as lease,
         aclosing(ask_leased(coordinator, lease, request)) as deltas,
     ):
         async for delta in deltas:

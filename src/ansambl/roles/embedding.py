@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import msgspec
 
 from ansambl.domain.errors import EngineError
+from ansambl.domain.scheduling import ORDINARY, Standing
 from ansambl.domain.text import text
 from ansambl.runtime.coordinator import Coordinator
 
@@ -30,6 +32,13 @@ class Embedder:
     def __init__(self, coordinator: Coordinator) -> None:
         self._coordinator = coordinator
         self._kept: OrderedDict[tuple[str, str], Vector] = OrderedDict()
+        self._standing = ORDINARY
+
+    def on_behalf(self, standing: Standing) -> Embedder:
+        """The same embedder, whose requests have that standing; the vectors of examples are kept for all."""
+        found = copy.copy(self)
+        found._standing = standing  # noqa: SLF001 - a copy of this one
+        return found
 
     async def examples(self, model: str, texts: Sequence[str]) -> list[Vector]:
         """The vectors of texts that will be asked for again, in their order.
@@ -56,7 +65,7 @@ class Embedder:
             EngineError: the engine refused, or what it answered are not that many vectors.
             UnavailableError: there is no place, or the engine cannot be made ready.
         """
-        async with self._coordinator.lease(model) as lease:
+        async with self._coordinator.lease(model, standing=self._standing) as lease:
             body = msgspec.json.encode({"model": lease.endpoint.name or model, "input": list(texts)})
             async with self._coordinator.open(lease, _PATH, body) as answer:
                 content = await answer.body()

@@ -141,7 +141,9 @@ class SharedEngines:
         if self._coordinator.instance(model).conversations() is None:
             return self._without_slots(model, requests)
         group = await stack.enter_async_context(
-            self._coordinator.lease_group(model, len(requests), hint_of(requests[0]), lora=requests[0].lora)
+            self._coordinator.lease_group(
+                model, len(requests), hint_of(requests[0]), lora=requests[0].lora, standing=requests[0].standing
+            )
         )
         first = group.leases[0]
         facts = self._facts(model, first.endpoint)

@@ -9,6 +9,7 @@ import pytest
 
 from ansambl.domain.errors import EngineError
 from ansambl.domain.instance import Endpoint
+from ansambl.domain.scheduling import ORDINARY, RequestClass, Standing
 from ansambl.roles import embedding
 from ansambl.roles.embedding import Embedder
 from ansambl.runtime.carrying import Lease
@@ -29,9 +30,11 @@ class Engine:
     def __init__(self, content: bytes | None = None, status: int = 200) -> None:
         self.content, self.status = content, status
         self.asked: list[dict[str, Any]] = []
+        self.standings: list[Standing] = []
 
     @asynccontextmanager
-    async def lease(self, model: str) -> AsyncIterator[Lease]:
+    async def lease(self, model: str, *, standing: Standing) -> AsyncIterator[Lease]:
+        self.standings.append(standing)
         yield Lease(model, Endpoint("http://127.0.0.1/v1", name="there"), 0.0)
 
     @asynccontextmanager
@@ -46,6 +49,15 @@ class Engine:
 
 def embedder(engine: Engine) -> Embedder:
     return Embedder(cast("Coordinator", engine))
+
+
+async def test_vectors_are_asked_for_with_the_standing_of_who_asks_and_examples_kept_for_all() -> None:
+    engine, batch = Engine(), Standing(RequestClass.BATCH, key="k")
+    asks = embedder(engine)
+    await asks.on_behalf(batch).examples("mini", ["aa"])
+    await asks.examples("mini", ["aa", "b"])
+    assert engine.standings == [batch, ORDINARY]
+    assert [one["input"] for one in engine.asked] == [["aa"], ["b"]]
 
 
 async def test_examples_are_asked_for_once_and_come_in_their_order() -> None:
