@@ -36,7 +36,7 @@ class SimulationResult:
 
     requests: int = 0
     answered: int = 0
-    refused: dict[Refusal, int] = field(default_factory=dict)
+    refused: dict[tuple[RequestClass, Refusal], int] = field(default_factory=dict)
     swaps: int = 0
     swaps_by_background: int = 0
     loads: dict[str, int] = field(default_factory=dict)
@@ -109,9 +109,9 @@ class _Run:
         engine.begin(now, index, prompt - cached)
 
     def _refuse(self, refuse: Refuse) -> None:
-        self._leave_queue(refuse.ticket)
-        refused = self.result.refused
-        refused[refuse.refusal] = refused.get(refuse.refusal, 0) + 1
+        index, refused = self._leave_queue(refuse.ticket), self.result.refused
+        key = CLASSES[self.trace.request_class[index]], refuse.refusal
+        refused[key] = refused.get(key, 0) + 1
 
     def _load(self, model: str, now: float) -> None:
         engine, result = self.engines[model], self.result

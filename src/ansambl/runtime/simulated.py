@@ -9,9 +9,9 @@ The model of an engine, simple on purpose:
   all. Both ends are the planner's forecasts or measurements. That there is a line between them is an assumption, and so
   is that a request that still reads slows the others down like one that answers.
 * A request of a conversation reads only what is new when the slot that it gets answered that conversation last, or when
-  its state was saved before its instance stopped, where the engine keeps such states. An instance without numbered
-  slots finds it in its prefix cache as long as `cache_tokens` reach, least recently used out first. Restoring a state
-  takes no time here: reading 2,000 tokens back took 15 ms where computing them took 23 s.
+  its state was saved before its instance stopped, where the engine keeps such states. An engine with one prefix cache
+  for all slots finds it there as long as `cache_tokens` reach, least recently used out first. Restoring a state takes
+  no time here: reading 2,000 tokens back took 15 ms where computing them took 23 s.
 * Starting, waking and stopping take what the facts say. Nothing fails.
 """
 
@@ -38,7 +38,8 @@ class SimulatedInstance:
 
     `prefill` and `decode` are tokens a second of one request alone, `together` those of all answers when `full`
     requests are answered at once (`decode` when left out: no gain). `cache_tokens` bounds the prefix cache of an
-    instance without numbered slots, `kept_tokens` the states that outlive a stop (0: none does).
+    engine that has one for all its slots (0: each slot has its own last request), `kept_tokens` the states that outlive
+    a stop (0: none does).
     """
 
     facts: InstanceFacts
@@ -175,19 +176,20 @@ class SimulatedEngine:
 
     def held(self, chat: int, slot: int | None) -> int:
         """Tokens of a conversation that need not be read again."""
-        if slot is not None:
-            there = self.slots.get(slot)
-            tokens = there[1] if there is not None and there[0] == chat else 0
-        else:
+        if self.instance.cache_tokens:
             tokens = self.cache.get(chat, 0)
+        else:
+            there = self.slots.get(slot or 0)
+            tokens = there[1] if there is not None and there[0] == chat else 0
         return tokens or self.kept.get(chat, 0)
 
     def hold(self, chat: int, slot: int | None, tokens: int) -> None:
         """Note what the slot, or the prefix cache, holds of a conversation now."""
-        if slot is not None:
-            self.slots[slot] = (chat, tokens)
+        limit = self.instance.cache_tokens
+        if not limit:
+            self.slots[slot or 0] = (chat, tokens)
         elif chat:
-            self.cached = _put(self.cache, self.cached, chat, tokens, self.instance.cache_tokens)
+            self.cached = _put(self.cache, self.cached, chat, tokens, limit)
 
     def forget(self) -> None:
         """It stops or sleeps: what it held is saved as far as that is kept."""
