@@ -176,7 +176,7 @@ async def test_quick_failures_are_given_up_with_the_reason(make, events):
     with pytest.raises(UnavailableError, match=r"ran out of memory.*cudaMalloc failed") as refusal:
         await instance.ensure_ready()
     assert refusal.value.retry_after >= 1
-    assert kinds(events).count("started") == 5
+    assert kinds(events).count("started") == 1
     assert kinds(events)[-1] == "failed"
     assert instance.status().state is InstanceState.FAILED
     began = time.monotonic()

@@ -1,7 +1,6 @@
 """Sleep, wake and idle engines, with real processes that hold real memory: the fake engine with vLLM's calls."""
 
 import asyncio
-import contextlib
 from pathlib import Path
 
 import psutil
@@ -14,7 +13,6 @@ from ansambl.domain.instance import InstanceState
 from ansambl.engines.registry import get_engine
 from ansambl.foundation.sqlite import Database, Migration
 from ansambl.runtime.coordinator import Coordinator
-from ansambl.runtime.deferred_instance import DeferredInstance
 from ansambl.runtime.engine import resting
 from ansambl.runtime.launcher import LocalLauncher
 from ansambl.runtime.recovery import recover
@@ -149,66 +147,10 @@ async def test_a_sleeping_engine_that_dies_or_is_stopped_is_started_again(make, 
     assert "hello" in await say(await instance.ensure_ready(), "hello")
 
 
-async def test_an_idle_engine_sleeps_where_it_can(make, quick):
-    instance = make(fake_placement(memory=MEMORY), SleepingCommand(), ttl=0.4)
-    endpoint = await instance.ensure_ready()
-    instance.begin_use()
-    await asyncio.sleep(0.6)
-    assert instance.status().state is InstanceState.READY
-    assert instance.status().rests_at is None
-    instance.end_use()
-    assert instance.status().rests_at is not None
-    await until(lambda: instance.status().state is InstanceState.ASLEEP)
-    assert "hello" in await say(await instance.ensure_ready(), "hello")
-    assert endpoint.base_url == (await instance.ensure_ready()).base_url
-    assert "unloaded" not in kinds(make.events)
-
-
-@pytest.mark.parametrize("adapter", [None, SleepingCommand], ids=["no sleep", "sleep that frees nothing"])
-async def test_an_idle_engine_that_cannot_sleep_ends_and_starts_with_the_next_request(make, quick, adapter):
-    script = "sleep-keeps" if adapter else ""
-    instance = make(fake_placement(script, memory=MEMORY), adapter() if adapter else None, ttl=0.3)
-    await instance.ensure_ready()
-    pid = instance.status().pid
-    await until(lambda: instance.status().state is InstanceState.STOPPED)
-    assert not psutil.pid_exists(pid)
-    assert "unloaded" in kinds(make.events)
-    assert "hello" in await say(await instance.ensure_ready(), "hello")
-
-
-async def test_requests_that_meet_the_unloading_of_an_idle_engine_are_all_answered(make, quick):
-    instance = make(fake_placement(memory=8), ttl=0.02)
-    coordinator = Coordinator([instance], Upstream())
-    try:
-        for pause in (0.0, 0.02, 0.05, 0.08, 0.11):
-            await asyncio.sleep(pause)
-            async with coordinator.lease("m") as lease:
-                assert "hello" in await say(lease.endpoint, "hello")
-    finally:
-        with contextlib.suppress(AnsamblError):
-            await coordinator.stop()
-
-
 async def until(condition, seconds=15.0):
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for is another process
             await asyncio.sleep(0.02)
-
-
-async def test_an_engine_of_an_earlier_run_rests_too_when_nobody_asks_for_it(make, quick, tmp_path):
-    database = Database(tmp_path / "test.db", (Migration(1, "runtime", MIGRATION.read_text()),))
-    store, launcher = RuntimeStore(database), LocalLauncher()
-    first = make(fake_placement(), store=store)
-    await first.ensure_ready()
-    pid, digest = first.status().pid, get_engine("command").launch_spec(fake_placement(), port=0, secret="").digest
-    adopted = await recover(store, {"m": digest}, launcher=launcher, events=make.events)
-    second = DeferredInstance("m", "command", 1, lambda: make(fake_placement(), ttl=0.3, adopted=adopted["m"]))
-    assert second.prepare().status().pid == pid
-    second.take_over()
-    await until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")
-    await until(lambda: second.status().state is InstanceState.STOPPED)
-    await first.stop()
-    database.close()
 
 
 async def test_an_engine_that_slept_when_ansambl_ended_is_woken_when_it_is_taken_over(make, quick, tmp_path):

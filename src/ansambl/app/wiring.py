@@ -172,7 +172,7 @@ class _InstanceMaker:
         return place(self.loaded, name, checkpoint, self.finder, loras)
 
     def _make(self, name: str) -> EngineInstance:
-        placed, model = self._placement(name), self.loaded.settings.models[name]
+        placed = self._placement(name)
         adapter = get_engine(placed.engine)
         if name not in self.adopted:
             for warning in check_start(placed, adapter.traits, placed.installed, inventory.detect()):
@@ -181,7 +181,7 @@ class _InstanceMaker:
         return EngineInstance(
             placed, adapter, launcher=self.launcher, store=self.store, events=self.events,
             log_folder=self.paths.logs, clock=self.clock, adopted=self.adopted.get(name), states=self.states,
-            ttl=None if model.pinned else model.ttl, on_ready=self.recorder.on_ready, gpu_memory=_held_on_gpus,
+            on_ready=self.recorder.on_ready, gpu_memory=_held_on_gpus,
             watchers=Watchers(self.recorder.on_work, explainer.explain_more, used_on_gpus),
         )  # fmt: skip
 

@@ -89,6 +89,14 @@ class UnavailableError(AnsamblError):
         self.retry_after = retry_after
 
 
+class LoadFailedError(UnavailableError):
+    """An engine could not be started, or did not stay; `out_of_memory` tells whether more room would have helped."""
+
+    def __init__(self, message: Text, *, out_of_memory: bool, retry_after: int = 5) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.out_of_memory = out_of_memory
+
+
 class EngineError(AnsamblError):
     """The engine failed in the middle of an answer."""
 

@@ -44,7 +44,8 @@ class Instance(Protocol):
         """Return where it answers, starting or restarting the engine when that is needed; all callers share one start.
 
         Raises:
-            UnavailableError: it cannot be made ready now; the message says why and what to do.
+            LoadFailedError: its engine cannot be made ready now; the message says why and what to do.
+            UnavailableError: likewise, where no engine is ours to start.
         """
         ...
 

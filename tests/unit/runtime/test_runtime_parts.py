@@ -14,7 +14,7 @@ from ansambl.foundation.clock import RealClock, VirtualClock
 from ansambl.foundation.network import free_port
 from ansambl.foundation.sqlite import Database, Migration
 from ansambl.runtime import readiness
-from ansambl.runtime.engine.restarts import QUICK_FAILURES, RAN_WELL, RestartPolicy
+from ansambl.runtime.engine.restarts import LOAD_FAILURES, QUICK_FAILURES, RAN_WELL, RestartPolicy
 from ansambl.runtime.events import KEPT_IN_MEMORY, EventLog
 from ansambl.runtime.launcher import clean_environment
 from ansambl.runtime.log_buffer import MAX_LINE, LogBuffer
@@ -23,6 +23,7 @@ from ansambl.runtime.store import KEPT_EVENTS, RuntimeStore, text_from_json, tex
 MIGRATION = Path(ansambl.app.__file__).parent / "migrations" / "0001_runtime.sql"
 CRASH = ExitExplanation(ExitReason.CRASHED, text("crashed"))
 HOPELESS = ExitExplanation(ExitReason.CHECKPOINT_DAMAGED, text("damaged"), restart_helps=False)
+NO_MEMORY = ExitExplanation(ExitReason.OUT_OF_MEMORY, text("no memory"))
 HANDLE = InstanceHandle(
     model="big", engine="e", process=ProcessIdentity(12, 3.5), port=9000, secret="s", digest="d", log_path="log"
 )
@@ -123,6 +124,25 @@ def test_an_engine_that_answered_starts_anew():
 
 def test_what_no_restart_can_help_is_given_up_at_once():
     assert RestartPolicy().after_end(HOPELESS, 0.0) is None
+
+
+def test_a_load_that_fails_is_tried_less_often():
+    policy = RestartPolicy()
+    assert [policy.after_end(CRASH, None) for _ in range(LOAD_FAILURES)] == [0.2, 0.4, None]
+
+
+def test_a_load_without_memory_is_given_up_at_once_and_may_be_tried_once_more_at_once():
+    policy = RestartPolicy()
+    assert policy.after_end(NO_MEMORY, None) is None
+    policy.give_up(100.0, out_of_memory=True)
+    assert policy.wait_left(100.0) == 0.0
+    assert policy.after_end(NO_MEMORY, None) is None
+    policy.give_up(101.0, out_of_memory=True)
+    assert policy.wait_left(101.0) == 5.0
+
+
+def test_an_engine_that_the_system_ended_for_memory_while_it_worked_is_started_again():
+    assert RestartPolicy().after_end(NO_MEMORY, 1.0) == 0.2
 
 
 # The store and the events.

@@ -20,7 +20,7 @@ ENDPOINT = Endpoint("http://127.0.0.1:1/v1")
 class Stage:
     def __init__(self):
         self.clock = VirtualClock()
-        self.door, self.uses = Door(), Uses(self.clock.monotonic())
+        self.door, self.uses = Door(), Uses()
         self.needed, self.told = True, []
         run = SimpleNamespace(endpoint=ENDPOINT, placement=SimpleNamespace(context=1024))
         self.watch = EngineWatch(
@@ -62,7 +62,7 @@ async def test_it_waits_for_a_quiet_moment_and_then_has_new_requests_wait(stage)
     looking = stage.look()
     await stage.clock.advance(5)
     assert not stage.door.is_open
-    stage.uses.end(stage.clock.monotonic())
+    stage.uses.end()
     assert await looking
 
 

@@ -12,6 +12,7 @@ from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
 from ansambl.foundation.clock import VirtualClock
 from ansambl.runtime.engine.door import Door
+from ansambl.runtime.engine.holding import Holding
 from ansambl.runtime.engine.load_facts import LoadFacts
 from ansambl.runtime.engine.resting import Rest
 from ansambl.runtime.engine.sleeping import Asleep, Held, NotAsleepError, Sleeper, Where, question, wanted_bytes
@@ -44,19 +45,41 @@ class FakeSleeper:
         self.said.append("wake")
 
 
+class Listener:
+    """What an instance tells."""
+
+    def __init__(self, told):
+        self.told = told
+
+    def ready(self, model, holds, seconds):
+        self.told.append(("ready", model, holds, seconds))
+
+    def grew(self, model, holds):
+        self.told.append(("grew", model, holds))
+
+    def asleep(self, model, level, holds):
+        self.told.append(("asleep", model, level, holds))
+
+    def ended(self, model, *, out_of_memory):
+        self.told.append(("ended", model, out_of_memory))
+
+
 class Stage:
-    def __init__(self, ttl=60.0, sleeper=None):
+    def __init__(self, sleeper=None):
         self.clock = VirtualClock()
-        self.door, self.uses = Door(), Uses(self.clock.monotonic())
+        self.door, self.uses = Door(), Uses()
         self.sleeper = sleeper or FakeSleeper()
-        self.states, self.events = [], []
+        self.states, self.events, self.told = [], [], []
+        self.holding = Holding("m", None, self.clock)
+        self.holding.listener = Listener(self.told)
         self.watch = EngineWatch(
-            SimpleNamespace(), SimpleNamespace(endpoint=ENDPOINT, secret="s"),
+            SimpleNamespace(), run(resident=Bytes(7), endpoint=ENDPOINT, secret="s"),
             asyncio.get_running_loop().create_future(), stopping=asyncio.Event(), clock=self.clock,
         )  # fmt: skip
         self.rest = Rest(
             "the engine", self.door, self.uses, self.sleeper, SimpleNamespace(calls=None, doubt=lambda: None),
-            self.clock, ttl, lambda state, _: self.states.append(state), lambda kind, _: self.events.append(kind),
+            self.clock, self.holding, lambda state, _: self.states.append(state),
+            lambda kind, _: self.events.append(kind),
         )  # fmt: skip
         self.door.shut()
         self.door.open(ENDPOINT)
@@ -65,58 +88,31 @@ class Stage:
         return await self.rest.take(self.watch, LoadFacts())
 
 
-async def test_it_rests_only_after_the_whole_time_without_use():
-    stage = Stage(ttl=60)
-    await stage.clock.advance(59)
-    await stage.look()
-    assert stage.sleeper.said == []
-    stage.uses.begin()
-    await stage.clock.advance(1000)
-    await stage.look()
-    assert stage.sleeper.said == []
-    stage.uses.end(stage.clock.monotonic())
-    assert stage.rest.idle_until() == stage.clock.monotonic() + 60
-    await stage.clock.advance(59)
-    await stage.look()
-    assert stage.sleeper.said == []
-    await stage.clock.advance(1)
+async def test_it_sleeps_when_it_is_asked_to_and_tells_what_it_holds():
+    stage = Stage()
+    asked = asyncio.create_task(stage.rest.ask(None))
+    await stage.clock.advance(0)
     looking = asyncio.create_task(stage.look())
-    await stage.clock.advance(0)
-    await stage.clock.advance(0)
+    await asked
     assert (stage.sleeper.said, stage.states) == (["sleep 1"], [InstanceState.ASLEEP])
+    assert stage.told == [("asleep", "m", 1, {"ram": 7})]
     assert await stage.door.wait() == ENDPOINT
     assert await looking is None
     assert stage.sleeper.said == ["sleep 1", "wake"]
     assert stage.states[-1] is InstanceState.READY
     assert stage.events == ["asleep", "awake"]
+    assert stage.told[1:] == [("ready", "m", {"ram": 7}, 0.0)]
 
 
-async def test_a_pinned_one_never_rests():
-    stage = Stage(ttl=None)
+async def test_nothing_rests_by_itself():
+    stage = Stage()
     await stage.clock.advance(10**9)
     assert await stage.look() is None
     assert stage.sleeper.said == []
-    assert stage.rest.idle_until() is None
-
-
-async def test_one_that_freed_too_little_is_stopped_when_idle_and_not_tried_again():
-    stage = Stage(ttl=60, sleeper=FakeSleeper(NotAsleepError(text("it freed too little"))))
-    await stage.clock.advance(60)
-    await stage.look()
-    assert stage.sleeper.said == ["sleep 1", "called awake"]
-    assert stage.events == ["not_asleep", "unloaded"]
-    assert stage.watch.stopping.is_set()
-    assert not stage.door.is_open
-    stage.watch.stopping.clear()
-    stage.door.open(ENDPOINT)
-    await stage.clock.advance(60)
-    await stage.look()
-    assert stage.sleeper.said == ["sleep 1", "called awake"]
-    assert stage.watch.stopping.is_set()
 
 
 async def test_one_that_freed_too_little_goes_on_when_it_was_asked_to_sleep():
-    stage = Stage(ttl=None, sleeper=FakeSleeper(NotAsleepError(text("it freed too little"))))
+    stage = Stage(sleeper=FakeSleeper(NotAsleepError(text("it freed too little"))))
     asked = asyncio.create_task(stage.rest.ask(1))
     await stage.clock.advance(0)
     await stage.look()
@@ -127,7 +123,7 @@ async def test_one_that_freed_too_little_goes_on_when_it_was_asked_to_sleep():
 
 
 async def test_those_who_wait_for_a_sleep_are_told_when_the_engine_ends():
-    stage = Stage(ttl=None)
+    stage = Stage()
     asked = asyncio.create_task(stage.rest.ask(None))
     await stage.clock.advance(0)
     stage.rest.dismiss(text("it was stopped"))
@@ -136,7 +132,7 @@ async def test_those_who_wait_for_a_sleep_are_told_when_the_engine_ends():
 
 
 async def test_all_who_wish_for_sleep_have_it_when_it_sleeps():
-    stage = Stage(ttl=None)
+    stage = Stage()
     asked = [asyncio.create_task(stage.rest.ask(level)) for level in (None, 1, None)]
     await stage.clock.advance(0)
     looking = asyncio.create_task(stage.look())
@@ -167,8 +163,9 @@ async def test_a_stop_waits_for_no_call_to_the_engine(step):
         async def call_awake(self, run, level):
             await self.hang("called awake")
 
-    stage = Stage(ttl=60, sleeper=Slow())
-    await stage.clock.advance(60)
+    stage = Stage(sleeper=Slow())
+    asked = asyncio.create_task(stage.rest.ask(None))
+    await stage.clock.advance(0)
     looking = asyncio.create_task(stage.look())
     await stage.clock.advance(0)
     waiting = asyncio.create_task(stage.door.wait())
@@ -178,6 +175,7 @@ async def test_a_stop_waits_for_no_call_to_the_engine(step):
     assert await asyncio.wait_for(looking, 5) is None
     assert not stage.door.is_open
     waiting.cancel()
+    asked.cancel()
 
 
 @pytest.mark.parametrize(
@@ -194,9 +192,9 @@ def test_a_sleep_must_free_half_of_weights_and_cache(held, told, wanted):
     assert wanted_bytes(Held(Bytes(held * GIB), Where.RAM), sizes) == wanted * GIB
 
 
-def run(gpus=(), resident=None):
+def run(gpus=(), resident=None, **others):
     process = SimpleNamespace(memory=lambda: resident, identity=SimpleNamespace(pid=7))
-    return SimpleNamespace(placement=SimpleNamespace(gpus=gpus, vendor="nvidia"), process=process)
+    return SimpleNamespace(placement=SimpleNamespace(gpus=gpus, vendor="nvidia"), process=process, **others)
 
 
 @pytest.mark.parametrize(

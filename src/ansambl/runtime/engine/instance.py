@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ansambl.domain.engine import ExitExplanation
-from ansambl.domain.errors import AnsamblError, UnavailableError
+from ansambl.domain.engine import ExitExplanation, ExitReason
+from ansambl.domain.errors import AnsamblError, LoadFailedError, UnavailableError
 from ansambl.domain.instance import Endpoint, InstanceHandle, InstanceState, InstanceStatus
 from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.plan import Placement
 from ansambl.domain.text import Text, text
-from ansambl.domain.units import Bytes
 from ansambl.engines.adapter import ConversationCalls, EngineAdapter, KeepsConversations, LoraCalls, SharesPrefixes
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.foundation.logging import get_logger
 from ansambl.runtime.engine.door import Door
+from ansambl.runtime.engine.holding import Holding
 from ansambl.runtime.engine.load_facts import GpuMemory, LoadFacts, LoadTelling, OnReady
 from ansambl.runtime.engine.loras import EngineLoras
 from ansambl.runtime.engine.renewing import Renewal
@@ -47,7 +47,8 @@ class EngineInstance:
     """Runs `placement` with the engine of `adapter`.
 
     The engine starts at the first `ensure_ready`, is restarted with growing pauses when it dies, and is given up after
-    five quick failures in a row, or at once when a restart cannot help. Make it anywhere; use it on one event loop.
+    a few quick failures in a row, or at once when a restart cannot help or its load finds too little memory. Make it
+    anywhere; use it on one event loop.
 
     Args:
         placement: what runs, with the LoRA adapters that requests may name.
@@ -63,14 +64,13 @@ class EngineInstance:
         on_ready: told what each start took.
         gpu_memory: tells what a process holds on GPUs.
         watchers: told what its engine does, asked why it ended.
-        ttl: seconds without use after which the engine sleeps, or ends where it cannot; None keeps it.
     """
 
     def __init__(
         self, placement: Placement, adapter: EngineAdapter, *, launcher: Launcher, store: RuntimeStore | None,
         events: EventLog, log_folder: Path, clock: Clock | None = None, adopted: InstanceHandle | None = None,
         port: int | None = None, states: StateFolders | None = None, on_ready: OnReady | None = None,
-        gpu_memory: GpuMemory | None = None, ttl: float | None = None, watchers: Watchers = NOBODY,
+        gpu_memory: GpuMemory | None = None, watchers: Watchers = NOBODY,
     ) -> None:  # fmt: skip
         self.model = placement.model
         self._placement = placement
@@ -91,16 +91,16 @@ class EngineInstance:
         self._policy = RestartPolicy()
         self._task: asyncio.Task[None] | None = None
         self._door = Door()
-        self._uses = Uses(self._clock.monotonic())
+        self._uses = Uses()
+        self._holding = Holding(self.model, gpu_memory, self._clock)
         self._rest = Rest(
             adapter.traits.title, self._door, self._uses, Sleeper(adapter, gpu_memory, self._clock, watchers.gpus_used),
-            self._loras, self._clock, ttl, self._set, self._tell,
+            self._loras, self._clock, self._holding, self._set, self._tell,
         )  # fmt: skip
         self._renewal = Renewal(
             adapter.traits.title, self._door, self._uses, self._loras, KeptStates(states), self._clock, self._tell
         )
         self._renewing = False
-        self._listener: InstanceListener | None = None
         self._stopping = asyncio.Event()
         self._suspected = asyncio.Event()
         self._state = InstanceState.STOPPED
@@ -108,7 +108,7 @@ class EngineInstance:
         self._run: Run | None = None
         self._restarts = 0
         self._load_seconds: float | None = None
-        self._memory: Bytes | None = None
+        self._out_of_memory = False
 
     # What others ask for.
 
@@ -116,7 +116,7 @@ class EngineInstance:
         """Return where it answers, after starting, restarting or waking its engine when that is needed.
 
         Raises:
-            UnavailableError: it cannot be made ready now; the message says why and what to do.
+            LoadFailedError: it cannot be made ready now; the message says why and what to do.
         """
         while True:
             run, endpoint = self._run, self._door.endpoint()
@@ -159,7 +159,7 @@ class EngineInstance:
 
     def end_use(self) -> None:
         """As `Instance.end_use`."""
-        self._uses.end(self._clock.monotonic())
+        self._uses.end()
 
     async def sleep(self, level: int | None = None) -> None:
         """As `Instance.sleep`."""
@@ -174,7 +174,8 @@ class EngineInstance:
         if self._task is not None:
             self._stopping.set()
             await asyncio.wait([self._task])
-        await self._runs.end_unused()
+        if await self._runs.end_unused():
+            self._holding.ended()
 
     def conversations(self) -> ConversationCalls | None:
         """How its engine's slots are used; they can be copied only while it runs."""
@@ -214,7 +215,7 @@ class EngineInstance:
 
     def listen(self, listener: InstanceListener) -> None:
         """As `Instance.listen`."""
-        self._listener = listener
+        self._holding.listener = listener
 
     def state_identity(self) -> str | None:
         """As `Instance.state_identity`."""
@@ -225,7 +226,6 @@ class EngineInstance:
         run, adopted = self._run, self._runs.adopted
         port = run.port if run else adopted.port if adopted else None
         waits = run is None and adopted is not None
-        idle_until = self._rest.idle_until() if self._state is InstanceState.READY else None
         return InstanceStatus(
             model=self.model,
             engine=self._adapter.traits.name,
@@ -238,9 +238,8 @@ class EngineInstance:
             restarts=self._restarts,
             started=run.since if run else adopted.since if adopted else None,
             load_seconds=self._load_seconds,
-            memory=self._memory,
+            memory=self._holding.resident,
             message=self._message,
-            rests_at=None if idle_until is None else self._clock.now() + idle_until - self._clock.monotonic(),
             loras=tuple(one.name for one in self._loras.wanted),
         )
 
@@ -255,15 +254,17 @@ class EngineInstance:
         self._suspected.clear()
         self._door.shut()
         self._set(InstanceState.STARTING, None)
+        self._out_of_memory = False
         self._task = asyncio.create_task(self._own(), name=f"instance {self.model}")
 
     def _set(self, state: InstanceState, message: Text | None) -> None:
         self._state, self._message = state, message
 
-    def _unavailable(self, message: Text, retry_after: int = 5) -> UnavailableError:
-        return UnavailableError(
-            text("'{model}' is not available: {reason}", model=self.model, reason=message), retry_after=retry_after
-        )
+    def _unavailable(self, message: Text, retry_after: int = 5) -> LoadFailedError:
+        return LoadFailedError(
+            text("'{model}' is not available: {reason}", model=self.model, reason=message),
+            out_of_memory=self._out_of_memory, retry_after=retry_after,
+        )  # fmt: skip
 
     async def _own(self) -> None:
         try:
@@ -281,9 +282,10 @@ class EngineInstance:
             why = self._unavailable(self._message or text("it was stopped"), retry_after=max(1, round(wait)))
             self._door.give_up(why)
             self._rest.dismiss(why.message)
+            self._holding.ended(out_of_memory=self._out_of_memory)
 
     def _give_up(self, message: Text) -> None:
-        self._policy.give_up(self._clock.monotonic())
+        self._policy.give_up(self._clock.monotonic(), out_of_memory=self._out_of_memory)
         self._set(InstanceState.FAILED, message)
         self._tell("failed", message)
 
@@ -298,20 +300,24 @@ class EngineInstance:
                 return
             pause = self._policy.after_end(explanation, ready_seconds)
             if pause is None:
+                self._out_of_memory = explanation.reason is ExitReason.OUT_OF_MEMORY
                 raise UnavailableError(explanation.message)
             self._restarts += 1
             self._set(InstanceState.RESTARTING, explanation.message)
             await first_of(self._clock.sleep(pause), self._stopping.wait())
 
-    async def _one_run(self) -> tuple[ExitExplanation | None, float]:
-        """One process from start to end: why it ended (None: we were asked to stop it), and seconds it was ready."""
+    async def _one_run(self) -> tuple[ExitExplanation | None, float | None]:
+        """One process from start to end: why it ended (None: we were asked to stop it), and seconds it was ready.
+
+        None seconds: it never was.
+        """
         self._log.begin_run()
         self._facts, self._renewing = LoadFacts(), False
         try:
             run = await self._runs.open()
         except LaunchFailedError as failure:
             self._tell("exited", failure.explanation.message)
-            return failure.explanation, 0.0
+            return failure.explanation, None
         self._run = run
         self._calls = self._keeps.conversation_calls(run.placement) if self._keeps else None
         self._loras.begin(run.placement, adopted=run.adopted)
@@ -328,12 +334,12 @@ class EngineInstance:
         if self._stopping.is_set():
             self._tell("stopped", text("{engine} was stopped", engine=self._adapter.traits.title))
         if self._stopping.is_set() or self._renewing:
-            return None, 0.0
+            return None, None
         if explanation is None:
             explanation = self._adapter.explain_exit(ended.result(), self._log.run_tail())
         explanation = await asyncio.to_thread(self._watchers.explained, run.placement, explanation)
         self._tell("exited", explanation.message)
-        ready_seconds = 0.0 if run.ready_at is None else self._clock.monotonic() - run.ready_at
+        ready_seconds = None if run.ready_at is None else self._clock.monotonic() - run.ready_at
         return explanation, ready_seconds
 
     def _tell(self, kind: str, message: Text) -> None:
@@ -349,7 +355,8 @@ class EngineInstance:
             # While it loads, or hangs, it has nothing to lose, and may not hear a polite signal.
             await run.process.stop(patience=10.0 if asked and run.ready_at is not None else 2.0)
         await asyncio.wait([watch.ended])
-        self._run, self._memory = None, None
+        self._run = None
+        self._holding.forget()
         self._loras.end()
         await self._runs.forget(run)
 
@@ -363,19 +370,19 @@ class EngineInstance:
         run.ready_at = self._clock.monotonic()
         self._read_log()
         run.endpoint = replace(run.endpoint, state_bytes_per_token=self._facts.state_bytes_per_token(run.placement))
-        self._memory = await asyncio.to_thread(run.process.memory)
-        if not run.adopted:
-            self._load_seconds = run.ready_at - run.began
-            load = self._facts.measured(run.placement, resident=self._memory, load_seconds=self._load_seconds)
+        self._load_seconds = None if run.adopted else run.ready_at - run.began
+        resident = await asyncio.to_thread(run.process.memory)
+        if self._load_seconds is not None:
+            load = self._facts.measured(run.placement, resident=resident, load_seconds=self._load_seconds)
             await self._telling.ready(run.process.identity.pid, load)
             self._tell("ready", text("{engine} is ready after {seconds} s",
                              engine=self._adapter.traits.title, seconds=round(self._load_seconds, 1)))  # fmt: skip
         await self._renewal.follow(watch, self._calls)
+        await self._holding.ready(run, self._facts, self._load_seconds)
         if watch.over():
             return None
         self._set(InstanceState.READY, None)
         self._suspected.clear()
-        self._uses.renew(self._clock.monotonic())
         self._door.open(run.endpoint)
         return None
 
@@ -384,8 +391,8 @@ class EngineInstance:
         run, meter = watch.run, self._watchers.meter(self._adapter, watch.run, self._clock)
         while not watch.over():
             if self._state is InstanceState.READY:
-                await meter.look(self._memory)
-                await self._telling.look(run.process.identity.pid, self._memory, busy=self._uses.any())
+                await meter.look(self._holding.resident)
+                await self._telling.look(run.process.identity.pid, self._holding.resident, busy=self._uses.any())
             await first_of(
                 asyncio.shield(watch.ended), self._stopping.wait(), self._suspected.wait(), self._rest.wished.wait(),
                 self._clock.sleep(_LOOK_EVERY),
@@ -405,8 +412,8 @@ class EngineInstance:
             trouble = None if watch.over() else await watch.unless_over(self._loras.tidy(run.endpoint))
             if trouble is not None:
                 self._tell("lora_failed", trouble)
-            self._memory = await asyncio.to_thread(run.process.memory)
-        await meter.look(self._memory, last=True)
+            await self._holding.look(run, self._facts)
+        await meter.look(self._holding.resident, last=True)
         return None
 
     def _read_log(self) -> None:

@@ -1,4 +1,4 @@
-"""When a running engine rests: it sleeps or ends after a time without use, on demand, and comes back when wanted."""
+"""How a running engine rests: it sleeps on demand, and comes back when it is wanted."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ansambl.domain.engine import ExitExplanation, ExitReason
-from ansambl.domain.errors import AnsamblError, NotSupportedError, UnavailableError
+from ansambl.domain.errors import AnsamblError, UnavailableError
 from ansambl.domain.instance import InstanceState
 from ansambl.domain.text import Text, text
-from ansambl.domain.units import format_bytes, format_seconds
+from ansambl.domain.units import format_bytes
 from ansambl.foundation.clock import Clock
 from ansambl.runtime.engine.door import Door
+from ansambl.runtime.engine.holding import Holding
 from ansambl.runtime.engine.load_facts import LoadFacts
 from ansambl.runtime.engine.loras import EngineLoras
 from ansambl.runtime.engine.runs import Run
@@ -37,9 +38,9 @@ class _Wish:
 
 @dataclass(slots=True)
 class Rest:
-    """The rest of one instance. All but `ask` and `idle_until` is called by the instance's own task.
+    """The rest of one instance. All but `ask` is called by the instance's own task.
 
-    `ttl` is seconds without use after which it rests; None never. `set_state` and `tell` are the instance's.
+    `holding` is told of it; `set_state` and `tell` are the instance's.
     """
 
     title: str
@@ -48,12 +49,11 @@ class Rest:
     sleeper: Sleeper
     loras: EngineLoras
     clock: Clock
-    ttl: float | None
+    holding: Holding
     set_state: Callable[[InstanceState, Text | None], None]
     tell: Tell
     wished: asyncio.Event = field(default_factory=asyncio.Event)
     _wishes: list[_Wish] = field(default_factory=list)
-    _cannot: str = ""
 
     async def ask(self, level: int | None) -> None:
         """Ask for sleep and wait for it.
@@ -68,10 +68,6 @@ class Rest:
         self.wished.set()
         await asyncio.shield(wish.done)
 
-    def idle_until(self) -> float | None:
-        """When it will rest, by the monotonic clock, if nobody uses it; None where it will not."""
-        return None if self.ttl is None else self.uses.idle_until(self.ttl)
-
     def dismiss(self, reason: Text) -> None:
         """The run ended: nobody can be helped to sleep."""
         self.wished.clear()
@@ -81,7 +77,7 @@ class Rest:
         self._wishes.clear()
 
     async def take(self, watch: EngineWatch, facts: LoadFacts) -> ExitExplanation | None:
-        """Do what is wished or due; an explanation when the engine must be started again."""
+        """Do what is wished; an explanation when the engine must be started again."""
         self.wished.clear()
         while self._wishes and not watch.over():
             wish = self._wishes.pop(0)
@@ -94,33 +90,9 @@ class Rest:
                 continue
             if explanation is not None or watch.over():
                 return explanation
-        until = self.idle_until()
-        if until is None or self.clock.monotonic() < until or watch.over():
-            return None
-        return await self._idle(watch, facts)
-
-    async def _idle(self, watch: EngineWatch, facts: LoadFacts) -> ExitExplanation | None:
-        quiet = format_seconds(self.ttl or 0.0)
-        try:
-            # What freed too little once is not believed again in this run.
-            if self._cannot != watch.run.secret:
-                return await self._sleep(watch, facts, self.sleeper.level(watch.run, None), None)
-        except UnavailableError:
-            return None
-        except (NotSupportedError, NotAsleepError):
-            pass
-        if self.uses.any() or self.door.anybody_waits():
-            return None
-        self.tell("unloaded", text("nobody used it for {time}, so {engine} is stopped; the next request starts it",
-                                   time=quiet, engine=self.title))  # fmt: skip
-        # As a stop does: the next request starts it again.
-        self.door.shut()
-        watch.stopping.set()
         return None
 
-    async def _sleep(
-        self, watch: EngineWatch, facts: LoadFacts, level: int, wish: _Wish | None
-    ) -> ExitExplanation | None:
+    async def _sleep(self, watch: EngineWatch, facts: LoadFacts, level: int, wish: _Wish) -> ExitExplanation | None:
         """Sleep until somebody wants the endpoint; an explanation when it did not come back.
 
         Raises:
@@ -140,9 +112,6 @@ class Rest:
                 text("it does not sleep: requests were still being answered after {seconds} s",
                      seconds=round(DRAIN_PATIENCE))
             )  # fmt: skip
-        if wish is None and self.door.anybody_waits():
-            self._go_on(run)
-            return None
         try:
             asleep = await watch.unless_over(self.sleeper.sleep(run, level, facts.memory, self.loras.calls))
         except NotAsleepError as failure:
@@ -153,15 +122,16 @@ class Rest:
                                                   size=format_bytes(asleep.freed)))  # fmt: skip
         self.tell("asleep", text("{engine} sleeps at level {level}; {size} are free again", engine=self.title,
                                  level=level, size=format_bytes(asleep.freed)))  # fmt: skip
+        await self.holding.asleep(run, level)
         self._fulfil(wish, level)
         await first_of(self.door.wanted.wait(), asyncio.shield(watch.ended), watch.stopping.wait())
-        return None if watch.over() else await self._wake(watch, asleep)
+        return None if watch.over() else await self._wake(watch, asleep, facts)
 
-    def _fulfil(self, wish: _Wish | None, level: int) -> None:
+    def _fulfil(self, wish: _Wish, level: int) -> None:
         """It sleeps: all who wished for that have it, or else it would sleep again as soon as it was woken."""
         met = [one for one in self._wishes if one.level in {None, level}]
         self._wishes = [one for one in self._wishes if one not in met]
-        for one in met if wish is None else (wish, *met):
+        for one in (wish, *met):
             if not one.done.done():
                 one.done.set_result(None)
 
@@ -177,7 +147,7 @@ class Rest:
             return self._lost(failure)
         return None
 
-    async def _wake(self, watch: EngineWatch, asleep: Asleep) -> ExitExplanation | None:
+    async def _wake(self, watch: EngineWatch, asleep: Asleep, facts: LoadFacts) -> ExitExplanation | None:
         run = watch.run
         began = self.clock.monotonic()
         self.set_state(InstanceState.STARTING, None)
@@ -188,8 +158,9 @@ class Rest:
             return self._lost(failure)
         if watch.over():
             return None
-        self.tell("awake", text("{engine} is awake after {seconds} s", engine=self.title,
-                                seconds=round(self.clock.monotonic() - began, 1)))  # fmt: skip
+        seconds = self.clock.monotonic() - began
+        self.tell("awake", text("{engine} is awake after {seconds} s", engine=self.title, seconds=round(seconds, 1)))
+        await self.holding.ready(run, facts, seconds)
         self._go_on(run)
         return None
 
@@ -199,7 +170,6 @@ class Rest:
         Raises:
             NotAsleepError: `failure`, when it answers again.
         """
-        self._cannot = watch.run.secret
         self.tell("not_asleep", text("{engine} does not count as asleep: {reason}", engine=self.title,
                                      reason=failure.message))  # fmt: skip
         self.loras.doubt()
@@ -213,7 +183,6 @@ class Rest:
         raise failure
 
     def _go_on(self, run: Run) -> None:
-        self.uses.renew(self.clock.monotonic())
         self.set_state(InstanceState.READY, None)
         self.door.open(run.endpoint)
 

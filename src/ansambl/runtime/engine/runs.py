@@ -86,11 +86,11 @@ class EngineRuns:
         if self._store is not None:
             await self._store.remove_handle(self._placement.model)
 
-    async def end_unused(self) -> None:
-        """End the engine that was to be adopted and never was."""
+    async def end_unused(self) -> bool:
+        """End the engine that was to be adopted and never was; returns whether there was one."""
         handle, self.adopted = self.adopted, None
         if handle is None:
-            return
+            return False
         process = self._launcher.adopt(handle.process)
         if process is not None:
             await process.stop()
@@ -99,6 +99,7 @@ class EngineRuns:
         await self._launcher.forget(self._log)
         if self._store is not None:
             await self._store.remove_handle(self._placement.model)
+        return True
 
     async def _start(self) -> Run:
         secret = secrets.token_urlsafe(32)

@@ -1,4 +1,4 @@
-"""Who uses an instance now, and since when nobody does."""
+"""How many use an instance now."""
 
 from __future__ import annotations
 
@@ -6,15 +6,10 @@ import asyncio
 
 
 class Uses:
-    """Counts the uses of one instance. Times are those of a monotonic clock, in seconds, and are given to it.
+    """Counts the uses of one instance."""
 
-    Args:
-        now: when it becomes usable.
-    """
-
-    def __init__(self, now: float) -> None:
+    def __init__(self) -> None:
         self._count = 0
-        self._changed = now
         self._none = asyncio.Event()
         self._none.set()
 
@@ -27,20 +22,11 @@ class Uses:
         self._count += 1
         self._none.clear()
 
-    def end(self, now: float) -> None:
+    def end(self) -> None:
         """One less."""
         self._count -= 1
-        self._changed = max(self._changed, now)
         if self._count == 0:
             self._none.set()
-
-    def renew(self, now: float) -> None:
-        """As if the last use had ended now."""
-        self._changed = now
-
-    def idle_until(self, ttl: float) -> float | None:
-        """When nobody will have used it for `ttl` seconds; None while somebody does."""
-        return None if self._count else self._changed + ttl
 
     async def none_left(self) -> None:
         """Wait until nobody uses it."""

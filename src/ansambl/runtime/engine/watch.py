@@ -64,7 +64,8 @@ class EngineWatch:
             return ExitExplanation(
                 ExitReason.UNKNOWN,
                 text("{engine} was not ready after {seconds} s and was ended; see its log",
-                     engine=self._adapter.traits.title, seconds=round(probe.patience)))  # fmt: skip
+                     engine=self._adapter.traits.title, seconds=round(probe.patience)),
+                restart_helps=False)  # fmt: skip
         finally:
             await cancel(ready)
 
