@@ -171,19 +171,19 @@ async def test_stop_in_the_middle_of_a_start_answers_its_callers(make):
         await waiting
 
 
-async def test_quick_failures_are_given_up_with_the_reason(make, events):
+async def test_loads_without_memory_are_given_up_with_the_reason(make, events):
     instance = make(fake("out-of-memory"))
-    with pytest.raises(UnavailableError, match=r"ran out of memory.*cudaMalloc failed") as refusal:
-        await instance.ensure_ready()
+    for starts in (1, 2):
+        # Once more without a pause: whoever divides the memory has made room.
+        with pytest.raises(UnavailableError, match=r"ran out of memory.*cudaMalloc failed") as refusal:
+            await instance.ensure_ready()
+        assert kinds(events).count("started") == starts
     assert refusal.value.retry_after >= 1
-    assert kinds(events).count("started") == 1
     assert kinds(events)[-1] == "failed"
     assert instance.status().state is InstanceState.FAILED
-    began = time.monotonic()
     with pytest.raises(UnavailableError, match="ran out of memory"):
         await instance.ensure_ready()
-    assert time.monotonic() - began < 0.1
-    assert kinds(events).count("started") == 5
+    assert kinds(events).count("started") == 2
 
 
 async def test_a_missing_program_is_told_without_a_loop(make, events):
