@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ansambl.hardware.cgroups import oom_kills
-from ansambl.hardware.probes.gpu_processes import held_on_gpus
+from ansambl.hardware.probes.gpu_processes import held_by_gpu, held_on_gpus
 
 
 class Library:
@@ -26,7 +26,7 @@ class Library:
     def __getattr__(self, name: str) -> Any:
         calls = {
             "nvmlInit": self._init, "nvmlShutdown": self._close, "nvmlDeviceGetCount": lambda: len(self.gpus),
-            "nvmlDeviceGetHandleByIndex": lambda index: index,
+            "nvmlDeviceGetHandleByIndex": lambda index: index, "nvmlDeviceGetUUID": lambda index: f"GPU-{index}",
             "nvmlDeviceGetComputeRunningProcesses": lambda index: [
                 SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in self.gpus[index]
             ],
@@ -48,6 +48,15 @@ def test_all_gpus_and_processes_are_added_up(tmp_path: Path) -> None:
     library = Library([(10, 1000), (11, 500), (99, 7)], [(10, 30)])
     assert held_on_gpus((10, 11), procfs=tmp_path, library=library) == 1530
     assert library.open == 0
+
+
+def test_each_gpu_is_told_apart_by_its_identifier(tmp_path: Path) -> None:
+    fdinfo = tmp_path / "11" / "fdinfo" / "5"
+    written(fdinfo.parent, "5", "drm-pdev:\t0000:03:00.0\ndrm-client-id:\t7\ndrm-memory-vram:\t2 MiB\n")
+    library = Library([(10, 1000), (11, 500), (99, 7)], [(10, 30)])
+    found = held_by_gpu((10, 11), procfs=tmp_path, library=library)
+    assert found == {"GPU-0": 1500, "GPU-1": 30, "0000:03:00.0": 2 * 1024 * 1024}
+    assert held_by_gpu((), procfs=tmp_path, library=library) == {}
 
 
 @pytest.mark.parametrize("library", [Library(), Library([(99, 7)]), Library([(10, None)]), Library(broken=True)])

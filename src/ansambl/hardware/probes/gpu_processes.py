@@ -11,6 +11,7 @@ from ansambl.domain.units import Bytes
 from ansambl.hardware.files import entries, read_text, whole_number
 
 _CLIENT = re.compile(r"^drm-client-id:\s*(\d+)", re.MULTILINE)
+_CARD = re.compile(r"^drm-pdev:\s*(\S+)", re.MULTILINE)
 _VRAM = re.compile(r"^drm-(?:memory|resident)-vram\d*:\s*(\d+)\s*(KiB|MiB)?", re.MULTILINE)
 _UNITS = {None: 1, "KiB": 1 << 10, "MiB": 1 << 20}
 
@@ -21,11 +22,30 @@ def held_on_gpus(pids: Collection[int], *, procfs: Path = Path("/proc"), library
     In a container the driver may number processes otherwise, and on WSL2 it tells no sizes: both are None. `library`
     stands for the module ``pynvml`` in tests.
     """
-    found = [*_on_nvidia(frozenset(pids), library), *_on_drm(pids, procfs)]
+    found = [size for _, size in _held(pids, procfs, library)]
     return Bytes(sum(found)) if found else None
 
 
-def _on_nvidia(pids: frozenset[int], library: Any) -> Iterator[int]:
+def held_by_gpu(
+    pids: Collection[int], *, procfs: Path = Path("/proc"), library: Any = None
+) -> dict[str, Bytes]:  # fmt: skip
+    """The same for each GPU apart, by its identifier as the inventory tells it (NVIDIA's UUID, else the PCI address).
+
+    A GPU of which no driver says that one of them holds anything is left out.
+    """
+    found: dict[str, Bytes] = {}
+    for identifier, size in _held(pids, procfs, library):
+        found[identifier] = Bytes(found.get(identifier, 0) + size)
+    return found
+
+
+def _held(pids: Collection[int], procfs: Path, library: Any) -> Iterator[tuple[str, int]]:
+    if pids:
+        yield from _on_nvidia(frozenset(pids), library)
+        yield from _on_drm(pids, procfs)
+
+
+def _on_nvidia(pids: frozenset[int], library: Any) -> Iterator[tuple[str, int]]:
     if library is None:
         try:
             import pynvml as library  # type: ignore[no-redef]  # imported late: the tests bring their own
@@ -38,16 +58,25 @@ def _on_nvidia(pids: frozenset[int], library: Any) -> Iterator[int]:
     try:
         for index in range(int(library.nvmlDeviceGetCount())):
             handle = library.nvmlDeviceGetHandleByIndex(index)
+            identifier = _identifier(library, handle)
             for one in library.nvmlDeviceGetComputeRunningProcesses(handle):
                 if one.pid in pids and one.usedGpuMemory is not None:
-                    yield int(one.usedGpuMemory)
+                    yield identifier, int(one.usedGpuMemory)
     except (library.NVMLError, AttributeError):
         return
     finally:
         library.nvmlShutdown()
 
 
-def _on_drm(pids: Collection[int], procfs: Path) -> Iterator[int]:
+def _identifier(library: Any, handle: Any) -> str:
+    try:
+        found = library.nvmlDeviceGetUUID(handle)
+    except (library.NVMLError, AttributeError):
+        return ""
+    return found.decode("utf-8", "replace") if isinstance(found, bytes) else str(found)
+
+
+def _on_drm(pids: Collection[int], procfs: Path) -> Iterator[tuple[str, int]]:
     """By ``/proc/PID/fdinfo`` (kernel documentation, DRM client usage stats); a client may be open more than once."""
     seen: set[str] = set()
     for pid in pids:
@@ -57,4 +86,5 @@ def _on_drm(pids: Collection[int], procfs: Path) -> Iterator[int]:
             if client is None or vram is None or client[1] in seen:
                 continue
             seen.add(client[1])
-            yield (whole_number(vram[1]) or 0) * _UNITS[vram[2]]
+            card = _CARD.search(content)
+            yield card[1] if card else "", (whole_number(vram[1]) or 0) * _UNITS[vram[2]]
