@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ansambl.app.configuration.settings import Settings
 from ansambl.app.configuration.settings_file import LoadedSettings
-from ansambl.app.configuration.settings_records import parallel_of
 from ansambl.app.engine_choice import card_of_repo
 from ansambl.app.measuring import measurement_key
 from ansambl.app.model_memory import Devices
@@ -109,12 +109,15 @@ class Footprints:
             return InstanceFacts(model, places=parallel, chats=chats, ours=False, load_seconds=0.0, stop_seconds=0.0)
         placed, machine = self._places(model), self._machine()
         measured = self._measured(placed, machine)
+        if placed.loras:
+            # No earlier prompts are kept beside LoRA adapters.
+            placed = replace(placed, prompt_cache=Bytes(0))
         same = next((one for one in measured if one.key == measurement_key(placed, machine)), None)
         found = forecast_placement(placed, machine)
         return InstanceFacts(
             model,
             needs=self._needs(placed, machine, found, same),
-            places=parallel_of(settings),
+            places=placed.parallel,
             load_seconds=load_seconds(placed, measured),
             stop_seconds=STOP_SECONDS if placed.engine in LLAMA_CPP else PYTHON_STOP_SECONDS,
             pinned=settings.pinned,

@@ -152,8 +152,8 @@ def test_what_was_measured_within_a_budget_goes_on_fitting_it(facts):
 
 
 def test_the_settings_of_the_model_are_told(facts):
-    found = facts(devices=[ram()], more='warm = true\nttl = "5m"\nparallel = 3')[0]
-    assert (found.warm, found.ttl, found.places, found.pinned, found.ours) == (True, 300.0, 3, False, True)
+    found = facts(devices=[ram()], more='warm = true\nttl = "5m"')[0]
+    assert (found.warm, found.ttl, found.places, found.pinned, found.ours) == (True, 300.0, 2, False, True)
     pinned = facts(devices=[ram()], more='pinned = true\nttl = "5m"')[0]
     assert (pinned.pinned, pinned.ttl) == (True, None)
 

@@ -197,6 +197,31 @@ def test_origins(load: Load) -> None:
             "ansambl.toml line 2: roles.x.instructions.ru must be text in quotes, not 3",
         ),
         ("[roles.x]\ntemperature = nan", "ansambl.toml line 2: roles.x.temperature must be a number, not nan"),
+        ('[tasks]\nmodle = "x"', "ansambl.toml line 2: unknown key 'tasks.modle'; did you mean 'tasks.model'?"),
+        ('model = "x"', "ansambl.toml line 1: unknown key 'model'; did you mean 'tasks.model'?"),
+        ("[budget]\nram = 0", "ansambl.toml line 2: budget.ram is 0; the least is 1048576"),
+        ("[budget]\ngpu = 5", "ansambl.toml line 2: budget.gpu is 5; the least is 1048576"),
+        ("[budget]\nram = -5", 'ansambl.toml line 2: budget.ram: -5 is negative; write for example "2GiB"'),
+        (
+            '[budget]\ngpu = "-2GiB"',
+            "ansambl.toml line 2: budget.gpu: '-2GiB' is not an amount; write for example \"2GiB\"",
+        ),
+        (
+            "[conversations]\nbudget = -1",
+            'ansambl.toml line 2: conversations.budget: -1 is negative; write for example "2GiB"',
+        ),
+        (
+            '[models.small]\ncheckpoint = "x"\n[scheduling]\ntogether = [["small", "smalll"]]',
+            'ansambl.toml line 4: scheduling.together: there is no [models.smalll]; did you mean "small"?',
+        ),
+        (
+            '[models.small]\ncheckpoint = "x"\n[tasks]\nmodel = "other-one"',
+            "ansambl.toml line 4: tasks.model: there is no [models.other-one]; there are: small",
+        ),
+        (
+            '[scheduling]\ntogether = ["a"]',
+            'ansambl.toml line 2: scheduling.together[0] must be a list such as ["a", "b"], not "a"',
+        ),
     ],
 )
 def test_a_mistake_is_one_line(load: Load, source: str, expected: str) -> None:

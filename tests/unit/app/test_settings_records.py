@@ -55,6 +55,16 @@ def test_the_embedded_model_has_several_slots_where_a_quarter_of_the_free_ram_ho
     assert embedded_slots(model, 100_000, enough) == 4, "no slot is longer than the model's context"
 
 
+def test_a_budget_limits_what_the_embedded_model_takes_by_itself(load: Callable[[str], LoadedSettings]) -> None:
+    made = placement(load('[budget]\nram = "640MiB"'), "embedded", CHECKPOINT)
+    assert made.parallel == 1
+    # A sixteenth of it, so that no cache of earlier prompts keeps the model from fitting.
+    assert made.prompt_cache == 40 * MIB
+    assert placement(load('[budget]\nram = "64GiB"'), "embedded", CHECKPOINT).prompt_cache == 512 * MIB
+    smaller = load('[budget]\nram = "640MiB"\n[engines."llama.cpp"]\nprompt_cache = 0')
+    assert placement(smaller, "embedded", CHECKPOINT).prompt_cache == 0
+
+
 def test_a_configured_number_of_slots_holds(load: Callable[[str], LoadedSettings]) -> None:
     loaded = load('[models.a]\ncheckpoint = "embedded"\nparallel = 2\n[models.c]\ncommand = "x {port}"\n')
     assert placement(loaded, "a", CHECKPOINT).parallel == 2

@@ -344,6 +344,20 @@ class Settings(Table):
                 raise SettingError(text("a model's own name cannot hold '/'; use it in 'aliases' instead"), name)
         return value or {EMBEDDED: ModelSettings(checkpoint=EMBEDDED)}
 
+    @field_validator("scheduling")
+    @classmethod
+    def _check_together(cls, value: SchedulingSettings, info: ValidationInfo) -> SchedulingSettings:
+        for one in dict.fromkeys(name for names in value.together for name in names):
+            _check_model(one, info, "together")
+        return value
+
+    @field_validator("tasks")
+    @classmethod
+    def _check_task_model(cls, value: TaskSettings, info: ValidationInfo) -> TaskSettings:
+        if value.model is not None:
+            _check_model(value.model, info, "model")
+        return value
+
     @field_validator("roles", "ensembles")
     @classmethod
     def _check_role_names(cls, value: dict[str, Any]) -> dict[str, Any]:
@@ -370,6 +384,21 @@ class Settings(Table):
                 raise SettingError(text('a name with a dot needs quotes: [engines."{name}"]', name=nested[0]), name)
             raise SettingError(unknown_engine(name, known), name)
         return value
+
+
+def _check_model(name: str, info: ValidationInfo, key: str) -> None:
+    """Refuse a name that is no table of ``[models]``; nothing is said while those are wrong themselves."""
+    models = info.data.get("models")
+    if models is None or name in models:
+        return
+    nearest = nearest_names(name, models, 1)
+    if nearest:
+        raise SettingError(
+            text('there is no [models.{name}]; did you mean "{nearest}"?', name=name, nearest=nearest[0]), key
+        )
+    raise SettingError(
+        text("there is no [models.{name}]; there are: {known}", name=name, known=", ".join(models)), key
+    )  # fmt: skip
 
 
 def unknown_engine(name: str, known: tuple[str, ...]) -> Text:

@@ -149,7 +149,8 @@ def _table_at(path: KeyPath) -> type[BaseModel] | None:
 def _unknown_key(path: KeyPath, data: Mapping[str, Any]) -> tuple[KeyPath, Text]:
     parent, name = path[:-1], str(path[-1])
     known = list((_table_at(parent) or Settings).model_fields)
-    elsewhere = next((one for one in _plain_keys() if one[-1] == name), None)
+    # A table is not meant to be a plain key of the same name: [model.big] is [models.big], not tasks.model.
+    elsewhere = None if _is_table(path, data) else next((one for one in _plain_keys() if one[-1] == name), None)
     if elsewhere is not None:
         return path, _did_you_mean(path, elsewhere)
     inner = _first_inner(path, data)
@@ -168,11 +169,20 @@ def _did_you_mean(path: KeyPath, nearest: KeyPath) -> Text:
     return text("unknown key '{key}'; did you mean '{nearest}'?", key=written_path(path), nearest=written_path(nearest))
 
 
-def _first_inner(path: KeyPath, data: Mapping[str, Any]) -> str | None:
-    """The first key in the table at `path`, when it is a table that holds plain values."""
+def _is_table(path: KeyPath, data: Mapping[str, Any]) -> bool:
+    return isinstance(_value_at(path, data), dict)
+
+
+def _value_at(path: KeyPath, data: Mapping[str, Any]) -> Any:
     value: Any = data
     for part in path:
         value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _first_inner(path: KeyPath, data: Mapping[str, Any]) -> str | None:
+    """The first key in the table at `path`, when it is a table that holds plain values."""
+    value = _value_at(path, data)
     if isinstance(value, dict) and value:
         name, inner = next(iter(value.items()))
         return None if isinstance(inner, dict) else str(name)

@@ -16,6 +16,7 @@ from ansambl.app.configuration.settings import (
     BUNDLED_ENGINE,
     COMMAND_ENGINE,
     EMBEDDED,
+    BudgetSettings,
     EngineSettings,
     ModelSettings,
     Settings,
@@ -35,6 +36,9 @@ DEFAULT_CONTEXT = 8192
 
 _RAM_SHARE = 4
 """The embedded model's slots may take that part of the RAM that is available: a quarter."""
+
+_CACHE_SHARE = 16
+"""Earlier prompts may take that part of a budget for RAM: a sixteenth."""
 
 
 def is_unconfigured(loaded: LoadedSettings) -> bool:
@@ -125,10 +129,10 @@ def placement(loaded: LoadedSettings, name: str, checkpoint: Checkpoint | None, 
         engine=engine,
         checkpoint=checkpoint,
         context=model.context or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT),
-        parallel=parallel_of(model),
+        parallel=parallel_of(model, loaded.settings.budget),
         options=options,
         threads=model.threads or common.threads,
-        prompt_cache=common.prompt_cache,
+        prompt_cache=prompt_cache(common, loaded.settings.budget),
         kv_type=model.kv_type,
         settings=model.settings,
         gpus=model.gpus or (),
@@ -137,23 +141,33 @@ def placement(loaded: LoadedSettings, name: str, checkpoint: Checkpoint | None, 
     )
 
 
+def prompt_cache(common: EngineSettings, budget: BudgetSettings) -> Bytes:
+    """RAM for earlier prompts: as configured, but never a part of a small budget that would keep a model from fitting.
+
+    It depends on settings alone, because it stands in the command line, by which a running engine is adopted.
+    """
+    return min(common.prompt_cache, Bytes(budget.ram // _CACHE_SHARE)) if budget.ram else common.prompt_cache
+
+
 def _embedded_arguments(model: ModelSettings, engine: str) -> tuple[str, ...]:
     if model.checkpoint != EMBEDDED or engine != BUNDLED_ENGINE or platform.system() == "Darwin":
         return ()
     return load_embedded().cpu_arguments
 
 
-def parallel_of(model: ModelSettings) -> int:
+def parallel_of(model: ModelSettings, budget: BudgetSettings | None = None) -> int:
     """How many requests a model that runs here works on at once: as configured, else one.
 
     The embedded model works on several where they cost a machine nothing that it would miss, so that the roles of an
-    ensemble answer at once.
+    ensemble answer at once. A `budget` counts as the machine's RAM.
     """
     if model.parallel is not None:
         return model.parallel
     if model.checkpoint != EMBEDDED or model.command is not None:
         return 1
-    return embedded_slots(load_embedded(), model.context, _available_ram())
+    available = _available_ram()
+    limit = budget.ram if budget is not None else None
+    return embedded_slots(load_embedded(), model.context, min(available, limit or available))
 
 
 @cache
