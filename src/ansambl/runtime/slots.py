@@ -7,14 +7,22 @@ too: where the roles of one conversation differ by a note at the end of its newe
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 PASSED_OVER_LIMIT = 4
 """How often a waiting request may be passed over by one that shares more with the slot that got free."""
 
 LONGEST_COMPARED = 2**20
 """Bytes of a prompt that are kept and compared: some 250,000 tokens of text. Images may be many times as long."""
+
+LONGEST_LOOK = 64
+"""Of those that wait, how many are compared with a slot that got free: what a longer look finds is not worth its time."""
+
+Order: TypeAlias = tuple[int, float]
+"""Who comes before whom: first by rank, then by time; of equals the one that asked first."""
 
 _WORTH = 2
 """A slot is taken for what it shares when at most that many times as much of what it holds is lost by it."""
@@ -41,9 +49,13 @@ class _Slot:
     holds: bytes = b""
     used: int = 0
     busy: bool = False
+    version: int = 0
+    """Changes with what it holds."""
 
     def gain(self, prompt: bytes) -> int:
         """Bytes of `prompt` that need not be read again; 0 when more would be lost than that is worth."""
+        if not prompt or not self.holds:
+            return 0
         shared = common_length(self.holds, prompt)
         return shared if len(self.holds) - shared <= _WORTH * shared else 0
 
@@ -53,7 +65,23 @@ class _Waiting:
     ticket: int
     prompt: bytes
     count: int
+    place: tuple[int, float, int]
     passed_over: int = 0
+    gains: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """By slot, the version of what it held and the gain with that: comparing long prompts takes milliseconds."""
+
+    def gain(self, slot: _Slot) -> int:
+        """As `_Slot.gain`."""
+        if not self.prompt:
+            return 0
+        known = self.gains.get(slot.number)
+        if known is None or known[0] != slot.version:
+            known = self.gains[slot.number] = (slot.version, slot.gain(self.prompt))
+        return known[1]
+
+
+def _place(one: _Waiting) -> tuple[int, float, int]:
+    return one.place
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,42 +93,78 @@ class Grant:
 
 
 class Slots:
-    """The slots of one instance.
+    """The slots of one instance, and who waits for them; `count` is None where it takes any number and nobody waits.
 
-    Requests are granted in order of arrival, but one that shares a beginning with a free slot may pass over those
-    before it; nobody is passed over more than `PASSED_OVER_LIMIT` times. One that asks for several slots gets all of
-    them at once; while it is first in line and they are not all free, they are kept for it. So two such requests never
-    wait for each other, and every request waits for a bounded number of others.
+    Requests are granted in their order (that of arrival, where nothing else is said), but one that shares a beginning
+    with a free slot may pass over those of its rank before it; nobody is passed over more than `PASSED_OVER_LIMIT`
+    times. One that asks for several slots gets all of them at once; while it is first in line and they are not all free,
+    they are kept for it. So two such requests never wait for each other, and every request waits for a bounded number of
+    those that come after it in their order. One that asks for 0 slots never waits for another.
     """
 
-    def __init__(self, count: int) -> None:
-        self._slots = [_Slot(number) for number in range(count)]
+    def __init__(self, count: int | None) -> None:
+        self.count = count
+        self._slots = [_Slot(number) for number in range(count or 0)]
+        self._free = len(self._slots)
         self._waiting: list[_Waiting] = []
+        self._by_ticket: dict[int, _Waiting] = {}
         self._tickets = 0
         self._uses = 0
+        self._placeless = 0
+        self._prompted = 0
 
     @property
     def waiting(self) -> int:
         """Requests that wait."""
         return len(self._waiting)
 
-    def ask(self, prompt: bytes, count: int = 1) -> int:
-        """Wait for `count` slots (at most as many as there are) for `prompt`; returns a ticket."""
-        self._tickets += 1
-        self._waiting.append(_Waiting(self._tickets, prompt[:LONGEST_COMPARED], max(1, min(count, len(self._slots)))))
-        return self._tickets
+    def first(self) -> Order | None:
+        """The order of the one that is first in line."""
+        return self._waiting[0].place[:2] if self._waiting else None
 
-    def withdraw(self, ticket: int) -> None:
-        """Wait no longer; nothing happens when it was granted already."""
-        self._waiting = [one for one in self._waiting if one.ticket != ticket]
+    def ask(self, prompt: bytes, count: int = 1, *, order: Order = (0, 0.0), ticket: int | None = None) -> int:
+        """Wait for `count` slots (at most as many as there are) for `prompt`; returns a ticket, or the one given."""
+        self._tickets += 1
+        if ticket is None:
+            ticket = self._tickets
+        one = _Waiting(ticket, prompt[:LONGEST_COMPARED], self._clipped(count), (*order, self._tickets))
+        if not self._waiting or self._waiting[-1].place < one.place:
+            self._waiting.append(one)
+        else:
+            self._waiting.insert(bisect_left(self._waiting, one.place, key=_place), one)
+        self._by_ticket[ticket] = one
+        self._placeless += not one.count
+        self._prompted += bool(one.prompt)
+        return ticket
+
+    def take_now(self, prompt: bytes, count: int = 1) -> tuple[int, ...] | None:
+        """`count` slots for a request that never waited; None where somebody waits, or not so many are free."""
+        if self._waiting and count:
+            return None
+        count = self._clipped(count)
+        if self.count is None or not count:
+            return ()
+        return self._take(prompt, count) if count <= self._free else None
+
+    def withdraw(self, ticket: int) -> bool:
+        """Wait no longer; False, and nothing happens, when it does not wait."""
+        one = self._by_ticket.get(ticket)
+        if one is None:
+            return False
+        self._remove(one)
+        return True
 
     def give_back(self, slot: int) -> None:
         """The request in `slot` is over; the slot keeps what it holds."""
-        self._slots[slot].busy = False
+        if 0 <= slot < len(self._slots) and self._slots[slot].busy:
+            self._slots[slot].busy = False
+            self._free += 1
 
     def holds(self, slot: int, prompt: bytes) -> None:
         """Note that `prompt` is being worked on in `slot`."""
-        self._slots[slot].holds = prompt[:LONGEST_COMPARED]
+        one = self._slots[slot]
+        one.holds = prompt[:LONGEST_COMPARED]
+        one.version += 1
 
     def held(self) -> dict[int, bytes]:
         """What each slot holds that holds anything."""
@@ -111,44 +175,77 @@ class Slots:
         for one in self._slots:
             if one.number not in keep:
                 one.holds = b""
+                one.version += 1
+
+    def resize(self, count: int | None) -> None:
+        """There are other slots now, all of them free and empty; those that wait go on waiting."""
+        self.count = count
+        self._slots = [_Slot(number) for number in range(count or 0)]
+        self._free = len(self._slots)
+        for one in self._waiting:
+            one.count = self._clipped(one.count)
+            one.gains.clear()
 
     def grants(self) -> list[Grant]:
         """Give free slots to those that wait, as far as they go."""
         found: list[Grant] = []
-        while (chosen := self._next()) is not None:
+        if self._placeless or self.count is None:
+            for one in [one for one in self._waiting if not one.count or self.count is None]:
+                self._remove(one)
+                found.append(Grant(one.ticket, ()))
+        while self._free and self._waiting and (chosen := self._next()) is not None:
             for one in self._waiting:
                 if one is chosen:
                     break
                 one.passed_over += 1
-            self._waiting.remove(chosen)
-            found.append(Grant(chosen.ticket, self._take(chosen)))
+            self._remove(chosen)
+            found.append(Grant(chosen.ticket, self._take(chosen.prompt, chosen.count)))
         return found
 
+    def _clipped(self, count: int) -> int:
+        return count if self.count is None else max(min(1, count), min(count, self.count))
+
+    def _remove(self, one: _Waiting) -> None:
+        del self._by_ticket[one.ticket]
+        del self._waiting[0 if self._waiting[0] is one else bisect_left(self._waiting, one.place, key=_place)]
+        self._placeless -= not one.count
+        self._prompted -= bool(one.prompt)
+
     def _next(self) -> _Waiting | None:
-        free = [one for one in self._slots if not one.busy]
-        if not free or not self._waiting:
-            return None
         first = self._waiting[0]
-        chosen, most = (first if first.count <= len(free) else None), 0
+        chosen, most = (first if first.count <= self._free else None), 0
         # Without others there is nothing to weigh.
-        if len(self._waiting) > 1:
-            for one in self._waiting:
-                gain = max(slot.gain(one.prompt) for slot in free)
-                if one.count <= len(free) and gain > most:
-                    chosen, most = one, gain
+        if len(self._waiting) > 1 and self._prompted:
+            free = [one for one in self._slots if not one.busy and one.holds]
+            for one in self._waiting[:LONGEST_LOOK] if free else ():
+                if one.place[0] != first.place[0]:
+                    break
+                if one.count <= self._free:
+                    gain = max(map(one.gain, free))
+                    if gain > most:
+                        chosen, most = one, gain
                 if one.passed_over >= PASSED_OVER_LIMIT:
                     break
         return chosen
 
-    def _take(self, request: _Waiting) -> tuple[int, ...]:
+    def _take(self, prompt: bytes, count: int) -> tuple[int, ...]:
         taken: list[int] = []
-        for _ in range(request.count):
-            free = [one for one in self._slots if not one.busy]
+        for _ in range(count):
+            best: _Slot | None = None
             # The others get a copy of what the first one holds: there only what is lost matters.
-            best = max(free, key=lambda one: one.gain(request.prompt) if not taken else 0)
-            if taken or not best.gain(request.prompt):
-                best = min(free, key=lambda one: (bool(one.holds), one.used))
+            if prompt and not taken:
+                most = 0
+                for one in self._slots:
+                    if not one.busy and one.holds and (gain := one.gain(prompt)) > most:
+                        best, most = one, gain
+            if best is None:
+                for one in self._slots:
+                    if not one.busy and (best is None or (bool(one.holds), one.used) < (bool(best.holds), best.used)):
+                        best = one
+            if best is None:
+                break
             self._uses += 1
             best.busy, best.used = True, self._uses
+            self._free -= 1
             taken.append(best.number)
         return tuple(taken)
