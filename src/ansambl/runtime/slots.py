@@ -186,14 +186,14 @@ class Slots:
             one.count = self._clipped(one.count)
             one.gains.clear()
 
-    def grants(self) -> list[Grant]:
-        """Give free slots to those that wait, as far as they go."""
+    def grants(self, last: Order | None = None) -> list[Grant]:
+        """Give free slots to those that wait, as far as they go; to none whose order is after `last`."""
         found: list[Grant] = []
         if self._placeless or self.count is None:
             for one in [one for one in self._waiting if not one.count or self.count is None]:
                 self._remove(one)
                 found.append(Grant(one.ticket, ()))
-        while self._free and self._waiting and (chosen := self._next()) is not None:
+        while self._free and self._waiting and (chosen := self._next(last)) is not None:
             for one in self._waiting:
                 if one is chosen:
                     break
@@ -211,14 +211,16 @@ class Slots:
         self._placeless -= not one.count
         self._prompted -= bool(one.prompt)
 
-    def _next(self) -> _Waiting | None:
+    def _next(self, last: Order | None) -> _Waiting | None:
         first = self._waiting[0]
+        if last is not None and first.place[:2] > last:
+            return None
         chosen, most = (first if first.count <= self._free else None), 0
         # Without others there is nothing to weigh.
         if len(self._waiting) > 1 and self._prompted:
             free = [one for one in self._slots if not one.busy and one.holds]
             for one in self._waiting[:LONGEST_LOOK] if free else ():
-                if one.place[0] != first.place[0]:
+                if one.place[0] != first.place[0] or (last is not None and one.place[:2] > last):
                     break
                 if one.count <= self._free:
                     gain = max(map(one.gain, free))

@@ -13,8 +13,9 @@ _MOST_STEPS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to let a resident go: to sleep at `level` (None: to stop it). It `frees` that much by device (less than
-    nothing where sleeping takes memory) and costs that many expected seconds.
+    """One way to let a resident go: to sleep at `level`, or to stop it where that is None.
+
+    It `frees` that much by device, less than nothing where sleeping takes memory, and costs that many expected seconds.
     """
 
     level: int | None

@@ -1,4 +1,4 @@
-"""What all policies share: the instances, their queues, the ledger, and the effects. Who gets room when is theirs to say."""
+"""What all policies share: the instances, their queues, the ledger, and the effects. Who gets room is theirs to say."""
 
 from __future__ import annotations
 
@@ -49,6 +49,8 @@ class Machinery(ABC):
         self._added = 0
         self._effects: list[Effect] = []
         self._timers: list[float] = []
+        self._hold: Order | None = None
+        """Requests after that in order get no place for now."""
 
     # What a policy decides.
 
@@ -131,7 +133,8 @@ class Machinery(ABC):
         if state is None or state.leaving:
             self._effects.append(Refuse(ticket, Refusal.GONE))
             return ticket, self._done()
-        if state.residency is Residency.IN and (taken := state.slots.take_now(ask.prompt, ask.count)) is not None:
+        at_once = state.residency is Residency.IN and self._hold is None
+        if at_once and (taken := state.slots.take_now(ask.prompt, ask.count)) is not None:
             self._begin(state, ask, len(taken), now)
             self._effects.append(Grant(ticket, ask.model, taken))
             return ticket, self._done()
@@ -379,7 +382,7 @@ class Machinery(ABC):
     def _serve(self, state: State, now: float) -> None:
         """Grant what waits, as far as free places go."""
         if state.slots.waiting:
-            for grant in state.slots.grants():
+            for grant in state.slots.grants(self._hold):
                 one = self._leave_queue(state, grant.ticket)
                 self._begin(state, one.ask, len(grant.slots), now)
                 self._effects.append(Grant(grant.ticket, state.model, grant.slots, one.swaps))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ansambl.domain.scheduling import RequestClass
-from ansambl.runtime.scheduling.eviction import Resident, Way, choose
 from ansambl.runtime.scheduling.ledger import Ledger
 from ansambl.runtime.scheduling.machinery import Machinery
 from ansambl.runtime.scheduling.records import (
@@ -19,22 +17,14 @@ from ansambl.runtime.scheduling.records import (
     Residency,
     Rules,
 )  # fmt: skip
+from ansambl.runtime.scheduling.room import OUT, Room
 from ansambl.runtime.scheduling.states import State, Waiter
 from ansambl.runtime.slots import Order
-
-_OUT = frozenset({Residency.OUT, Residency.ASLEEP})
-_RECENT = 300.0
-"""Seconds after which an idle instance counts half as likely to be wanted as one that was used just now."""
-
-_BUSY = 3.0
-"""How much more it costs to let go an instance that is in use or waited for."""
 
 _LINGER_GAPS = 3.0
 _LINGER = 0.05
 _FULL = 2.0
 """The swap budget holds at most that many times the cost of a swap."""
-
-_DRAINING_COST = 1e-6
 
 
 @dataclass(slots=True)
@@ -163,7 +153,7 @@ class Scheduler(Machinery):
     def _comes(state: State) -> bool:
         """Whether an instance that does not serve now will soon, without a task's doing."""
         return state.residency is Residency.LOADING or (
-            state.residency in {*_OUT, Residency.LEAVING} and state.urgent() is not None
+            state.residency in {*OUT, Residency.LEAVING} and state.urgent() is not None
         )
 
     # Residency.
@@ -175,7 +165,7 @@ class Scheduler(Machinery):
             if one.residency in {Residency.OUT, Residency.ASLEEP, Residency.LEAVING} and (order := one.urgent())
         ]
         candidates.sort(key=lambda one: one[:2])
-        plan = _Plan(self._states, self.ledger, self.rules)
+        plan = Room(self._states, self.ledger, self.rules)
         for order, _, state in candidates:
             self._settle(plan, state, order, now)
         for state in self._states.values():
@@ -183,10 +173,10 @@ class Scheduler(Machinery):
                 if state.kept_out and state.wanted is None and not state.waiters:
                     continue
                 self._undrain(state, now)
-        if not any(one.residency in _OUT for _, _, one in candidates):
+        if not any(one.residency in OUT for _, _, one in candidates):
             self._load_the_rest(plan, now)
 
-    def _settle(self, plan: _Plan, state: State, order: Order, now: float) -> None:
+    def _settle(self, plan: Room, state: State, order: Order, now: float) -> None:
         """Load a candidate where there is room, else make room when that is due."""
         needs = plan.needs(state)
         if state.residency is Residency.LEAVING:
@@ -260,10 +250,10 @@ class Scheduler(Machinery):
         self._budget_at = now
         return self._budget
 
-    def _load_the_rest(self, plan: _Plan, now: float) -> None:
+    def _load_the_rest(self, plan: Room, now: float) -> None:
         """What no person or program waits for is loaded where nobody else wants the room."""
         for state in self._states.values():
-            if state.residency not in _OUT or state.leaving:
+            if state.residency not in OUT or state.leaving:
                 continue
             if state.retry_at is not None and now < state.retry_at:
                 continue
@@ -273,136 +263,3 @@ class Scheduler(Machinery):
                 if self._load(state, now):
                     plan.claim(needs)
                     plan.present.append(state)
-
-
-class _Plan:
-    """Who gets which room, decided in the order of the candidates: earlier ones claim, later ones take what is left."""
-
-    def __init__(self, states: dict[str, State], ledger: Ledger, rules: Rules) -> None:
-        self.states = states
-        self.ledger = ledger
-        self.rules = rules
-        self.now_free = ledger.free()
-        self.later = dict(self.now_free)
-        self.going: set[str] = set()
-        self.first = True
-        """Whether no candidate claimed anything yet."""
-        self.present = [
-            one
-            for one in states.values()
-            if one.residency in {Residency.IN, Residency.LOADING, Residency.DRAINING, Residency.LEAVING}
-        ]
-        for one in states.values():
-            if one.residency is Residency.LEAVING or (one.residency is Residency.DRAINING and one.owner):
-                _add(self.later, self._frees(one, one.level))
-
-    def needs(self, state: State) -> dict[str, int]:
-        """What a candidate needs beyond what it holds asleep."""
-        own = self.ledger.holds(state.model) if state.residency is Residency.ASLEEP else {}
-        return {device: size - own.get(device, 0) for device, size in state.needs.items()}
-
-    def fits_now(self, state: State, needs: dict[str, int]) -> bool:
-        """Whether it may be loaded at once."""
-        return all(size <= 0 or self.now_free.get(device, 0) >= size for device, size in needs.items()) and (
-            not self.rules.together or self._may_join(state, self.present)
-        )
-
-    def claim(self, needs: dict[str, int]) -> None:
-        """That much is for a candidate."""
-        self.first = False
-        for device, size in needs.items():
-            self.now_free[device] = self.now_free.get(device, 0) - size
-            self.later[device] = self.later.get(device, 0) - size
-
-    def let_go(self, choice: dict[str, Way]) -> None:
-        """Those go for a candidate."""
-        for name, way in choice.items():
-            self.going.add(name)
-            _add(self.later, way.frees)
-
-    def nothing_moves(self) -> bool:
-        """Whether no instance is on its way in or out."""
-        moving = {Residency.DRAINING, Residency.LEAVING, Residency.LOADING}
-        return not any(one.residency in moving for one in self.states.values())
-
-    def victims(self, state: State, needs: dict[str, int], now: float) -> dict[str, Way] | None:
-        """Which residents go for a candidate at the least cost; None where no choice would make enough room."""
-        free = {
-            device: self.later.get(device, 0) - needs.get(device, 0)
-            for device in {*self.later, *needs}
-            if needs.get(device, 0) > 0
-        }
-        best: dict[str, Way] | None = None
-        for forced in self._forced(state):
-            residents = [
-                Resident(one.model, ways, one.model in forced or (state.must_make_room and not one.running))
-                for one in self.states.values()
-                if one is not state and one.model not in self.going and (ways := self._ways(one, now))
-            ]
-            if forced - {one.model for one in residents}:
-                continue
-            # What sleeping takes of a device counts there, too.
-            devices = {device for one in residents for way in one.ways for device in way.frees if way.frees[device] < 0}
-            whole = {**{device: max(0, self.later.get(device, 0)) for device in devices}, **free}
-            found = choose(whole, residents)
-            if found is not None and (best is None or _cost(found) < _cost(best)):
-                best = found
-        return best
-
-    def _ways(self, one: State, now: float) -> tuple[Way, ...]:
-        if one.facts.pinned or not one.facts.ours or one.leaving or one.owner:
-            return ()
-        held = self.ledger.holds(one.model)
-        if one.residency is Residency.ASLEEP:
-            gain = max(0.0, one.load - one.wakes())
-            return (Way(None, held, self._weight(one, now) * gain),) if any(held.values()) else ()
-        if one.residency is Residency.DRAINING:
-            return (Way(one.level, self._frees(one, one.level), _DRAINING_COST),)
-        if one.residency is not Residency.IN:
-            return ()
-        weight = self._weight(one, now)
-        ways = [Way(None, held, weight * (one.load + one.stop))]
-        ways += [
-            Way(level.level, self._frees(one, level.level), weight * (level.wake_seconds + one.stop))
-            for level in one.facts.sleeps
-        ]
-        return tuple(sorted(ways, key=lambda way: way.cost))
-
-    @staticmethod
-    def _weight(one: State, now: float) -> float:
-        """How likely it is wanted soon."""
-        if one.running or one.urgent() is not None:
-            return _BUSY
-        return 0.1 + 1.0 / (1.0 + (now - max(one.used, one.came)) / _RECENT)
-
-    def _frees(self, one: State, level: int | None) -> dict[str, int]:
-        held: dict[str, int] = dict(self.ledger.holds(one.model))
-        for sleep in one.facts.sleeps:
-            if sleep.level == level:
-                for device, size in sleep.holds.items():
-                    held[device] = held.get(device, 0) - size
-        return held
-
-    def _forced(self, state: State) -> list[set[str]]:
-        """The sets of residents that must go because they may not be there together with it: one for each choice."""
-        if not self.rules.together or not any(state.model in one for one in self.rules.together):
-            return [set()]
-        grouped = {name for one in self.rules.together for name in one}
-        there = {one.model for one in self.present if one.model in grouped and one is not state} - self.going
-        return [there - group for group in self.rules.together if state.model in group]
-
-    def _may_join(self, state: State, present: list[State]) -> bool:
-        grouped = {name for one in self.rules.together for name in one}
-        if state.model not in grouped:
-            return True
-        there = {one.model for one in present if one.model in grouped} | {state.model}
-        return any(there <= group for group in self.rules.together)
-
-
-def _add(free: dict[str, int], more: Mapping[str, int]) -> None:
-    for device, size in more.items():
-        free[device] = free.get(device, 0) + size
-
-
-def _cost(chosen: dict[str, Way]) -> float:
-    return sum(way.cost for way in chosen.values())
