@@ -25,13 +25,17 @@ class Ledger:
     """
 
     def __init__(self, totals: Memory, limits: Memory | None = None) -> None:
-        limits = limits or {}
-        self._capacity: dict[str, int] = {
-            one: max(0, min(total, limits.get(one, total))) for one, total in totals.items()
-        }
-        self._total: dict[str, int] = dict(totals)
+        self._capacity: dict[str, int] = {}
+        self._total: dict[str, int] = {}
+        self.resize(totals, limits)
         self._foreign: dict[str, int] = {}
         self._reserved: dict[str, dict[str, int]] = {}
+
+    def resize(self, totals: Memory, limits: Memory | None = None) -> None:
+        """There is that much from now on, as the arguments of the class say; what is reserved stays reserved."""
+        limits = limits or {}
+        self._capacity = {one: max(0, min(total, limits.get(one, total))) for one, total in totals.items()}
+        self._total = dict(totals)
 
     @property
     def names(self) -> tuple[str, ...]:
