@@ -17,7 +17,7 @@ from ansambl.app.instance_controls import instance_document
 from ansambl.app.running_state import RunningState
 from ansambl.app.wiring import Product
 from ansambl.dialects import openai_chat
-from ansambl.gateway.routes import LOCAL_KEY
+from ansambl.domain.scheduling import LOCAL_KEY
 from ansambl.roles import explaining
 
 _EVENTS_SHOWN = 30
