@@ -117,7 +117,7 @@ async def test_an_engine_that_dies_in_a_whole_answer_is_a_502(running):
     running.engine.script = running.engine.fixed(reply(ANSWER)[:-20])
     status, _, body = await raw(running, post(request()))
     assert (status, error_of(body)["code"]) == (502, "engine_failed")
-    assert len(running.engine.calls) == 1, "an answer that had begun is not asked for again"
+    assert len(running.engine.calls) == 2, "nothing of it was handed on, so it is asked for once more"
 
 
 @pytest.mark.parametrize(

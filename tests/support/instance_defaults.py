@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from ansambl.domain.errors import NotSupportedError
 from ansambl.domain.text import text
+from ansambl.runtime.flight import Flight
 
 
 class InstanceDefaults:
     """Uses are counted; there are no LoRA adapters, and nothing sleeps."""
 
-    uses = 0
+    uses, garbage = 0, 0
+    flight = Flight()
+
+    def garbled(self):
+        self.garbage += 1
 
     def endpoint(self):
         return None

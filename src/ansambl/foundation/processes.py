@@ -231,6 +231,19 @@ def resident_bytes(pid: int) -> int | None:
         return None
 
 
+def cpu_seconds(pid: int) -> float | None:
+    """Processor time that a process and its children have used, in seconds; None when it is gone.
+
+    It shrinks when a child ends.
+    """
+    try:
+        process = psutil.Process(pid)
+        times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+    except psutil.Error:
+        return None
+    return sum(one.user + one.system for one in times)
+
+
 def family(pid: int) -> tuple[int, ...]:
     """A process and all that it started, by their numbers; empty when it is gone."""
     try:

@@ -18,6 +18,7 @@ from ansambl.engines.registry import get_engine
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.runtime.discovery import LLAMA_SERVER, SGLANG, VLLM
 from ansambl.runtime.events import EventLog
+from ansambl.runtime.flight import Flight
 from ansambl.runtime.instance import InstanceListener
 from ansambl.runtime.kept_states import SlotKeeper
 
@@ -45,6 +46,7 @@ class AttachedInstance:
             base_url=attachment.address.rstrip("/"), key=attachment.key, name=attachment.name,
             slots=attachment.parallel,
         )  # fmt: skip
+        self.flight = Flight()
         self._trouble: Text | None = None
         self._note: Text | None = None
         self._known = False
@@ -80,6 +82,9 @@ class AttachedInstance:
     def suspect(self) -> None:
         """Tell that a request just failed at the connection: the next one waits for a check."""
         self._suspected.set()
+
+    def garbled(self) -> None:
+        """Nothing: whoever runs the server looks after it."""
 
     def proven(self) -> None:
         """Nothing: whoever runs the server counts its failures."""

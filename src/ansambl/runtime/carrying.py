@@ -12,8 +12,12 @@ from ansambl.domain.text import text
 from ansambl.engines.adapter import ConversationCalls, EngineCall
 from ansambl.runtime.engine_calls import body_of
 from ansambl.runtime.instance import Instance
+from ansambl.runtime.judging import beginning, is_answer
 from ansambl.runtime.places import UNNUMBERED
 from ansambl.runtime.upstream import ConnectionLostError, Upstream, UpstreamAnswer
+
+_OK = 200
+_GARBAGE = "engine_garbage"
 
 
 @dataclass(slots=True)
@@ -42,6 +46,10 @@ class Lease:
         self.prompt = self.mark + hint
 
 
+class GarbageError(EngineError):
+    """What an engine answered is no answer."""
+
+
 class Carrier:
     """Sends what leases allow. `instance` finds the instance of a model, `note` is told what a slot will hold."""
 
@@ -52,14 +60,16 @@ class Carrier:
 
     @asynccontextmanager
     async def open(self, lease: Lease, path: str, body: bytes) -> AsyncIterator[UpstreamAnswer]:
-        """Send a request to the leased instance; its answer's body is still arriving when this yields.
+        """Send a request to the leased instance; when this yields, its answer has begun, and its body may still come.
 
-        A connection that fails before the answer begins is tried once more after the engine was looked after: it has
-        just died and been restarted, or an idle connection was closed by the engine.
+        It is sent once more when nothing was handed on yet: after a connection that failed before the first bytes of
+        an answer (of one that is no stream: before its end), because the engine has just died and was restarted, or
+        had closed an idle connection; and after an answer that is none.
 
         Raises:
             ConnectionLostError: it failed again, or in the middle of the answer.
-            EngineError: the engine does not accept the key that we send; the client's own key is not to blame.
+            EngineError: the engine does not accept the key that we send (the client's own key is not to blame), or
+                what it answers is no answer.
             UnavailableError: the engine cannot be made ready again.
         """
         instance = self._instance(lease.model)
@@ -70,41 +80,57 @@ class Carrier:
         if lease.slot is not None and lease.calls is not None:
             body = lease.calls.pinned(body, lease.slot)
         self._note(lease)
-        answer = self._upstream.post(lease.endpoint, path, body)
         try:
-            await answer.__aenter__()
-        except ConnectionLostError:
-            instance.suspect()
+            answer = await self._begun(instance, self._upstream.post(lease.endpoint, path, body))
+        except (ConnectionLostError, GarbageError):
             lease.endpoint = await instance.ensure_ready()
             if lease.lora is not None:
                 # Another run of the engine may have to load it again; the lease counts as its user already.
                 await instance.use_lora(lease.lora)
                 instance.end_lora(lease.lora)
             self._note(lease)
-            answer = self._upstream.post(lease.endpoint, path, body, anew=True)
-            try:
-                await answer.__aenter__()
-            except ConnectionLostError:
-                instance.suspect()
-                raise
-        if answer.status < 500:
-            instance.proven()
+            answer = await self._begun(instance, self._upstream.post(lease.endpoint, path, body, anew=True))
         try:
             if answer.status in {401, 403}:
                 instance.suspect()
-                raise EngineError(
-                    text(
-                        "The engine of '{model}' refuses the key that Ansambl sends; correct models.{model}.key.",
-                        model=lease.model,
-                    ),
-                    code="engine_refuses_key",
-                )
+                raise _refused_key(lease)
             yield answer
+            if answer.status < 500:
+                instance.proven()
         except ConnectionLostError:
-            instance.suspect()
+            # One that came to its end and lacks its last words was not lost: the engine wrote nonsense.
+            _blame(instance, garbage=answer.ended)
+            raise
+        except EngineError as failure:
+            if failure.code == _GARBAGE:
+                instance.garbled()
             raise
         finally:
             await answer.__aexit__(None, None, None)
+
+    async def _begun(self, instance: Instance, answer: UpstreamAnswer) -> UpstreamAnswer:
+        """Enter `answer`, and wait until it is sure that an answer comes.
+
+        Raises:
+            ConnectionLostError: none comes; the instance was told.
+            GarbageError: likewise, and what came is no answer.
+        """
+        answer.flight = instance.flight
+        try:
+            await answer.__aenter__()
+            pieces = await answer.settle()
+        except BaseException as failure:
+            await answer.__aexit__(None, None, None)
+            if isinstance(failure, ConnectionLostError):
+                _blame(instance, garbage=failure.garbage)
+            raise
+        if answer.status != _OK or is_answer(answer.content_type, pieces):
+            return answer
+        await answer.__aexit__(None, None, None)
+        instance.garbled()
+        raise GarbageError(
+            text("The engine's answer is not a chat completion but: {start}", start=beginning(pieces)), code=_GARBAGE
+        )
 
     async def call(self, lease: Lease, call: EngineCall) -> bytes:
         """Send a call that concerns a slot and return what it answered.
@@ -140,5 +166,22 @@ class Carrier:
     async def _answer_to(self, lease: Lease, call: EngineCall, *, anew: bool = False) -> tuple[int, bytes]:
         root = replace(lease.endpoint, base_url=lease.endpoint.base_url.removesuffix("/v1"))
         body = body_of(call, self._instance(lease.model).loras(), lease.lora)
-        async with self._upstream.post(root, call.path, body, anew=anew) as answer:
+        sent = self._upstream.post(root, call.path, body, anew=anew)
+        sent.flight = self._instance(lease.model).flight
+        async with sent as answer:
             return answer.status, await answer.body()
+
+
+def _refused_key(lease: Lease) -> EngineError:
+    return EngineError(
+        text("The engine of '{model}' refuses the key that Ansambl sends; correct models.{model}.key.",
+             model=lease.model),
+        code="engine_refuses_key",
+    )  # fmt: skip
+
+
+def _blame(instance: Instance, *, garbage: bool) -> None:
+    if garbage:
+        instance.garbled()
+    else:
+        instance.suspect()

@@ -12,6 +12,7 @@ from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
 from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.text import Text
 from ansambl.engines.adapter import ConversationCalls, LoraCalls
+from ansambl.runtime.flight import Flight
 from ansambl.runtime.instance import Instance, InstanceListener
 from ansambl.runtime.kept_states import SlotKeeper
 
@@ -34,6 +35,12 @@ class DeferredInstance:
         self._listener: InstanceListener | None = None
         self._taking_over: asyncio.Task[None] | None = None
         self._message: Text | None = None
+        self._no_flight = Flight()
+
+    @property
+    def flight(self) -> Flight:
+        """As `Instance.flight`; nobody is asked before there is an instance."""
+        return self._real.flight if self._real is not None else self._no_flight
 
     def prepare(self) -> Instance:
         """Return the real instance.
@@ -80,6 +87,11 @@ class DeferredInstance:
         """As `Instance.suspect`."""
         if self._real is not None:
             self._real.suspect()
+
+    def garbled(self) -> None:
+        """As `Instance.garbled`."""
+        if self._real is not None:
+            self._real.garbled()
 
     def proven(self) -> None:
         """As `Instance.proven`."""

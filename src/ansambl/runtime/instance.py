@@ -8,6 +8,7 @@ from typing import Protocol
 from ansambl.domain.instance import Endpoint, InstanceStatus
 from ansambl.domain.lora import LoraAdapter
 from ansambl.engines.adapter import ConversationCalls, LoraCalls
+from ansambl.runtime.flight import Flight
 from ansambl.runtime.kept_states import SlotKeeper
 from ansambl.runtime.scheduling.records import Memory
 
@@ -40,6 +41,11 @@ class Instance(Protocol):
 
     model: str
 
+    @property
+    def flight(self) -> Flight:
+        """What its engine owes; whoever asks the engine tells it there."""
+        ...
+
     async def ensure_ready(self) -> Endpoint:
         """Return where it answers, starting or restarting the engine when that is needed; all callers share one start.
 
@@ -57,8 +63,12 @@ class Instance(Protocol):
         """Tell that a request to it just failed at the connection, so that it looks after its engine at once."""
         ...
 
+    def garbled(self) -> None:
+        """Tell that it answered a request with what is no answer; several in a row, and its engine is started again."""
+        ...
+
     def proven(self) -> None:
-        """Tell that it began to answer a request, so that failures before that count no longer."""
+        """Tell that it answered a request, so that failures before that count no longer."""
         ...
 
     def begin_use(self) -> None:

@@ -53,6 +53,10 @@ class EngineProcess(Protocol):
         """What it and its children hold in RAM."""
         ...
 
+    def cpu_seconds(self) -> float | None:
+        """Processor time that it and its children have used, in seconds; None where nobody can tell."""
+        ...
+
 
 class Launcher(Protocol):
     """Where engines run: this machine here, another one in a cluster."""
@@ -113,6 +117,10 @@ class LocalProcess:
         """Resident bytes of the process and its children."""
         size = processes.resident_bytes(self.identity.pid)
         return None if size is None else Bytes(size)
+
+    def cpu_seconds(self) -> float | None:
+        """Processor time of the process and its children, in seconds; None when it is gone."""
+        return processes.cpu_seconds(self.identity.pid)
 
 
 def clean_environment(own: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from yarl import URL
 from ansambl.domain.errors import EngineError
 from ansambl.domain.instance import Endpoint
 from ansambl.domain.text import Text, text
+from ansambl.runtime.flight import Flight
 
 _CONNECT_PATIENCE = 10.0
 _IDLE_LIMIT = 4.0
@@ -26,6 +27,10 @@ _SILENCE_LIMIT = 3600.0
 _READ_AHEAD = 2**16
 """Bytes of an answer that are kept for a slow client; an engine that is ahead of them waits."""
 
+_SETTLED_LIMIT = 64 * 2**20
+"""Bytes of an answer that are waited for before any of it is handed on."""
+_COMMENT = ord(":")
+
 BROKE_OFF = text("it broke off in the middle of its answer")
 """The reason of a `ConnectionLostError` when an answer began and has no end."""
 
@@ -33,30 +38,43 @@ BROKE_OFF = text("it broke off in the middle of its answer")
 class ConnectionLostError(EngineError):
     """The connection to the engine failed.
 
-    `answered` tells whether its answer had begun: only before that may a request be sent again.
+    `answered` tells whether its answer had begun: only before that may a request be sent again. `garbage` tells whether
+    what came is no HTTP.
     """
 
-    def __init__(self, reason: Text | str, *, answered: bool) -> None:
+    def __init__(self, reason: Text | str, *, answered: bool, garbage: bool = False) -> None:
         super().__init__(
             text("The connection to the engine was lost ({reason}). Send the request again.", reason=reason)
         )
         self.answered = answered
+        self.garbage = garbage
 
 
 class UpstreamAnswer:
-    """An engine's answer whose body is still arriving. Leaving the context closes an unfinished connection at once."""
+    """An engine's answer whose body is still arriving. Leaving the context closes an unfinished connection at once.
+
+    `flight` is told what is waited for and what arrives. `ended` tells whether the body arrived as a whole.
+    """
 
     def __init__(self, session: aiohttp.ClientSession, url: URL, headers: dict[str, str], body: bytes) -> None:
         self._request = session.post(url, data=body, headers=headers, allow_redirects=False)
         self._response: aiohttp.ClientResponse | None = None
         self.status = 0
         self.content_type = ""
+        self.flight = Flight()
+        self.ended = False
+        self._ahead: list[bytes] = []
 
     async def __aenter__(self) -> Self:
+        self.flight.awaited += 1
         try:
             self._response = await self._request
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise ConnectionLostError(_reason(error), answered=False) from error
+            garbage = isinstance(error, aiohttp.ClientResponseError)
+            raise ConnectionLostError(_reason(error), answered=False, garbage=garbage) from error
+        finally:
+            self.flight.awaited -= 1
+        self.flight.arrived += 1
         self.status = self._response.status
         self.content_type = self._response.headers.get("content-type", "")
         return self
@@ -79,12 +97,43 @@ class UpstreamAnswer:
         Raises:
             ConnectionLostError: the engine went away in the middle.
         """
-        if self._response is None:
+        return self._ahead.pop(0) if self._ahead else await self._arriving()
+
+    async def settle(self) -> list[bytes]:
+        """Wait until it is sure that an answer comes, and return what arrived; `chunk` and `body` give it once more.
+
+        Of JSON and of a refusal that is the whole, of anything else its first bytes.
+
+        Raises:
+            ConnectionLostError: the engine went away before.
+        """
+        whole = not self.streams and (self.status >= 400 or self.content_type.startswith("application/json"))
+        size = 0
+        while (piece := await self._arriving()) is not None:
+            self._ahead.append(piece)
+            size += len(piece)
+            if not whole or size > _SETTLED_LIMIT:
+                break
+        return self._ahead
+
+    async def _arriving(self) -> bytes | None:
+        if self._response is None or self.ended:
             return None
+        flight = self.flight
+        flight.awaited += 1
         try:
-            return await self._response.content.readany() or None
+            piece = await self._response.content.readany()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ConnectionLostError(_reason(error), answered=True) from error
+        finally:
+            flight.awaited -= 1
+        if not piece:
+            self.ended = True
+            return None
+        if piece[0] != _COMMENT:
+            # llama.cpp's comments come from a thread that goes on when the engine hangs.
+            flight.arrived += 1
+        return piece
 
     async def body(self, limit: int = 64 * 2**20) -> bytes:
         """The whole body.

@@ -17,6 +17,7 @@ from ansambl.engines.adapter import ConversationCalls, EngineAdapter, KeepsConve
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.foundation.logging import get_logger
 from ansambl.runtime.engine.door import Door
+from ansambl.runtime.engine.hanging import HangWatch
 from ansambl.runtime.engine.holding import Holding
 from ansambl.runtime.engine.load_facts import GpuMemory, LoadFacts, LoadTelling, OnReady
 from ansambl.runtime.engine.loras import EngineLoras
@@ -30,6 +31,7 @@ from ansambl.runtime.engine.waiting import first_of
 from ansambl.runtime.engine.watch import EngineWatch
 from ansambl.runtime.engine.watchers import NOBODY, Watchers
 from ansambl.runtime.events import EventLog
+from ansambl.runtime.flight import Flight
 from ansambl.runtime.instance import InstanceListener
 from ansambl.runtime.kept_states import KeptStates, SlotKeeper
 from ansambl.runtime.launcher import Launcher, LaunchFailedError
@@ -64,13 +66,14 @@ class EngineInstance:
         on_ready: told what each start took.
         gpu_memory: tells what a process holds on GPUs.
         watchers: told what its engine does, asked why it ended.
+        silence: seconds without a sign of work, while requests wait for it, after which its engine is started again.
     """
 
     def __init__(
         self, placement: Placement, adapter: EngineAdapter, *, launcher: Launcher, store: RuntimeStore | None,
         events: EventLog, log_folder: Path, clock: Clock | None = None, adopted: InstanceHandle | None = None,
         port: int | None = None, states: StateFolders | None = None, on_ready: OnReady | None = None,
-        gpu_memory: GpuMemory | None = None, watchers: Watchers = NOBODY,
+        gpu_memory: GpuMemory | None = None, watchers: Watchers = NOBODY, silence: float = 120.0,
     ) -> None:  # fmt: skip
         self.model = placement.model
         self._placement = placement
@@ -102,6 +105,8 @@ class EngineInstance:
         )
         self._renewing = False
         self._stopping = asyncio.Event()
+        self.flight = Flight()
+        self._silence, self._garbled = silence, 0
         self._suspected = asyncio.Event()
         self._state = InstanceState.STOPPED
         self._message: Text | None = None
@@ -148,8 +153,15 @@ class EngineInstance:
         self._door.shut()
         self._suspected.set()
 
+    def garbled(self) -> None:
+        """As `Instance.garbled`."""
+        self._garbled += 1
+        if self._garbled >= self._policy.garbage_limit():
+            self.suspect()
+
     def proven(self) -> None:
         """Forget its earlier failures: an engine that answers is not one that cannot start."""
+        self._garbled = 0
         self._policy.answered()
         self._telling.answered()
 
@@ -383,12 +395,14 @@ class EngineInstance:
             return None
         self._set(InstanceState.READY, None)
         self._suspected.clear()
+        self._garbled = 0
         self._door.open(run.endpoint)
         return None
 
     async def _watch(self, watch: EngineWatch) -> ExitExplanation | None:
         """Stay until the engine ended, is to be stopped or to be started anew; an explanation when it hangs."""
         run, meter = watch.run, self._watchers.meter(self._adapter, watch.run, self._clock)
+        hangs = HangWatch(self._adapter.traits.title, run, self.flight, self._silence, self._clock)
         while not watch.over():
             if self._state is InstanceState.READY:
                 await meter.look(self._holding.resident)
@@ -399,11 +413,13 @@ class EngineInstance:
             )  # fmt: skip
             if (self._suspected.is_set() or watch.due()) and not watch.ended.done():
                 self._suspected.clear()
-                explanation = await watch.still_answers()
+                explanation = self._useless() or await watch.still_answers()
                 if explanation is not None or watch.over():
                     return explanation
                 self._door.open(run.endpoint)
             self._read_log()
+            if (explanation := await hangs.look()) is not None:
+                return explanation
             if (explanation := await self._rest.take(watch, self._facts)) is not None:
                 return explanation
             if await self._renewal.take(watch, self._calls):
@@ -415,6 +431,15 @@ class EngineInstance:
             await self._holding.look(run, self._facts)
         await meter.look(self._holding.resident, last=True)
         return None
+
+    def _useless(self) -> ExitExplanation | None:
+        """An explanation when its answers are none."""
+        if self._garbled < self._policy.garbage_limit():
+            return None
+        return ExitExplanation(
+            ExitReason.CRASHED,
+            text("{engine} answered {count} times in a row with what is no answer, and was ended",
+                 engine=self._adapter.traits.title, count=self._garbled))  # fmt: skip
 
     def _read_log(self) -> None:
         self._facts.take(self._log.refresh(), self._adapter.read_log)

@@ -16,6 +16,8 @@ RAN_WELL = 60.0
 QUICK_FAILURES = 5
 LOAD_FAILURES = 3
 """Failures in a row after which one that never became ready is given up: people wait for it meanwhile."""
+GARBAGE = 3
+"""Answers in a row that are none after which an engine is started again."""
 _PAUSE_AFTER_GIVING_UP = 5.0
 
 
@@ -46,6 +48,10 @@ class RestartPolicy:
     def answered(self) -> None:
         """It answered a request: it can start and work, so earlier failures count no longer."""
         self._failures = 0
+
+    def garbage_limit(self) -> int:
+        """Answers in a row that are none which it may give; one, when it was given up and is on trial again."""
+        return 1 if self._failures >= QUICK_FAILURES else GARBAGE
 
     def give_up(self, now: float, *, out_of_memory: bool = False) -> None:
         """It was given up at `now`: until the pause is over it is not tried again.
