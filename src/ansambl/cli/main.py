@@ -19,8 +19,8 @@ from ansambl.domain.errors import AnsamblError
 from ansambl.foundation.locales import LANGUAGES, choose_language, speak, supported
 
 _ORDER = (
-    "up", "down", "status", "plan", "fit", "review", "compat", "buy", "command", "ask", "chat", "eval", "logs",
-    "models", "engines", "lora", "roles", "machines", "config", "data",
+    "up", "down", "status", "instances", "plan", "fit", "review", "compat", "buy", "command", "simulate", "ask", "chat",
+    "eval", "logs", "models", "engines", "lora", "roles", "machines", "config", "data",
 )  # fmt: skip
 _INTERRUPTED = 130
 

@@ -1,0 +1,1 @@
+"""``ansambl simulate``: a trace of requests on a machine, owned or not, under the scheduler's own code."""
