@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ansambl.dialects.openai_chat import DONE_EVENT, Envelope, Usage, stream_data
+from ansambl.dialects.openai_chat import DONE_EVENT, Envelope, Usage, chunk, event, read_answer, stream_data
 
 FIELD = "ansambl"
 """The name of our object in an answer."""
@@ -42,6 +42,25 @@ def with_additions(body: bytes, *, reasoning: str, additions: Mapping[str, Any],
         fields["usage"] = _raw(usage.as_json())
     fields[FIELD] = _raw(dict(additions))
     return _encode(fields)
+
+
+def stream_of(body: bytes) -> bytes:
+    """A whole answer as the events of a stream, for a client that has been told to expect one; with our object."""
+    answer = read_answer(body)
+    try:
+        fields = _decode_fields(body)
+        additions = {name: fields[name] for name in ("usage", FIELD) if name in fields}
+        created = msgspec.json.decode(fields.get("created", _raw(0)))
+        envelope = Envelope(_string(fields.get("id")), created, _string(fields.get("model")))
+    except _UNREADABLE:
+        additions, envelope = {}, Envelope("", 0, "")
+    delta: dict[str, Any] = {"role": "assistant", "content": answer.content}
+    if answer.reasoning:
+        delta["reasoning_content"] = answer.reasoning
+    if answer.tool_calls:
+        delta["tool_calls"] = [{"index": index, **one} for index, one in enumerate(answer.tool_calls)]
+    last = chunk(envelope, {}, finish_reason=answer.finish_reason or "stop")
+    return event(chunk(envelope, delta)) + event({**last, **additions}) + DONE_EVENT
 
 
 def envelope_of(events: bytes, *, model: str) -> Envelope | None:

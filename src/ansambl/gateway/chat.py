@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from ansambl.dialects.openai_chat import ChatRequest, Usage
+from ansambl.dialects.openai_chat import Answer, ChatRequest, Usage
 from ansambl.domain.errors import AnsamblError, NotSupportedError, RequestError
+from ansambl.domain.instance import InstanceState
 from ansambl.domain.role import Ensemble, Pattern, Role
-from ansambl.domain.text import text
+from ansambl.domain.scheduling import RequestClass
+from ansambl.domain.text import Text, text
 from ansambl.foundation.logging import get_logger
 from ansambl.gateway.ensemble_writer import ChatOutput, EnsembleWriter, Output, branch_object
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
+from ansambl.gateway.keep_alive import kept_alive
 from ansambl.gateway.passing import Call, Chosen, pass_through
+from ansambl.gateway.standing import Caller, standing_of, task_of
 from ansambl.gateway.translating import TranslatedAnswer, translate
 from ansambl.roles.asking import count_prompt
 from ansambl.roles.context_share import with_instruction_named, within_share
@@ -25,16 +29,18 @@ from ansambl.roles.ensembles.events import BranchState, EnsembleEvent
 from ansambl.roles.ensembles.route import Choice, choose
 from ansambl.roles.ensembles.run import run
 from ansambl.roles.options import take_options
-from ansambl.roles.records import RequestOptions
+from ansambl.roles.records import ModelTarget, RequestOptions, RoleCatalog, Target
 from ansambl.roles.resolver import EnsembleTarget, Resolver, RoleTarget
-from ansambl.roles.service import RoleService
+from ansambl.roles.service import Prepared, RoleService
 from ansambl.roles.sharing import SharedEngines
+from ansambl.roles.tasks.records import Task
+from ansambl.roles.tasks.replies import built_in_reply, task_request
 from ansambl.runtime.coordinator import Coordinator
 
 log = get_logger(__name__)
 
-_LONGEST_HEADER = 300
-
+STOPPING = "stopping"
+"""The code of the error that ends what still runs when Ansambl stops."""
 
 _LONGEST_HEADER = 300
 """Bytes of a route's reason in a header; the whole one stands in the answer and in the log."""
@@ -50,25 +56,43 @@ class _Asker:
 
 
 class ChatHandler:
-    """Answers chats for every name in the catalog, in the dialect of `Exchange.asked`."""
+    """Answers chats for every name in the catalog, in the dialect of `Exchange.asked`.
 
-    def __init__(self, resolver: Resolver, service: RoleService, coordinator: Coordinator) -> None:
+    `recognises_tasks` tells whether by-products of chats are known by their shape, too.
+    """
+
+    def __init__(
+        self, resolver: Resolver, service: RoleService, coordinator: Coordinator, *, recognises_tasks: bool = True
+    ) -> None:
         self._resolver = resolver
         self._service = service
         self._coordinator = coordinator
         self._engines = SharedEngines(coordinator)
         self._embedder = Embedder(coordinator)
+        self._recognises_tasks = recognises_tasks
 
-    async def answer(self, exchange: Exchange, request: ChatRequest, *, key: str) -> None:
-        """Answer one request. `key` is the id of the API key that asks; remembered notes are kept apart by it.
+    async def answer(self, exchange: Exchange, request: ChatRequest, body: bytes, caller: Caller) -> None:
+        """Answer one request, which was read from `body`.
 
         Raises:
             AnsamblError: nothing was sent yet and the request cannot be answered; or the stream broke.
         """
         request, options = take_options(request)
+        task = task_of(exchange.scope, request, recognises=self._recognises_tasks)
+        standing = standing_of(exchange.scope, body, options, caller, task)
+        request.standing = standing
         target = self._resolver.resolve(request.model)
         exchange.name = target.name
-        asker = _Asker(self._service, key, options)
+        asker = _Asker(self._service, caller.key, options)
+        keeping = kept_alive(exchange) if request.stream else nullcontext()
+        async with keeping:
+            if standing.request_class is RequestClass.TASK:
+                await self._answer_task(exchange, request, target, task)
+            else:
+                await self._answer_chat(exchange, request, target, asker)
+
+    async def _answer_chat(self, exchange: Exchange, request: ChatRequest, target: Target, asker: _Asker) -> None:
+        options = asker.options
         if isinstance(target, EnsembleTarget) and target.ensemble.pattern == Pattern.ROUTE:
             await self._answer_route(exchange, request, target.ensemble, asker)
             return
@@ -79,6 +103,7 @@ class ChatHandler:
             )
         if isinstance(target, EnsembleTarget):
             writer = EnsembleWriter(exchange, _output(exchange, request), _about(target.ensemble))
+            exchange.outlook = partial(self._outlook, target.ensemble)
             await self._answer_ensemble(exchange, request, target.ensemble, asker, writer)
         elif isinstance(target, RoleTarget):
             await self._answer_role(exchange, request, target.role, asker, None)
@@ -86,7 +111,39 @@ class ChatHandler:
             plain = asker.service.prepare_plain(request, target.model, target.lora)
             await self._pass_on(exchange, Call(plain, remembers=False))
 
-    async def count(self, exchange: Exchange, request: ChatRequest, *, key: str) -> int:
+    async def _answer_task(self, exchange: Exchange, request: ChatRequest, target: Target, task: Task | None) -> None:
+        """Ask a model for a by-product of a chat; a built-in reply where none can answer.
+
+        `task` is None where the caller's key alone says that it is one; what to reply is then not known.
+        """
+        try:
+            model = self._model_for_task(target)
+            asking = task_request(request, model)
+            await self._pass_on(exchange, Call(Prepared(model, asking, _forget), False, passes_refusals=False))
+        except RequestError:
+            raise
+        except AnsamblError as error:
+            if task is None or exchange.answering or error.code == STOPPING:
+                raise
+            log.info("task_built_in", task=task.value, name=target.name, code=error.code, reason=str(error))
+            output = _output(exchange, request)
+            await output.content(built_in_reply(task, request))
+            await output.end("stop", Usage(), {"task": task.value, "built_in": True})
+
+    def _model_for_task(self, target: Target) -> str:
+        if isinstance(target, ModelTarget):
+            return target.model.name
+        return self._service.model_of(target.role if isinstance(target, RoleTarget) else target.conductor).name
+
+    def _outlook(self, ensemble: Ensemble) -> Text:
+        """What an ensemble waits for: the first of its models that is not in memory or has requests that wait."""
+        models = _models_of(ensemble, self._service.catalog)
+        for one in self._coordinator.statuses():
+            if one.model in models and (one.waiting or one.state is not InstanceState.READY):
+                return self._coordinator.outlook(one.model)
+        return text("the roles of '{name}' are at work", name=ensemble.name)
+
+    async def count(self, exchange: Exchange, request: ChatRequest, body: bytes, caller: Caller) -> int:
         """The tokens of the prompt that `request` would become, counted by the engine that would read it.
 
         Raises:
@@ -94,6 +151,7 @@ class ChatHandler:
             NotSupportedError: it asks for an ensemble, which has many prompts; or nobody can count it.
         """
         request, options = take_options(request)
+        request.standing = standing_of(exchange.scope, body, options, caller, None)
         target = self._resolver.resolve(request.model)
         exchange.name = target.name
         if isinstance(target, EnsembleTarget):
@@ -101,7 +159,7 @@ class ChatHandler:
                 text("'{name}' asks several roles, each with its own prompt; count for one role.", name=target.name)
             )
         prepared = (
-            self._service.prepare(request, target.role, key=key, options=options)
+            self._service.prepare(request, target.role, key=caller.key, options=options)
             if isinstance(target, RoleTarget)
             else self._service.prepare_plain(request, target.model, target.lora)
         )
@@ -134,7 +192,7 @@ class ChatHandler:
         exchange.headers.append((b"x-ansambl-role", _ascii(ensemble.name)))
         events: AsyncGenerator[EnsembleEvent, None] = run(
             ensemble, request, service=asker.service, engines=self._engines, key=asker.key, options=asker.options,
-            embeds=self._embedder,
+            embeds=self._embedder.on_behalf(request.standing),
         )  # fmt: skip
         async with aclosing(events):
             async for event in events:
@@ -143,9 +201,10 @@ class ChatHandler:
     async def _answer_route(self, exchange: Exchange, request: ChatRequest, route: Ensemble, asker: _Asker) -> None:
         # Between the choice and the answer, too, a reload is for the next request.
         asker = replace(asker, service=asker.service.snapshot())
+        exchange.outlook = partial(self._outlook, route)
         choice = await choose(
             route, request, service=asker.service, engines=self._engines, key=asker.key, options=asker.options,
-            clock=time.monotonic, embeds=self._embedder,
+            clock=time.monotonic, embeds=self._embedder.on_behalf(request.standing),
         )  # fmt: skip
         reason = choice.reason.render(speaker_of_scope(exchange.scope))
         log.info(
@@ -158,12 +217,33 @@ class ChatHandler:
         if isinstance(choice.member, Ensemble):
             about = {**_about(choice.member), "route": _route_object(route, choice)}
             writer = EnsembleWriter(exchange, _output(exchange, request), about, before=choice.usage)
+            exchange.outlook = partial(self._outlook, choice.member)
             await writer.write_reasoning(words)
             await self._answer_ensemble(exchange, request, choice.member, asker, writer)
             return
         model = asker.service.model_of(choice.member).name
         chosen = Chosen(words, partial(_route_account, route, choice, model, time.monotonic()), choice.usage)
         await self._answer_role(exchange, choice.limited(request), choice.member, asker, chosen)
+
+
+def _forget(answer: Answer) -> None:
+    """The answer to a task is no part of any conversation."""
+
+
+def _models_of(ensemble: Ensemble, catalog: RoleCatalog) -> set[str]:
+    """The models of all members, also of those of nested ensembles."""
+    found: set[str | None] = {ensemble.embedder}
+    left, seen = [*ensemble.roles, ensemble.merging_role], set[str]()
+    while left:
+        name = left.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if name in catalog.roles:
+            found.add(catalog.model_of(catalog.roles[name]))
+        elif name in catalog.ensembles:
+            left += [*catalog.ensembles[name].roles, catalog.ensembles[name].merging_role]
+    return {one for one in found if one is not None}
 
 
 def _output(exchange: Exchange, request: ChatRequest) -> Output:

@@ -11,7 +11,6 @@ from ansambl.dialects import openai_chat
 from ansambl.dialects.openai_chat import Answer, ChatRequest, Usage
 from ansambl.dialects.openai_chat_additions import FIELD
 from ansambl.domain.text import Text
-from ansambl.gateway.asgi import NO_CACHE, STREAM_TYPE
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.roles.ensembles.events import Branch, Content, EnsembleEvent, Finished, Progress, Shared
 
@@ -73,6 +72,7 @@ class ChatOutput:
         self._stream = request.stream
         self._includes_usage = request.includes_usage
         self._answer = Answer()
+        self._begun = False
         self._envelope = openai_chat.Envelope(f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), exchange.name)
 
     async def reasoning(self, words: str) -> None:
@@ -92,7 +92,7 @@ class ChatOutput:
         if not self._stream:
             await self._exchange.send_object(200, {**openai_chat.completion(self._envelope, self._answer), **more})
             return
-        if not self._exchange.started:
+        if not self._begun:
             await self._delta({})
         await self._chunk({}, finish_reason, None if self._includes_usage else more)
         if self._includes_usage:
@@ -104,8 +104,9 @@ class ChatOutput:
     async def _delta(self, delta: dict[str, str]) -> None:
         if not self._stream:
             return
-        if not self._exchange.started:
-            await self._exchange.start_stream([STREAM_TYPE, *NO_CACHE])
+        if not self._begun:
+            self._begun = True
+            await self._exchange.start_stream()
             self._exchange.first_byte()
             await self._chunk({"role": "assistant", "content": ""})
         await self._chunk(delta)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,13 +11,19 @@ from typing import Any
 from ansambl.dialects import openai_chat
 from ansambl.dialects.translation import Asked
 from ansambl.domain.errors import AnsamblError
+from ansambl.domain.text import Text
 from ansambl.foundation.locales import speaker_of_header
 from ansambl.foundation.logging import get_logger
-from ansambl.gateway.asgi import Headers, Scope, Send, header, headers_of_error, send_json
+from ansambl.gateway.asgi import NO_CACHE, STREAM_TYPE, Headers, Scope, Send, header, headers_of_error, send_json
 from ansambl.gateway.dialect_routes import error_object_of
 from ansambl.gateway.metrics import Metrics
 
 log = get_logger(__name__)
+
+LEFT = 499
+"""The status under which a request is counted whose client left; nobody gets it."""
+
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 
 
 def speaker_of_scope(scope: Scope) -> Callable[[str], str]:
@@ -34,8 +41,10 @@ class Exchange:
     """Accompanies one request from its first byte to the end of its answer.
 
     `started` tells whether the answer's status line is out: from then on an error can only be an event of the stream.
-    `asked` is the request as its dialect translated it, None in chat completions. `error_events` is how the last events
-    of its stream tell an error.
+    `answering` tells whether anything of the answer itself is, and not only comments. `asked` is the request as its
+    dialect translated it, None in chat completions. `error_events` is how the last events of its stream tell an error.
+    `outlook` says what the answer waits for, None where nobody knows. `sent_at` is when something was sent last, on the
+    clock of ``time.perf_counter``.
     """
 
     scope: Scope
@@ -46,33 +55,62 @@ class Exchange:
     status: int = 0
     started: bool = False
     streaming: bool = False
+    answering: bool = False
     headers: Headers = field(default_factory=list)
     asked: Asked | None = None
     error_events: Callable[[AnsamblError, str], bytes] | None = None
+    outlook: Callable[[], Text] | None = None
+    sent_at: float = field(default_factory=time.perf_counter)
+    _within_event: bool = False
+    _settled: bool = False
+    _sending: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def start_stream(self, headers: Headers) -> None:
-        """Send the status line of a stream."""
-        self.started = self.streaming = True
-        self.status = 200
-        await self.send({"type": "http.response.start", "status": 200, "headers": [*headers, *self.headers]})
+    async def start_stream(self) -> None:
+        """Send the status line of a stream, once."""
+        # Comments are sent by another task, which may be about to do the same.
+        async with self._sending:
+            if not self.started:
+                headers = [STREAM_TYPE, *NO_CACHE, *self.headers]
+                await self.send({"type": "http.response.start", "status": 200, "headers": headers})
+                self.started = self.streaming = True
+                self.status = 200
 
     async def send_event(self, event: bytes) -> None:
-        """Send bytes of the stream."""
+        """Send bytes of the stream, which need not end with an event."""
+        self.sent_at = time.perf_counter()
+        self._within_event = not event.endswith(_EVENT_ENDS)
         await self.send({"type": "http.response.body", "body": event, "more_body": True})
 
-    async def end(self) -> None:
-        """End the stream."""
-        await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+    async def comment(self, words: str) -> None:
+        """Send a line that every client passes over, between two events; begins the stream where nothing else has."""
+        if self._settled or self._within_event:
+            return
+        await self.start_stream()
+        line = "".join(one for one in " ".join(words.split()) if one.isprintable())
+        await self.send_event(b": %b\n\n" % line.encode("utf-8", "replace"))
+
+    async def settle(self) -> None:
+        """From now on no comment begins the stream: afterwards `started` stays what it is until its owner acts."""
+        self._settled = True
+        async with self._sending:
+            return
+
+    async def end(self, last: bytes = b"") -> None:
+        """End the stream, with these bytes before its end."""
+        self._settled = True
+        await self.send({"type": "http.response.body", "body": last, "more_body": False})
 
     async def send_object(self, status: int, payload: Any, headers: Headers | None = None) -> None:
         """Answer with a JSON document."""
-        self.started, self.status = True, status
+        self._settled = self.started = True
+        self.status = status
         await send_json(self.send, status, payload, [*(headers or []), *self.headers])
 
     async def fail(self, error: AnsamblError) -> None:
         """Say what went wrong: as the answer, or as the last event of a stream that has begun."""
         sentence = error.message.render(speaker_of_scope(self.scope))
         log.info("request_failed", name=self.name, status=error.status, code=error.code, reason=str(error))
+        await self.settle()
         if not self.started:
             payload = error_object_of(self.scope["path"])(error, sentence)
             await self.send_object(error.status, payload, headers_of_error(error))
@@ -83,15 +121,17 @@ class Exchange:
             await self.end()
 
     def count(self) -> None:
-        """Add the finished request to the metrics."""
+        """Add the finished request to the metrics. One whose client left is neither answered nor failed."""
         metrics = self.metrics
         metrics.requests.labels(self.name, str(self.status)).inc()
         metrics.duration.labels(self.name).observe(time.perf_counter() - self.began)
         if self.status < 400:
             metrics.answered += 1
-        else:
+        elif self.status != LEFT:
             metrics.failed += 1
 
     def first_byte(self) -> None:
-        """The first bytes of a stream are about to go out."""
-        self.metrics.first_token.labels(self.name).observe(time.perf_counter() - self.began)
+        """The first bytes of a streamed answer are about to go out; counted once."""
+        if not self.answering:
+            self.answering = True
+            self.metrics.first_token.labels(self.name).observe(time.perf_counter() - self.began)

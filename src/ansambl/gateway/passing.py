@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ansambl.dialects import openai_chat
 from ansambl.dialects.openai_chat import Answer, ChatRequest, Usage
-from ansambl.dialects.openai_chat_additions import FIELD, envelope_of, split_end, with_additions
+from ansambl.dialects.openai_chat_additions import FIELD, envelope_of, split_end, stream_of, with_additions
 from ansambl.domain.errors import AnsamblError, EngineError
 from ansambl.domain.text import text
-from ansambl.gateway.asgi import JSON_TYPE, NO_CACHE, STREAM_TYPE
+from ansambl.gateway.asgi import JSON_TYPE
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.gateway.streaming import EventRelay
-from ansambl.roles.asking import hint_of, open_chat
+from ansambl.roles.asking import hint_of, open_chat, refusal_of
 from ansambl.roles.service import Prepared
 from ansambl.runtime.carrying import Lease
 from ansambl.runtime.coordinator import Coordinator
@@ -43,12 +45,16 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A prepared request. `remember` is None for a plain model, `clearer` says more of an engine's refusal."""
+    """A prepared request. `remember` is None for a plain model, `clearer` says more of an engine's refusal.
+
+    `passes_refusals` is False where an engine's refusal is raised, and not handed on to the client as it is.
+    """
 
     prepared: Prepared
     remembers: bool = True
     chosen: Chosen | None = None
     clearer: Callable[[AnsamblError], AnsamblError] | None = None
+    passes_refusals: bool = True
 
     @property
     def remember(self) -> Remember | None:
@@ -62,16 +68,17 @@ async def pass_through(exchange: Exchange, coordinator: Coordinator, call: Call)
     Raises:
         AnsamblError: nothing was sent yet and the request cannot be answered; or the stream broke.
     """
-    request, model = call.prepared.request, call.prepared.model
-    async with coordinator.lease(model, hint_of(request), lora=request.lora) as lease:
-        observe_lease(exchange, lease)
-        async with open_chat(coordinator, lease, request) as answer:
-            if answer.status >= 400:
-                await _refuse(exchange, call, answer.status, await answer.body())
-            elif answer.streams:
-                await _relay_stream(exchange, call, request, answer)
-            else:
-                await _relay_whole(exchange, call, answer)
+    request = call.prepared.request
+    async with leased(exchange, coordinator, call) as lease, open_chat(coordinator, lease, request) as answer:
+        if answer.status >= 400:
+            body = await answer.body()
+            if not call.passes_refusals:
+                raise refusal_of(answer.status, body)
+            await _refuse(exchange, call, answer.status, body)
+        elif answer.streams:
+            await _relay_stream(exchange, call, request, answer)
+        else:
+            await _relay_whole(exchange, call, answer)
 
 
 async def _refuse(exchange: Exchange, call: Call, status: int, body: bytes) -> None:
@@ -81,7 +88,13 @@ async def _refuse(exchange: Exchange, call: Call, status: int, body: bytes) -> N
         plain = EngineError(text("{reason}", reason=found["message"]), code=found["code"])
         clearer = call.clearer(plain)
         found["message"] = clearer.message.render(speaker_of_scope(exchange.scope))
-    await exchange.send_object(openai_chat.engine_status(status, body), payload)
+    refused = openai_chat.engine_status(status, body)
+    await exchange.settle()
+    if exchange.started:
+        exchange.status = refused
+        await exchange.end(openai_chat.event(payload))
+    else:
+        await exchange.send_object(refused, payload)
 
 
 async def _relay_whole(exchange: Exchange, call: Call, answer: UpstreamAnswer) -> None:
@@ -98,13 +111,12 @@ async def _relay_whole(exchange: Exchange, call: Call, answer: UpstreamAnswer) -
     if chosen is not None:
         asked = openai_chat.read_answer(body).usage
         body = with_additions(body, reasoning=chosen.words, additions=chosen.account(asked), usage=chosen.total(asked))
-    exchange.started, exchange.status = True, answer.status
-    content_type = (b"content-type", answer.content_type.encode("latin-1")) if answer.content_type else JSON_TYPE
-    length = (b"content-length", b"%d" % len(body))
-    await exchange.send(
-        {"type": "http.response.start", "status": answer.status, "headers": [content_type, length, *exchange.headers]}
-    )
-    await exchange.send({"type": "http.response.body", "body": body})
+    await exchange.settle()
+    if exchange.started:
+        # An engine that does not stream, of whose answer the client was told already that it would come as a stream.
+        await exchange.end(stream_of(body))
+    else:
+        await _send_whole(exchange, answer, body)
     # After it was sent: nobody has to wait for our books.
     found = openai_chat.read_answer(body)
     exchange.metrics.count_usage(exchange.name, found.usage)
@@ -112,12 +124,22 @@ async def _relay_whole(exchange: Exchange, call: Call, answer: UpstreamAnswer) -
         call.remember(found)
 
 
+async def _send_whole(exchange: Exchange, answer: UpstreamAnswer, body: bytes) -> None:
+    exchange.started, exchange.status = True, answer.status
+    content_type = (b"content-type", answer.content_type.encode("latin-1")) if answer.content_type else JSON_TYPE
+    length = (b"content-length", b"%d" % len(body))
+    await exchange.send(
+        {"type": "http.response.start", "status": answer.status, "headers": [content_type, length, *exchange.headers]}
+    )
+    await exchange.send({"type": "http.response.body", "body": body})
+
+
 async def _relay_stream(exchange: Exchange, call: Call, request: ChatRequest, answer: UpstreamAnswer) -> None:
     remember = call.remember
     relay = EventRelay(keep_all=remember is not None)
     additions = _StreamAdditions(call.chosen, request, exchange.name) if call.chosen is not None else None
-    await exchange.start_stream([STREAM_TYPE, *NO_CACHE])
-    send, broken = exchange.send, True
+    await exchange.start_stream()
+    broken = True
     try:
         chunk = await answer.chunk()
         exchange.first_byte()
@@ -126,14 +148,14 @@ async def _relay_stream(exchange: Exchange, call: Call, request: ChatRequest, an
             if passed and additions is not None:
                 passed = additions.around(passed)
             if passed:
-                await send({"type": "http.response.body", "body": passed, "more_body": True})
+                await exchange.send_event(passed)
             chunk = await answer.chunk()
         rest = relay.finish()
         if not openai_chat.stream_ended(relay.kept):
             raise ConnectionLostError(BROKE_OFF, answered=True)
         if additions is not None:
             rest = additions.around(rest) + additions.end(relay.kept)
-        await send({"type": "http.response.body", "body": rest, "more_body": False})
+        await exchange.end(rest)
         broken = False
     except asyncio.CancelledError:
         # The client stopped the answer: it may send back what it has seen, so that much is worth remembering.
@@ -182,11 +204,26 @@ class _StreamAdditions:
         return openai_chat.event({**last, FIELD: dict(self._chosen.account(usage))}) + self._held
 
 
-def observe_lease(exchange: Exchange, lease: Lease) -> None:
-    """Count how long a request waited, and say it in the headers of its answer."""
-    exchange.metrics.queued.observe(lease.queued)
-    exchange.headers += [
-        (b"x-ansambl-instance", lease.model.encode("ascii", "xmlcharrefreplace")),
-        (b"x-ansambl-queued-ms", b"%d" % round(lease.queued * 1000)),
-        (b"x-ansambl-swaps", b"0"),
-    ]
+@asynccontextmanager
+async def leased(exchange: Exchange, coordinator: Coordinator, call: Call) -> AsyncIterator[Lease]:
+    """Hold a place for the request; while it waits, and while its prompt is read, the exchange knows what for.
+
+    How long it waited is counted, and said in the headers of its answer; where the stream began before, in a comment.
+
+    Raises:
+        AnsamblError: as `Coordinator.lease`.
+    """
+    request, model = call.prepared.request, call.prepared.model
+    exchange.outlook = partial(coordinator.outlook, model)
+    async with coordinator.lease(model, hint_of(request), lora=request.lora, standing=request.standing) as lease:
+        exchange.outlook = partial(text, "'{model}' reads the prompt", model=lease.model)
+        exchange.metrics.queued.observe(lease.queued)
+        facts = [
+            (b"x-ansambl-instance", lease.model.encode("ascii", "xmlcharrefreplace")),
+            (b"x-ansambl-queued-ms", b"%d" % round(lease.queued * 1000)),
+            (b"x-ansambl-swaps", b"%d" % lease.swaps),
+        ]
+        exchange.headers += facts
+        if exchange.started:
+            await exchange.comment("; ".join(f"{name.decode()}: {value.decode()}" for name, value in facts))
+        yield lease

@@ -23,19 +23,21 @@ from ansambl.gateway.asgi import (
     route_error,
     send_bytes,
 )
-from ansambl.gateway.chat import ChatHandler
+from ansambl.gateway.chat import STOPPING, ChatHandler
 from ansambl.gateway.dialect_routes import DIALECTS, Dialect
-from ansambl.gateway.exchange import Exchange, speaker_of_scope
+from ansambl.gateway.exchange import LEFT, Exchange, speaker_of_scope
 from ansambl.gateway.guard import check_request
 from ansambl.gateway.metrics import Metrics
+from ansambl.gateway.standing import Caller
+from ansambl.gateway.translating import broken_before_an_answer
 from ansambl.roles.resolver import Resolver
 from ansambl.roles.service import RoleService
 from ansambl.runtime.coordinator import Coordinator
 
 log = get_logger(__name__)
 
-LOCAL_KEY = "local"
-"""The id under which requests without a key are remembered: there are no keys yet, all callers are the owner."""
+OWNER = Caller()
+"""Who asks without a key: there are no keys yet, all callers are the owner."""
 
 _CUT_PATIENCE = 2.0
 """Seconds for the error events of answers that are cut to go out."""
@@ -51,13 +53,19 @@ class InternalError(AnsamblError):
 
 
 class Gateway:
-    """`/v1`, `/health`, `/ready` and `/metrics`. `draining` is set when no new request may begin."""
+    """`/v1`, `/health`, `/ready` and `/metrics`. `draining` is set when no new request may begin.
 
-    def __init__(self, resolver: Resolver, service: RoleService, coordinator: Coordinator, *, body_limit: int) -> None:
+    `recognises_tasks` tells whether by-products of chats are known by their shape, too, and not by a header alone.
+    """
+
+    def __init__(
+        self, resolver: Resolver, service: RoleService, coordinator: Coordinator, *, body_limit: int,
+        recognises_tasks: bool = True,
+    ) -> None:  # fmt: skip
         self._service = service
         self._resolver = resolver
         self._coordinator = coordinator
-        self._chat = ChatHandler(resolver, service, coordinator)
+        self._chat = ChatHandler(resolver, service, coordinator, recognises_tasks=recognises_tasks)
         self._body_limit = body_limit
         self.metrics = Metrics(coordinator.statuses)
         self.draining = False
@@ -87,7 +95,7 @@ class Gateway:
             check_request(scope)
             await self._find(scope)(exchange, scope, receive)
         except ClientGoneError:
-            exchange.status = 499
+            exchange.status = LEFT
             self.metrics.cancelled.labels(exchange.name).inc()
             log.info("client_left", name=exchange.name)
         except AnsamblError as error:
@@ -121,10 +129,11 @@ class Gateway:
     async def _answer_chat(self, dialect: Dialect, exchange: Exchange, body: bytes) -> None:
         asked = dialect.parse(body)
         if isinstance(asked, ChatRequest):
-            await self._chat.answer(exchange, asked, key=LOCAL_KEY)
+            await self._chat.answer(exchange, asked, body, OWNER)
         else:
             exchange.asked = asked
-            await self._chat.answer(exchange, asked.chat, key=LOCAL_KEY)
+            exchange.error_events = broken_before_an_answer(exchange, asked)
+            await self._chat.answer(exchange, asked.chat, body, OWNER)
 
     async def _post_count(self, dialect: Dialect, exchange: Exchange, scope: Scope, receive: Receive) -> None:
         body = await self._read(exchange, scope, receive)
@@ -133,7 +142,7 @@ class Gateway:
     async def _answer_count(self, dialect: Dialect, exchange: Exchange, body: bytes) -> None:
         asked = dialect.parse(body)
         request = asked if isinstance(asked, ChatRequest) else asked.chat
-        tokens = await self._chat.count(exchange, request, key=LOCAL_KEY)
+        tokens = await self._chat.count(exchange, request, body, OWNER)
         if dialect.count is not None:
             await exchange.send_object(200, dialect.count(tokens))
 
@@ -181,7 +190,7 @@ class Gateway:
 
     @staticmethod
     def _stopping() -> UnavailableError:
-        return UnavailableError(text("Ansambl is stopping; ask again when it is back."), code="stopping")
+        return UnavailableError(text("Ansambl is stopping; ask again when it is back."), code=STOPPING)
 
     async def _get_models(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
         await exchange.send_object(200, {"object": "list", "data": self._listed(scope)})

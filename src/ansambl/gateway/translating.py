@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -15,10 +15,9 @@ from ansambl.dialects.openai_chat_additions import FIELD
 from ansambl.dialects.translation import Asked, Frame, Rendering
 from ansambl.domain.errors import AnsamblError, EngineError
 from ansambl.domain.text import text
-from ansambl.gateway.asgi import NO_CACHE, STREAM_TYPE
 from ansambl.gateway.exchange import Exchange
-from ansambl.gateway.passing import Call, observe_lease
-from ansambl.roles.asking import ask_leased, hint_of
+from ansambl.gateway.passing import Call, leased
+from ansambl.roles.asking import ask_leased
 from ansambl.runtime.coordinator import Coordinator
 
 
@@ -32,7 +31,7 @@ class TranslatedAnswer:
         frame = Frame(uuid.uuid4().hex, int(time.time()), exchange.name)
         self.rendering: Rendering = asked.rendering(frame)
         # A stream that has begun ends with an error of this answer.
-        exchange.error_events = self.rendering.broken
+        exchange.error_events = self._broken
 
     async def feed(self, delta: Delta) -> None:
         """Send what the model said.
@@ -66,6 +65,9 @@ class TranslatedAnswer:
         await self._send(opening + self.rendering.finish(additions))
         await self._exchange.end()
 
+    def _broken(self, error: AnsamblError, sentence: str) -> bytes:
+        return self._opening() + self.rendering.broken(error, sentence)
+
     def _opening(self) -> bytes:
         """The first events, once; they count before all others."""
         if self._opened or not self._stream:
@@ -76,10 +78,19 @@ class TranslatedAnswer:
     async def _send(self, events: bytes) -> None:
         if not events or not self._stream:
             return
-        if not self._exchange.started:
-            await self._exchange.start_stream([STREAM_TYPE, *NO_CACHE])
-            self._exchange.first_byte()
+        await self._exchange.start_stream()
+        self._exchange.first_byte()
         await self._exchange.send_event(events)
+
+
+def broken_before_an_answer(exchange: Exchange, asked: Asked) -> Callable[[AnsamblError, str], bytes]:
+    """The events of a stream that comments began and that ends with an error instead of an answer."""
+
+    def events(error: AnsamblError, sentence: str) -> bytes:
+        rendering = asked.rendering(Frame(uuid.uuid4().hex, int(time.time()), exchange.name))
+        return rendering.start() + rendering.broken(error, sentence)
+
+    return events
 
 
 async def translate(exchange: Exchange, asked: Asked, coordinator: Coordinator, call: Call) -> None:
@@ -88,10 +99,9 @@ async def translate(exchange: Exchange, asked: Asked, coordinator: Coordinator, 
     Raises:
         AnsamblError: nothing was sent yet and the request cannot be answered; or the stream broke.
     """
-    request, model = call.prepared.request, call.prepared.model
+    request = call.prepared.request
     answer = TranslatedAnswer(exchange, asked)
-    async with coordinator.lease(model, hint_of(request), lora=request.lora) as lease:
-        observe_lease(exchange, lease)
+    async with leased(exchange, coordinator, call) as lease:
         usage: Usage | None = None
         said = False
         try:
@@ -109,7 +119,7 @@ async def translate(exchange: Exchange, asked: Asked, coordinator: Coordinator, 
             await answer.finish({FIELD: dict(call.chosen.account(usage))} if call.chosen is not None else None)
         except asyncio.CancelledError:
             # The client stopped the answer: it may send back what it has seen, so that much is worth remembering.
-            if exchange.streaming:
+            if exchange.streaming and said:
                 _account(exchange, call, answer, usage)
             raise
         except AnsamblError as error:

@@ -49,7 +49,7 @@ async def count_prompt(coordinator: Coordinator, model: str, request: ChatReques
         EngineError: the engine refuses the request.
         UnavailableError: the engine cannot be made ready.
     """
-    if has_media(request) or coordinator.instance(model).conversations() is None:
+    if has_media(request):
         return None
     async with coordinator.visit(model, standing=request.standing) as lease:
         if lease.calls is None:
@@ -92,7 +92,7 @@ async def ask_leased(coordinator: Coordinator, lease: Lease, request: ChatReques
     """
     async with open_chat(coordinator, lease, request) as answer:
         if answer.status >= 400:
-            raise _refusal(answer.status, await answer.body())
+            raise refusal_of(answer.status, await answer.body())
         if not answer.streams:
             yield _whole(await answer.body())
             return
@@ -122,7 +122,8 @@ def _whole(body: bytes) -> Delta:
     )  # fmt: skip
 
 
-def _refusal(status: int, body: bytes) -> EngineError:
+def refusal_of(status: int, body: bytes) -> EngineError:
+    """The error for what an engine answered instead of an answer."""
     found = openai_chat.engine_error_object(status, body)["error"]
     error = EngineError(text("The engine refused: {reason}", reason=found["message"]), code=found["code"])
     error.status, error.type = openai_chat.engine_status(status, body), found["type"]

@@ -9,6 +9,7 @@ from typing import Any
 from ansambl.dialects.openai_chat import ChatRequest
 from ansambl.domain.errors import RequestError
 from ansambl.domain.role import Layout
+from ansambl.domain.scheduling import RequestClass
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import Seconds
 from ansambl.roles.records import NO_OPTIONS, RequestOptions
@@ -16,8 +17,15 @@ from ansambl.roles.records import NO_OPTIONS, RequestOptions
 FIELD = "ansambl"
 """The name of the field; it never reaches an engine."""
 
-_KEYS = ("layout", "role", "tokens", "seconds", "rounds")
+_KEYS = ("layout", "role", "tokens", "seconds", "rounds", "class", "patience")
 _LONGEST_NAME = 200
+
+LONGEST_PATIENCE = Seconds(7 * 86_400.0)
+"""A week: a request that nobody waits for is forgotten after that."""
+
+CHOSEN_CLASSES = (RequestClass.INTERACTIVE, RequestClass.BATCH, RequestClass.BACKGROUND)
+"""The classes that a client may name; a task is told by what it is."""
+
 _SHOWN = 60
 
 
@@ -47,6 +55,8 @@ def take_options(request: ChatRequest) -> tuple[ChatRequest, RequestOptions]:
         tokens=_count(found, "tokens"),
         seconds=_seconds(found.get("seconds")),
         rounds=_count(found, "rounds"),
+        request_class=_class(found.get("class")),
+        patience=_patience(found.get("patience")),
     )
 
 
@@ -78,6 +88,23 @@ def _seconds(value: Any) -> Seconds | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
         raise _wrong("seconds", text("it is a number above 0"))
+    return Seconds(float(value))
+
+
+def _class(value: Any) -> RequestClass | None:
+    if value is None:
+        return None
+    for one in CHOSEN_CLASSES:
+        if value == one.value:
+            return one
+    raise _wrong("class", text("it is one of: {known}", known=", ".join(one.value for one in CHOSEN_CLASSES)))
+
+
+def _patience(value: Any) -> Seconds | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= LONGEST_PATIENCE:
+        raise _wrong("patience", text("it is a number of seconds from 0 to {most}", most=int(LONGEST_PATIENCE)))
     return Seconds(float(value))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ansambl.domain.errors import NotSupportedError
 from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.role import Ensemble, Layout, ModelName, Pattern, Role
+from ansambl.domain.scheduling import RequestClass
 from ansambl.domain.text import text
 from ansambl.domain.units import Seconds
 
@@ -20,7 +21,8 @@ class RequestOptions:
     """What a client may ask of Ansambl itself, in the field ``ansambl`` of a request; None where it does not say.
 
     `layout` replaces the layout of every role in the request (comparisons need it), `role` forces a route's choice,
-    `tokens`, `seconds` and `rounds` tighten an ensemble's own limits, and never widen them.
+    `tokens`, `seconds` and `rounds` tighten an ensemble's own limits, and never widen them. `request_class` and
+    `patience` are its standing among other requests.
     """
 
     layout: Layout | None = None
@@ -28,6 +30,8 @@ class RequestOptions:
     tokens: int | None = None
     seconds: Seconds | None = None
     rounds: int | None = None
+    request_class: RequestClass | None = None
+    patience: Seconds | None = None
 
 
 NO_OPTIONS = RequestOptions()
