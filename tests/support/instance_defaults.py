@@ -28,6 +28,9 @@ class InstanceDefaults:
     async def sleep(self, level=None):
         raise NotSupportedError(text("it cannot"))
 
+    def salted(self, body, salt):
+        return body
+
     def keep_slots(self, keeper):
         self.keeper = keeper
 

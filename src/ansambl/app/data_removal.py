@@ -25,6 +25,9 @@ class Removal:
 def back_up(paths: DataPaths, configuration: Path | None, target: Path) -> list[Path]:
     """Copy the database, consistently also while Ansambl runs, and the configuration into the new folder `target`.
 
+    Saved conversations stay out: their states can be computed again, are large, and belong to one engine build. A row
+    whose file is missing is dropped at the next start.
+
     Raises:
         DataFolderError: there is nothing to copy, or it cannot be written.
     """
@@ -107,6 +110,7 @@ def _ours(paths: DataPaths) -> list[Path]:
         paths.models,
         paths.engines,
         paths.loras,
+        paths.conversations,
         paths.logs,
         paths.backups,
         database,

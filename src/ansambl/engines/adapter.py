@@ -113,6 +113,9 @@ class ConversationCalls(Protocol):
     can_copy: bool
     """Whether it can save the state of a slot as a file and restore it, in the placement's ``state_folder``."""
 
+    mixes_slots: bool
+    """Whether what one slot held may come back in another: the engine keeps a cache of finished prompts beside them."""
+
     def pinned(self, body: bytes, slot: int) -> bytes:
         """The body of a chat request, a JSON object with at least one field, for that slot and no other."""
         ...
@@ -153,6 +156,14 @@ class ConversationCalls(Protocol):
         """What `save` or `restore` did."""
         ...
 
+    def erase(self, slot: int) -> EngineCall | None:
+        """Make a slot hold nothing; None where the engine was started so that it cannot."""
+        ...
+
+    def unshared(self, body: bytes) -> bytes:
+        """The body of a chat request that uses nothing of what was read before it."""
+        ...
+
 
 @runtime_checkable
 class KeepsConversations(Protocol):
@@ -160,6 +171,15 @@ class KeepsConversations(Protocol):
 
     def conversation_calls(self, placement: Placement) -> ConversationCalls | None:
         """How the slots of this placement are used; None when what it starts has none that we know."""
+        ...
+
+
+@runtime_checkable
+class SaltsCache(Protocol):
+    """Ability: a request can say whose it is to a prefix cache that is shared by all slots."""
+
+    def salted(self, body: bytes, salt: str) -> bytes:
+        """The body of a request, a JSON object with at least one field, that shares only with others of its `salt`."""
         ...
 
 

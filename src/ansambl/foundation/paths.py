@@ -57,6 +57,11 @@ class DataPaths:
         return self.root / "logs"
 
     @property
+    def conversations(self) -> Path:
+        """States of conversations that come back after a swap or a restart (mode 0700)."""
+        return self.root / "conversations"
+
+    @property
     def backups(self) -> Path:
         """Copies of the database."""
         return self.root / "backups"

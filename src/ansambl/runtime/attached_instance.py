@@ -13,7 +13,7 @@ from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
 from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.plan import Attachment, Placement
 from ansambl.domain.text import Text, text
-from ansambl.engines.adapter import ConversationCalls, KeepsConversations, LoraCalls, SharesPrefixes
+from ansambl.engines.adapter import ConversationCalls, KeepsConversations, LoraCalls, SaltsCache, SharesPrefixes
 from ansambl.engines.registry import get_engine
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.runtime.discovery import LLAMA_SERVER, SGLANG, VLLM
@@ -108,6 +108,11 @@ class AttachedInstance:
         None before the first look, and where neither tells.
         """
         return self._shares if self._named is None else self._named
+
+    def salted(self, body: bytes, salt: str) -> bytes:
+        """Where its owner named an engine whose requests can carry one."""
+        adapter = get_engine(self._attachment.engine)
+        return adapter.salted(body, salt) if isinstance(adapter, SaltsCache) else body
 
     def begin_use(self) -> None:
         """Nothing: whoever runs the server decides when it rests."""

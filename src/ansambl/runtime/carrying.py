@@ -26,8 +26,9 @@ class Lease:
 
     `slot` is the engine's slot that its requests go to, None where the engine chooses itself; `calls` says then how.
     `prompt` is what the slot is believed to hold afterwards. `lora` is the LoRA adapter that its requests use, `mark`
-    what keeps the states that are read with it apart from others (see `hold`). `swaps` counts the instances that were
-    unloaded for it.
+    what keeps the states that are read with it apart from others (see `hold`). `salt` keeps its requests apart from
+    other keys' in an engine's prefix cache, `alone` means that they may use nothing that was read before. `swaps`
+    counts the instances that were unloaded for it.
     """
 
     model: str
@@ -39,6 +40,8 @@ class Lease:
     place: int = UNNUMBERED
     lora: str | None = None
     mark: bytes = field(default=b"", repr=False)
+    salt: str = field(default="", repr=False)
+    alone: bool = False
     swaps: int = 0
 
     def hold(self, hint: bytes) -> None:
@@ -77,8 +80,12 @@ class Carrier:
         if loras is not None:
             # Also for the plain model: some engines otherwise go on with the adapter of the request before.
             body = loras.applied(body, path, lease.lora)
+        if lease.salt:
+            body = instance.salted(body, lease.salt)
         if lease.slot is not None and lease.calls is not None:
             body = lease.calls.pinned(body, lease.slot)
+            if lease.alone:
+                body = lease.calls.unshared(body)
         self._note(lease)
         try:
             answer = await self._begun(instance, self._upstream.post(lease.endpoint, path, body))

@@ -131,6 +131,10 @@ class DeferredInstance:
             return self.prepare().shares_prefixes()
         return None
 
+    def salted(self, body: bytes, salt: str) -> bytes:
+        """As `Instance.salted`."""
+        return self._real.salted(body, salt) if self._real is not None else body
+
     def keep_slots(self, keeper: SlotKeeper) -> None:
         """As `Instance.keep_slots`, also for the instance that is made later."""
         self._keeper = keeper

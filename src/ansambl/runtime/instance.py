@@ -105,6 +105,13 @@ class Instance(Protocol):
         """Whether its engine shares the beginning of prompts among requests by itself; None when that is unknown."""
         ...
 
+    def salted(self, body: bytes, salt: str) -> bytes:
+        """The body of a request that shares its reading only with others of this salt.
+
+        As it is where the engine shares nothing among slots, or cannot be told.
+        """
+        ...
+
     def keep_slots(self, keeper: SlotKeeper) -> None:
         """Have `keeper` say which slots' states outlive a restart that is made for LoRA adapters."""
         ...

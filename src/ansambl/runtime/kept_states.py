@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ansambl.domain.errors import EngineError
 from ansambl.domain.instance import Endpoint
 from ansambl.engines.adapter import ConversationCalls, LoraCalls
 from ansambl.runtime import state_files
-from ansambl.runtime.engine_calls import send
+from ansambl.runtime.slot_states import restore_slot, save_slot
 from ansambl.runtime.state_files import StateFolders
 
 _PATIENCE = 120.0
@@ -67,11 +65,11 @@ class KeptStates:
         for slot in slots:
             if not await asyncio.to_thread(state_files.has_room, endpoint.state_folder, size):
                 return
-            file = f"{secrets.token_hex(8)}.state"
-            with contextlib.suppress(EngineError, OSError):
-                state = calls.read_state(await send(endpoint, calls.save(slot, file), patience=_PATIENCE))
-                await asyncio.to_thread(shutil.move, Path(endpoint.state_folder, file), self._folder / file)
-                if state is not None and state.tokens > 0:
+            saved = await save_slot(endpoint, calls, slot, patience=_PATIENCE)
+            if saved is not None:
+                file, state = saved
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(shutil.move, Path(endpoint.state_folder, file), self._folder / file)
                     self._kept.append(_Kept(slot, file, state.tokens))
 
     async def restore(
@@ -82,18 +80,9 @@ class KeptStates:
         if calls is None or folder is None or into is None:
             return ()
         for one in self._kept:
-            with contextlib.suppress(EngineError, OSError):
+            with contextlib.suppress(OSError):
                 await asyncio.to_thread(shutil.move, folder / one.file, Path(into, one.file))
-                try:
-                    # A slot drops its state when a request names other LoRA adapters than the one before; a request of
-                    # one token, which names them all, tells the slot before it gets the state.
-                    with contextlib.suppress(EngineError):
-                        await send(endpoint, calls.prefill([0], one.slot), patience=_PATIENCE, loras=loras)
-                    call = calls.restore(one.slot, one.file)
-                    state = calls.read_state(await send(endpoint, call, patience=_PATIENCE, loras=loras))
-                finally:
-                    await asyncio.to_thread(state_files.remove_file, into, one.file)
-                if state is not None and state.tokens >= one.tokens:
+                if await restore_slot(endpoint, calls, loras, one.slot, one.file, patience=_PATIENCE) >= one.tokens:
                     found.append(one.slot)
         await self.drop()
         return tuple(found)

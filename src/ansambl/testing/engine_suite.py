@@ -11,7 +11,7 @@ An engine's data lie in a folder named after it:
   ``missing`` (bytes) and ``largest_context`` (tokens) where the engine says them
 * ``load.log`` with ``load.json``: a log of a load, and what is read from it (where the engine tells)
 * ``conversations.json``, where it keeps conversations: a ``placement``, the golden ``calls`` with recorded ``answers``
-  and what is ``read`` from them, and the field that is the ``pin``
+  and what is ``read`` from them, the field that is the ``pin``, and the fields that make a body ``unshared``
 * ``metrics.txt`` with ``metrics.json``: a metrics page, and what is read from it (where the engine has one)
 * ``sleep.json``, where it can sleep: cases of ``placement`` with its ``levels``, the golden calls ``sleep`` and
   ``wake`` (a list) by level and ``ask``, and ``answers``, pairs of what `ask` answers and what is read from it (true,
@@ -50,7 +50,15 @@ from ansambl.domain.model import Checkpoint
 from ansambl.domain.plan import Placement
 from ansambl.domain.text import Text
 from ansambl.domain.units import Bytes
-from ansambl.engines.adapter import AttachOnly, CanSleep, EngineAdapter, EngineCall, KeepsConversations, SwapsLora
+from ansambl.engines.adapter import (
+    AttachOnly,
+    CanSleep,
+    EngineAdapter,
+    EngineCall,
+    KeepsConversations,
+    SaltsCache,
+    SwapsLora,
+)
 from ansambl.engines.registry import ENGINES
 
 GOLDEN_PORT, GOLDEN_SECRET = 18000, "golden-secret"
@@ -221,15 +229,17 @@ class EngineContract:
         calls = adapter.conversation_calls(placement)
         assert calls is not None
         assert not calls.can_copy
+        # What cannot be emptied must say so, or one key's requests would be answered from another's.
+        assert calls.erase(3) is None
         calls = adapter.conversation_calls(dataclasses.replace(placement, state_folder="/states"))
         assert calls is not None
         assert calls.can_copy
         made = {
             "render": calls.render({"messages": [{"role": "user", "content": "Hi"}], "stream": True}),
             "tokenize": calls.tokenize("Hi"), "prefill": calls.prefill([1, 2], 3), "save": calls.save(3, "file"),
-            "restore": calls.restore(3, "file"),
+            "restore": calls.restore(3, "file"), "erase": calls.erase(3),
         }  # fmt: skip
-        assert {one: dataclasses.asdict(call) for one, call in made.items()} == {
+        assert {one: dataclasses.asdict(call) for one, call in made.items() if call is not None} == {
             one: {"method": "POST", **call} for one, call in recorded["calls"].items()
         }
         readers: dict[str, Callable[[bytes], Any]] = {
@@ -253,6 +263,29 @@ class EngineContract:
         for body in ({"model": "m"}, {"model": "}", recorded["pin"]: 7}):
             pinned = json.loads(calls.pinned(json.dumps(body).encode(), 2))
             assert pinned == {**body, recorded["pin"]: 2}
+
+    def test_an_unshared_body_says_so_last(self, name: str, adapter: EngineAdapter) -> None:
+        """Whatever else the client wrote there: it uses nothing of what was read before."""
+        if not isinstance(adapter, KeepsConversations):
+            pytest.skip("this engine does not keep conversations")
+        recorded = self.recorded(name, "conversations.json")
+        calls = adapter.conversation_calls(golden_placement(recorded))
+        assert calls is not None
+        said = recorded["unshared"]
+        for body in ({"model": "m"}, {"model": "}", **dict.fromkeys(said)}):
+            assert json.loads(calls.unshared(json.dumps(body).encode())) == {**body, **said}
+
+    def test_a_salted_body_says_its_salt_last(self, adapter: EngineAdapter) -> None:
+        """Where its prefix cache is shared by all requests: the salt changes that, and nothing else of the body."""
+        if not isinstance(adapter, SaltsCache):
+            pytest.skip("requests to this engine carry no salt")
+        added = {}
+        for body in ({"model": "m"}, {"model": "}", "cache_salt": "of a client", "prompt": "x"}):
+            salted = json.loads(adapter.salted(json.dumps(body).encode(), 'a"b'))
+            added = {name: value for name, value in salted.items() if body.get(name) != value}
+            assert added == dict.fromkeys(added, 'a"b')
+            assert len(added) == 1
+            assert salted == {**body, **added}
 
     def test_the_folder_of_states_makes_no_other_engine(self, name: str, adapter: EngineAdapter) -> None:
         """It reaches the engine, and an engine that runs is adopted whatever folder it was given."""

@@ -1,4 +1,4 @@
-"""The slots of the fake engine: what each holds, and llama.cpp's calls that save, restore and fill them."""
+"""The slots of the fake engine: what each holds, and llama.cpp's calls that save, restore, fill and empty them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansambl.testing.fake_http import Request
 
 _TOKEN = re.compile(r"\s*\S{1,6}|\s+")
 _SLOT = re.compile(r"/slots/(\d+)")
-_ACTION = re.compile(r"action=(save|restore)")
+_ACTION = re.compile(r"action=(save|restore|erase)")
 _BYTES_PER_TOKEN = 100
 
 
@@ -139,6 +139,9 @@ class FakeSlots:
         await self._cache.take([], slot)
         content = self._cache.content(slot)
         try:
+            if action == "erase":
+                count, content = len(content), []
+                return 200, {"id_slot": slot, "n_erased": count}
             if action == "save":
                 count = self._write(str(body["filename"]), content)
                 return 200, {"id_slot": slot, "n_saved": count, "n_written": count * _BYTES_PER_TOKEN}

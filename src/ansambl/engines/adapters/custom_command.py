@@ -27,7 +27,7 @@ from ansambl.engines.adapter import NOWHERE
 from ansambl.engines.command_lines.settings import EngineLines
 from ansambl.engines.shared import exits, metrics
 from ansambl.engines.shared.digest import launch_digest
-from ansambl.engines.shared.llama_slots import LlamaSlots
+from ansambl.engines.shared.llama_slots import LlamaSlots, mixes_slots
 
 _GAP = re.compile(r"\{([a-z_]+)\}")
 _TITLE = "the command"
@@ -107,7 +107,9 @@ class CustomCommand:
         """
         if not any(_STATES in word for word in _said(placement)):
             return None
-        return LlamaSlots(can_copy=placement.state_folder is not None)
+        # Its own default is 8 GiB for the cache of finished prompts.
+        mixing = mixes_slots(" ".join(_said(placement)).split(), caches=True)
+        return LlamaSlots(can_copy=placement.state_folder is not None, mixes_slots=mixing)
 
     def shares_prefixes(self, placement: Placement) -> bool | None:
         """By the name of the program: vLLM and SGLang keep a prefix cache, a llama-server shares nothing by itself."""

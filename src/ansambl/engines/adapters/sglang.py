@@ -41,6 +41,7 @@ from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Set
 from ansambl.engines.installations import not_installed
 from ansambl.engines.shared import gpu_builds, launching, metrics, torch_builds, words
 from ansambl.engines.shared.python_environment import find_environment
+from ansambl.engines.shared.salts import with_cache_salt
 
 _NAME = "sglang"
 _TITLE = "SGLang"
@@ -221,6 +222,10 @@ class SGLang:
         return replace(
             spec, upstream_name=placement.model, files={**spec.files, _CONFIG: f"api-key: {json.dumps(secret)}\n"}
         )
+
+    def salted(self, body: bytes, salt: str) -> bytes:
+        """A field of the request."""
+        return with_cache_salt(body, salt)
 
     def shares_prefixes(self, placement: Placement) -> bool | None:
         """It does (RadixAttention), unless its owner switched that off."""

@@ -37,6 +37,7 @@ from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Set
 from ansambl.engines.shared import metrics, openmp, vllm_guard, vllm_words
 from ansambl.engines.shared.launching import Program, inputs_for, launch_spec, program_of
 from ansambl.engines.shared.python_environment import find_environment, is_python, with_warning
+from ansambl.engines.shared.salts import with_cache_salt
 from ansambl.engines.shared.vllm_builds import CPU, PACKAGES, build_of, refusal
 from ansambl.engines.shared.vllm_calls import VllmLora, VllmSleep
 
@@ -221,6 +222,10 @@ class Vllm:
         inputs = replace(inputs_for(placement), model=name, settings=_settings(placement))
         spec = launch_spec(LINES, _with_path(placement), program, port=port, secret=secret, inputs=inputs)
         return replace(spec, files={**spec.files, f"{_GUARD}.py": inspect.getsource(vllm_guard)})
+
+    def salted(self, body: bytes, salt: str) -> bytes:
+        """A field of the request."""
+        return with_cache_salt(body, salt)
 
     def shares_prefixes(self, placement: Placement) -> bool | None:
         """It does, unless its prefix cache was put off."""

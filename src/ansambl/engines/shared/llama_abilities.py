@@ -7,7 +7,8 @@ from ansambl.domain.engine import EngineMetrics, LogFacts, NotUsable
 from ansambl.domain.plan import Placement
 from ansambl.engines.shared import exits, metrics
 from ansambl.engines.shared.llama_loras import LlamaLoras, lora_calls
-from ansambl.engines.shared.llama_slots import LlamaSlots
+from ansambl.engines.shared.llama_placements import settings_of
+from ansambl.engines.shared.llama_slots import LlamaSlots, mixes_slots
 
 
 class LlamaAbilities:
@@ -17,7 +18,11 @@ class LlamaAbilities:
         """Every slot can be asked for; states are copied where the placement has a folder for them."""
         if placement.kind in (ModelKind.EMBEDDING, ModelKind.RERANKER):
             return None
-        return LlamaSlots(can_copy=placement.state_folder is not None)
+        caches = str(settings_of(placement)["prompt_cache"]) != "0"
+        return LlamaSlots(
+            can_copy=placement.state_folder is not None,
+            mixes_slots=mixes_slots(placement.options.arguments, caches=caches),
+        )
 
     def shares_prefixes(self, placement: Placement) -> bool | None:
         """Slots that work at once share nothing by themselves."""

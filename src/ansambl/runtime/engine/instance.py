@@ -13,9 +13,17 @@ from ansambl.domain.instance import Endpoint, InstanceHandle, InstanceState, Ins
 from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.plan import Placement
 from ansambl.domain.text import Text, text
-from ansambl.engines.adapter import ConversationCalls, EngineAdapter, KeepsConversations, LoraCalls, SharesPrefixes
+from ansambl.engines.adapter import (
+    ConversationCalls,
+    EngineAdapter,
+    KeepsConversations,
+    LoraCalls,
+    SaltsCache,
+    SharesPrefixes,
+)
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.foundation.logging import get_logger
+from ansambl.runtime.conversations.identity import state_identity
 from ansambl.runtime.engine.door import Door
 from ansambl.runtime.engine.hanging import HangWatch
 from ansambl.runtime.engine.holding import Holding
@@ -197,6 +205,10 @@ class EngineInstance:
         """As its adapter says; None where it says nothing."""
         return self._adapter.shares_prefixes(self._placement) if isinstance(self._adapter, SharesPrefixes) else None
 
+    def salted(self, body: bytes, salt: str) -> bytes:
+        """As `Instance.salted`."""
+        return self._adapter.salted(body, salt) if isinstance(self._adapter, SaltsCache) else body
+
     def keep_slots(self, keeper: SlotKeeper) -> None:
         """As `Instance.keep_slots`."""
         self._renewal.keeper = keeper
@@ -231,7 +243,7 @@ class EngineInstance:
 
     def state_identity(self) -> str | None:
         """As `Instance.state_identity`."""
-        return None
+        return state_identity(self._placement) if self._keeps is not None else None
 
     def status(self) -> InstanceStatus:
         """A snapshot for people."""
