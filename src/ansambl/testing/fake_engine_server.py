@@ -6,8 +6,9 @@ Run as ``python -m ansambl.testing.fake_engine_server --port N [--script NAME[:V
 * ``crash-at-start``: ends with status 1 and a line saying so
 * ``out-of-memory``: prints what an engine prints then, and ends with status 1
 * ``crash-mid-stream:TOKENS``: dies of a segmentation fault after that many tokens of an answer
-* ``garbage``: streams what is no event stream, and answers with what is no JSON
 * ``hang``: accepts chat requests and never answers; ``hang-everything``: health and models too
+* ``hang-mid-stream:TOKENS``: sends no more after that many tokens of an answer
+* ``garbage``, ``not-http``, ``close-after-head``, ``hang-after-head``, ``hang-pinging``: see `fake_faults`
 * ``error-500``: refuses chat requests with a server error
 * ``needs-key:KEY``: asks for that bearer token (by default for ``ANSAMBL_ENGINE_KEY`` of the environment, if set)
 * ``tokens:N``: every answer has N tokens, instead of an echo of the last user message
@@ -44,6 +45,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansambl.testing.fake_abilities import RUBBISH, Answer, FakeLoras, FakeSleep
+from ansambl.testing.fake_faults import Faults, parse_script
 from ansambl.testing.fake_http import MAX_HEAD, Reader, Request, read_request, send, send_chunk, send_head
 from ansambl.testing.fake_slots import FakeSlots, PrefixCache, content_of, render, tokenize
 
@@ -96,13 +98,14 @@ class FakeEngine:
         self._cache = PrefixCache(behaviour.slots)
         self._slots = FakeSlots(self._cache, behaviour.state_folder, behaviour.script, behaviour.prefill_rate)
         self._sleep = FakeSleep(behaviour.memory, behaviour.script)
+        self._faults = Faults(behaviour.script)
         self._loras = FakeLoras(
             behaviour.model, behaviour.loras, loads=behaviour.loads_loras, slots=behaviour.slots
         )  # fmt: skip
         self._places = asyncio.Semaphore(behaviour.slots)
         self._began = time.monotonic()
         self._requests: list[Recorded] = []
-        self._counters = {"prompt": 0, "cached": 0, "output": 0, "running": 0, "waiting": 0}
+        self._counters = {"prompt": 0, "cached": 0, "output": 0, "running": 0, "waiting": 0, "steps": 0}
 
     def protocol(self) -> asyncio.StreamReaderProtocol:
         """What speaks on a new connection."""
@@ -114,6 +117,8 @@ class FakeEngine:
             while (request := await read_request(reader)) is not None:
                 await self._answer(request, reader, writer)
                 await writer.drain()
+                if request.last:
+                    break
         writer.close()
 
     async def _answer(self, request: Request, reader: Reader, writer: asyncio.StreamWriter) -> None:
@@ -149,7 +154,7 @@ class FakeEngine:
 
     def _metrics(self) -> str:
         names = {"prompt": "prompt_tokens_total", "cached": "prompt_tokens_cached_total",
-                 "output": "tokens_predicted_total", "running": "requests_processing",
+                 "output": "tokens_predicted_total", "steps": "n_decode_total", "running": "requests_processing",
                  "waiting": "requests_deferred"}  # fmt: skip
         return "".join(f"llamacpp:{name} {self._counters[key]}\n" for key, name in names.items())
 
@@ -182,9 +187,9 @@ class FakeEngine:
                 "n_ctx": self._behaviour.context,
                 "message": "the request exceeds the available context size, try increasing it",
             }})  # fmt: skip
-        if "garbage" in script:
+        if self._faults.left():
             record.state = "failed"
-            return _send_garbage(writer, stream=bool(body.get("stream")))
+            return await self._faults.answer(reader, writer, stream=bool(body.get("stream")))
         gone = asyncio.ensure_future(reader.gone.wait())
         work = asyncio.ensure_future(self._generate(body, prompt, answer, record, writer))
         try:
@@ -242,12 +247,16 @@ class FakeEngine:
 
     async def _decode(self, pieces: list[str], done: list[str], record: Recorded) -> AsyncIterator[str]:
         crash_after = self._behaviour.number("crash-mid-stream")
+        hang_after = self._behaviour.number("hang-mid-stream")
         for piece in pieces:
             await asyncio.sleep(1 / self._behaviour.decode_rate)
             done.append(piece)
+            self._counters["steps"] += 1
             yield piece
             # Counted after the consumer has written it.
             record.tokens_sent += 1
+            if hang_after is not None and record.tokens_sent >= hang_after:
+                await asyncio.Event().wait()
             if crash_after is not None and record.tokens_sent >= crash_after:
                 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
                 os.kill(os.getpid(), signal.SIGSEGV)
@@ -295,44 +304,12 @@ class _Reply:
                 "prompt_tokens_details": {"cached_tokens": self._cached}}  # fmt: skip
 
 
-def _send_garbage(writer: asyncio.StreamWriter, *, stream: bool) -> None:
-    if stream:
-        send_head(writer, 200, "text/event-stream", "Transfer-Encoding: chunked")
-        send_chunk(writer, b'data: {"choices": [{"delta": \n\n')
-        send_chunk(writer, b"\xff\xfe\x00 nothing that anybody can read\n\n")
-        send_chunk(writer, b"")
-        return
-    body = b'{"choices": [{"message": '
-    send_head(writer, 200, "application/json", f"Content-Length: {len(body)}")
-    writer.write(body)
-
-
 def _data(content: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(content).encode() + b"\n\n"
 
 
 def _error(message: str, kind: str) -> dict[str, Any]:
     return {"error": {"message": message, "type": kind}}
-
-
-def parse_script(words: str) -> dict[str, str]:
-    """``"slow-start:2,hang"`` as a mapping; a script without a value maps to "".
-
-    Raises:
-        ValueError: a script is unknown, or lacks its value.
-    """
-    needs_value = {"slow-start", "crash-mid-stream", "needs-key", "tokens"}
-    known = needs_value | {"crash-at-start", "out-of-memory", "garbage", "hang", "hang-everything", "error-500",
-                           "restores-nothing", "saves-nothing", "no-template", "sleep-keeps", "wake-fails",
-                           "wake-rubbish"}  # fmt: skip
-    script = {}
-    for word in filter(None, words.split(",")):
-        name, _, value = word.partition(":")
-        if name not in known or (name in needs_value) != bool(value):
-            message = f"unknown script, or a value is missing or too many: {word}"
-            raise ValueError(message)
-        script[name] = value
-    return script
 
 
 def _say(line: str) -> None:

@@ -13,13 +13,14 @@ MAX_HEAD, MAX_BODY = 65_536, 64_000_000
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request; header names are in small letters."""
+    """A request; header names are in small letters. `last` tells whether its connection is closed after it."""
 
     method: str
     path: str
     headers: dict[str, str]
     body: bytes
     query: str = ""
+    last: bool = False
 
 
 class Reader(asyncio.StreamReader):
@@ -54,7 +55,7 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
             return None
         raise
     first, *lines = head.decode("latin-1").split("\r\n")
-    method, path, _ = first.split(" ", 2)
+    method, path, version = first.split(" ", 2)
     headers = {}
     for line in lines:
         name, colon, value = line.partition(":")
@@ -64,7 +65,7 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
     if "transfer-encoding" in headers or not 0 <= length <= MAX_BODY:
         raise ValueError(length)
     path, _, query = path.partition("?")
-    return Request(method, path, headers, await reader.readexactly(length), query)
+    return Request(method, path, headers, await reader.readexactly(length), query, version == "HTTP/1.0")
 
 
 def send_head(writer: asyncio.StreamWriter, status: int, kind: str, length: str) -> None:
