@@ -15,7 +15,7 @@ import psutil
 
 from ansambl.app.catalog import catalog_of
 from ansambl.app.configuration.role_settings import RoleSettings
-from ansambl.app.configuration.settings import ModelSettings
+from ansambl.app.configuration.settings import BudgetSettings, ModelSettings
 from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.app.engine_choice import LLAMA_CPP, EngineFinder, card_of_repo, uses_gpus
 from ansambl.app.planning import candidate_from_files, catalog_candidates, this_machine
@@ -168,7 +168,7 @@ def _best(loaded: LoadedSettings, candidates: Sequence[Candidate], paths: DataPa
     from ansambl.planner.placement import PlanInputs, solve
 
     finder = EngineFinder(loaded, paths)
-    machine = _machine_now(finder)
+    machine = _machine_now(finder, loaded.settings.budget)
     usable = _usable_engines(finder)
     for context in CONTEXTS:
         plan = solve(
@@ -199,14 +199,19 @@ def _usable_engines(finder: EngineFinder) -> frozenset[str]:
     return frozenset({LLAMA_CPP, *others})
 
 
-def _machine_now(finder: EngineFinder) -> PlannedMachine:
-    """This machine with what of its RAM is free now, and its GPUs only where an engine that uses them is installed."""
+def _machine_now(finder: EngineFinder, budget: BudgetSettings) -> PlannedMachine:
+    """This machine with what of its RAM is free now, and its GPUs only where an engine that uses them is installed.
+
+    Of each no more than the budget allows.
+    """
     machine = this_machine()
     free = Bytes(min(machine.ram.memory, psutil.virtual_memory().available))
-    uses_gpus = any(
-        isinstance(found, Installed) and uses_gpus(found) for found in map(finder.find, _usable_engines(finder))
-    )
-    return replace(machine, ram=replace(machine.ram, memory=free), gpus=machine.gpus if uses_gpus else ())
+    found = [one for one in map(finder.find, _usable_engines(finder)) if isinstance(one, Installed)]
+    gpus = tuple(replace(one, memory=min(one.memory, budget.gpu or one.memory)) for one in machine.gpus)
+    return replace(
+        machine, ram=replace(machine.ram, memory=min(free, budget.ram or free)),
+        gpus=gpus if any(map(uses_gpus, found)) else (),
+    )  # fmt: skip
 
 
 def _with_option(loaded: LoadedSettings, option: PlanOption) -> LoadedSettings:

@@ -85,6 +85,18 @@ class Footprints:
         self._database = database
         self._events = events
         self._told: set[str] = set()
+        self._known: dict[str, InstanceFacts] = {}
+
+    @property
+    def devices(self) -> Devices:
+        """What models may use of this machine. The first look blocks."""
+        return self._devices()
+
+    def ram_for_one(self) -> int:
+        """Bytes of RAM that the pinned models and any one of the others need, of those that were asked about."""
+        needs = [(one.pinned, one.needs.get(RAM, 0)) for one in tuple(self._known.values())]
+        return sum(size for pinned, size in needs if pinned) + max((size for pinned, size in needs if not pinned),
+                                                                   default=0)  # fmt: skip
 
     async def facts(self, model: str) -> InstanceFacts:
         """What is known of the instance of `model`; the headers of its files are read in a thread.
@@ -100,6 +112,10 @@ class Footprints:
         Raises:
             AnsamblError: it cannot be made.
         """
+        found = self._known[model] = self._look(model)
+        return found
+
+    def _look(self, model: str) -> InstanceFacts:
         settings = self._loaded.settings.models.get(model)
         if settings is None or settings.address is not None:
             name = (settings.name if settings else None) or model

@@ -18,6 +18,7 @@ from ansambl.app.configuration.settings_records import is_unconfigured
 from ansambl.app.controls import ProductControls
 from ansambl.app.data_folder import DataLock, open_database
 from ansambl.app.instance_controls import ProductInstances
+from ansambl.app.plan_checks import misfits
 from ansambl.app.proposals import propose_once, with_installed
 from ansambl.app.roles.book import RoleBook
 from ansambl.app.roles.controls import ProductRoles, apply
@@ -286,6 +287,8 @@ class _Life:
 
     async def _begin(self, product: Product, running: RunningState) -> None:
         await _start_instances(self._loaded, self._reporter, product, running)
+        async for warning in misfits(self._loaded, product.footprints):
+            self._reporter.warn(warning)
         if not self._proposing:
             return
         try:

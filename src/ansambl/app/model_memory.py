@@ -34,8 +34,8 @@ _SHARE = Path("/usr/share")
 class Devices:
     """The devices of a machine as the scheduler names them.
 
-    `whole` is all memory of each, `capacity` what models may use of it by ``[budget]``. `names` maps a GPU, by its
-    vendor in lower case and its index, to its device: RAM for one that works in it.
+    `whole` is all memory of each, `capacity` the most that models may use of it by ``[budget]``. `names` maps a GPU, by
+    its vendor in lower case and its index, to its device: RAM for one that works in it.
     """
 
     whole: Memory
@@ -84,21 +84,25 @@ class OtherPrograms:
         pids: the processes of our engines; what they and their children hold is not counted.
         look: reads the RAM and the GPUs of the machine as they are now.
         procfs: may point at a recording of another Linux machine.
+        kept: bytes of RAM that are never counted as others': the system pages other programs out when a model needs
+            the memory, so they may make models take turns, and must not keep one from running that fits the machine.
     """
 
     def __init__(
         self, devices: Devices, pids: Pids, *, look: Callable[[], tuple[MachineMemory, Collection[Gpu]]] | None = None,
         held: Callable[[Collection[int]], Mapping[str, Bytes]] = held_by_gpu, procfs: Path = PROCFS,
+        kept: Callable[[], int] = lambda: 0,
     ) -> None:  # fmt: skip
         self._devices = devices
         self._pids = pids
         self._look = look or (lambda: _look(gpus=len(devices.whole) > 1))
         self._held = held
         self._procfs = procfs
+        self._kept = kept
         self._alone: dict[str, Bytes] = {}
 
     async def foreign(self) -> Memory:
-        """What they hold of the capacity of each device, in bytes."""
+        """What they hold of each device, in bytes."""
         pids = self._pids()
         return await asyncio.to_thread(self._foreign, pids)
 
@@ -106,7 +110,8 @@ class OtherPrograms:
         ours = {member for pid in pids for member in family(pid)}
         memory, gpus = self._look()
         in_use = max(0, memory.usable - memory.available)
-        held = {RAM: max(0, in_use - sum(unreclaimable(pid, self._procfs) for pid in ours))}
+        others = in_use - sum(unreclaimable(pid, self._procfs) for pid in ours)
+        held = {RAM: max(0, min(others, self._devices.whole[RAM] - self._kept()))}
         on_gpus = self._held(ours) if gpus and ours else {}
         for gpu in gpus:
             device = self._devices.of(gpu.vendor, gpu.index)
@@ -120,12 +125,7 @@ class OtherPrograms:
                 continue
             held[device] = max(0, gpu.memory_used - (mine or 0))
             self._alone[device] = Bytes(held[device])
-        return {device: self._beyond_budget(device, size) for device, size in held.items()}
-
-    def _beyond_budget(self, device: str, size: int) -> Bytes:
-        """What a budget leaves to others is used by them first."""
-        left = self._devices.whole.get(device, 0) - self._devices.capacity.get(device, 0)
-        return Bytes(max(0, size - left))
+        return {device: Bytes(size) for device, size in held.items()}
 
 
 def _look(*, gpus: bool) -> tuple[MachineMemory, Collection[Gpu]]:
@@ -147,3 +147,8 @@ def unreclaimable(pid: int, procfs: Path = PROCFS) -> Bytes:
         return Bytes(psutil.Process(pid).memory_info().rss)
     except (psutil.Error, OSError, ValueError):
         return Bytes(0)
+
+
+def device_title(device: str) -> str:
+    """A device of the scheduler as people write it: ``RAM``, ``GPU 0``."""
+    return device.upper() if device == RAM else device.replace("gpu", "GPU ")

@@ -15,6 +15,7 @@ from ansambl.app.footprints import Footprints
 from ansambl.app.instance_making import InstanceMaker, Workshop
 from ansambl.app.measuring import Recorder
 from ansambl.app.model_memory import devices_of
+from ansambl.app.plan_checks import check_plan
 from ansambl.app.templates import model_templates
 from ansambl.domain.plan import Attachment
 from ansambl.foundation.clock import RealClock
@@ -74,6 +75,7 @@ async def build(
 
     Raises:
         ConfigurationError: the configuration contradicts itself.
+        NotSupportedError: the pinned models do not fit together.
     """
     clock = RealClock()
     catalog = catalog_of(loaded, offered)
@@ -87,7 +89,11 @@ async def build(
         Recorder(measurements, machine, clock), machine,
     )  # fmt: skip
     maker = InstanceMaker.of(loaded, workshop)
+    footprints = footprints_of(maker)
     run_here = () if offered is not None else maker.models()
+    if offered is None:
+        # Before engines that still run are looked at: a plan that is refused must not end them.
+        await check_plan(loaded, footprints)
     # To look for an engine may take seconds, so only those are looked for that may have outlived us.
     left = await store.handles()
     wanted = await asyncio.to_thread(maker.digests, tuple(name for name in run_here if name in left))
@@ -122,4 +128,4 @@ async def build(
     resolver = Resolver(catalog)
     gateway = Gateway(resolver, service, coordinator, body_limit=loaded.settings.gateway.max_body)
     return Product(catalog, resolver, service, coordinator, gateway, events, maker.loras.for_model, maker,
-                   footprints_of(maker))  # fmt: skip
+                   footprints)  # fmt: skip

@@ -151,6 +151,11 @@ def test_what_was_measured_within_a_budget_goes_on_fitting_it(facts):
     assert facts(devices=[ram()], measured=[peak], budget='ram = "7GiB"')[0].needs == {"ram": 7 * GIB}
 
 
+def test_the_pinned_models_and_one_other_always_have_their_ram(facts):
+    assert facts(devices=[ram()])[1].ram_for_one() == 7 * GIB
+    assert facts(devices=[ram()], more="pinned = true")[1].ram_for_one() == 7 * GIB
+
+
 def test_the_settings_of_the_model_are_told(facts):
     found = facts(devices=[ram()], more='warm = true\nttl = "5m"')[0]
     assert (found.warm, found.ttl, found.places, found.pinned, found.ours) == (True, 300.0, 2, False, True)

@@ -4,8 +4,6 @@ import asyncio
 import os
 from pathlib import Path
 
-import pytest
-
 from ansambl.app.configuration.settings import BudgetSettings
 from ansambl.app.model_memory import OtherPrograms, devices_of, unreclaimable
 from ansambl.domain.hardware import Cpu, Gpu, Machine, Memory
@@ -57,10 +55,11 @@ def test_a_gpu_whose_memory_nobody_tells_is_left_out():
     assert devices_of(machine(unknown), ALL).capacity == {"ram": 64 * GIB}
 
 
-def foreign(devices, memory, gpus=(), *, pids=(), held=None, procfs=Path("/proc")):
+def foreign(devices, memory, gpus=(), *, pids=(), held=None, procfs=Path("/proc"), kept=0):
     programs = OtherPrograms(
-        devices, lambda: pids, look=lambda: (memory, gpus), held=lambda _pids: held or {}, procfs=procfs
-    )
+        devices, lambda: pids, look=lambda: (memory, gpus), held=lambda _pids: held or {}, procfs=procfs,
+        kept=lambda: kept,
+    )  # fmt: skip
     return asyncio.run(programs.foreign())
 
 
@@ -83,10 +82,11 @@ def test_foreign_memory_is_never_negative(tmp_path):
     assert found == {"ram": 0}
 
 
-@pytest.mark.parametrize(("used", "left"), [(10, 0), (32, 0), (40, 8)])
-def test_what_a_budget_leaves_to_others_is_used_by_them_first(used, left):
-    devices = devices_of(machine(), BudgetSettings(ram="32GiB"))
-    assert foreign(devices, Memory(Bytes(64 * GIB), Bytes((64 - used) * GIB))) == {"ram": left * GIB}
+def test_other_programs_never_keep_a_model_from_running_that_fits_the_machine():
+    devices, memory = devices_of(machine(), ALL), Memory(Bytes(64 * GIB), Bytes(14 * GIB))
+    assert foreign(devices, memory) == {"ram": 50 * GIB}
+    assert foreign(devices, memory, kept=20 * GIB) == {"ram": 44 * GIB}
+    assert foreign(devices, memory, kept=80 * GIB) == {"ram": 0}
 
 
 def test_what_our_engines_hold_on_a_gpu_is_not_foreign():
