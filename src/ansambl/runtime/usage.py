@@ -1,0 +1,144 @@
+"""What was asked of each instance, by day: added up in memory, written in batches, and kept for a bounded time."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from ansambl.foundation.clock import Clock
+from ansambl.foundation.sqlite import Database
+
+KEPT_DAYS = 400
+"""Days that stay: a year, and enough to compare a month with the same one of the year before."""
+WRITE_EVERY = 30.0
+"""Seconds between two writes; a crash loses what was counted since the last one."""
+MOST_NAMES = 2000
+"""Pairs of model and name between two writes; a client that made names up would be refused long before."""
+
+
+@dataclass(slots=True)
+class Usage:
+    """Sums over requests; the seconds are those of all of them together.
+
+    `first_tokens` counts the answers whose first token was timed (streams). `saved` and `restored` count conversations
+    whose state was written to disk or read back.
+    """
+
+    requests: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    queued_seconds: float = 0.0
+    first_token_seconds: float = 0.0
+    first_tokens: int = 0
+    answer_seconds: float = 0.0
+    swaps: int = 0
+    saved: int = 0
+    restored: int = 0
+
+    def add(self, other: Usage) -> None:
+        """Add what another one counts."""
+        for name in _NAMES:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+_NAMES = tuple(one.name for one in fields(Usage))
+_UPSERT = (
+    f"INSERT INTO usage (day, model, name, {', '.join(_NAMES)}) VALUES (?, ?, ?{', ?' * len(_NAMES)}) "  # noqa: S608 - columns are ours
+    f"ON CONFLICT (day, model, name) DO UPDATE SET {', '.join(f'{one} = {one} + excluded.{one}' for one in _NAMES)}"
+)
+_BOUND = "DELETE FROM usage WHERE day < ?"
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """One day of one instance under one name: the role, ensemble or model that was asked for; "" for the instance."""
+
+    day: date
+    model: str
+    name: str
+    usage: Usage
+
+
+class UsageBook:
+    """Counts, and writes by and by. Used on one event loop; adding to it takes about a microsecond.
+
+    Args:
+        database: where it is kept; None keeps it in memory alone.
+        clock: time; days are those of UTC.
+    """
+
+    def __init__(self, database: Database | None, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._open: dict[tuple[int, str, str], Usage] = {}
+        self._since = clock.monotonic()
+        self._totals: dict[str, Usage] = {}
+
+    def of(self, model: str, name: str = "") -> Usage:
+        """The sums of today to add to; do not keep it."""
+        monotonic = self._clock.monotonic()
+        if monotonic - self._since >= WRITE_EVERY or len(self._open) >= MOST_NAMES:
+            self.write()
+        key = int(self._clock.now() // 86_400), model, name
+        found = self._open.get(key)
+        if found is None:
+            found = self._open[key] = Usage()
+        return found
+
+    def totals(self) -> dict[str, Usage]:
+        """By model, all that was counted since the start."""
+        found = {model: Usage() for _, model, _ in self._open}
+        for model, usage in self._totals.items():
+            found.setdefault(model, Usage()).add(usage)
+        for (_, model, _), usage in self._open.items():
+            found[model].add(usage)
+        return found
+
+    def write(self) -> None:
+        """Write what was counted since the last time. Returns at once; the database's `close` waits for it."""
+        self._since = self._clock.monotonic()
+        written, self._open = self._open, {}
+        for (_, model, _), usage in written.items():
+            self._totals.setdefault(model, Usage()).add(usage)
+        if self._database is None or not written:
+            return
+        oldest = (datetime.fromtimestamp(self._clock.now(), UTC).date() - timedelta(days=KEPT_DAYS)).isoformat()
+        rows = [
+            (_day(number), model, name, *(getattr(usage, one) for one in _NAMES))
+            for (number, model, name), usage in written.items()
+        ]
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany(_UPSERT, rows)
+            connection.execute(_BOUND, (oldest,))
+
+        self._database.submit(work)
+
+
+def _day(number: int) -> str:
+    return (date(1970, 1, 1) + timedelta(days=number)).isoformat()
+
+
+def read_usage(database: Path, *, since: date) -> tuple[UsageRow, ...]:
+    """What was counted since a day, the newest day first. Reads beside a running Ansambl and changes nothing.
+
+    There is nothing where there is no database, or none that can be read, or an older one. Blocks.
+    """
+    if not database.is_file():
+        return ()
+    query = f"SELECT day, model, name, {', '.join(_NAMES)} FROM usage WHERE day >= ? ORDER BY day DESC, model, name"  # noqa: S608 - columns are ours
+    try:
+        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
+            rows: Iterable[tuple[object, ...]] = connection.execute(query, (since.isoformat(),)).fetchall()
+        return tuple(
+            UsageRow(date.fromisoformat(str(day)), str(model), str(name), Usage(*sums))  # type: ignore[arg-type]
+            for day, model, name, *sums in rows
+        )
+    except (sqlite3.Error, ValueError):
+        return ()

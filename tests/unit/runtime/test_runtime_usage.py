@@ -1,0 +1,103 @@
+"""Usage by day: what is added is found again, across midnights and batches, and old days go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+import ansambl.app
+from ansambl.foundation.sqlite import Database, load_migrations
+from ansambl.runtime.usage import KEPT_DAYS, MOST_NAMES, WRITE_EVERY, UsageBook, read_usage
+
+MIGRATIONS = load_migrations(Path(ansambl.app.__file__).parent / "migrations")
+DAY = 86_400
+NOON = 20_000 * DAY + DAY / 2
+
+
+class Hands:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.time = NOON
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = Database(tmp_path / "a.db", MIGRATIONS)
+    yield made
+    made.close()
+
+
+def test_what_is_added_is_found_again_by_day_model_and_name(database: Database) -> None:
+    clock = Hands()
+    book = UsageBook(database, clock)
+    for tokens in (10, 20):
+        one = book.of("m", "coder")
+        one.requests += 1
+        one.prompt_tokens += tokens
+        one.queued_seconds += 0.5
+    book.write()
+    book.of("m", "coder").requests += 1
+    clock.time += DAY
+    book.of("m", "coder").requests += 5
+    book.of("m").swaps += 2
+    book.write()
+    database.close()
+    rows = read_usage(database.path, since=date(1970, 1, 1))
+    assert [(str(one.day), one.name, one.usage.requests) for one in rows] == [
+        ("2024-10-05", "", 0),
+        ("2024-10-05", "coder", 5),
+        ("2024-10-04", "coder", 3),
+    ]
+    assert (rows[2].usage.prompt_tokens, rows[2].usage.queued_seconds, rows[0].usage.swaps) == (30, 1.0, 2)
+    assert len(read_usage(database.path, since=date(2024, 10, 5))) == 2
+
+
+def test_it_is_written_by_and_by_and_totals_go_on(database: Database) -> None:
+    clock = Hands()
+    book = UsageBook(database, clock)
+    book.of("m", "a").output_tokens += 7
+    clock.time += WRITE_EVERY
+    book.of("m", "b").output_tokens += 1
+    book.of("n").output_tokens += 2
+    assert {model: one.output_tokens for model, one in book.totals().items()} == {"m": 8, "n": 2}
+    database.close()
+    assert [one.usage.output_tokens for one in read_usage(database.path, since=date(1970, 1, 1))] == [7]
+
+
+def test_days_that_are_too_old_go(database: Database) -> None:
+    clock = Hands()
+    book = UsageBook(database, clock)
+    book.of("m").requests += 1
+    book.write()
+    clock.time += (KEPT_DAYS + 1) * DAY
+    book.of("m").requests += 1
+    book.write()
+    database.close()
+    assert len(read_usage(database.path, since=date(1970, 1, 1))) == 1
+
+
+def test_names_are_bounded_between_two_writes() -> None:
+    book = UsageBook(None, Hands())
+    for number in range(MOST_NAMES + 10):
+        book.of("m", f"name{number}").requests += 1
+    assert book.totals()["m"].requests == MOST_NAMES + 10
+    assert len(book._open) <= MOST_NAMES
+
+
+def test_there_is_nothing_where_there_is_no_database(tmp_path: Path) -> None:
+    assert read_usage(tmp_path / "none.db", since=date(2024, 1, 1)) == ()
+    (tmp_path / "broken.db").write_bytes(b"no database" * 100)
+    assert read_usage(tmp_path / "broken.db", since=date(2024, 1, 1)) == ()
