@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ansambl.domain.engine import EngineMetrics
 from ansambl.domain.plan import Placement
 from ansambl.domain.text import Text
 from ansambl.domain.units import Bytes
@@ -87,7 +88,8 @@ class InstanceStatus:
     """A snapshot of an instance for people.
 
     `rests_at` is when it will be unloaded or sleep if nobody uses it until then, in seconds since the epoch; None while
-    it is used and where it stays. `loras` are the LoRA adapters that requests to it may name.
+    it is used and where it stays. `loras` are the LoRA adapters that requests to it may name. `metrics` is what its
+    engine said of itself when it was last asked, None where it says nothing.
     """
 
     model: str
@@ -109,6 +111,7 @@ class InstanceStatus:
     server: str | None = None
     rests_at: float | None = None
     loras: tuple[str, ...] = ()
+    metrics: EngineMetrics | None = None
 
 
 @dataclass(frozen=True, slots=True)

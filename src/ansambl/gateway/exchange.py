@@ -44,7 +44,8 @@ class Exchange:
     `answering` tells whether anything of the answer itself is, and not only comments. `asked` is the request as its
     dialect translated it, None in chat completions. `error_events` is how the last events of its stream tell an error.
     `outlook` says what the answer waits for, None where nobody knows. `sent_at` is when something was sent last, on the
-    clock of ``time.perf_counter``.
+    clock of ``time.perf_counter``. `model` is the one whose instance answers, "" before it is known; `queued` and
+    `first` are seconds until its place and until the first byte of a stream.
     """
 
     scope: Scope
@@ -61,6 +62,10 @@ class Exchange:
     error_events: Callable[[AnsamblError, str], bytes] | None = None
     outlook: Callable[[], Text] | None = None
     sent_at: float = field(default_factory=time.perf_counter)
+    model: str = ""
+    queued: float = 0.0
+    swaps: int = 0
+    first: float | None = None
     _within_event: bool = False
     _settled: bool = False
     _sending: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -122,16 +127,14 @@ class Exchange:
 
     def count(self) -> None:
         """Add the finished request to the metrics. One whose client left is neither answered nor failed."""
-        metrics = self.metrics
-        metrics.requests.labels(self.name, str(self.status)).inc()
-        metrics.duration.labels(self.name).observe(time.perf_counter() - self.began)
-        if self.status < 400:
-            metrics.answered += 1
-        elif self.status != LEFT:
-            metrics.failed += 1
+        self.metrics.count_request(
+            self.name, self.model, status=self.status, seconds=time.perf_counter() - self.began, queued=self.queued,
+            first=self.first, swaps=self.swaps,
+        )  # fmt: skip
 
     def first_byte(self) -> None:
         """The first bytes of a streamed answer are about to go out; counted once."""
         if not self.answering:
             self.answering = True
-            self.metrics.first_token.labels(self.name).observe(time.perf_counter() - self.began)
+            self.first = time.perf_counter() - self.began
+            self.metrics.first_token.labels(self.name).observe(self.first)

@@ -119,7 +119,7 @@ async def _relay_whole(exchange: Exchange, call: Call, answer: UpstreamAnswer) -
         await _send_whole(exchange, answer, body)
     # After it was sent: nobody has to wait for our books.
     found = openai_chat.read_answer(body)
-    exchange.metrics.count_usage(exchange.name, found.usage)
+    exchange.metrics.count_usage(exchange.name, found.usage, exchange.model)
     if call.remember is not None and found.error is None:
         call.remember(found)
 
@@ -165,7 +165,7 @@ async def _relay_stream(exchange: Exchange, call: Call, request: ChatRequest, an
         if not broken:
             found = openai_chat.read_stream(relay.kept)
             total = call.chosen.total(found.usage) if call.chosen is not None else None
-            exchange.metrics.count_usage(exchange.name, total or found.usage)
+            exchange.metrics.count_usage(exchange.name, total or found.usage, exchange.model)
             if remember is not None and relay.complete and found.error is None:
                 remember(found)
 
@@ -217,7 +217,8 @@ async def leased(exchange: Exchange, coordinator: Coordinator, call: Call) -> As
     exchange.outlook = partial(coordinator.outlook, model)
     async with coordinator.lease(model, hint_of(request), lora=request.lora, standing=request.standing) as lease:
         exchange.outlook = partial(text, "'{model}' reads the prompt", model=lease.model)
-        exchange.metrics.queued.observe(lease.queued)
+        exchange.metrics.count_lease(lease)
+        exchange.model, exchange.queued, exchange.swaps = lease.model, lease.queued, lease.swaps
         facts = [
             (b"x-ansambl-instance", lease.model.encode("ascii", "xmlcharrefreplace")),
             (b"x-ansambl-queued-ms", b"%d" % round(lease.queued * 1000)),

@@ -27,12 +27,13 @@ from ansambl.gateway.chat import STOPPING, ChatHandler
 from ansambl.gateway.dialect_routes import DIALECTS, Dialect
 from ansambl.gateway.exchange import LEFT, Exchange, speaker_of_scope
 from ansambl.gateway.guard import check_request
-from ansambl.gateway.metrics import Metrics
+from ansambl.gateway.metrics import Metrics, Observed
 from ansambl.gateway.standing import Caller
 from ansambl.gateway.translating import broken_before_an_answer
 from ansambl.roles.resolver import Resolver
 from ansambl.roles.service import RoleService
 from ansambl.runtime.coordinator import Coordinator
+from ansambl.runtime.usage import UsageBook
 
 log = get_logger(__name__)
 
@@ -56,18 +57,19 @@ class Gateway:
     """`/v1`, `/health`, `/ready` and `/metrics`. `draining` is set when no new request may begin.
 
     `recognises_tasks` tells whether by-products of chats are known by their shape, too, and not by a header alone.
+    `observed` and `usage` are those of `Metrics`.
     """
 
     def __init__(
         self, resolver: Resolver, service: RoleService, coordinator: Coordinator, *, body_limit: int,
-        recognises_tasks: bool = True,
+        recognises_tasks: bool = True, observed: Observed | None = None, usage: UsageBook | None = None,
     ) -> None:  # fmt: skip
         self._service = service
         self._resolver = resolver
         self._coordinator = coordinator
         self._chat = ChatHandler(resolver, service, coordinator, recognises_tasks=recognises_tasks)
         self._body_limit = body_limit
-        self.metrics = Metrics(coordinator.statuses)
+        self.metrics = Metrics(coordinator.statuses, observed, usage)
         self.draining = False
         self._answering: set[asyncio.Task[Any]] = set()
         self._cut = False

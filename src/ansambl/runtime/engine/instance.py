@@ -74,7 +74,8 @@ class EngineInstance:
         on_ready: told what each start took.
         gpu_memory: tells what a process holds on GPUs.
         watchers: told what its engine does, asked why it ended.
-        silence: seconds without a sign of work, while requests wait for it, after which its engine is started again.
+        silence: seconds without a sign of work, while requests wait for it, after which its engine is started again; it
+            may be changed, for the next run.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class EngineInstance:
         self._renewing = False
         self._stopping = asyncio.Event()
         self.flight = Flight()
-        self._silence, self._garbled = silence, 0
+        self.silence, self._garbled = silence, 0
         self._suspected = asyncio.Event()
         self._state = InstanceState.STOPPED
         self._message: Text | None = None
@@ -265,6 +266,7 @@ class EngineInstance:
             memory=self._holding.resident,
             message=self._message,
             loras=tuple(one.name for one in self._loras.wanted),
+            metrics=run.metrics if run else None,
         )
 
     def log_tail(self, lines: int = 200) -> list[str]:
@@ -414,7 +416,7 @@ class EngineInstance:
     async def _watch(self, watch: EngineWatch) -> ExitExplanation | None:
         """Stay until the engine ended, is to be stopped or to be started anew; an explanation when it hangs."""
         run, meter = watch.run, self._watchers.meter(self._adapter, watch.run, self._clock)
-        hangs = HangWatch(self._adapter.traits.title, run, self.flight, self._silence, self._clock)
+        hangs = HangWatch(self._adapter.traits.title, run, self.flight, self.silence, self._clock)
         while not watch.over():
             if self._state is InstanceState.READY:
                 await meter.look(self._holding.resident)

@@ -63,7 +63,7 @@ def _grown(before: float | None, after: float | None) -> float:
 
 
 class Meter:
-    """Looks at one run of an engine.
+    """Looks at one run of an engine, and keeps there what it said of itself.
 
     Args:
         adapter: reads its page.
@@ -100,7 +100,8 @@ class Meter:
             work = None
         else:
             self._vain = 0
-            work = self._take(self._adapter.read_metrics(page), time)
+            self._run.metrics = self._adapter.read_metrics(page)
+            work = self._take(self._run.metrics, time)
         peak = Bytes(max(self._peak, resident or 0))
         if work is not None or peak > self._peak * _PEAK_GREW:
             self._peak = peak

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ansambl.domain.engine import LaunchSpec
+from ansambl.domain.engine import EngineMetrics, LaunchSpec
 from ansambl.domain.instance import Endpoint, InstanceHandle
 from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.plan import Placement
@@ -22,7 +22,10 @@ from ansambl.runtime.store import RuntimeStore
 
 @dataclass(slots=True)
 class Run:
-    """One process of an engine, from its start to its end. `placement` is what it was started from."""
+    """One process of an engine, from its start to its end.
+
+    `placement` is what it was started from, `metrics` what it said of itself when it was last asked.
+    """
 
     process: EngineProcess
     placement: Placement
@@ -33,6 +36,7 @@ class Run:
     began: float
     since: float | None
     ready_at: float | None = None
+    metrics: EngineMetrics | None = None
 
 
 class EngineRuns:
