@@ -97,7 +97,7 @@ async def build(
     # To look for an engine may take seconds, so only those are looked for that may have outlived us.
     left = await store.handles()
     wanted = await asyncio.to_thread(maker.digests, tuple(name for name in run_here if name in left))
-    adopted = await recover(store, wanted, launcher=workshop.launcher, events=events)
+    adopted = await recover(store, wanted, launcher=workshop.launcher, events=events, logs=paths.logs, clock=clock)
     maker.adopted = dict(adopted)
     in_use = [one.state_folder for one in adopted.values() if one.state_folder is not None]
     await asyncio.to_thread(workshop.states.remove_leftovers, in_use)

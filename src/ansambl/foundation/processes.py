@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO
@@ -206,6 +206,8 @@ async def end_group(pid: int, started: float, *, patience: float = 10.0) -> None
             await _until_group_is_gone(pid, started)
         return
     signal_group(pid, signal.SIGTERM)
+    # One that was stopped hears it only when it goes on.
+    signal_group(pid, signal.SIGCONT)
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(wait_for_end(pid, started), patience)
     # Also when the leader ended politely: whatever else is left of its group must not outlive it.
@@ -219,6 +221,39 @@ async def _until_group_is_gone(pid: int, started: float) -> None:
     end = time.monotonic() + _KILLED
     while _left_behind(pid, started) and time.monotonic() < end:  # noqa: ASYNC110 - nothing tells of their end
         await asyncio.sleep(_GLANCE)
+
+
+def marked(variable: str) -> dict[int, str]:
+    """The processes, by their numbers, that were started with this environment variable, and its value there.
+
+    Processes of others, whose environment is not ours to read, are left out.
+    """
+    found = {}
+    for pid in psutil.pids():
+        with contextlib.suppress(psutil.Error, OSError):
+            value = psutil.Process(pid).environ().get(variable)
+            if value is not None:
+                found[pid] = value
+    return found
+
+
+def groups_of(pids: Iterable[int], known: Collection[int]) -> dict[int, float]:
+    """The process groups of `pids`, each with the start time of its oldest process, but for those of `known`.
+
+    Left out are our own, what `known` processes started, and a group whose leader lives and is not among `pids`.
+    """
+    ours, listed = os.getpgrp(), set(pids)
+    groups: dict[int, float] = {}
+    for pid in listed:
+        with contextlib.suppress(psutil.Error, OSError):
+            group, session = os.getpgid(pid), os.getsid(pid)
+            ancestors = {pid, session, *(one.pid for one in psutil.Process(pid).parents())}
+            leads_another = group not in listed and start_time(group) is not None
+            since = start_time(pid)
+            if group in {0, 1, ours} or leads_another or since is None or not ancestors.isdisjoint(known):
+                continue
+            groups[group] = min(since, groups.get(group, since))
+    return groups
 
 
 def resident_bytes(pid: int) -> int | None:

@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,9 @@ from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
 from ansambl.foundation import network, processes
 from ansambl.runtime.run_files import remove_run_files, write_run_files
+
+LOG_VARIABLE = "ANSAMBL_ENGINE_LOG"
+"""Environment variable by which the processes of an engine are known: where its log lies, in which data folder."""
 
 _PATIENCE = 10.0
 # Ours and the user's secrets are none of an engine's business; what it needs is in the spec's own environment.
@@ -80,6 +83,13 @@ class Launcher(Protocol):
 
     def adopt(self, identity: ProcessIdentity) -> EngineProcess | None:
         """The process that was started by an earlier Ansambl, when it still runs."""
+        ...
+
+    async def unknown(self, logs: Path, known: Collection[int]) -> Sequence[EngineProcess]:
+        """What still runs of engines whose logs lie in the folder `logs`, but for the processes `known` and theirs.
+
+        An Ansambl that was killed just after it had started an engine wrote nothing down of it.
+        """
         ...
 
 
@@ -156,9 +166,8 @@ class LocalLauncher:
                          reason=failure.strerror or str(failure), folder=str(log.parent)))
             ) from failure  # fmt: skip
         try:
-            child = processes.spawn(
-                filled.argv, clean_environment(os.environ, filled.environment), log, filled.working_folder
-            )
+            environment = clean_environment(os.environ, {**filled.environment, **_mark(log)})
+            child = processes.spawn(filled.argv, environment, log, filled.working_folder)
         except OSError as failure:
             remove_run_files(log)
             raise LaunchFailedError(
@@ -180,6 +189,20 @@ class LocalLauncher:
         """The process of an earlier Ansambl; None when it is gone or its number belongs to another one now."""
         process = LocalProcess(identity)
         return process if process.alive() else None
+
+    async def unknown(self, logs: Path, known: Collection[int]) -> Sequence[EngineProcess]:
+        """What still runs of engines with a log in `logs` and is not of `known`, by the mark in its environment."""
+        groups = await asyncio.to_thread(_marked_groups, logs, known)
+        return [LocalProcess(ProcessIdentity(leader, started)) for leader, started in groups.items()]
+
+
+def _mark(log: Path) -> dict[str, str]:
+    return {LOG_VARIABLE: str(log.absolute())}
+
+
+def _marked_groups(logs: Path, known: Collection[int]) -> dict[int, float]:
+    folder, found = logs.absolute(), processes.marked(LOG_VARIABLE)
+    return processes.groups_of([pid for pid, log in found.items() if Path(log).parent == folder], known)
 
 
 def _check_port(spec: LaunchSpec) -> None:

@@ -33,6 +33,16 @@ async def ask(
     return None
 
 
+async def listens(port: int, *, host: str = "127.0.0.1", patience: float = 5.0) -> bool:
+    """Whether anybody takes connections on `port`."""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(patience):
+            _, writer = await asyncio.open_connection(host, port)
+        writer.close()
+        return True
+    return False
+
+
 async def wait_until_ready(probe: ProbeSpec, port: int, *, key: str, clock: Clock, host: str = "127.0.0.1") -> bool:
     """Return True as soon as the engine answers as `probe` says, False when its patience is over."""
     end = clock.monotonic() + probe.patience
