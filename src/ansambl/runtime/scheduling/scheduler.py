@@ -23,6 +23,13 @@ from ansambl.runtime.slots import Order
 
 _LINGER_GAPS = 3.0
 _LINGER = 0.05
+_LINGER_SHARE = 0.05
+_SHORT = 0.25
+_TURN = 6.0
+_DEAREST = 4.0
+_STAY = 4.0
+_OLD = 1.0
+_DEBT = 1.0
 _FULL = 2.0
 """The swap budget holds at most that many times the cost of a swap."""
 
@@ -226,25 +233,30 @@ class Scheduler(Machinery):
             if first is not None and first < order:
                 one.blocks = order
                 return None
-        funds = self._funds(now)
-        if funds < cost:
-            return now + (cost - funds) / self.rules.swap_share + 1e-9
-        self._budget -= cost
+        share = self.rules.swap_share
+        price = max(cost, min(share * _TURN * max(one.answer for one in busy), cost * _DEAREST)) * (1.0 + share)
+        lacks = price - self._funds(now, price)
+        when = now + max(0.0, lacks) / share
+        oldest = min(one.asked for one in state.waiters.values() if one.ask.request_class.may_swap)
+        when = min(when, max(oldest + _OLD * cost, now + max(0.0, lacks - _DEBT * price) / share))
+        when = max(when, max(one.came + min(_TURN * one.answer, _STAY * cost) for one in busy))
+        if when > now:
+            return when + 1e-9
+        self._budget -= price
         return now
 
     def _linger(self, victim: State, cost: float) -> float:
         """Until when an idle instance is kept because its next request is expected in a moment."""
+        both = cost + victim.load
         if victim.gap is None or victim.gaps < 2:
             return victim.idle_since
-        both = cost + victim.load
-        if victim.gap > both / 4:
-            return victim.idle_since
-        return victim.idle_since + min(_LINGER_GAPS * victim.gap + _LINGER, both / 2)
+        linger = _LINGER_GAPS * victim.gap + _LINGER
+        most = min(both / 2, max(_SHORT, both * _LINGER_SHARE))
+        return victim.idle_since + (linger if linger <= most else 0.0)
 
-    def _funds(self, now: float) -> float:
-        full = _FULL * max((one.load + one.stop for one in self._states.values()), default=0.0)
+    def _funds(self, now: float, full: float) -> float:
         if self._budget_at is None:
-            self._budget = full
+            self._budget = 0.0
         else:
             self._budget = min(full, self._budget + self.rules.swap_share * (now - self._budget_at))
         self._budget_at = now
