@@ -69,7 +69,7 @@ class ChatHandler:
         self._coordinator = coordinator
         self._engines = SharedEngines(coordinator)
         self._embedder = Embedder(coordinator)
-        self._recognises_tasks = recognises_tasks
+        self.recognises_tasks = recognises_tasks
 
     async def answer(self, exchange: Exchange, request: ChatRequest, body: bytes, caller: Caller) -> None:
         """Answer one request, which was read from `body`.
@@ -78,7 +78,7 @@ class ChatHandler:
             AnsamblError: nothing was sent yet and the request cannot be answered; or the stream broke.
         """
         request, options = take_options(request)
-        task = task_of(exchange.scope, request, recognises=self._recognises_tasks)
+        task = task_of(exchange.scope, request, recognises=self.recognises_tasks)
         standing = standing_of(exchange.scope, body, options, caller, task)
         request.standing = standing
         target = self._resolver.resolve(request.model)

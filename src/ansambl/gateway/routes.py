@@ -86,6 +86,11 @@ class Gateway:
             "/metrics": ("GET", self._get_metrics),
         }
 
+    def use(self, *, body_limit: int, recognises_tasks: bool) -> None:
+        """Read requests by other settings from the next one on."""
+        self._body_limit = body_limit
+        self._chat.recognises_tasks = recognises_tasks
+
     def owns(self, path: str) -> bool:
         """Whether a path is the gateway's, existing or not."""
         return path in self._routes or path.startswith("/v1/") or path == "/v1"
@@ -97,9 +102,11 @@ class Gateway:
             check_request(scope)
             await self._find(scope)(exchange, scope, receive)
         except ClientGoneError:
-            exchange.status = LEFT
-            self.metrics.cancelled.labels(exchange.name).inc()
-            log.info("client_left", name=exchange.name)
+            # One that has its whole answer may leave before we are done with our own books.
+            if not exchange.ended:
+                exchange.status = LEFT
+                self.metrics.cancelled.labels(exchange.name).inc()
+                log.info("client_left", name=exchange.name)
         except AnsamblError as error:
             await exchange.fail(error)
         except Exception:
