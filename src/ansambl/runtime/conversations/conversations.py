@@ -43,6 +43,8 @@ _FEWEST_BYTES_PER_TOKEN = 3
 _RESTORE_PATIENCE = 60.0
 """Seconds for restoring one: a state of some GiB is read in a few."""
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
 _HOPELESS = 2
 """After so many restores in a row of which nothing was used, an engine's states are not saved any more."""
 
@@ -258,7 +260,7 @@ class Conversations:
             await asyncio.to_thread(self._shelf.check_room, size)
             checksum = await asyncio.to_thread(self._shelf.take, source, new.name, _belongs_to(new))
         except OSError as failure:
-            if failure.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            if failure.errno in _FULL:
                 self._tell_full(new.model)
             else:
                 self._tell(new.model, "unsaved", text("a conversation could not be saved: {reason}",
@@ -304,7 +306,7 @@ class Conversations:
                 self._shelf.hand_out, saved.name, Path(folder, file), _belongs_to(saved), saved.checksum
             )
         except OSError as failure:
-            if failure.errno != errno.ENOSPC:
+            if failure.errno not in _FULL:
                 await self._discard(saved, "unreadable", text("a saved conversation cannot be read: {reason}",
                                                               reason=failure.strerror or failure))  # fmt: skip
             return 0
