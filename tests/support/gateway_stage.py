@@ -166,13 +166,17 @@ def reply(body, status=b"200 OK", kind=b"application/json"):
 class Attached(InstanceDefaults):
     """An instance that somebody else runs."""
 
-    def __init__(self, model, port):
-        self.model, self.port = model, port
+    def __init__(self, model, port, parallel=None):
+        self.model, self.port, self.parallel = model, port, parallel
         self.state = InstanceState.READY
+        self.loaded = asyncio.Event()
+        self.loaded.set()
         self.suspected = 0
+        self.engine_name = "there"
 
     async def ensure_ready(self):
-        return Endpoint(f"http://127.0.0.1:{self.port}/v1", name="there")
+        await self.loaded.wait()
+        return Endpoint(f"http://127.0.0.1:{self.port}/v1", name=self.engine_name)
 
     def suspect(self):
         self.suspected += 1
@@ -190,7 +194,7 @@ class Attached(InstanceDefaults):
         return None
 
     def status(self):
-        return InstanceStatus(self.model, "scripted", self.state)
+        return InstanceStatus(self.model, "scripted", self.state, parallel=self.parallel)
 
     def log_tail(self, lines=200):
         return []
@@ -204,6 +208,7 @@ class Running:
     instance: Attached
     gateway: Gateway
     port: int
+    coordinator: Coordinator
 
     def client(self):
         return openai.AsyncOpenAI(
@@ -222,20 +227,31 @@ class Running:
 
 @pytest.fixture
 async def running():
+    async with a_gateway() as found:
+        yield found
+
+
+@asynccontextmanager
+async def a_gateway(*, coordinator=Coordinator, parallel=None, others=(), roles=None, ensembles=None):
+    """A running gateway. `others` are models beside "big" on the same engine, `parallel` is their places."""
     engine = ScriptedEngine()
     await engine.start()
-    instance = Attached("big", engine.port)
-    coordinator = Coordinator([instance], Upstream())
-    catalog = build_catalog({}, {}, [ModelName("big", aliases=("large",)), ModelName("50%25")])
+    instance = Attached("big", engine.port, parallel)
+    instances = [instance, *(Attached(name, engine.port, parallel) for name in others)]
+    coordinator = coordinator(instances, Upstream())
+    models = [ModelName("big", aliases=("large",)), ModelName("50%25"), *map(ModelName, others)]
+    catalog = build_catalog(roles or {}, ensembles or {}, models)
     gateway = Gateway(Resolver(catalog), RoleService(catalog, TurnMemory()), coordinator, body_limit=LIMIT)
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
     server = WebServer(gateway, listener)
     await server.start()
-    yield Running(engine, instance, gateway, port)
-    await server.stop()
-    await coordinator.stop()
-    await engine.stop()
+    try:
+        yield Running(engine, instance, gateway, port, coordinator)
+    finally:
+        await server.stop()
+        await coordinator.stop()
+        await engine.stop()
 
 
 def request(model="big", **fields):

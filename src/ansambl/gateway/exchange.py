@@ -14,7 +14,17 @@ from ansambl.domain.errors import AnsamblError
 from ansambl.domain.text import Text
 from ansambl.foundation.locales import speaker_of_header
 from ansambl.foundation.logging import get_logger
-from ansambl.gateway.asgi import NO_CACHE, STREAM_TYPE, Headers, Scope, Send, header, headers_of_error, send_json
+from ansambl.gateway.asgi import (
+    NO_CACHE,
+    STREAM_TYPE,
+    Headers,
+    Scope,
+    Send,
+    header,
+    headers_of_error,
+    send_bytes,
+    send_json,
+)
 from ansambl.gateway.dialect_routes import error_object_of
 from ansambl.gateway.metrics import Metrics
 
@@ -41,11 +51,11 @@ class Exchange:
     """Accompanies one request from its first byte to the end of its answer.
 
     `started` tells whether the answer's status line is out: from then on an error can only be an event of the stream.
-    `answering` tells whether anything of the answer itself is, and not only comments. `asked` is the request as its
-    dialect translated it, None in chat completions. `error_events` is how the last events of its stream tell an error.
-    `outlook` says what the answer waits for, None where nobody knows. `sent_at` is when something was sent last, on the
-    clock of ``time.perf_counter``. `model` is the one whose instance answers, "" before it is known; `queued` and
-    `first` are seconds until its place and until the first byte of a stream.
+    `answering` tells whether anything of the answer itself is, and not only comments; `ended` whether all of it is.
+    `asked` is the request as its dialect translated it, None in chat completions. `error_events` is how the last events
+    of its stream tell an error. `outlook` says what the answer waits for, None where nobody knows. `sent_at` is when
+    something was sent last, on the clock of ``time.perf_counter``. `model` is the one whose instance answers, "" before
+    it is known; `queued` and `first` are seconds until its place and until the first byte of a stream.
     """
 
     scope: Scope
@@ -57,6 +67,7 @@ class Exchange:
     started: bool = False
     streaming: bool = False
     answering: bool = False
+    ended: bool = False
     headers: Headers = field(default_factory=list)
     asked: Asked | None = None
     error_events: Callable[[AnsamblError, str], bytes] | None = None
@@ -104,12 +115,21 @@ class Exchange:
         """End the stream, with these bytes before its end."""
         self._settled = True
         await self.send({"type": "http.response.body", "body": last, "more_body": False})
+        self.ended = True
 
     async def send_object(self, status: int, payload: Any, headers: Headers | None = None) -> None:
         """Answer with a JSON document."""
         self._settled = self.started = True
         self.status = status
         await send_json(self.send, status, payload, [*(headers or []), *self.headers])
+        self.ended = True
+
+    async def send_whole(self, status: int, body: bytes, headers: Headers) -> None:
+        """Answer with a whole body."""
+        self._settled = self.started = True
+        self.status = status
+        await send_bytes(self.send, status, body, [*headers, *self.headers])
+        self.ended = True
 
     async def fail(self, error: AnsamblError) -> None:
         """Say what went wrong: as the answer, or as the last event of a stream that has begun."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
+from ansambl.domain.errors import AnsamblError
 from ansambl.domain.text import text
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
 
@@ -42,7 +43,7 @@ class _Comments:
 
     async def end(self) -> None:
         self._timer.cancel()
-        if self._sending is not None:
+        if self._sending is not None and not self._sending.done():
             # It may wait for a client that reads nothing.
             self._sending.cancel()
             await asyncio.gather(self._sending, return_exceptions=True)
@@ -55,6 +56,8 @@ class _Comments:
         self._timer = self._loop.call_later(left if left > 0 else SILENCE, self._look)
 
     def _words(self) -> str:
-        outlook = self._exchange.outlook
-        message = outlook() if outlook is not None else text("at work")
+        message = text("at work")
+        # A reload may have taken the model away.
+        with suppress(AnsamblError):
+            message = self._exchange.outlook() if self._exchange.outlook is not None else message
         return message.render(speaker_of_scope(self._exchange.scope))

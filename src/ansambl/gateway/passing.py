@@ -116,22 +116,13 @@ async def _relay_whole(exchange: Exchange, call: Call, answer: UpstreamAnswer) -
         # An engine that does not stream, of whose answer the client was told already that it would come as a stream.
         await exchange.end(stream_of(body))
     else:
-        await _send_whole(exchange, answer, body)
+        kind = (b"content-type", answer.content_type.encode("latin-1")) if answer.content_type else JSON_TYPE
+        await exchange.send_whole(answer.status, body, [kind])
     # After it was sent: nobody has to wait for our books.
     found = openai_chat.read_answer(body)
     exchange.metrics.count_usage(exchange.name, found.usage, exchange.model)
     if call.remember is not None and found.error is None:
         call.remember(found)
-
-
-async def _send_whole(exchange: Exchange, answer: UpstreamAnswer, body: bytes) -> None:
-    exchange.started, exchange.status = True, answer.status
-    content_type = (b"content-type", answer.content_type.encode("latin-1")) if answer.content_type else JSON_TYPE
-    length = (b"content-length", b"%d" % len(body))
-    await exchange.send(
-        {"type": "http.response.start", "status": answer.status, "headers": [content_type, length, *exchange.headers]}
-    )
-    await exchange.send({"type": "http.response.body", "body": body})
 
 
 async def _relay_stream(exchange: Exchange, call: Call, request: ChatRequest, answer: UpstreamAnswer) -> None:
