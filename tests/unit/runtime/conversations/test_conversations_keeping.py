@@ -11,7 +11,6 @@ from kept_conversations import Keeping
 from ansambl.domain.errors import EngineError
 from ansambl.domain.instance import Endpoint
 from ansambl.domain.text import text
-from ansambl.engines.adapter import SlotState
 from ansambl.engines.shared.llama_slots import LlamaSlots
 from ansambl.foundation.clock import VirtualClock
 from ansambl.runtime import slot_states
