@@ -84,9 +84,9 @@ def test_a_hangup_without_a_terminal_reads_the_configuration_again(start: Starte
     config.write_text(f"{ATTACHED}[roles.bard]\ntop_p = 7\n")
     product.process.send_signal(signal.SIGHUP)
     wait_for(lambda: "line 4: roles.bard.top_p is 7" in product.output, "the refusal")
-    config.write_text(ATTACHED.replace(":9/", ":10/"))
+    config.write_text(f"{ATTACHED}[gateway]\nhost = '::1'\n")
     product.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: "A restart is needed, because [models] changed too" in product.output, "the refusal")
+    wait_for(lambda: "A restart is needed, because [gateway] changed too" in product.output, "the refusal")
     assert "bard" in names(product)
     config.write_text(ATTACHED)
     token = json.loads((product.data / "state.json").read_text())["token"]

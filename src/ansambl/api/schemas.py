@@ -7,8 +7,21 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 
+class SpeedDocument(BaseModel):
+    """How fast an engine is by its own count, in tokens a second; null where it does not say."""
+
+    decode: float | None = None
+    prefill: float | None = None
+
+
 class InstanceDocument(BaseModel):
-    """One instance. Times are seconds since the epoch, sizes bytes."""
+    """One instance. Times are seconds since the epoch, sizes bytes.
+
+    `residency` says where it stands for the scheduler: out, loading, in, draining, leaving or asleep; it drains and
+    leaves to make room for the model `wanted`. `reserved` is memory by device, as measured where `measured` says so,
+    else as forecast. `cached_share` is the part of all prompt tokens since the engine's start that were found in its
+    cache, `kv_cache_share` the part of its KV cache that is in use.
+    """
 
     model: str
     engine: str
@@ -29,6 +42,25 @@ class InstanceDocument(BaseModel):
     server: str | None = None
     rests_at: float | None = None
     loras: list[str] = []
+    residency: str | None = None
+    wanted: str | None = None
+    reserved: dict[str, int] = {}
+    measured: bool = False
+    waiting_by_class: dict[str, int] = {}
+    speed: SpeedDocument = SpeedDocument()
+    output_tokens: int | None = None
+    cached_share: float | None = None
+    kv_cache_share: float | None = None
+    swaps: int = Field(0, description="Loads since the start for which another instance had to rest.")
+
+
+class DeviceDocument(BaseModel):
+    """The memory of one device in bytes: what models may use, what is reserved for them, what others hold of it."""
+
+    device: str
+    capacity: int
+    reserved: int
+    foreign: int
 
 
 class LorasDocument(BaseModel):
@@ -97,6 +129,7 @@ class StateDocument(BaseModel):
     ensembles: list[EnsembleDocument]
     events: list[EventDocument] = Field(description="The newest last.")
     requests: RequestsDocument
+    devices: list[DeviceDocument] = []
 
 
 class LogDocument(BaseModel):
@@ -176,11 +209,19 @@ class ImportedDocument(BaseModel):
 
 
 class ReloadedDocument(BaseModel):
-    """The answer to a reload: the roles and ensembles that are in effect now, and what of the saved ones is not."""
+    """The answer to a reload: the roles, ensembles and models that are in effect now, and what their owner should know.
+
+    `added`, `changed` and `removed` name models. A changed one is started anew when its answers have ended, a removed
+    one then ends.
+    """
 
     roles: list[str]
     ensembles: list[str]
     warnings: list[str]
+    models: list[str] = []
+    added: list[str] = []
+    changed: list[str] = []
+    removed: list[str] = []
 
 
 class SaveRequest(BaseModel, extra="forbid"):

@@ -55,7 +55,7 @@ class InstanceMaker:
     """Makes the instances of the models that run here. Its calls block, since they look at files and for engines.
 
     `adopted` are engines of an earlier Ansambl; each is taken over by the first instance of its model. `made` is what
-    each model's newest instance was made from.
+    each model's newest instance was made from, `instances` are these.
     """
 
     loaded: LoadedSettings
@@ -64,6 +64,7 @@ class InstanceMaker:
     loras: LoraBook
     adopted: dict[str, Adopted] = field(default_factory=dict)
     made: dict[str, Placement] = field(default_factory=dict)
+    instances: dict[str, EngineInstance] = field(default_factory=dict)
 
     @classmethod
     def of(cls, loaded: LoadedSettings, workshop: Workshop) -> InstanceMaker:
@@ -74,8 +75,18 @@ class InstanceMaker:
     def renewed(self, loaded: LoadedSettings) -> InstanceMaker:
         """The maker of another configuration, which knows what this one made."""
         found = InstanceMaker.of(loaded, self.workshop)
-        found.adopted, found.made = self.adopted, self.made
+        found.adopted, found.made, found.instances = self.adopted, self.made, self.instances
         return found
+
+    def forget(self, name: str) -> None:
+        """The instance of the model is taken out, or another one is to be made in its place."""
+        self.made.pop(name, None)
+        self.instances.pop(name, None)
+
+    def follow(self, name: str) -> None:
+        """Let an instance that stays have what of the settings needs no other start."""
+        if name in self.instances:
+            self.instances[name].silence = self.loaded.settings.recovery.silence
 
     def models(self) -> tuple[str, ...]:
         """The models that run here."""
@@ -140,8 +151,9 @@ class InstanceMaker:
             log_folder=shop.paths.logs, clock=shop.clock, adopted=adopted, states=shop.states,
             on_ready=shop.recorder.on_ready, gpu_memory=_held_on_gpus,
             watchers=Watchers(shop.recorder.on_work, explainer.explain_more, used_on_gpus),
+            silence=self.loaded.settings.recovery.silence,
         )  # fmt: skip
-        self.made[name] = placed
+        self.made[name], self.instances[name] = placed, made
         return made
 
 

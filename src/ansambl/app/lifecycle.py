@@ -20,8 +20,9 @@ from ansambl.app.data_folder import DataLock, open_database
 from ansambl.app.instance_controls import ProductInstances
 from ansambl.app.plan_checks import misfits
 from ansambl.app.proposals import propose_once, with_installed
+from ansambl.app.reloading import Reloader
 from ansambl.app.roles.book import RoleBook
-from ansambl.app.roles.controls import ProductRoles, apply
+from ansambl.app.roles.controls import ProductRoles, Reloaded, apply
 from ansambl.app.running_state import RunningState, new_token, write_state
 from ansambl.app.web import App, Application, WebServer
 from ansambl.app.wiring import Product, build, needs_embedded
@@ -234,13 +235,12 @@ class _Life:
             starting = asyncio.create_task(self._begin(product, running))
             try:
                 while await self._has_fetched():
-                    product = await self._renewed(product)
-                    roles = self._with_saved_roles(product, None)
-                    application.use(product.gateway, self._admin_api(product, roles, running, token))
-                    await _start_instances(self._loaded, self._reporter, product, running)
+                    await self._use_fetched(roles)
+                    await _start_instances(roles.loaded, self._reporter, product, running)
+                limit = roles.loaded.settings.gateway.drain
                 self._reporter.say(text("Stopping: running answers may finish, for at most {seconds} s.",
-                                        seconds=round(self._loaded.settings.gateway.drain)))  # fmt: skip
-                await self._drain(product)
+                                        seconds=round(limit)))  # fmt: skip
+                await self._drain(product, limit)
             finally:
                 for task in (starting, reloading):
                     task.cancel()
@@ -255,13 +255,13 @@ class _Life:
         """Let the product answer with what is saved, too; what is hidden is told."""
         book = RoleBook(self._loaded, SavedRoles(self._database), offered)
         apply(product, book.joined)
-        self._roles = ProductRoles(product, book, self._written, self._reread)
+        self._roles = ProductRoles(product, book, self._written, self._reread, Reloader(product, offered))
         self._warn(one.warning for one in book.joined.hidden.values())
         return self._roles
 
     def _warn(self, warnings: Iterable[Text]) -> None:
         for one in warnings:
-            log.warning("role_hidden", message=one.render())
+            log.warning("reload_warning", message=one.render())
             self._reporter.warn(one)
 
     async def _reload_when_asked(self) -> None:
@@ -271,7 +271,7 @@ class _Life:
             if self._roles is None:
                 continue
             try:
-                self._warn(await self._roles.reload_file())
+                found = await self._roles.reload_file()
             except AnsamblError as error:
                 log.warning("reload_refused", message=str(error))
                 self._reporter.warn(error.message)
@@ -280,7 +280,8 @@ class _Life:
                 log.exception("reload_failed")
                 self._reporter.warn(text("The reload failed ({reason}); nothing was changed.", reason=str(error)))
             else:
-                self._reporter.say(text("The configuration was read again; its roles are in effect."))
+                self._warn(found.warnings)
+                self._reporter.say(_told(found))
 
     def _admin_api(self, product: Product, roles: ProductRoles, running: RunningState, token: str) -> App:
         return make_admin_api(ProductControls(product, running, self.stop.set), roles, token, ProductInstances(product))
@@ -307,22 +308,34 @@ class _Life:
                 one.cancel()
         return not self.stop.requested.is_set()
 
-    async def _renewed(self, product: Product) -> Product:
-        """The parts joined anew around what was fetched; requests meanwhile are told to come again."""
+    async def _use_fetched(self, roles: ProductRoles) -> None:
+        """Put what was fetched into effect; running answers end on the engine that they began on."""
         self._fetched.clear()
-        await self._drain(product)
-        await product.coordinator.stop()
-        if self._roles is not None:
-            # A reload may have brought other roles since the start.
-            self._loaded, self._written = self._roles.loaded, self._roles.written
-        self._loaded = await asyncio.to_thread(with_installed, self._loaded, self._paths)
-        return await build(self._loaded, self._paths, self._database)
+        try:
+            await roles.use(lambda loaded: with_installed(loaded, self._paths))
+        except AnsamblError as error:
+            self._reporter.warn(error.message)
 
-    async def _drain(self, product: Product) -> None:
+    async def _drain(self, product: Product, limit: float) -> None:
         product.gateway.draining = True
-        limit = self._loaded.settings.gateway.drain
         if not await _holds(lambda: product.gateway.running == 0, limit, self.stop.urgent):
             await product.gateway.cut()
+
+
+def _told(found: Reloaded) -> Text:
+    """One line about what a reload did."""
+    models = found.models
+    parts = [] if models is None else [
+        part for names, part in (
+            (models.added, text("new models: {models}", models=", ".join(models.added))),
+            (models.changed, text("changed: {models}", models=", ".join(models.changed))),
+            (models.removed, text("removed: {models}", models=", ".join(models.removed))),
+        ) if names
+    ]  # fmt: skip
+    done = text("The configuration was read again and is in effect")
+    for part in parts:
+        done = text("{first}; {second}", first=done, second=part)
+    return text("{sentence}.", sentence=done)
 
 
 async def _start_instances(loaded: LoadedSettings, reporter: Reporter, product: Product, running: RunningState) -> None:
@@ -398,7 +411,7 @@ async def end_leftovers(paths: DataPaths) -> int:
             return 0
         database: Database = open_database(paths)
         try:
-            return await end_all(RuntimeStore(database))
+            return await end_all(RuntimeStore(database), paths.logs)
         finally:
             database.close()
             paths.state.unlink(missing_ok=True)

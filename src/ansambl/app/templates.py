@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -60,6 +60,17 @@ class ModelTemplates:
         self._busy: set[str] = set()
         self._lock = threading.Lock()
 
+    def use(self, other: ModelTemplates, changed: Collection[str]) -> None:
+        """Tell of the models of `other` from now on; what is known of those that are not `changed` stays known."""
+        with self._lock:
+            kept = {name for name in other._readers if name in self._readers and name not in changed}
+            self._readers = {**other._readers, **{name: self._readers[name] for name in kept}}
+            self._renewed = other._renewed
+            self._busy &= kept
+            self._known = {name: facts for name, facts in self._known.items() if name in kept}
+            self._looked = {name: when for name, when in self._looked.items() if name in kept}
+        self.look([name for name in self._readers if name not in kept])
+
     def __call__(self, model: str) -> TemplateFacts | None:
         """The facts, at once; looks for them in the background where that was not done lately."""
         known = self._known.get(model)
@@ -83,13 +94,17 @@ class ModelTemplates:
 
     def _look(self, models: Sequence[str]) -> None:
         for name in models:
+            reader = self._readers.get(name)
             try:
-                found = self._readers[name]()
+                found = reader() if reader is not None else None
             except Exception as error:  # noqa: BLE001 - a template that cannot be looked at is unknown, whatever the cause
                 found = None
                 _log.warning("chat_template_not_found", model=name, reason=str(error))
             with self._lock:
                 self._busy.discard(name)
+                if reader is not self._readers.get(name):
+                    # Another configuration came meanwhile, and with it another look.
+                    continue
                 self._looked[name] = time.monotonic()
                 if found is not None:
                     self._known[name] = found

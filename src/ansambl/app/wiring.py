@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from ansambl.app.instance_making import InstanceMaker, Workshop
 from ansambl.app.measuring import Recorder
 from ansambl.app.model_memory import devices_of
 from ansambl.app.plan_checks import check_plan
-from ansambl.app.templates import model_templates
+from ansambl.app.templates import ModelTemplates, model_templates
 from ansambl.domain.plan import Attachment
 from ansambl.foundation.clock import RealClock
 from ansambl.foundation.paths import DataPaths
@@ -36,6 +37,7 @@ from ansambl.runtime.launcher import LocalLauncher
 from ansambl.runtime.measurements import MeasurementStore
 from ansambl.runtime.recovery import recover
 from ansambl.runtime.run_files import remove_leftover_files
+from ansambl.runtime.scheduling.records import InstanceFacts
 from ansambl.runtime.state_files import StateFolders
 from ansambl.runtime.store import RuntimeStore
 from ansambl.runtime.upstream import Upstream
@@ -43,7 +45,10 @@ from ansambl.runtime.upstream import Upstream
 
 @dataclass(slots=True)
 class Product:
-    """The running parts, joined."""
+    """The running parts, joined. A reload puts others in the place of those that a configuration decides.
+
+    `attached` are the models that somebody else runs, by name.
+    """
 
     catalog: RoleCatalog
     resolver: Resolver
@@ -54,6 +59,16 @@ class Product:
     lora_source: LoraSource
     maker: InstanceMaker
     footprints: Footprints
+    templates: ModelTemplates
+    attached: Mapping[str, Attachment]
+
+    async def facts(self, model: str) -> InstanceFacts:
+        """What the scheduler is told of an instance of the configuration that is in effect.
+
+        Raises:
+            AnsamblError: it cannot be made.
+        """
+        return await self.footprints.facts(model)
 
 
 def footprints_of(maker: InstanceMaker) -> Footprints:
@@ -126,6 +141,9 @@ async def build(
         catalog, turns, common_instruction=loaded.settings.prompt.common_instruction, templates=templates, clock=clock
     )
     resolver = Resolver(catalog)
-    gateway = Gateway(resolver, service, coordinator, body_limit=loaded.settings.gateway.max_body)
+    settings = loaded.settings
+    gateway = Gateway(
+        resolver, service, coordinator, body_limit=settings.gateway.max_body, recognises_tasks=settings.tasks.recognise
+    )
     return Product(catalog, resolver, service, coordinator, gateway, events, maker.loras.for_model, maker,
-                   footprints)  # fmt: skip
+                   footprints, templates, {one.model: one for one in attached})  # fmt: skip

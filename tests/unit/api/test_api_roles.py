@@ -46,7 +46,7 @@ class Stage:
         self.resolver = Resolver(book.joined.catalog)
         self.service = RoleService(book.joined.catalog, TurnMemory())
         none: Any = None
-        self.product = Product(book.joined.catalog, self.resolver, self.service, none, none, none, lambda _: (), none, none)
+        self.product = Product(book.joined.catalog, self.resolver, self.service, none, none, none, lambda _: (), none, none, none, {})
         self.book = book
         app = make_admin_api(none, ProductRoles(self.product, book, loaded, self.read), TOKEN)
         self.client = httpx.AsyncClient(
@@ -255,9 +255,9 @@ async def test_a_reload_applies_roles_as_a_whole(stage: Stage) -> None:
     assert "line 2: roles.poet.temperature is 9" in await stage.error("POST", "/reload", 400)
     stage.file.write_text('[roles.poet]\nmodel = "nope"\n')
     assert "line 2: roles.poet.model: 'nope' is not known" in await stage.error("POST", "/reload", 400)
-    stage.file.write_text('[gateway]\nport = 1\n[budget]\nram = "1GiB"\n[roles.poet]\ninstruction = "No."\n')
+    stage.file.write_text('[gateway]\nport = 1\n[data]\nfolder = "x"\n[roles.poet]\ninstruction = "No."\n')
     words = await stage.error("POST", "/reload", 400)
-    assert "[gateway], [budget] changed too; nothing" in words
+    assert "[gateway], [data] changed too; nothing" in words
     assert stage.service.catalog.roles["poet"].instruction == "Free verse."
     # The file gains a name that is saved: the file comes first, and the saved one is kept.
     stage.file.write_text('[roles.bard]\ninstruction = "Hum."\n')

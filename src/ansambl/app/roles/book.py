@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ansambl.app.catalog import CatalogMaker, in_file
 from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.app.configuration.settings_lines import written_path
+from ansambl.app.configuration.settings_records import is_unconfigured
 from ansambl.app.roles.written import check_tables
 from ansambl.domain.errors import ConfigurationError, RequestError
 from ansambl.domain.plan import Attachment
@@ -87,7 +88,7 @@ class RoleBook:
         with self._lock:
             self._refuse_what_is_in_the_file(changes)
             _refuse_shipped_names(changes)
-            joined = _join(self.loaded, _changed(self.store.all(), changes), self._offered)
+            joined = self._join(_changed(self.store.all(), changes))
             touched = {(one.kind, one.name) for one in changes}
             touched |= {(one.kind, one.new_name) for one in changes if isinstance(one, Rename)}
             for key, hidden in joined.hidden.items():
@@ -98,7 +99,7 @@ class RoleBook:
             if dry_run:
                 return joined
             self.store.apply(changes)
-            self.joined = _join(self.loaded, self.store.all(), self._offered)
+            self.joined = self._join(self.store.all())
             return self.joined
 
     def reloaded(self, loaded: LoadedSettings) -> Joined:
@@ -108,9 +109,12 @@ class RoleBook:
             ConfigurationError: it contradicts itself; the old one stays.
         """
         with self._lock:
-            self.joined = _join(loaded, self.store.all(), self._offered)
+            self.joined = _join(loaded, self.store.all(), self._offered if is_unconfigured(loaded) else None)
             self.loaded = loaded
             return self.joined
+
+    def _join(self, saved: Iterable[Saved]) -> Joined:
+        return _join(self.loaded, saved, self._offered if is_unconfigured(self.loaded) else None)
 
     def _refuse_what_is_in_the_file(self, changes: Sequence[Change]) -> None:
         for one in changes:

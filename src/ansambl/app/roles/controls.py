@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansambl.api.schemas import (
@@ -16,9 +16,9 @@ from ansambl.api.schemas import (
     VersionsDocument,
 )
 from ansambl.app.configuration.settings_file import LoadedSettings
+from ansambl.app.reloading import Prepared, Reloader, joined_with_plan
 from ansambl.app.roles.book import Joined, RoleBook
 from ansambl.app.roles.desk import RoleDesk
-from ansambl.app.roles.reload import with_reloaded_roles
 from ansambl.app.wiring import Product
 from ansambl.domain.text import Text
 from ansambl.foundation.logging import get_logger
@@ -37,21 +37,31 @@ def apply(product: Product, joined: Joined, common_instruction: str | None = Non
     product.service.use(product.catalog, common_instruction)
 
 
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """A configuration that was applied: what its owner should know, and which models it concerned."""
+
+    warnings: list[Text]
+    models: Prepared | None
+
+
 class ProductRoles:
     """Implements `ansambl.api.roles.RoleControls` on a product.
 
     `reread` reads the configuration file again, as the start did; `written` is what it read then, before anything was
-    planned on top of it.
+    planned on top of it. `reloader` applies what is more than roles; without one only they are.
     """
 
     def __init__(
-        self, product: Product, book: RoleBook, written: LoadedSettings, reread: Callable[[], LoadedSettings]
-    ) -> None:
+        self, product: Product, book: RoleBook, written: LoadedSettings, reread: Callable[[], LoadedSettings],
+        reloader: Reloader | None = None,
+    ) -> None:  # fmt: skip
         self._product = product
         self._book = book
         self._desk = RoleDesk(book, product.service.templates)
         self.written = written
         self._reread = reread
+        self._reloader = reloader
         self._lock = asyncio.Lock()
 
     @property
@@ -99,28 +109,51 @@ class ProductRoles:
 
     async def reload(self, translate: Translate) -> ReloadedDocument:
         """Read the configuration file again."""
-        warnings = [one.render(translate) for one in await self.reload_file()]
-        catalog = self._product.catalog
-        return ReloadedDocument(roles=list(catalog.roles), ensembles=list(catalog.ensembles), warnings=warnings)
+        found = await self.reload_file()
+        catalog, models = self._product.catalog, found.models
+        return ReloadedDocument(
+            roles=list(catalog.roles), ensembles=list(catalog.ensembles),
+            warnings=[one.render(translate) for one in found.warnings], models=list(catalog.models),
+            added=models.added if models else [], changed=models.changed if models else [],
+            removed=models.removed if models else [],
+        )  # fmt: skip
 
-    async def reload_file(self) -> list[Text]:
-        """Read the configuration file again, and apply its roles as a whole; return what of the saved ones is hidden.
+    async def reload_file(self) -> Reloaded:
+        """Read the configuration file again, and apply it as a whole.
 
         Raises:
-            ConfigurationError: it cannot be used, or more than roles changed; nothing is applied.
+            ConfigurationError, NotSupportedError: it cannot be used, or has changes that only a start reads; nothing
+                is applied.
         """
         async with self._lock:
             # As a change: the book must not hold what nobody answers with.
             return await asyncio.shield(self._reloaded())
 
-    async def _reloaded(self) -> list[Text]:
+    async def use(self, make: Callable[[LoadedSettings], LoadedSettings]) -> Reloaded:
+        """Put what `make` makes of the settings in effect in their place; it is called in a thread.
+
+        Raises:
+            ConfigurationError, NotSupportedError: it cannot be used; nothing is applied.
+        """
+        async with self._lock:
+            return await asyncio.shield(self._used(await asyncio.to_thread(make, self._book.loaded)))
+
+    async def _reloaded(self) -> Reloaded:
         written = await asyncio.to_thread(self._reread)
-        loaded = with_reloaded_roles(self.written, written, self._book.loaded)
-        joined = await asyncio.to_thread(self._book.reloaded, loaded)
+        found = await self._used(joined_with_plan(self.written, written, self._book.loaded))
         self.written = written
-        apply(self._product, joined, loaded.settings.prompt.common_instruction)
+        return found
+
+    async def _used(self, loaded: LoadedSettings) -> Reloaded:
+        models = await self._reloader.prepare(loaded) if self._reloader is not None else None
+        joined = await asyncio.to_thread(self._book.reloaded, loaded)
+        if self._reloader is not None and models is not None:
+            await self._reloader.apply(models, joined.catalog)
+        else:
+            apply(self._product, joined, loaded.settings.prompt.common_instruction)
         log.info("reloaded", roles=len(joined.catalog.roles), hidden=len(joined.hidden))
-        return [one.warning for one in joined.hidden.values()]
+        hidden = [one.warning for one in joined.hidden.values()]
+        return Reloaded([*hidden, *(models.warnings if models else ())], models)
 
     async def _change(self, work: Callable[[], None]) -> None:
         async with self._lock:
