@@ -45,6 +45,7 @@ the weights. It counts only until the first load is measured."""
 ASLEEP_ON_GPU = Bytes(2 * GIB)
 """What a sleeping vLLM keeps on each GPU where nothing was forecast: the driver's context and its CUDA graphs."""
 
+_UNKNOWN = "unknown_memory"
 _NO_CHAT = ("embed", "rerank", "whisper", "tts", "bge-", "gte-", "e5-")
 """What stands in the names of models that do not chat, for those of which nothing else is known."""
 
@@ -84,7 +85,6 @@ class Footprints:
         self._devices = devices
         self._database = database
         self._events = events
-        self._told: set[str] = set()
         self._known: dict[str, InstanceFacts] = {}
 
     @property
@@ -168,10 +168,9 @@ class Footprints:
             return _joined([(RAM, ram), *_divided(names, measured.gpu_memory or Bytes(0))])
         if placed.checkpoint is not None:
             return _joined(_divided(names or [RAM], Bytes(round(placed.checkpoint.size * UNFORECAST))))
-        if placed.model not in self._told:
-            self._told.add(placed.model)
+        if not any(one.kind == _UNKNOWN for one in self._events.recent(model=placed.model)):
             self._events.add(
-                placed.model, "unknown_memory",
+                placed.model, _UNKNOWN,
                 text("nobody knows how much memory its command will take; it counts as none until it was measured"),
             )  # fmt: skip
         return {}
