@@ -13,8 +13,8 @@ from ansambl.api.schemas import (
     RoleDocument,
     StateDocument,
 )
-from ansambl.app.instance_controls import instance_document
 from ansambl.app.running_state import RunningState
+from ansambl.app.status_documents import device_documents, instance_documents
 from ansambl.app.wiring import Product
 from ansambl.dialects import openai_chat
 from ansambl.domain.scheduling import LOCAL_KEY
@@ -41,7 +41,10 @@ class ProductControls:
             started=running.started,
             address=running.address,
             default_model=catalog.default_model or "",
-            instances=[instance_document(one, translate) for one in product.coordinator.statuses()],
+            instances=instance_documents(
+                product.coordinator.statuses(), metrics.observed, metrics.usage, translate
+            ),
+            devices=device_documents(metrics.observed),
             roles=[
                 RoleDocument(
                     name=role.name, description=translate(role.description), instruction=role.instruction,

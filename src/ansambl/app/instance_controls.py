@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from ansambl.api.schemas import InstanceDocument, LorasDocument
+from ansambl.app.status_documents import instance_documents
 from ansambl.app.wiring import Product
-from ansambl.domain.instance import InstanceState, InstanceStatus
+from ansambl.domain.instance import InstanceState
 from ansambl.domain.lora import LoraAdapter
 from ansambl.foundation.logging import get_logger
 
@@ -63,7 +64,8 @@ class ProductInstances:
 
     def _document(self, model: str, translate: Translate) -> InstanceDocument:
         found = next(one for one in self._product.coordinator.statuses() if one.model == model)
-        return instance_document(found, translate)
+        metrics = self._product.gateway.metrics
+        return instance_documents([found], metrics.observed, metrics.usage, translate)[0]
 
 
 def use_loras(product: Product, adapters: Iterable[LoraAdapter]) -> None:
@@ -71,11 +73,3 @@ def use_loras(product: Product, adapters: Iterable[LoraAdapter]) -> None:
     product.catalog = replace(product.catalog, loras={one.name: one for one in adapters})
     product.resolver.use(product.catalog)
     product.service.use(product.catalog)
-
-
-def instance_document(status: InstanceStatus, translate: Translate) -> InstanceDocument:
-    """A snapshot of an instance as the admin API tells it."""
-    fields = asdict(status)
-    fields["state"] = status.state.value
-    fields["message"] = status.message.render(translate) if status.message else None
-    return InstanceDocument(**fields)

@@ -77,6 +77,10 @@ class Client:
         """Ask Ansambl to stop; returns at once."""
         self._call("POST", f"{PREFIX}/stop")
 
+    def change_instance(self, model: str, what: str) -> dict[str, Any]:
+        """Have an instance wake, sleep (``sleep?level=2``) or stop; returns what it is then. May take minutes."""
+        return self._call("POST", f"{PREFIX}/instances/{quote(model, safe='')}/{what}", patient=True)
+
     def log_lines(self, model: str, lines: int) -> list[str]:
         """The newest lines of an engine's log, oldest first."""
         found = self._call("GET", f"{PREFIX}/instances/{quote(model, safe='')}/logs?lines={lines}")
@@ -115,9 +119,13 @@ class Client:
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
 
-    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def _call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, patient: bool = False
+    ) -> dict[str, Any]:
+        # A large model loads for minutes.
+        patience = httpx.Timeout(_PATIENCE, read=None if patient else _PATIENCE)
         try:
-            answer = self._http.request(method, path, json=body)
+            answer = self._http.request(method, path, json=body, timeout=patience)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         if answer.status_code >= 400:

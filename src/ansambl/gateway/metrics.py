@@ -201,7 +201,8 @@ class Metrics:
         if observed is not None:
             registry.register(_Runtime(observed))
         self._registry = registry
-        self._usage = usage
+        self.observed = observed
+        self.usage = usage
         self.requests = Counter("ansambl_requests_total", "Answered requests", ["name", "status"], registry=registry)
         self.running = Gauge("ansambl_requests_running", "Requests being answered", registry=registry)
         self.duration = Histogram(
@@ -251,8 +252,8 @@ class Metrics:
             self.failed += 1
         elif status != _LEFT:
             self.answered += 1
-        if self._usage is not None and model:
-            usage = self._usage.of(model, name)
+        if self.usage is not None and model:
+            usage = self.usage.of(model, name)
             usage.requests += 1
             usage.failed += failed
             usage.queued_seconds += queued
@@ -269,8 +270,8 @@ class Metrics:
             self.generated.labels(name).inc(usage.completion_tokens)
             if usage.cached_tokens:
                 self.cached.labels(name).inc(usage.cached_tokens)
-            if self._usage is not None and model:
-                kept = self._usage.of(model, name)
+            if self.usage is not None and model:
+                kept = self.usage.of(model, name)
                 kept.prompt_tokens += usage.prompt_tokens
                 kept.output_tokens += usage.completion_tokens
                 kept.cached_tokens += usage.cached_tokens or 0

@@ -13,6 +13,7 @@ from ansambl.domain.instance import InstanceState, InstanceStatus
 from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
+from ansambl.gateway.metrics import Metrics
 from ansambl.roles.records import RoleCatalog
 
 TOKEN = "the-token-of-this-run"
@@ -75,6 +76,7 @@ def product():
         ),
         catalog=RoleCatalog({}, {}, {}), resolver=Users(), service=Users(),
         lora_source=lambda model: (LAW,) if model == "org/big" else (),
+        gateway=SimpleNamespace(metrics=Metrics(list)),
     )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ def status(config: Config = None, as_json: Json = False) -> None:
 
 def print_state(state: dict[str, Any]) -> None:
     """Print the state for people."""
+    from ansambl.cli.instance_words import print_devices, print_instances
     from ansambl.cli.output import local_time, print_pairs, print_table
 
     requests = state["requests"]
@@ -50,11 +51,8 @@ def print_state(state: dict[str, Any]) -> None:
             ),
         ]
     )
-    print_table(
-        speak("Instances"),
-        (speak("Model"), speak("State"), speak("Engine"), speak("Memory"), speak("Context"), ""),
-        [_instance(one) for one in state["instances"]],
-    )
+    print_devices(state.get("devices", []))
+    print_instances(state["instances"])
     print_table(
         speak("Roles and ensembles"),
         (speak("Name"), speak("Runs on"), speak("Also called"), speak("What for")),
@@ -71,44 +69,4 @@ def print_state(state: dict[str, Any]) -> None:
         speak("Lately"),
         (speak("Time"), speak("Model"), speak("What happened")),
         [(local_time(one["time"]), one["model"], one["message"]) for one in state["events"][-_EVENTS:]],
-    )
-
-
-def state_word(state: str) -> str:
-    """An instance's state in the user's language."""
-    words = {
-        "stopped": speak("stopped"),
-        "starting": speak("starting"),
-        "ready": speak("ready"),
-        "asleep": speak("asleep"),
-        "restarting": speak("restarting"),
-        "stopping": speak("stopping"),
-        "failed": speak("failed"),
-        "unreachable": speak("unreachable"),
-    }
-    return words.get(state, state)
-
-
-def _instance(one: dict[str, Any]) -> tuple[str, ...]:
-    from ansambl.domain.units import format_bytes
-
-    notes = [speak("attached to {address}").format(address=one["address"])] if one["attached"] else []
-    if one["pid"]:
-        notes.append(speak("process {pid}").format(pid=one["pid"]))
-    if one["running"] or one["waiting"]:
-        notes.append(speak("{running} running, {waiting} waiting").format_map(one))
-    if one["adopted"]:
-        notes.append(speak("adopted"))
-    if one["restarts"]:
-        notes.append(speak("restarts: {count}").format(count=one["restarts"]))
-    if one["message"]:
-        notes.append(one["message"])
-    context = one["context"]
-    return (
-        one["model"],
-        state_word(one["state"]),
-        one["server"] or one["engine"],
-        format_bytes(one["memory"]) if one["memory"] else "",
-        f"{context}×{one['parallel'] or 1}" if context else "",
-        ", ".join(notes),
     )
