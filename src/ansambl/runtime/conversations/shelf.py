@@ -150,7 +150,8 @@ class Shelf:
             return self._read(source, belongs_to, lambda part: _write(file.fileno(), part))
 
     def _read(self, path: Path, belongs_to: bytes, each: Callable[[memoryview], None]) -> bytes:
-        chain = hashlib.blake2b(key=self.secret, digest_size=32)
+        # Twice as fast as BLAKE2 on processors that have instructions for it, which is most of the time of a restore.
+        chain = hmac.new(self.secret, digestmod=hashlib.sha256)
         chain.update(len(belongs_to).to_bytes(8, "big") + belongs_to)
         space = bytearray(_CHUNK)
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb", buffering=0) as file:
