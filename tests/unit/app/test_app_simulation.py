@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from ansambl.domain.scheduling import RequestClass
 from ansambl.runtime.scheduling.records import Rules
 from ansambl.runtime.simulate import SimulationResult, spread
 from ansambl.runtime.simulated import CLASSES, Trace
-from ansambl.testing.traces import TRACES, lines_of, mixed
+from ansambl.testing.traces import TRACES, Line, lines_of, mixed, people
 
 CARD = "rtx-pro-6000-128g"
 CONFIG = shipped_file("card-96g.toml")
@@ -219,11 +220,11 @@ def test_on_shipped_traces_people_wait_no_longer_than_in_order_of_arrival(name: 
         assert fifo.swaps_by_background > 0
 
 
-@pytest.mark.parametrize("load", [0.6, 1.0])
-def test_at_a_bearable_load_people_wait_no_longer_than_in_order_of_arrival(load: float) -> None:
+@pytest.mark.parametrize("make", [mixed, partial(mixed, load=0.6), people])
+def test_at_a_bearable_load_people_wait_no_longer_than_in_order_of_arrival(make: Callable[[int], list[Line]]) -> None:
     worse = []
     for seed in range(20):
-        trace = parse_trace(io.BytesIO(lines_of(mixed(seed, load=load)).encode()), "mixed", lambda name: name)
+        trace = parse_trace(io.BytesIO(lines_of(make(seed)).encode()), "made up", lambda name: name)
         ours, fifo = (run_policy(name, card(), Rules(), trace) for name in ("ansambl", "fifo"))
         assert ours.swaps_by_background == 0
         assert not {refusal for kind, refusal in ours.refused if kind.may_swap}
