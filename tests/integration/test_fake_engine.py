@@ -209,6 +209,9 @@ async def test_slots_are_filled_saved_and_restored_as_in_llama_cpp(tmp_path):
         answer = await chat(engine, {"messages": messages, "id_slot": 0})
         assert answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"] == len(common)
         assert calls.read_state(await call(calls.restore(0, "missing"))) is None
+        await call(calls.erase(0))
+        answer = await chat(engine, {"messages": messages, "id_slot": 0})
+        assert answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
     async with running_fake_engine(slots=2) as engine, client() as http:
         call = calls.save(0, "x")
         assert (await http.post(f"http://127.0.0.1:{engine.port}{call.path}", json=call.body)).status_code == 501

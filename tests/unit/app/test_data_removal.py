@@ -31,6 +31,17 @@ def test_all_that_is_ours_is_removed(paths: DataPaths) -> None:
     assert not paths.root.exists()
 
 
+def test_saved_conversations_go_and_are_no_part_of_a_backup(paths: DataPaths, tmp_path: Path) -> None:
+    paths.conversations.mkdir()
+    (paths.conversations / "one.state").write_bytes(b"x" * 500)
+    copied = back_up(paths, None, tmp_path / "copy")
+    assert [one.name for one in copied] == [paths.database.name]
+    plan = plan_removal(paths)
+    assert {one.path.name: one.size for one in plan}["conversations"] == 500
+    remove(paths, plan)
+    assert not paths.conversations.exists()
+
+
 def test_what_is_not_ours_is_kept(paths: DataPaths) -> None:
     own = paths.root / "letters.txt"
     own.write_text("mine")
