@@ -16,7 +16,8 @@ from ansambl.roles.asking import ask_engine, ask_leased, count_prompt, has_media
 from ansambl.roles.ensembles.events import Sharing, Together
 from ansambl.runtime.carrying import Lease
 from ansambl.runtime.cloning import NoRoomError, StateCopies, common_tokens, tokens_of
-from ansambl.runtime.coordinator import Coordinator, LeaseGroup
+from ansambl.runtime.coordinator import Coordinator
+from ansambl.runtime.leasing import LeaseGroup
 from ansambl.runtime.upstream import ConnectionLostError
 
 WORTH_COPYING = 128

@@ -13,7 +13,6 @@ from ansambl.engines.adapter import ConversationCalls, EngineCall
 from ansambl.runtime.engine_calls import body_of
 from ansambl.runtime.instance import Instance
 from ansambl.runtime.judging import beginning, is_answer
-from ansambl.runtime.places import UNNUMBERED
 from ansambl.runtime.upstream import ConnectionLostError, Upstream, UpstreamAnswer
 
 _OK = 200
@@ -37,7 +36,7 @@ class Lease:
     slot: int | None = None
     calls: ConversationCalls | None = field(default=None, repr=False)
     prompt: bytes = field(default=b"", repr=False)
-    place: int = UNNUMBERED
+    place: int | None = None
     lora: str | None = None
     mark: bytes = field(default=b"", repr=False)
     salt: str = field(default="", repr=False)

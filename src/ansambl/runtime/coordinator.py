@@ -1,88 +1,88 @@
-"""Grants requests a place on an instance and pins them to its slots."""
+"""Grants requests places on instances: at once where one is resident, else after a queue and perhaps a swap."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import TypeAlias
 
-from ansambl.domain.errors import UnavailableError, UnknownNameError
-from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
+from ansambl.domain.errors import AnsamblError
+from ansambl.domain.instance import Endpoint, InstanceStatus
 from ansambl.domain.scheduling import ORDINARY, Standing
 from ansambl.domain.text import Text, text
 from ansambl.engines.adapter import EngineCall
 from ansambl.foundation.clock import Clock, RealClock
+from ansambl.foundation.logging import get_logger
 from ansambl.runtime.carrying import Carrier, Lease
+from ansambl.runtime.conversations.conversations import Conversations
+from ansambl.runtime.conversations.separation import Separation
+from ansambl.runtime.counters import RuntimeCounters
+from ansambl.runtime.dispatching import Dispatcher
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.instance import Instance
-from ansambl.runtime.places import UNNUMBERED, Places, lora_mark
+from ansambl.runtime.leasing import LeaseGroup
+from ansambl.runtime.marks import is_marked, lora_mark, owner_mark
+from ansambl.runtime.residence import FactsOf, Residence
+from ansambl.runtime.scheduling.ledger import Ledger
+from ansambl.runtime.scheduling.records import Ask, DeviceView, Grant, InstanceView, Memory, Residency, Rules
+from ansambl.runtime.scheduling.scheduler import Scheduler
+from ansambl.runtime.slot_books import SlotBook
 from ansambl.runtime.upstream import Upstream, UpstreamAnswer
 
-QUEUE_LIMIT = 256
-"""Requests that may wait for one instance; more are refused with Retry-After instead of waiting for ever."""
+ForeignOf: TypeAlias = Callable[[], Awaitable[Memory]]
+"""Says what other programs hold on the devices."""
 
+_LOOK_EVERY = 5.0
+"""Seconds between two looks at what other programs hold."""
+_LAST_SAVE = 10.0
+"""Seconds that conversations may take to be saved when Ansambl stops."""
 
-@dataclass(slots=True)
-class LeaseGroup:
-    """Several places on one ready instance, granted at once. `release` gives one back before the others."""
-
-    leases: list[Lease]
-    _places: Places
-    _instance: Instance
-    _held: list[Lease] = field(default_factory=list)
-    _in_use: bool = False
-
-    def __post_init__(self) -> None:
-        self._held = list(self.leases)
-
-    async def begin_use(self, lora: str | None) -> Endpoint:
-        """Have the instance ready, and in use until the last place is released; with that LoRA adapter loaded.
-
-        Raises:
-            AnsamblError: as `Instance.ensure_ready` and `Instance.use_lora`.
-        """
-        endpoint = await self._instance.ensure_ready()
-        self._instance.begin_use()
-        self._in_use = True
-        if lora is not None:
-            await self._instance.use_lora(lora)
-            for one in self.leases:
-                one.lora = lora
-        return endpoint
-
-    def release(self, lease: Lease) -> None:
-        """Give a place back; a second time does nothing."""
-        if any(one is lease for one in self._held):
-            self._held = [one for one in self._held if one is not lease]
-            self._places.give_back(lease.place)
-            if not self._held and self._in_use:
-                self._in_use = False
-                if lease.lora is not None:
-                    self._instance.end_lora(lease.lora)
-                self._instance.end_use()
-
-    def release_all(self) -> None:
-        """Give back what is still held."""
-        for one in tuple(self._held):
-            self.release(one)
+_log = get_logger(__name__)
 
 
 class Coordinator:
-    """Knows the instances by the name of their model. All requests to engines go through `open` or `call`."""
+    """Knows the instances by the name of their model. All requests to engines go through `open` or `call`.
+
+    Args:
+        instances: those that there are.
+        upstream: carries bytes to their engines.
+        clock: time.
+        events: told of what happens to instances.
+        facts: says what each instance needs; None: they need nothing that is counted.
+        totals: the bytes of each device.
+        limits: what models may use of it at most, where that is less.
+        rules: the owner's rules.
+        foreign: says what other programs hold.
+        conversations: keeps conversations over swaps and restarts; None keeps none.
+    """
 
     def __init__(
         self, instances: Iterable[Instance], upstream: Upstream, clock: Clock | None = None,
-        events: EventLog | None = None,
+        events: EventLog | None = None, *, facts: FactsOf | None = None,
+        totals: Memory | None = None, limits: Memory | None = None, rules: Rules | None = None,
+        foreign: ForeignOf | None = None, conversations: Conversations | None = None,
     ) -> None:  # fmt: skip
-        self._instances = {one.model: one for one in instances}
-        self._places = {name: Places(one.status().parallel) for name, one in self._instances.items()}
+        self.counters = RuntimeCounters()
+        self._scheduler = Scheduler(Ledger(totals or {}, limits), rules or Rules())
+        self._clock = clock or RealClock()
+        self._dispatcher = Dispatcher(self._scheduler, self._clock, self.counters)
+        self._books: dict[str, SlotBook] = {}
+        self._residence = Residence(
+            self._dispatcher, facts=facts, events=events, conversations=conversations, book=self._book
+        )
+        self._dispatcher.performer = self._residence
+        self._residence.add(instances)
         self._upstream = upstream
         self._carrier = Carrier(self.instance, upstream, self.note)
-        self._clock = clock or RealClock()
         self._events = events
-        for name, one in self._instances.items():
-            one.keep_slots(self._places[name])
+        self._foreign = foreign
+        self._conversations = conversations
+        self._separation = Separation(self.call, lambda model: self.instance(model).status().adopted)
+        self._looking: asyncio.Task[None] | None = None
+
+    # --- who is there -------------------------------------------------------------------------------------------------
 
     def instance(self, model: str) -> Instance:
         """The instance that serves `model`.
@@ -90,27 +90,57 @@ class Coordinator:
         Raises:
             UnknownNameError: no instance serves it.
         """
-        try:
-            return self._instances[model]
-        except KeyError:
-            raise UnknownNameError(text("No model is called '{name}' here.", name=model)) from None
+        return self._residence.instance(model)
 
     def places(self, model: str) -> int | None:
         """How many requests the instance of `model` works on at once; None when that is unknown."""
-        self.instance(model)
-        return self._places[model].count
+        return self.instance(model).status().parallel
 
     def statuses(self) -> list[InstanceStatus]:
         """Snapshots of all instances with what runs and waits on each."""
-        return [
-            replace(one.status(), running=self._places[name].running, waiting=self._places[name].waiting)
-            for name, one in self._instances.items()
-        ]
+        views = self.views()
+        found = []
+        for model, one in self._residence.instances.items():
+            status, view = one.status(), views.get(model)
+            if view is not None:
+                rests_at = (
+                    None if view.rests_at is None else self._clock.now() + view.rests_at - self._clock.monotonic()
+                )
+                status = replace(status, running=view.running, waiting=view.waiting, rests_at=rests_at)
+            found.append(status)
+        return found
+
+    def views(self) -> dict[str, InstanceView]:
+        """How the scheduler sees each instance that it was told of."""
+        return {one: self._scheduler.view(one) for one in self._residence.instances if self._residence.knows(one)}
+
+    def devices(self) -> Sequence[DeviceView]:
+        """How the memory of each device is used."""
+        return self._scheduler.devices()
+
+    def outlook(self, model: str) -> Text:
+        """What a request for `model` waits for now, in words."""
+        view = self._scheduler.view(model) if self._residence.knows(model) else None
+        if view is None:
+            return text("'{model}' is looked at", model=model)
+        before = max(0, view.waiting - 1)
+        match view.residency:
+            case Residency.LOADING:
+                return text("'{model}' is being loaded; {count} requests before this one", model=model, count=before)
+            case Residency.IN:
+                return text("'{model}' is busy; {count} requests before this one", model=model, count=before)
+            case Residency.DRAINING | Residency.LEAVING:
+                return text("'{model}' makes room for '{wanted}' first", model=model, wanted=view.wanted or "-")
+            case _:
+                return text("other models make room for '{model}'; {count} requests before this one", model=model,
+                            count=before)  # fmt: skip
 
     def tell(self, model: str, kind: str, message: Text) -> None:
         """Record an event of the instance of `model`."""
         if self._events is not None:
             self._events.add(model, kind, message)
+
+    # --- places -------------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def lease(
@@ -119,7 +149,8 @@ class Coordinator:
         """Hold a place on the instance of `model`, waiting for its turn and for its engine.
 
         `hint` is what the engine will read, as bytes whose beginning is that of the prompt: it chooses the slot.
-        `lora` is the LoRA adapter that the requests use, None for the plain model.
+        `lora` is the LoRA adapter that the requests use, None for the plain model. A task may be given a place on
+        another model: `Lease.model` says which.
 
         Raises:
             UnavailableError: too many wait already, or the engine cannot be made ready.
@@ -129,36 +160,20 @@ class Coordinator:
             yield group.leases[0]
 
     @asynccontextmanager
-    async def visit(self, model: str, *, standing: Standing = ORDINARY) -> AsyncIterator[Lease]:  # noqa: ARG002 - the scheduler will read it
+    async def visit(self, model: str, *, standing: Standing = ORDINARY) -> AsyncIterator[Lease]:
         """Have the instance of `model` resident for calls that need no place: its prompts are rendered, say.
 
         Raises:
             AnsamblError: as `lease`.
         """
-        instance = self.instance(model)
-        endpoint = await instance.ensure_ready()
-        instance.begin_use()
-        try:
-            yield Lease(model, endpoint, 0.0, calls=instance.conversations())
-        finally:
-            instance.end_use()
-
-    def outlook(self, model: str) -> Text:
-        """What a request for `model` waits for now, in words."""
-        before = max(0, self._places[model].waiting - 1)
-        if self.instance(model).status().state is InstanceState.READY:
-            return text("'{model}' is busy; {count} requests before this one", model=model, count=before)
-        return text("'{model}' is being loaded; {count} requests before this one", model=model, count=before)
+        async with self.lease_group(model, 0, standing=standing) as group:
+            lease = group.leases[0]
+            lease.calls = group.instance.conversations()
+            yield lease
 
     @asynccontextmanager
     async def lease_group(
-        self,
-        model: str,
-        count: int,
-        hint: bytes = b"",
-        *,
-        lora: str | None = None,
-        standing: Standing = ORDINARY,  # noqa: ARG002 - the scheduler will read it
+        self, model: str, count: int, hint: bytes = b"", *, lora: str | None = None, standing: Standing = ORDINARY
     ) -> AsyncIterator[LeaseGroup]:
         """Hold `count` places at once, at most as many as the instance has; the first slot shares most with `hint`.
 
@@ -166,35 +181,65 @@ class Coordinator:
             UnavailableError: too many wait already, or the engine cannot be made ready.
             NotSupportedError, UnknownNameError: the LoRA adapter cannot be used there.
         """
-        instance, places = self.instance(model), self._places[model]
-        mark = b""
+        instance = self.instance(model)
+        mark = owner_mark(standing.key)
         if lora is not None:
             # Before anything waits or is sent; in a thread, because the instance may have to be made for it.
             adapter = await asyncio.to_thread(instance.check_lora, lora)
             # An activated one leaves what stands before its invocation alone.
-            mark = b"" if adapter.activated else lora_mark(lora)
+            mark += b"" if adapter.activated else lora_mark(lora)
         hint = mark + hint
-        if places.waiting >= QUEUE_LIMIT:
-            raise UnavailableError(
-                text(
-                    "{count} requests wait for '{model}' already. Try again later.", count=places.waiting, model=model
-                ),
-                code="queue_full",
-            )
         began = self._clock.monotonic()
-        taken = await places.take(hint, count)
-        leases = [Lease(model, Endpoint(""), 0.0, prompt=hint, place=slot, mark=mark) for slot in taken]
-        group = LeaseGroup(leases, places, instance)
+        ask = Ask(model, standing.request_class, hint, count, standing.patience)
+        grant = await self._granted(ask)
+        granted = self._clock.monotonic()
+
+        def give_back(slot: int | None) -> None:
+            used = None if count == 0 else self._clock.monotonic() - granted
+            self._dispatcher.release(grant.model, slot, used)
+
+        slots: tuple[int | None, ...] = grant.slots or (None,) * max(1, count)
+        leases = [
+            Lease(grant.model, Endpoint(""), 0.0, prompt=hint, place=slot, mark=mark, swaps=grant.swaps)
+            for slot in slots
+        ]
+        group = LeaseGroup(leases, self.instance(grant.model), give_back)
         try:
             endpoint = await group.begin_use(lora)
-            calls, queued = instance.conversations(), self._clock.monotonic() - began
+            calls, queued = group.instance.conversations(), self._clock.monotonic() - began
             for one in leases:
                 one.endpoint, one.queued = endpoint, queued
-                if calls is not None and one.place != UNNUMBERED:
+                if calls is not None and one.place is not None:
                     one.slot, one.calls = one.place, calls
+            for one in leases:
+                await self._make_ready(one, group.instance, standing.key)
             yield group
         finally:
             group.release_all()
+
+    async def _granted(self, ask: Ask) -> Grant:
+        """Ask the scheduler, which is told of the instance before. Once more when the instance ended meanwhile."""
+        self._watch_others()
+        if not self._residence.knows(ask.model):
+            await self._residence.know(ask.model)
+        grant = await self._dispatcher.granted(ask)
+        if self._scheduler.view(grant.model).residency in {Residency.IN, Residency.DRAINING}:
+            return grant
+        # Between the grant and now it was given up; to ask its engine would start it without memory for it.
+        for slot in grant.slots or (None,) * max(1, ask.count):
+            self._dispatcher.release(grant.model, slot)
+        return await self._dispatcher.granted(ask)
+
+    async def _make_ready(self, lease: Lease, instance: Instance, key: str) -> None:
+        """Nothing of another key stays in the slot, and what was saved of this conversation is restored into it."""
+        clean = await self._separation.separate(lease, key)
+        if self._conversations is None or not clean or lease.slot is None:
+            return
+        holds = self._book(lease.model).held(lease.endpoint).get(lease.slot, b"")
+        if await self._conversations.bring_back(lease, instance.state_identity(), holds, instance.loras()):
+            self.note(lease)
+
+    # --- requests -----------------------------------------------------------------------------------------------------
 
     def open(self, lease: Lease, path: str, body: bytes) -> AbstractAsyncContextManager[UpstreamAnswer]:
         """As `Carrier.open`."""
@@ -207,9 +252,103 @@ class Coordinator:
     def note(self, lease: Lease) -> None:
         """Note that the slot of `lease` holds its prompt, or soon will."""
         if lease.slot is not None:
-            self._places[lease.model].holds(lease.slot, lease.prompt, lease.endpoint)
+            self._book(lease.model).holds(lease.slot, lease.prompt, lease.endpoint)
 
-    async def stop(self) -> None:
+    async def proved(self, lease: Lease, cached_tokens: int | None) -> None:
+        """Tell how many tokens of a prompt of `lease` were cached; None where its engine does not say."""
+        if self._conversations is not None and cached_tokens is not None:
+            await self._conversations.proved(lease, cached_tokens)
+
+    def _book(self, model: str) -> SlotBook:
+        book = self._books.get(model)
+        if book is None:
+            book = self._books[model] = SlotBook(
+                lambda: self._scheduler.slots(model), lambda prompt: not is_marked(prompt),
+                lambda engine, slots: self._separation.moved(model, engine, slots),
+            )  # fmt: skip
+        return book
+
+    # --- what the owner asks for --------------------------------------------------------------------------------------
+
+    async def adopt(self, models: Iterable[str]) -> None:
+        """These instances run already, since an earlier Ansambl."""
+        for model in models:
+            try:
+                await self._residence.know(model, holds=True)
+            except AnsamblError as error:
+                _log.warning("not_adopted", model=model, reason=str(error))
+
+    async def wake(self, model: str, *, standing: Standing = ORDINARY) -> None:
+        """Have an instance resident, by a swap where that is needed.
+
+        Raises:
+            AnsamblError: it cannot be made ready.
+        """
+        async with self.visit(model, standing=standing):
+            pass
+
+    async def rest(self, model: str, level: int | None) -> None:
+        """Drain an instance and let it sleep at `level`, or stop where it is None; return when it does.
+
+        Raises:
+            AnsamblError: it cannot sleep, or did not.
+        """
+        await self._residence.rest_now(model, level)
+
+    async def sleep(self, model: str, level: int | None) -> None:
+        """As `rest`, at the engine's first level where none is named.
+
+        Raises:
+            AnsamblError: it cannot sleep, or did not.
+        """
+        instance = self.instance(model)
+        if not self._residence.knows(model):
+            await instance.sleep(level)
+            return
+        levels = self._residence.levels(model)
+        if not levels or (level is not None and level not in levels):
+            # It says itself why it cannot.
+            await instance.sleep(level)
+            return
+        await self.rest(model, levels[0] if level is None else level)
+
+    async def replace(self, model: str, instance: Instance | None) -> None:
+        """Put another instance in the place of that of `model`, none (None), or one where there was none.
+
+        What runs is answered to its end first.
+        """
+        await self._residence.replace(model, instance)
+
+    async def renew(self, model: str) -> None:
+        """Look again at what the instance of `model` needs; its engine and its requests go on."""
+        await self._residence.renew(model)
+
+    def use(self, rules: Rules, totals: Memory, limits: Memory) -> None:
+        """Go by other rules and other capacities from now on."""
+        self._scheduler.rules = rules
+        self._scheduler.ledger.resize(totals, limits)
+        self._dispatcher.tell(lambda policy, now: policy.tick(now))
+
+    async def stop(self, *, save_for: float = _LAST_SAVE) -> None:
         """Stop all instances at once and close the connections to engines."""
-        await asyncio.gather(*(one.stop() for one in self._instances.values()), return_exceptions=True)
+        if self._looking is not None:
+            self._looking.cancel()
+        self._dispatcher.close()
+        await self._residence.stop(save_for=save_for)
         await self._upstream.close()
+
+    # --- other programs -----------------------------------------------------------------------------------------------
+
+    def _watch_others(self) -> None:
+        if self._foreign is not None and self._looking is None:
+            self._looking = asyncio.create_task(self._look(self._foreign), name="other programs")
+
+    async def _look(self, foreign: ForeignOf) -> None:
+        while True:
+            try:
+                held = await foreign()
+            except (AnsamblError, OSError) as error:
+                _log.warning("others_unknown", reason=str(error))
+            else:
+                self._dispatcher.tell(lambda policy, now, held=held: policy.foreign(held, now))  # type: ignore[misc]
+            await self._clock.sleep(_LOOK_EVERY)

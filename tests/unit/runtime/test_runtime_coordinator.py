@@ -9,8 +9,9 @@ from ansambl.domain.errors import UnavailableError, UnknownNameError
 from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
 from ansambl.domain.text import text
 from ansambl.foundation.clock import VirtualClock
-from ansambl.runtime.coordinator import QUEUE_LIMIT, Coordinator
+from ansambl.runtime.coordinator import Coordinator
 from ansambl.runtime.deferred_instance import DeferredInstance
+from ansambl.runtime.scheduling.records import Rules
 from ansambl.runtime.upstream import ConnectionLostError
 
 
@@ -128,6 +129,13 @@ async def settle():
         await asyncio.sleep(0)
 
 
+async def warm(coordinator, instance):
+    """Have it loaded, and forget what that took."""
+    await coordinator.wake("big")
+    instance.calls.clear()
+    instance.port = 1000
+
+
 async def hold(coordinator, order, name, release):
     async with coordinator.lease("big"):
         order.append(name)
@@ -179,6 +187,7 @@ async def test_as_many_run_as_there_are_places(upstream):
 async def test_without_a_known_number_of_places_nobody_waits(upstream):
     coordinator = Coordinator([FakeInstance(parallel=None)], upstream)
     order, release = [], asyncio.Event()
+    await coordinator.wake("big")
     tasks = [asyncio.create_task(hold(coordinator, order, number, release)) for number in range(500)]
     await settle()
     assert load(coordinator) == (500, 0)
@@ -219,9 +228,11 @@ async def test_who_is_cancelled_just_when_the_turn_comes_hands_the_place_on(coor
 
 async def test_more_than_the_queue_holds_are_refused_with_a_time_to_return(coordinator):
     release = asyncio.Event()
-    tasks = [asyncio.create_task(hold(coordinator, [], n, release)) for n in range(QUEUE_LIMIT + 1)]
+    tasks = [asyncio.create_task(hold(coordinator, [], 0, release))]
     await settle()
-    assert load(coordinator) == (1, QUEUE_LIMIT)
+    tasks += [asyncio.create_task(hold(coordinator, [], n, release)) for n in range(Rules().queue_limit)]
+    await settle()
+    assert load(coordinator) == (1, Rules().queue_limit)
     with pytest.raises(UnavailableError) as raised:
         async with coordinator.lease("big"):
             pass
@@ -275,6 +286,7 @@ async def test_an_unknown_model(coordinator):
 
 
 async def test_an_answer_is_closed_when_it_was_read(coordinator, upstream, instance):
+    await warm(coordinator, instance)
     async with coordinator.lease("big") as lease, coordinator.open(lease, "/x", b"body"):
         pass
     assert [one.exits for one in upstream.opened] == [1]
@@ -282,6 +294,7 @@ async def test_an_answer_is_closed_when_it_was_read(coordinator, upstream, insta
 
 
 async def test_a_connection_that_fails_before_the_answer_is_tried_once_more(coordinator, upstream, instance):
+    await warm(coordinator, instance)
     upstream.failures = [lost()]
     async with coordinator.lease("big") as lease, coordinator.open(lease, "/x", b"body") as answer:
         assert answer.endpoint.base_url == lease.endpoint.base_url == "http://127.0.0.1:1002/v1"
@@ -293,6 +306,7 @@ async def test_a_connection_that_fails_before_the_answer_is_tried_once_more(coor
 
 
 async def test_a_connection_that_fails_twice_is_an_error(coordinator, upstream, instance):
+    await warm(coordinator, instance)
     upstream.failures = [lost(), lost()]
     with pytest.raises(ConnectionLostError):
         async with coordinator.lease("big") as lease, coordinator.open(lease, "/x", b""):
@@ -312,6 +326,7 @@ async def test_an_engine_that_does_not_come_back_is_an_error(coordinator, upstre
 
 
 async def test_a_connection_lost_in_the_middle_is_not_tried_again(coordinator, upstream, instance):
+    await warm(coordinator, instance)
     with pytest.raises(ConnectionLostError):
         async with coordinator.lease("big") as lease, coordinator.open(lease, "/x", b""):
             raise lost(answered=True)
