@@ -55,6 +55,16 @@ class Coordinator:
             raise UnknownNameError(text("No model is called '{name}' here.", name=model))
         return self.instances[model]
 
+    async def sleep(self, model, level):
+        await self.instance(model).sleep(level)
+
+    async def wake(self, model):
+        await self.instance(model).ensure_ready()
+
+    async def rest(self, model, level):
+        assert level is None
+        await self.instance(model).stop()
+
     def statuses(self):
         return [dataclasses.replace(one.status()) for one in self.instances.values()]
 
