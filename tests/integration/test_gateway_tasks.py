@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import anthropic
 import pytest
-from gateway_stage import a_gateway, error_of, event, post, raw, reply, request, until
+from gateway_stage import LIMIT, a_gateway, error_of, event, post, raw, reply, request, until
 
 from ansambl.domain.errors import CheckpointError, UnavailableError
 from ansambl.domain.scheduling import RequestClass
@@ -50,6 +50,15 @@ async def stage():
         yield found
 
 
+async def resident(stage, *models):
+    """Have models in memory; from now on tasks are granted, and what was asked before is forgotten."""
+    stage.coordinator.error = None
+    for one in models:
+        assert (await raw(stage, post(request(one))))[0] == 200
+    stage.engine.calls.clear()
+    stage.coordinator.asked.clear()
+
+
 def asked(model="big", content=TITLE, **fields):
     return request(model, messages=[{"role": "user", "content": content}], **{"stream": False, **fields})
 
@@ -85,7 +94,8 @@ async def test_any_name_may_be_asked_for(stage, name):
 
 
 async def test_another_model_may_answer_under_its_own_name_without_the_role(stage):
-    stage.coordinator.error, stage.coordinator.instead = None, "small"
+    await resident(stage, "small")
+    stage.coordinator.instead = "small"
     stage.coordinator.instance("small").engine_name = "tiny"
     status, headers, body = await raw(stage, post(asked("coder"), **HEADER))
     assert (status, headers["x-ansambl-instance"]) == (200, "small")
@@ -98,7 +108,7 @@ async def test_another_model_may_answer_under_its_own_name_without_the_role(stag
 
 
 async def test_the_client_s_limit_stays_and_nothing_of_ours_reaches_the_engine(stage):
-    stage.coordinator.error = None
+    await resident(stage, "big")
     await raw(stage, post(asked(max_completion_tokens=1000, ansambl={"patience": 3}), **HEADER))
     sent = json.loads(stage.engine.calls[0].body)
     assert (sent["max_completion_tokens"], "max_tokens" in sent, "ansambl" in sent) == (1000, False, False)
@@ -139,7 +149,7 @@ async def test_in_the_other_dialects(stage, stream):
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_engine_that_fails_or_refuses_before_it_answers(stage, stream):
-    stage.coordinator.error = None
+    await resident(stage, "big")
     for answer in (
         reply(b'{"error": {"message": "the prompt is too long", "code": 400}}', b"400 Bad Request"),
         reply(b"<html>", b"500 Internal Server Error", b"text/html"),
@@ -152,7 +162,7 @@ async def test_an_engine_that_fails_or_refuses_before_it_answers(stage, stream):
 
 
 async def test_an_engine_that_breaks_off_in_the_middle_is_an_error(stage):
-    stage.coordinator.error = None
+    await resident(stage, "big")
     stage.engine.script = stage.engine.stream(event("a"), end=False)
     _, _, body = await raw(stage, post(asked(stream=True), **HEADER))
     assert body.startswith(event("a"))
@@ -175,7 +185,7 @@ async def test_a_chat_is_never_answered_by_a_built_in_reply(stage):
 
 
 async def test_the_owner_may_switch_the_recognising_off(stage):
-    stage.gateway._chat._recognises_tasks = False
+    stage.gateway.use(body_limit=LIMIT, recognises_tasks=False)
     assert json.loads((await raw(stage, post(asked())))[2])["choices"][0]["message"]["content"] == "hi"
     assert b"Brot" in (await raw(stage, post(asked(), **HEADER)))[2]
 

@@ -216,29 +216,37 @@ async def failed_after_comments(running):
     load(running)
 
 
-@pytest.mark.parametrize("name", NAMES)
-async def test_an_error_after_the_comments_reaches_every_client(running, name):
-    failing = asyncio.ensure_future(failed_after_comments(running))
+async def read_chat(running, name, begun):
     async with running.client() as client:
         stream = await client.chat.completions.create(model=name, messages=ASK, stream=True)
-        assert not failing.done()
-        with pytest.raises(openai.APIError, match="it broke"):
-            _ = [one async for one in stream]
-        await failing
-        failing = asyncio.ensure_future(failed_after_comments(running))
-        async with await client.responses.create(model=name, input="hello", stream=True) as events:
-            assert not failing.done()
-            with pytest.raises(openai.APIError, match="it broke"):
-                _ = [one async for one in events]
-    await failing
-    failing = asyncio.ensure_future(failed_after_comments(running))
+        begun()
+        _ = [one async for one in stream]
+
+
+async def read_response(running, name, begun):
+    async with running.client() as client:
+        events = await client.responses.create(model=name, input="hello", stream=True)
+        begun()
+        _ = [one async for one in events]
+
+
+async def read_message(running, name, begun):
     async with claude(running) as client:
-        stream = await client.messages.create(model=name, max_tokens=9, messages=ASK, stream=True)
-        assert not failing.done()
-        with pytest.raises(anthropic.APIError, match="it broke"):
-            _ = [one async for one in stream]
+        events = await client.messages.create(model=name, max_tokens=9, messages=ASK, stream=True)
+        begun()
+        _ = [one async for one in events]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("read", [read_chat, read_response, read_message])
+async def test_an_error_after_the_comments_reaches_every_client(running, name, read):
+    failing = asyncio.ensure_future(failed_after_comments(running))
+    waited = []
+    with pytest.raises((openai.APIError, anthropic.APIError), match="it broke"):
+        await read(running, name, lambda: waited.append(not failing.done()))
     await failing
-    await until(lambda: running.metric("ansambl_requests_total", status="503") == 3, "all are counted")
+    assert waited == [True], "the stream began while it waited"
+    await until(lambda: running.metric("ansambl_requests_total", status="503") == 1, "it is counted")
 
 
 async def test_an_error_after_the_comments_ends_the_stream_properly(running):
