@@ -231,3 +231,23 @@ def test_at_a_bearable_load_people_wait_no_longer_than_in_order_of_arrival(make:
         longer = [one > other for one, other in zip(interactive(ours), interactive(fifo), strict=True)]
         worse += [(seed, interactive(ours), interactive(fifo))] if any(longer) else []
     assert worse == []
+
+
+def test_an_engine_that_may_sleep_wakes_faster_than_it_loads(tmp_path: Path) -> None:
+    config = (
+        '[models.{name}]\ncheckpoint = "gpt-oss-120b"\nengine = "vllm"\n[models.{name}.settings]\n'
+        "enable_sleep_mode = true\ngpu_memory_utilization = 0.9\n"
+    )
+    text = config.format(name="a") + config.format(name="b")
+    asked = [{**GOOD, "t": 100 * turn, "model": "ab"[turn % 2]} for turn in range(6)]
+    file, trace = write(tmp_path, text, *asked)
+    answer = answer_simulation(SimulationQuestion(trace, CARD), file)
+    facts = answer.machine.instances["a"].facts
+    assert [one.level for one in facts.sleeps] == [1, 2]
+    assert facts.sleeps[0].wake_seconds < facts.load_seconds / 4
+    assert facts.sleeps[0].holds["ram"] > 60 << 30
+    result = answer.results["ansambl"]
+    # Two sets of weights fit into 128 GB of RAM only one at a time.
+    assert result.answered == 6
+    assert result.wakes > 0
+    assert sum(result.loads.values()) + result.wakes == 1 + result.swaps

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ansambl.app.configuration.configuration_file import load_data_paths
 from ansambl.app.configuration.settings import AUTO, BUNDLED_ENGINE, BudgetSettings, ModelSettings
 from ansambl.app.configuration.settings_file import LoadedSettings
-from ansambl.app.configuration.settings_records import DEFAULT_CONTEXT, engine_name, parallel_of
+from ansambl.app.configuration.settings_records import DEFAULT_CONTEXT, engine_name, parallel_of, placement
 from ansambl.app.engine_choice import card_of_repo
 from ansambl.app.footprints import (
+    ASLEEP_ON_GPU,
     DISK_BYTES_PER_SECOND,
+    LINK_BYTES_PER_SECOND,
     PYTHON_START_SECONDS,
     PYTHON_STOP_SECONDS,
     START_SECONDS,
@@ -21,17 +24,20 @@ from ansambl.app.footprints import (
 from ansambl.app.measured_fits import measurements_here, with_measurements
 from ansambl.app.planning import find_candidates, planned_machines
 from ansambl.domain.device import DeviceKind, PlannedMachine
+from ansambl.domain.engine import NotUsable
 from ansambl.domain.errors import AnsamblError, NotSupportedError, UnknownNameError
 from ansambl.domain.planning import Candidate, PlannedPlacement
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import Bytes
+from ansambl.engines.adapter import CanSleep
 from ansambl.engines.compatibility import compatibility_rows
+from ansambl.engines.registry import engine_lines, engine_names, get_engine
 from ansambl.foundation.paths import DataPaths
 from ansambl.planner.choosing import Engines, choose, engines_for
 from ansambl.planner.families import LLAMA_CPP
 from ansambl.planner.fitting import Wish
 from ansambl.planner.memory.budget import visible_range
-from ansambl.runtime.scheduling.records import RAM, InstanceFacts, Memory, gpu_device
+from ansambl.runtime.scheduling.records import RAM, InstanceFacts, Memory, SleepFacts, gpu_device
 from ansambl.runtime.simulated import SimulatedInstance
 
 
@@ -102,7 +108,7 @@ def _placed(
     trained = candidates[0].architecture.context
     wish = Wish(
         model.context or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT), parallel_of(model),
-        "f16" if model.kv_type == "auto" else model.kv_type, model.settings,
+        "f16" if model.kv_type == "auto" else model.kv_type, _forecast_settings(model),
     )  # fmt: skip
     engine = None if model.engine == AUTO else engine_name(model)
     engine = "llama.cpp" if engine == BUNDLED_ENGINE else engine
@@ -119,7 +125,7 @@ def _placed(
         )  # fmt: skip
     measured = measurements_here(model.checkpoint, paths) if here else None
     if measured is not None:
-        choice = with_measurements(choice, measured, engine=engine, settings=model.settings)
+        choice = with_measurements(choice, measured, engine=engine, settings=wish.settings)
     best = choice.best
     if not best.fits or best.speed.decode is None or best.speed.prefill is None:
         raise NotSupportedError(
@@ -159,7 +165,7 @@ def _instance(
         load_seconds=measured if measured is not None else start + placed.candidate.size / DISK_BYTES_PER_SECOND,
         stop_seconds=STOP_SECONDS if llama else PYTHON_STOP_SECONDS,
         pinned=model.pinned, warm=model.warm, chats=card is None or card.kind.answers,
-        ttl=None if model.pinned else model.ttl,
+        sleeps=_sleeps(loaded, name, placed), ttl=None if model.pinned else model.ttl,
     )  # fmt: skip
     kv = sum(one.kv_needed.expected for one in placed.footprint.devices)
     return SimulatedInstance(
@@ -186,6 +192,35 @@ def _needs(placed: PlannedPlacement, capacity: Memory) -> Memory:
         most = capacity.get(device, size)
         found[device] = Bytes(most if size > most >= expected[device] else size)
     return found
+
+
+def _forecast_settings(model: ModelSettings) -> Mapping[str, Any]:
+    """The settings of the engine that a forecast knows; others change neither memory nor speed."""
+    known = {one.name for lines in engine_lines().values() for one in lines.settings if not one.extra}
+    return {name: value for name, value in model.settings.items() if name in known}
+
+
+def _sleeps(loaded: LoadedSettings, name: str, placed: PlannedPlacement) -> tuple[SleepFacts, ...]:
+    """The levels at which the engine can sleep with its settings, by the rules of `footprints`."""
+    if placed.engine not in engine_names():
+        return ()
+    adapter = get_engine(placed.engine)
+    if not isinstance(adapter, CanSleep):
+        return ()
+    own = tuple(one.index for one in placed.machine.gpus)
+    calls = adapter.sleep_calls(replace(placement(loaded, name, None, placed.engine), gpus=own))
+    if isinstance(calls, NotUsable):
+        return ()
+    weights, parts = placed.candidate.size, placed.footprint.devices
+    process = sum(one.total.expected for one in parts if one.kind is DeviceKind.RAM)
+    gpus = {gpu_device(one.index): ASLEEP_ON_GPU for one in placed.machine.gpus if not one.model.unified_memory}
+    kept = {1: process + weights}
+    wake = {1: weights / LINK_BYTES_PER_SECOND}
+    again = weights / DISK_BYTES_PER_SECOND
+    return tuple(
+        SleepFacts(level, {RAM: Bytes(kept.get(level, process)), **gpus}, 0.5 + wake.get(level, again))
+        for level in calls.levels
+    )
 
 
 def load_basis(machine: SimulatedMachine, model: str) -> Text:
