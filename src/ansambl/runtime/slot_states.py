@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Coroutine
 from contextlib import suppress
 
 from ansambl.domain.errors import EngineError
@@ -11,6 +12,9 @@ from ansambl.domain.instance import Endpoint
 from ansambl.engines.adapter import ConversationCalls, LoraCalls, SlotState
 from ansambl.runtime import state_files
 from ansambl.runtime.engine_calls import send
+
+_LAST_WORDS = 30.0
+"""Seconds that a call which was broken off may take to end: a state of some GiB is written in a few."""
 
 
 async def save_slot(
@@ -26,7 +30,7 @@ async def save_slot(
     state: SlotState | None = None
     try:
         with suppress(EngineError, OSError):
-            state = calls.read_state(await send(endpoint, calls.save(slot, file), patience=patience))
+            state = calls.read_state(await _whole(send(endpoint, calls.save(slot, file), patience=patience)))
             await asyncio.to_thread(state_files.make_private, endpoint.state_folder, file)
     finally:
         if state is None or state.tokens <= 0:
@@ -39,7 +43,8 @@ async def restore_slot(
 ) -> int:
     """Have the engine read `file` of its state folder into `slot`, and remove it; returns the tokens that it restored.
 
-    0 when it refused; its slot is empty then.
+    0 when it refused; its slot is empty then. Who is cancelled meanwhile stays until it has answered: the state must
+    not arrive in a slot that somebody else has got.
     """
     if endpoint.state_folder is None:
         return 0
@@ -52,7 +57,19 @@ async def restore_slot(
                 await send(endpoint, calls.prefill([0], slot), patience=patience, loras=loras)
         with suppress(EngineError, OSError):
             call = calls.restore(slot, file)
-            state = calls.read_state(await send(endpoint, call, patience=patience, loras=loras))
+            state = calls.read_state(await _whole(send(endpoint, call, patience=patience, loras=loras)))
     finally:
         await asyncio.to_thread(state_files.remove_file, endpoint.state_folder, file)
     return state.tokens if state is not None else 0
+
+
+async def _whole(sending: Coroutine[None, None, bytes]) -> bytes:
+    """Send, and wait for the answer also when cancelled: an engine goes on when nobody listens any more."""
+    calling = asyncio.ensure_future(sending)
+    try:
+        return await asyncio.shield(calling)
+    except asyncio.CancelledError:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS):
+                await asyncio.gather(calling, return_exceptions=True)
+        raise

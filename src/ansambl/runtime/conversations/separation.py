@@ -58,7 +58,7 @@ class Separation:
         run = self._runs.get(lease.model)
         if run is None or run.engine != lease.endpoint:
             run = self._runs[lease.model] = _Run(lease.endpoint)
-        mixes = calls.mixes_slots and bool(self._before(lease.model, key))
+        mixes = calls.mixes_slots and self._shared(lease.model, key)
         if not mixes and self._is_clean(run, slot, lease.model, key):
             run.owners[slot] = key
             return True
@@ -82,12 +82,15 @@ class Separation:
         owner = run.owners.get(slot)
         if owner is not None:
             return owner == key
-        # Nothing of ours is in it, unless a request was carried over to this run after a failure.
-        return not self._before(model, key)
+        # Nobody noted whose it is: it is fresh, unless a request was carried over to this run after a failure.
+        return self._keys == {key} and not self._adopted(model)
 
-    def _before(self, model: str, key: str) -> set[str]:
-        """Whose requests besides those of `key` the slots may have seen without our noting it here."""
-        return (self._keys - {key}) | ({""} if self._adopted(model) else set())
+    def _shared(self, model: str, key: str) -> bool:
+        """Whether a cache for all slots may hold something of another key.
+
+        Requests without a key come only where there are no keys, so a run of before is then nobody else's.
+        """
+        return self._keys != {key} or (key != LOCAL_KEY and self._adopted(model))
 
     def _salt(self, key: str) -> str:
         return hashlib.blake2b(key.encode(), key=self._secret, digest_size=16).hexdigest()

@@ -1,5 +1,6 @@
 """Saving and restoring with a stand-in of the engine: what is kept, for whom, and what goes when something is wrong."""
 
+import asyncio
 import errno
 import json
 import os
@@ -32,11 +33,15 @@ class Engine:
         self.slots = {}
         self.restores_less = 0
         self.refuses = False
+        self.slow, self.asked = None, asyncio.Event()
         self.calls = []
 
     async def send(self, endpoint, call, *, patience, loras=None):
         del endpoint, patience, loras
         self.calls.append(call.path)
+        if self.slow is not None:
+            self.asked.set()
+            await self.slow.wait()
         if self.refuses:
             raise EngineError(text("no"))
         if call.path == "/completion":
@@ -296,6 +301,26 @@ async def test_a_key_is_forgotten_with_all_that_is_kept_of_it(stage):
         assert await kept.remove_all() == 2
     assert stage.keeping.files() == []
     assert stage.keeping.rows() == []
+
+
+async def test_a_client_that_leaves_waits_until_the_state_has_arrived(stage):
+    """Or it would arrive in a slot that somebody else has got meanwhile."""
+    async with stage.keeping.opened() as kept:
+        await stage.save(kept, {0: TALK})
+        stage.engine.slots.clear()
+        stage.engine.slow = asyncio.Event()
+        coming = asyncio.create_task(kept.bring_back(stage.lease(TALK), "i", b""))
+        async with asyncio.timeout(10):
+            await stage.engine.asked.wait()
+        coming.cancel()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not coming.done()
+        stage.engine.slow.set()
+        with pytest.raises(asyncio.CancelledError):
+            await coming
+        assert stage.engine.slots == {0: TALK}
+    assert not list(stage.engine.folder.iterdir())
 
 
 async def test_a_folder_that_cannot_be_made_keeps_nothing_and_hinders_nothing(stage):

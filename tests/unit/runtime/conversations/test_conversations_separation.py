@@ -62,6 +62,13 @@ async def test_an_engine_from_before_is_trusted_in_nothing():
     assert not (await stage.use(0, LOCAL_KEY))[0]
 
 
+@pytest.mark.parametrize(("key", "alone"), [(LOCAL_KEY, False), ("a", True)])
+async def test_a_cache_from_before_is_trusted_only_where_there_are_no_keys(key, alone):
+    stage = Stage(adopted=True, mixes_slots=True)
+    assert (await stage.use(0, key))[0]
+    assert (await stage.use(0, key))[2].alone is alone
+
+
 async def test_slots_that_the_engine_mixes_are_used_for_nothing_twice_once_there_are_two_keys():
     stage = Stage(mixes_slots=True)
     assert not (await stage.use(0, "a"))[0]
