@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import locale
 import os
 import platform
@@ -23,18 +24,23 @@ from ansambl.app.configuration.settings_records import attachments
 from ansambl.app.data_folder import MIGRATIONS
 from ansambl.app.engine_checks import check_start
 from ansambl.app.engine_choice import EngineFinder, place
+from ansambl.app.footprints import Footprints
+from ansambl.app.model_memory import device_title, devices_of
+from ansambl.app.plan_checks import check_plan, misfits
 from ansambl.app.running_state import read_state
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.hardware import Machine
 from ansambl.domain.model import Checkpoint
+from ansambl.domain.plan import Placement
 from ansambl.domain.text import Text, text
-from ansambl.domain.units import GIB, MIB, format_bytes
+from ansambl.domain.units import GIB, MIB, Bytes, format_bytes
 from ansambl.engines.registry import get_engine
 from ansambl.foundation import network
 from ansambl.foundation.paths import DataPaths, default_data_folder
 from ansambl.foundation.sqlite import load_migrations
 from ansambl.hardware import inventory
 from ansambl.model_catalog.checkpoints import open_checkpoint
+from ansambl.runtime.events import EventLog
 
 _LEAST_FREE_DISK = 500 * MIB
 _LEAST_FREE_RAM = GIB // 2
@@ -79,6 +85,8 @@ def examine(chosen: Path | None = None) -> list[Check]:
     checks.append(_memory(machine))
     if loaded is not None:
         checks += _models(loaded, paths, machine)
+        checks += asyncio.run(_plan(loaded, paths, machine))
+        checks += _conversations(loaded, paths)
         checks.append(_port(loaded, paths))
     checks.append(_language())
     return checks
@@ -219,6 +227,41 @@ def _checkpoint(name: str, reference: str, paths: DataPaths) -> tuple[Checkpoint
         return None, Check(f"model:{name}", Level.PROBLEM, error.message)
     message = text("The model '{name}' is here and whole ({size})", name=name, size=format_bytes(found.size))
     return found, Check(f"model:{name}", Level.OK, message)
+
+
+async def _plan(loaded: LoadedSettings, paths: DataPaths, machine: Machine) -> list[Check]:
+    """Whether the models go together with the memory that they may use, and with each other."""
+    finder = EngineFinder(loaded, paths, lambda: machine)
+
+    def placed(name: str) -> Placement:
+        reference = loaded.settings.models[name].checkpoint
+        return place(loaded, name, open_checkpoint(reference, paths.models) if reference else None, finder)
+
+    devices = devices_of(machine, loaded.settings.budget)
+    footprints = Footprints(loaded, placed, lambda: machine, lambda: devices, paths.database, EventLog())
+    try:
+        await check_plan(loaded, footprints)
+    except AnsamblError as error:
+        return [Check("plan", Level.PROBLEM, error.message)]
+    found = [Check("plan", Level.WARNING, one) async for one in misfits(loaded, footprints)]
+    listed = ", ".join(f"{format_bytes(size)} ({device_title(one)})" for one, size in devices.capacity.items())
+    fine = Check(
+        "plan", Level.OK, text("Every model that is here fits into what models may use: {memory}", memory=listed)
+    )
+    return found or [fine]
+
+
+def _conversations(loaded: LoadedSettings, paths: DataPaths) -> list[Check]:
+    settings = loaded.settings.conversations
+    if not settings.persist or not settings.budget:
+        return [Check("conversations", Level.OK, text("No conversations are kept on the disk"))]
+    existing = next(one for one in (paths.root, *paths.root.parents) if one.exists())
+    free = shutil.disk_usage(existing).free
+    message = text("Conversations may take {budget} of the disk, of which {free} are free",
+                   budget=format_bytes(settings.budget), free=format_bytes(Bytes(free)))  # fmt: skip
+    if free < min(settings.budget, _LEAST_FREE_DISK):
+        return [Check("conversations", Level.WARNING, message, text("free some space, or lower conversations.budget"))]
+    return [Check("conversations", Level.OK, message)]
 
 
 def _address(name: str, address: str) -> Check:

@@ -31,17 +31,17 @@ class ProductInstances:
 
     async def sleep(self, model: str, level: int | None, translate: Translate) -> InstanceDocument:
         """Put an engine to sleep."""
-        await self._product.coordinator.instance(model).sleep(level)
+        await self._product.coordinator.sleep(model, level)
         return self._document(model, translate)
 
     async def wake(self, model: str, translate: Translate) -> InstanceDocument:
         """Wake or start an engine."""
-        await self._product.coordinator.instance(model).ensure_ready()
+        await self._product.coordinator.wake(model)
         return self._document(model, translate)
 
     async def end(self, model: str, translate: Translate) -> InstanceDocument:
         """Stop an engine."""
-        await self._product.coordinator.instance(model).stop()
+        await self._product.coordinator.rest(model, None)
         return self._document(model, translate)
 
     async def reload_loras(self) -> LorasDocument:

@@ -24,10 +24,11 @@ from ansambl.app.reloading import Reloader
 from ansambl.app.roles.book import RoleBook
 from ansambl.app.roles.controls import ProductRoles, Reloaded, apply
 from ansambl.app.running_state import RunningState, new_token, write_state
+from ansambl.app.starting import start_instances
 from ansambl.app.web import App, Application, WebServer
 from ansambl.app.wiring import Product, build, needs_embedded
 from ansambl.console.pages import make_console
-from ansambl.domain.errors import AnsamblError, CheckpointError, UnavailableError
+from ansambl.domain.errors import AnsamblError, CheckpointError
 from ansambl.domain.plan import Attachment
 from ansambl.domain.text import Text, text
 from ansambl.foundation import network
@@ -236,7 +237,8 @@ class _Life:
             try:
                 while await self._has_fetched():
                     await self._use_fetched(roles)
-                    await _start_instances(roles.loaded, self._reporter, product, running)
+                    await start_instances(roles.loaded, self._reporter.warn, product)
+                    self._reporter.ready(running, product)
                 limit = roles.loaded.settings.gateway.drain
                 self._reporter.say(text("Stopping: running answers may finish, for at most {seconds} s.",
                                         seconds=round(limit)))  # fmt: skip
@@ -250,6 +252,7 @@ class _Life:
                 log.info("stopped")
         finally:
             await product.coordinator.stop()
+            product.usage.write()
 
     def _with_saved_roles(self, product: Product, offered: Attachment | None) -> ProductRoles:
         """Let the product answer with what is saved, too; what is hidden is told."""
@@ -287,7 +290,8 @@ class _Life:
         return make_admin_api(ProductControls(product, running, self.stop.set), roles, token, ProductInstances(product))
 
     async def _begin(self, product: Product, running: RunningState) -> None:
-        await _start_instances(self._loaded, self._reporter, product, running)
+        await start_instances(self._loaded, self._reporter.warn, product)
+        self._reporter.ready(running, product)
         async for warning in misfits(self._loaded, product.footprints):
             self._reporter.warn(warning)
         if not self._proposing:
@@ -336,24 +340,6 @@ def _told(found: Reloaded) -> Text:
     for part in parts:
         done = text("{first}; {second}", first=done, second=part)
     return text("{sentence}.", sentence=done)
-
-
-async def _start_instances(loaded: LoadedSettings, reporter: Reporter, product: Product, running: RunningState) -> None:
-    """Start what is asked for first: the model that roles run on, and pinned ones. Others start when they are asked."""
-    configured = loaded.settings.models
-    first = product.catalog.default_model
-    wanted = [
-        name for name in product.catalog.models if name == first or (name in configured and configured[name].pinned)
-    ]
-    for name in wanted:
-        try:
-            await product.coordinator.instance(name).ensure_ready()
-        except UnavailableError as error:
-            # It names the model itself.
-            reporter.warn(error.message)
-        except AnsamblError as error:
-            reporter.warn(text("The model '{model}' is not ready: {reason}", model=name, reason=error.message))
-    reporter.ready(running, product)
 
 
 async def _find_offer(loaded: LoadedSettings, reporter: Reporter) -> Attachment | None:

@@ -149,7 +149,7 @@ class Reloader:
         product.maker, product.footprints, product.attached = maker, prepared.footprints, prepared.attached
         product.lora_source = maker.loras.for_model
         devices = await asyncio.to_thread(lambda: prepared.footprints.devices)
-        coordinator.use(rules_of(settings), devices)
+        coordinator.use(rules_of(settings), devices.whole, devices.capacity)
         adapters = await asyncio.to_thread(
             lambda: [one for name in maker.models() for one in maker.loras.for_model(name)]
         )

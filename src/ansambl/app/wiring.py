@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -12,10 +12,10 @@ from ansambl.app.catalog import catalog_of
 from ansambl.app.configuration.settings import EMBEDDED
 from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.app.configuration.settings_records import attachments
-from ansambl.app.footprints import Footprints
+from ansambl.app.footprints import Footprints, rules_of
 from ansambl.app.instance_making import InstanceMaker, Workshop
 from ansambl.app.measuring import Recorder
-from ansambl.app.model_memory import devices_of
+from ansambl.app.model_memory import OtherPrograms, devices_of
 from ansambl.app.plan_checks import check_plan
 from ansambl.app.templates import ModelTemplates, model_templates
 from ansambl.domain.plan import Attachment
@@ -29,6 +29,8 @@ from ansambl.roles.resolver import Resolver
 from ansambl.roles.service import RoleService
 from ansambl.roles.turns import TurnMemory
 from ansambl.runtime.attached_instance import AttachedInstance
+from ansambl.runtime.conversations.conversations import Conversations
+from ansambl.runtime.conversations.store import ConversationStore
 from ansambl.runtime.coordinator import Coordinator
 from ansambl.runtime.engine.loras import LoraSource
 from ansambl.runtime.events import EventLog
@@ -36,11 +38,12 @@ from ansambl.runtime.instance import Instance
 from ansambl.runtime.launcher import LocalLauncher
 from ansambl.runtime.measurements import MeasurementStore
 from ansambl.runtime.recovery import recover
+from ansambl.runtime.residence import FactsOf
 from ansambl.runtime.run_files import remove_leftover_files
-from ansambl.runtime.scheduling.records import InstanceFacts
 from ansambl.runtime.state_files import StateFolders
 from ansambl.runtime.store import RuntimeStore
 from ansambl.runtime.upstream import Upstream
+from ansambl.runtime.usage import UsageBook
 
 
 @dataclass(slots=True)
@@ -61,14 +64,7 @@ class Product:
     footprints: Footprints
     templates: ModelTemplates
     attached: Mapping[str, Attachment]
-
-    async def facts(self, model: str) -> InstanceFacts:
-        """What the scheduler is told of an instance of the configuration that is in effect.
-
-        Raises:
-            AnsamblError: it cannot be made.
-        """
-        return await self.footprints.facts(model)
+    usage: UsageBook
 
 
 def footprints_of(maker: InstanceMaker) -> Footprints:
@@ -124,15 +120,21 @@ async def build(
         if name in adopted:
             # Made at once, so that its engine is ended at the stop also when nobody asked for it.
             deferred.prepare()
-            if loaded.settings.models[name].ttl is not None:
-                # Or it would stay for ever when nobody asks for it.
-                deferred.take_over()
         instances.append(deferred)
     order = {name: position for position, name in enumerate(catalog.models)}
     instances.sort(key=lambda one: order[one.model])
     adapters = await asyncio.to_thread(lambda: [one for name in run_here for one in maker.loras.for_model(name)])
     catalog = replace(catalog, loras={one.name: one for one in adapters})
-    coordinator = Coordinator(instances, Upstream(), clock, events)
+    product: Product | None = None
+
+    def in_effect() -> Footprints:
+        return footprints if product is None else product.footprints
+
+    coordinator = await _coordinator(
+        loaded, instances, footprints, workshop, database, lambda model: in_effect().facts(model),
+        lambda: in_effect().ram_for_one(),
+    )  # fmt: skip
+    await coordinator.adopt(adopted)
     turns = TurnMemory(database, clock=clock)
     templates = model_templates(loaded, paths, attached)
     # In a thread: the start waits for nothing that a prompt can do without.
@@ -141,9 +143,39 @@ async def build(
         catalog, turns, common_instruction=loaded.settings.prompt.common_instruction, templates=templates, clock=clock
     )
     resolver = Resolver(catalog)
-    settings = loaded.settings
+    settings, usage = loaded.settings, UsageBook(database, clock)
     gateway = Gateway(
-        resolver, service, coordinator, body_limit=settings.gateway.max_body, recognises_tasks=settings.tasks.recognise
-    )
-    return Product(catalog, resolver, service, coordinator, gateway, events, maker.loras.for_model, maker,
-                   footprints, templates, {one.model: one for one in attached})  # fmt: skip
+        resolver, service, coordinator, body_limit=settings.gateway.max_body,
+        recognises_tasks=settings.tasks.recognise, observed=coordinator, usage=usage,
+    )  # fmt: skip
+    product = Product(catalog, resolver, service, coordinator, gateway, events, maker.loras.for_model, maker,
+                      footprints, templates, {one.model: one for one in attached}, usage)  # fmt: skip
+    return product
+
+
+async def _coordinator(
+    loaded: LoadedSettings, instances: list[Instance], footprints: Footprints, shop: Workshop, database: Database,
+    facts: FactsOf, kept_ram: Callable[[], int],
+) -> Coordinator:  # fmt: skip
+    """The coordinator of `instances`; `facts` and `kept_ram` ask about the configuration that is in effect by then."""
+    settings, devices = loaded.settings, await asyncio.to_thread(lambda: footprints.devices)
+
+    def engines() -> list[int]:
+        return [one.pid for one in coordinator.statuses() if one.pid is not None]
+
+    def prefill_speed(model: str) -> float | None:
+        metrics = coordinator.instance(model).status().metrics
+        return metrics.prefill_rate if metrics is not None else None
+
+    kept = settings.conversations
+    conversations = Conversations(
+        ConversationStore(database), shop.paths.conversations, kept.budget if kept.persist else 0, shop.clock,
+        shop.events, speed=prefill_speed,
+    )  # fmt: skip
+    await conversations.begin()
+    others = OtherPrograms(devices, engines, kept=kept_ram)
+    coordinator = Coordinator(
+        instances, Upstream(), shop.clock, shop.events, facts=facts, totals=devices.whole,
+        limits=devices.capacity, rules=rules_of(settings), foreign=others.foreign, conversations=conversations,
+    )  # fmt: skip
+    return coordinator

@@ -41,8 +41,9 @@ class Coordinator:
     def statuses(self):
         return [SimpleNamespace(model=one) for one in self.names]
 
-    def use(self, rules, devices):
-        self.told.append(("use", rules.queue_limit, devices.capacity["ram"]))
+    def use(self, rules, totals, limits):
+        assert limits["ram"] <= totals["ram"]
+        self.told.append(("use", rules.queue_limit, limits["ram"]))
 
     async def renew(self, name):
         self.told.append(("renew", name))

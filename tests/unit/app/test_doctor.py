@@ -150,3 +150,25 @@ def test_a_setting_that_the_engine_does_not_have_is_a_problem(paths: DataPaths) 
     check = found("start:m")
     assert check.level is Level.PROBLEM
     assert "nosuch" in str(check.message)
+
+
+def test_pinned_models_beyond_the_budget_are_a_problem_and_one_too_large_a_warning(paths: DataPaths) -> None:
+    _written(1)
+    tables = '[models.{}]\ncheckpoint = "small.gguf"\ncontext = 128\npinned = {}\n'
+    both = tables.format("a", "true") + tables.format("b", "true")
+    Path("ansambl.toml").write_text(both)
+    assert found("plan").level is Level.OK
+    Path("ansambl.toml").write_text(f'{both}[budget]\nram = "2MiB"\n')
+    check = found("plan")
+    assert check.level is Level.PROBLEM
+    assert "budget.ram is 2.0 MiB" in str(check.message)
+    Path("ansambl.toml").write_text(f'{tables.format("a", "false")}[budget]\nram = "2MiB"\n')
+    check = found("plan")
+    assert check.level is Level.WARNING
+    assert "models.a needs" in str(check.message)
+
+
+def test_the_disk_for_conversations_is_told(paths: DataPaths) -> None:
+    assert "8.0 GiB" in str(found("conversations").message)
+    Path("ansambl.toml").write_text("[conversations]\npersist = false\n")
+    assert str(found("conversations").message) == "No conversations are kept on the disk"

@@ -1,0 +1,51 @@
+"""Which models are made resident when Ansambl starts, before anybody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ansambl.app.configuration.settings_file import LoadedSettings
+from ansambl.app.wiring import Product
+from ansambl.domain.errors import AnsamblError, UnavailableError
+from ansambl.domain.text import Text, text
+from ansambl.runtime.scheduling.records import Residency
+
+_THERE = frozenset({Residency.IN, Residency.LOADING, Residency.ASLEEP})
+
+
+async def start_instances(loaded: LoadedSettings, warn: Callable[[Text], None], product: Product) -> None:
+    """Start the pinned models, then the one that roles run on where that needs no other model's place.
+
+    Others start when they are asked for.
+    """
+    configured = loaded.settings.models
+    first = product.catalog.default_model
+    pinned = [name for name in product.catalog.models if name in configured and configured[name].pinned]
+    for name in pinned:
+        await _start(name, warn, product)
+    if first is not None and first not in pinned and await _has_room(first, product):
+        await _start(first, warn, product)
+
+
+async def _start(name: str, warn: Callable[[Text], None], product: Product) -> None:
+    try:
+        await product.coordinator.wake(name)
+    except UnavailableError as error:
+        # It names the model itself.
+        warn(error.message)
+    except AnsamblError as error:
+        warn(text("The model '{model}' is not ready: {reason}", model=name, reason=error.message))
+
+
+async def _has_room(name: str, product: Product) -> bool:
+    """Whether a model is there, or fits beside what is: an engine that was adopted may be wanted sooner than it."""
+    view = product.coordinator.views().get(name)
+    if view is not None and view.residency in _THERE:
+        return True
+    try:
+        facts = await product.footprints.facts(name)
+    except AnsamblError:
+        # To start it tells why it cannot be started.
+        return True
+    free = {one.device: one.capacity - one.reserved - one.foreign for one in product.coordinator.devices()}
+    return not facts.ours or all(size <= free.get(device, 0) for device, size in facts.needs.items())
