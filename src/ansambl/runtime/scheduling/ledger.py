@@ -101,13 +101,13 @@ class Ledger:
         return _memory(found)
 
     def devices(self) -> list[DeviceView]:
-        """Snapshots of the devices."""
+        """Snapshots of the devices; what a limit leaves to other programs is held by them first, and does not show."""
         reserved: dict[str, int] = dict.fromkeys(self._capacity, 0)
         for held in self._reserved.values():
             for device, size in held.items():
                 reserved[device] = reserved.get(device, 0) + size
         return [
-            DeviceView(one, Bytes(size), Bytes(reserved[one]), Bytes(self._foreign.get(one, 0)))
+            DeviceView(one, Bytes(size), Bytes(reserved[one]), Bytes(size - self.usable(one)))
             for one, size in self._capacity.items()
         ]
 
