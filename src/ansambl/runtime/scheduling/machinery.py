@@ -424,7 +424,7 @@ class Machinery(ABC):
         if not self.ledger.reserve(state.model, state.needs):
             return False
         state.load_ends, state.asleep = now + state.wakes(), state.residency is Residency.ASLEEP
-        state.residency, state.must_make_room = Residency.LOADING, False
+        state.residency, state.must_make_room, state.due_since = Residency.LOADING, False, None
         self._effects.append(Load(state.model))
         return True
 

@@ -35,6 +35,10 @@ class Room:
         self.going: set[str] = set()
         self.first = True
         """Whether no candidate claimed anything yet."""
+        self.saving: set[str] = set()
+        """The devices for which a candidate saves the price of its swap: later ones may not spend it."""
+        self.short: tuple[str, ...] = ()
+        """The devices on which the last candidate needs more room than there is."""
         self.present = [one for one in states.values() if one.residency in _PRESENT]
         for one in states.values():
             if one.residency is Residency.LEAVING or (one.residency is Residency.DRAINING and one.owner):
@@ -88,6 +92,7 @@ class Room:
             for device in {*self.later, *needs}
             if needs.get(device, 0) > 0
         }
+        self.short = tuple(device for device, size in free.items() if size < 0) or tuple(self.later)
         best: dict[str, Way] | None = None
         ways_of = [(one, ways) for one in self.states.values() if one is not state and (ways := self._ways(one, now))]
         for forced in self.forced(state):

@@ -6,6 +6,9 @@ import heapq
 from dataclasses import dataclass
 
 from ansambl.domain.scheduling import RequestClass
+from ansambl.runtime.scheduling.bounds import expected_wait, longest_wait
+from ansambl.runtime.scheduling.budget import SwapBudget, linger
+from ansambl.runtime.scheduling.eviction import Way
 from ansambl.runtime.scheduling.ledger import Ledger
 from ansambl.runtime.scheduling.machinery import Machinery
 from ansambl.runtime.scheduling.records import (
@@ -20,18 +23,6 @@ from ansambl.runtime.scheduling.records import (
 from ansambl.runtime.scheduling.room import OUT, Room
 from ansambl.runtime.scheduling.states import State, Waiter
 from ansambl.runtime.slots import Order
-
-_LINGER_GAPS = 3.0
-_LINGER = 0.05
-_LINGER_SHARE = 0.05
-_SHORT = 0.25
-_TURN = 6.0
-_DEAREST = 4.0
-_STAY = 4.0
-_OLD = 1.0
-_DEBT = 1.0
-_FULL = 2.0
-"""The swap budget holds at most that many times the cost of a swap."""
 
 
 @dataclass(slots=True)
@@ -49,8 +40,7 @@ class Scheduler(Machinery):
         super().__init__(ledger, rules)
         self._tasks: dict[int, _Task] = {}
         self._expiries: list[tuple[float, int]] = []
-        self._budget = 0.0
-        self._budget_at: float | None = None
+        self.budget = SwapBudget(self.rules)
 
     def view(self, model: str) -> InstanceView:
         """As `Policy.view`; tasks that wait count for the model that they name."""
@@ -96,6 +86,37 @@ class Scheduler(Machinery):
                     self._serve(state, now)
         if self._tasks:
             self._serve_tasks(now)
+
+    def wait_bound(self, ask: Ask, now: float) -> float:
+        """Seconds within which an interactive or batch request that came now would be granted; see `bounds`.
+
+        For a batch request the requests count that wait now, and its delay.
+
+        Raises:
+            KeyError: there is no such instance.
+            ValueError: requests of its class have no bound.
+        """
+        if not ask.request_class.may_swap:
+            msg = f"requests of class {ask.request_class} have no bound"
+            raise ValueError(msg)
+        order = self._order(ask, now)
+        return order[1] - now + longest_wait(self._states, self.budget, ask.model, ask.count, order, self.rules)
+
+    def bound_of(self, ticket: int) -> float | None:
+        """Seconds within which a waiting request is granted if none comes before it any more; None for all others."""
+        state = self._states.get(self._homes.get(ticket, ""))
+        if state is None or state.waiters[ticket].order[0]:
+            return None
+        one = state.waiters[ticket]
+        return longest_wait(self._states, self.budget, state.model, one.ask.count, one.order, self.rules)
+
+    def _admit(self, state: State, ask: Ask, now: float) -> tuple[Refusal, float] | None:
+        if (full := super()._admit(state, ask, now)) is not None or not ask.request_class.may_swap:
+            return full
+        expected = expected_wait(self._states, self.budget, state.model, now, self.rules)
+        if expected > self.rules.longest_wait:
+            return Refusal.TOO_LONG, expected - self.rules.longest_wait
+        return None
 
     # Tasks.
 
@@ -177,8 +198,6 @@ class Scheduler(Machinery):
             self._settle(plan, state, order, now)
         for state in self._states.values():
             if state.residency is Residency.DRAINING and not state.owner and state.model not in plan.going:
-                if state.kept_out and state.wanted is None and not state.waiters:
-                    continue
                 self._undrain(state, now)
         if not any(one.residency in OUT for _, _, one in candidates):
             self._load_the_rest(plan, now)
@@ -193,85 +212,76 @@ class Scheduler(Machinery):
             plan.claim(needs)
             plan.present.append(state)
             return
-        first, choice = plan.first, plan.victims(state, needs, now)
+        alone, choice = plan.first, plan.victims(state, needs, now)
         plan.claim(needs)
-        if choice is None:
-            if first and plan.nothing_moves():
+        if choice is not None:
+            plan.let_go(choice)
+        if choice:
+            self._make_room(plan, state, order, choice, now)
+        elif alone and plan.nothing_moves():
+            if choice is None:
                 # Only what it cannot have is in its way, and nothing will change that.
                 self._refuse_all(state, Refusal.DOES_NOT_FIT, lacking=self._lacks(state))
-            return
-        plan.let_go(choice)
-        if not choice:
-            if state.must_make_room and plan.nothing_moves():
+            elif state.must_make_room:
                 state.must_make_room = False
                 self._load(state, now)
-            return
-        fresh = [one for name in choice if (one := self._states[name]).residency in {Residency.IN, Residency.ASLEEP}]
+
+    def _make_room(self, plan: Room, state: State, order: Order, choice: dict[str, Way], now: float) -> None:
+        """Have those go that were chosen, when that is due."""
+        fresh = []
+        for one in (self._states[name] for name in choice):
+            if one.residency is Residency.DRAINING and (first := one.urgent()) is not None and first < order:
+                # A batch request had it drained, and then one came that is before it.
+                self._undrain(one, now)
+            if one.residency in {Residency.IN, Residency.ASLEEP}:
+                fresh.append(one)
         if not fresh:
             return
-        when = self._due(state, order, [one for one in fresh if one.resident], now)
-        if when is not None and when > now:
+        when = self._due(plan, state, order, [one for one in fresh if one.resident], now)
+        if when is None:
+            return
+        if when > now:
             self._wake_at(when)
-        elif when is not None:
-            for one in fresh:
-                one.blocks = None
-                if one.resident:
-                    state.swaps += 1
-                    self._drain(one, choice[one.model].level, state.model, now)
-                else:
-                    one.wanted = state.model
-                    self._rest(one, now)
+            return
+        for one in fresh:
+            one.blocks = None
+            if one.resident:
+                state.swaps += 1
+                self._drain(one, choice[one.model].level, state.model, now)
+            else:
+                one.wanted = state.model
+                self._rest(one, now)
 
-    def _due(self, state: State, order: Order, victims: list[State], now: float) -> float | None:
+    def _due(self, plan: Room, state: State, order: Order, victims: list[State], now: float) -> float | None:
         """When a swap may begin; None where requests that come before it must be served first."""
         cost = state.wakes() + sum(one.stop for one in victims)
         busy = [one for one in victims if one.running or one.urgent() is not None]
         if not busy:
-            return max((self._linger(one, cost) for one in victims), default=now)
+            return max((linger(one, cost) for one in victims), default=now)
         for one in busy:
             first = one.urgent()
             if first is not None and first < order:
                 one.blocks = order
                 return None
-        share = self.rules.swap_share
-        price = max(cost, min(share * _TURN * max(one.answer for one in busy), cost * _DEAREST)) * (1.0 + share)
-        lacks = price - self._funds(now, price)
-        when = now + max(0.0, lacks) / share
-        oldest = min(one.asked for one in state.waiters.values() if one.ask.request_class.may_swap)
-        when = min(when, max(oldest + _OLD * cost, now + max(0.0, lacks - _DEBT * price) / share))
-        when = max(when, max(one.came + min(_TURN * one.answer, _STAY * cost) for one in busy))
+        if not plan.saving.isdisjoint(plan.short):
+            return None
+        when, price = self.budget.due(state, busy, plan.short, cost, now)
         if when > now:
+            plan.saving.update(plan.short)
             return when + 1e-9
-        self._budget -= price
+        self.budget.pay(plan.short, price, now)
         return now
-
-    def _linger(self, victim: State, cost: float) -> float:
-        """Until when an idle instance is kept because its next request is expected in a moment."""
-        both = cost + victim.load
-        if victim.gap is None or victim.gaps < 2:
-            return victim.idle_since
-        linger = _LINGER_GAPS * victim.gap + _LINGER
-        most = min(both / 2, max(_SHORT, both * _LINGER_SHARE))
-        return victim.idle_since + (linger if linger <= most else 0.0)
-
-    def _funds(self, now: float, full: float) -> float:
-        if self._budget_at is None:
-            self._budget = 0.0
-        else:
-            self._budget = min(full, self._budget + self.rules.swap_share * (now - self._budget_at))
-        self._budget_at = now
-        return self._budget
 
     def _load_the_rest(self, plan: Room, now: float) -> None:
         """What no person or program waits for is loaded where nobody else wants the room."""
         for state in self._states.values():
-            if state.residency not in OUT or state.leaving:
+            if state.residency not in OUT or state.leaving or (state.retry_at is not None and now < state.retry_at):
                 continue
-            if state.retry_at is not None and now < state.retry_at:
-                continue
-            warm = state.facts.warm and not state.kept_out
-            task = bool(self._tasks) and state.model == self.rules.task_model
-            if (warm or task or state.waiters) and plan.fits_now(state, needs := plan.needs(state)):
-                if self._load(state, now):
-                    plan.claim(needs)
-                    plan.present.append(state)
+            wanted = (
+                bool(state.waiters)
+                or (state.facts.warm and not state.kept_out)
+                or (bool(self._tasks) and state.model == self.rules.task_model)
+            )
+            if wanted and plan.fits_now(state, needs := plan.needs(state)) and self._load(state, now):
+                plan.claim(needs)
+                plan.present.append(state)

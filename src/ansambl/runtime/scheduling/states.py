@@ -64,6 +64,8 @@ class State:
     answer: float = 0.0
     """Seconds of a load, a stop and an answer: as stated, then running means of what was measured."""
     rests_since: float = 0.0
+    due_since: float | None = None
+    """Since when only the price of a swap keeps it waiting."""
     blocks: Order | None = None
     """Requests before that in order are served before it may be drained for the model that wants its room."""
     asleep: bool = False
