@@ -12,7 +12,7 @@ ARGS ?=
 NO_INDEX := "pip could not install the packages (its reason stands above). It needs a package index: check the network and pip's configuration, and run make again."
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test test-engines check lint format types contracts docs docs-check recording locales lock bench fuzz setup browser sandbox clean help
+.PHONY: up test test-engines test-chaos check lint format types contracts docs docs-check recording locales lock bench fuzz setup browser sandbox clean help
 
 help: ## What each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -56,6 +56,12 @@ test-engines: $(DEV) ## Install vLLM and Transformers (about 5 GB) and run the t
 	ANSAMBL_DATA=$(abspath $(ENGINES)) $(BIN)/ansambl engines install vllm --build cpu --yes
 	ANSAMBL_DATA=$(abspath $(ENGINES)) $(BIN)/ansambl engines install transformers --build cpu --yes
 	ANSAMBL_TEST_ENGINES=$(abspath $(ENGINES)) $(BIN)/python -m pytest tests/engines
+
+# Ten minutes by default; the seed of a run is printed, and CHAOS_SEED=… does the same again.
+CHAOS_SECONDS ?= 600
+
+test-chaos: $(DEV) ## Disturb the running product for ten minutes while clients use it
+	CHAOS_SECONDS=$(CHAOS_SECONDS) $(BIN)/python -m pytest -s tests/chaos
 
 check: lint types contracts docs-check browser sandbox ## Lint, types, import contracts, docs, tests
 	$(BIN)/python -m pytest -m "not quality"
