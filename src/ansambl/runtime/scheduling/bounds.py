@@ -88,7 +88,7 @@ def expected_wait(states: Mapping[str, State], budget: SwapBudget, model: str, n
         return total + max(0.0, state.load_ends - now)
     total += state.wakes()
     others = [one for one in states.values() if one is not state and one.facts.ours]
-    busy = [one for one in others if one.running or one.urgent() is not None]
+    busy = [one for one in others if one.busy]
     if not busy:
         return total
     stop = max(one.stop for one in busy)

@@ -135,7 +135,7 @@ class Machinery(ABC):
             return ticket, self._done()
         at_once = state.residency is Residency.IN and self._hold is None
         if at_once and (taken := state.slots.take_now(ask.prompt, ask.count)) is not None:
-            self._begin(state, ask, len(taken), now)
+            self._begin(state, ask, taken, now)
             self._effects.append(Grant(ticket, ask.model, taken))
             return ticket, self._done()
         if (refuse := self._refusal(ticket, state, ask, now)) is not None:
@@ -171,6 +171,7 @@ class Machinery(ABC):
         state.running -= 1
         if slot is not None:
             state.slots.give_back(slot)
+            state.minor.discard(slot)
         if seconds is not None:
             state.answer += _SMOOTH * (seconds - state.answer)
         if state.residency is Residency.IN:
@@ -181,7 +182,7 @@ class Machinery(ABC):
             if not state.running:
                 self._idle(state, now)
                 self._plan(now)
-            elif self._unblocked(state):
+            elif self._unblocked(state) or (state.minor and not state.busy):
                 self._plan(now)
         elif not state.running:
             if state.residency is Residency.DRAINING:
@@ -195,6 +196,9 @@ class Machinery(ABC):
         """As `Policy.loaded`."""
         state = self._states.get(model)
         if state is None:
+            return self._done()
+        if state.residency is Residency.LEAVING:
+            # What was told to rest will tell that it did.
             return self._done()
         was_asleep, level = state.asleep, state.level
         if holds is not None:
@@ -384,17 +388,19 @@ class Machinery(ABC):
         if state.slots.waiting:
             for grant in state.slots.grants(self._hold):
                 one = self._leave_queue(state, grant.ticket)
-                self._begin(state, one.ask, len(grant.slots), now)
+                self._begin(state, one.ask, grant.slots, now)
                 self._effects.append(Grant(grant.ticket, state.model, grant.slots, one.swaps))
         if not state.slots.waiting:
             self._serve_others(state, now)
 
-    def _begin(self, state: State, ask: Ask, places: int, now: float) -> None:
-        if not state.running:
+    def _begin(self, state: State, ask: Ask, slots: Sequence[int], now: float) -> None:
+        if not ask.request_class.may_swap:
+            state.minor.update(slots)
+        elif not state.running:
             gap = now - state.idle_since
             state.gap = gap if state.gap is None else state.gap + _SMOOTH * (gap - state.gap)
             state.gaps += 1
-        state.running += places or max(1, ask.count)
+        state.running += len(slots) or max(1, ask.count)
         state.used = now
 
     def _idle(self, state: State, now: float) -> None:

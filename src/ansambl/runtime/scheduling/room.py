@@ -130,7 +130,7 @@ class Room:
     @staticmethod
     def _weight(one: State, now: float) -> float:
         """How likely it is wanted soon."""
-        if one.running or one.urgent() is not None:
+        if one.busy:
             return _BUSY
         return 0.1 + 1.0 / (1.0 + (now - max(one.used, one.came)) / _RECENT)
 

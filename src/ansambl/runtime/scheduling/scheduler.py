@@ -54,6 +54,15 @@ class Scheduler(Machinery):
             found.rests_at, classes,
         )  # fmt: skip
 
+    def next_time(self) -> float | None:
+        """As `Policy.next_time`."""
+        while self._expiries and not (self._expiries[0][1] in self._homes or self._expiries[0][1] in self._tasks):
+            heapq.heappop(self._expiries)
+        found = super().next_time()
+        if self._expiries and (found is None or self._expiries[0][0] < found):
+            return self._expiries[0][0]
+        return found
+
     # Classes.
 
     def _order(self, ask: Ask, now: float) -> Order:
@@ -67,7 +76,6 @@ class Scheduler(Machinery):
             patience = self.rules.background_patience if ask.patience is None else ask.patience
             one.expires = now + patience
             heapq.heappush(self._expiries, (one.expires, ticket))
-            self._wake_at(one.expires)
         return one
 
     def _time(self, now: float) -> None:
@@ -130,7 +138,6 @@ class Scheduler(Machinery):
         task = _Task(ticket, ask, now + min(self.rules.task_delay, patience), now + patience)
         self._tasks[ticket] = task
         heapq.heappush(self._expiries, (task.expires, ticket))
-        self._wake_at(task.expires)
         self._wake_at(task.ready)
         if task.ready <= now:
             self._serve_tasks(now)
@@ -147,6 +154,9 @@ class Scheduler(Machinery):
 
     def _serve_tasks(self, now: float) -> None:
         """Grant tasks places that nobody else waits for; refuse them where no model can answer them."""
+        special = self._states.get(self.rules.task_model or "")
+        if special is not None and special.residency in OUT and not self._someone_wants_room():
+            self._load_the_rest(Room(self._states, self.ledger, self.rules), now)
         for task in [one for one in self._tasks.values() if one.ready <= now]:
             ask, hopeless = task.ask, True
             for state in self._answerers(ask):
@@ -155,12 +165,15 @@ class Scheduler(Machinery):
                     taken = state.slots.take_now(ask.prompt, ask.count)
                     if taken is not None:
                         del self._tasks[task.ticket]
-                        self._begin(state, ask, len(taken), now)
+                        self._begin(state, ask, taken, now)
                         self._effects.append(Grant(task.ticket, state.model, taken))
                         break
             if hopeless:
                 del self._tasks[task.ticket]
                 self._effects.append(Refuse(task.ticket, Refusal.NO_MODEL_FOR_TASK))
+
+    def _someone_wants_room(self) -> bool:
+        return any(one.residency in OUT and one.urgent() is not None for one in self._states.values())
 
     def _answerers(self, ask: Ask) -> list[State]:
         """The instances that may answer a task, the best first: those that serve, then those that will soon."""
@@ -255,7 +268,7 @@ class Scheduler(Machinery):
     def _due(self, plan: Room, state: State, order: Order, victims: list[State], now: float) -> float | None:
         """When a swap may begin; None where requests that come before it must be served first."""
         cost = state.wakes() + sum(one.stop for one in victims)
-        busy = [one for one in victims if one.running or one.urgent() is not None]
+        busy = [one for one in victims if one.busy]
         if not busy:
             return max((linger(one, cost) for one in victims), default=now)
         for one in busy:

@@ -38,6 +38,8 @@ class State:
     residency: Residency = Residency.OUT
     measured: bool = False
     running: int = 0
+    minor: set[int] = field(default_factory=set)
+    """The slots that tasks and background requests are in: nobody waits for them, so they make it busy for nobody."""
     level: int | None = None
     wanted: str | None = None
     owner: bool = False
@@ -82,6 +84,11 @@ class State:
     def model(self) -> str:
         """The model that it serves."""
         return self.facts.model
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for an answer from it, or for a place on it."""
+        return self.running > len(self.minor) or self.urgent() is not None
 
     def urgent(self) -> Order | None:
         """The order of its first waiting request, if that is of a class for which models are swapped."""
