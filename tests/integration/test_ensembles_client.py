@@ -159,7 +159,7 @@ async def play():
     port = listener.getsockname()[1]
     server = WebServer(gateway, listener)
     await server.start()
-    yield Play(engines[0], instances[0], gateway, port, scripts, engines[1], coordinator)
+    yield Play(engines[0], instances[0], gateway, port, coordinator, scripts, engines[1])
     await server.stop()
     await coordinator.stop()
     for one in engines:
