@@ -14,6 +14,7 @@ from ansambl.domain.engine import EngineMetrics
 from ansambl.domain.instance import InstanceState, InstanceStatus
 from ansambl.domain.scheduling import RequestClass
 from ansambl.runtime.carrying import Lease
+from ansambl.runtime.conversations.conversations import ConversationCounts
 from ansambl.runtime.counters import RuntimeCounters, Spread
 from ansambl.runtime.scheduling.records import DeviceView, InstanceView
 from ansambl.runtime.usage import UsageBook
@@ -34,6 +35,10 @@ class Observed(Protocol):
 
     def devices(self) -> Sequence[DeviceView]:
         """The devices."""
+        ...
+
+    def kept(self) -> ConversationCounts | None:
+        """What is kept of conversations; None where nothing is."""
         ...
 
     @property
@@ -121,20 +126,22 @@ class _Runtime(Collector):
         for (request_class, refusal), count in counters.refused.items():
             refused.add_metric([request_class.value, refusal.value], count)
         yield from (granted, refused)
-        kept = CounterMetricFamily(
-            "ansambl_conversations", "States of conversations that were saved, restored or discarded",
-            labels=["model", "what"],
-        )  # fmt: skip
-        size = CounterMetricFamily(
-            "ansambl_conversation_bytes", "Bytes of the states that were saved and restored", labels=["model", "what"]
-        )
-        for model, counts in counters.conversations.items():
-            kept.add_metric([model, "saved"], counts.saved)
-            kept.add_metric([model, "restored"], counts.restored)
-            kept.add_metric([model, "discarded"], counts.discarded)
-            size.add_metric([model, "saved"], counts.saved_bytes)
-            size.add_metric([model, "restored"], counts.restored_bytes)
-        yield from (kept, size)
+        yield _by_model("ansambl_conversations_saved", "Conversations whose state was written to disk", counters.saved)
+        yield _by_model("ansambl_conversations_restored", "Conversations whose state was read back", counters.restored)
+        if (kept := observed.kept()) is not None:
+            yield from _kept(kept)
+
+
+def _kept(counts: ConversationCounts) -> Iterator[Metric]:
+    yield GaugeMetricFamily("ansambl_conversations_kept", "Conversations on the disk", counts.kept)
+    yield GaugeMetricFamily("ansambl_conversations_kept_bytes", "What they take there", counts.size)
+    yield CounterMetricFamily(
+        "ansambl_conversation_tokens_restored", "Tokens that were not read again", counts.restored_tokens
+    )
+    yield CounterMetricFamily(
+        "ansambl_conversations_discarded", "States that were damaged or of no use", counts.discarded
+    )
+    yield CounterMetricFamily("ansambl_conversations_evicted", "States that made room for others", counts.evicted)
 
 
 def _devices(devices: Iterable[DeviceView]) -> Iterator[Metric]:
@@ -203,6 +210,8 @@ class Metrics:
         self._registry = registry
         self.observed = observed
         self.usage = usage
+        if usage is not None and observed is not None:
+            usage.watch(observed.counters.conversations)
         self.requests = Counter("ansambl_requests_total", "Answered requests", ["name", "status"], registry=registry)
         self.running = Gauge("ansambl_requests_running", "Requests being answered", registry=registry)
         self.duration = Histogram(

@@ -16,7 +16,7 @@ from ansambl.engines.adapter import EngineCall
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.foundation.logging import get_logger
 from ansambl.runtime.carrying import Carrier, Lease
-from ansambl.runtime.conversations.conversations import Conversations
+from ansambl.runtime.conversations.conversations import ConversationCounts, Conversations
 from ansambl.runtime.conversations.separation import Separation
 from ansambl.runtime.counters import RuntimeCounters
 from ansambl.runtime.dispatching import Dispatcher
@@ -117,6 +117,10 @@ class Coordinator:
     def devices(self) -> Sequence[DeviceView]:
         """How the memory of each device is used."""
         return self._scheduler.devices()
+
+    def kept(self) -> ConversationCounts | None:
+        """What is kept of conversations, and what happened to them since the start; None where none are kept."""
+        return None if self._conversations is None else self._conversations.counts()
 
     def outlook(self, model: str) -> Text:
         """What a request for `model` waits for now, in words."""
@@ -237,6 +241,7 @@ class Coordinator:
             return
         holds = self._book(lease.model).held(lease.endpoint).get(lease.slot, b"")
         if await self._conversations.bring_back(lease, instance.state_identity(), holds, instance.loras()):
+            self.counters.restored[lease.model] += 1
             self.note(lease)
 
     # --- requests -----------------------------------------------------------------------------------------------------

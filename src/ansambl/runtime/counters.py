@@ -47,24 +47,14 @@ def _by_model(bounds: tuple[float, ...]) -> Callable[[], defaultdict[str, Spread
 
 
 @dataclass(slots=True)
-class ConversationCounts:
-    """States of conversations that were written to disk, read back, or thrown away; bytes of the first two."""
-
-    saved: int = 0
-    restored: int = 0
-    discarded: int = 0
-    saved_bytes: int = 0
-    restored_bytes: int = 0
-
-
-@dataclass(slots=True)
 class RuntimeCounters:
     """Counted on one event loop, by whoever performs the scheduler's effects; never reset.
 
     A swap is a load for which another instance had to rest first; `swaps` counts it for the model that was loaded.
     `load_seconds` spreads and counts what starts took by model, `wake_seconds` what waking took. `sleeps` and `stops`
     count rests by model, whatever they were for. `last_load` is what the newest start or waking of each took. `tasks`
-    counts the tasks that each model answered.
+    counts the tasks that each model answered. `saved` and `restored` count the conversations of each model whose state
+    was written to disk and read back.
     """
 
     swaps: Counter[str] = field(default_factory=Counter)
@@ -80,9 +70,8 @@ class RuntimeCounters:
         default_factory=lambda: {one: Spread(WAITS) for one in RequestClass}
     )  # fmt: skip
     tasks: Counter[str] = field(default_factory=Counter)
-    conversations: defaultdict[str, ConversationCounts] = field(
-        default_factory=lambda: defaultdict(ConversationCounts)
-    )  # fmt: skip
+    saved: Counter[str] = field(default_factory=Counter)
+    restored: Counter[str] = field(default_factory=Counter)
 
     def loaded(self, model: str, seconds: float | None, *, woke: bool = False) -> None:
         """An instance became ready; `seconds` is what that took, None for one that ran already (adopted)."""
@@ -109,13 +98,6 @@ class RuntimeCounters:
         """A request got no place."""
         self.refused[request_class, refusal] += 1
 
-    def kept(self, model: str, *, saved: int = 0, restored: int = 0, discarded: int = 0, size: int = 0) -> None:
-        """States of conversations of `model` were saved, restored (`size` bytes of them in all) or discarded."""
-        counts = self.conversations[model]
-        counts.saved += saved
-        counts.restored += restored
-        counts.discarded += discarded
-        if restored:
-            counts.restored_bytes += size
-        elif saved:
-            counts.saved_bytes += size
+    def conversations(self) -> dict[str, tuple[int, int]]:
+        """By model, how many conversations were saved and restored."""
+        return {model: (self.saved[model], self.restored[model]) for model in {*self.saved, *self.restored}}

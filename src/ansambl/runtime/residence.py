@@ -208,7 +208,10 @@ class Residence:
             return
         held = self._book(instance.model).held(endpoint)
         if held:
-            await self._conversations.save(instance.model, endpoint, calls, identity, held, patience=patience)
+            saved = await self._conversations.save(
+                instance.model, endpoint, calls, identity, held, patience=patience
+            )  # fmt: skip
+            self._dispatcher.counters.saved[instance.model] += saved
 
     # --- what the owner asks for --------------------------------------------------------------------------------------
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import TypeAlias
 
 from ansambl.foundation.clock import Clock
 from ansambl.foundation.sqlite import Database
@@ -18,6 +19,9 @@ WRITE_EVERY = 30.0
 """Seconds between two writes; a crash loses what was counted since the last one."""
 MOST_NAMES = 2000
 """Pairs of model and name between two writes; a client that made names up would be refused long before."""
+
+Conversations: TypeAlias = Callable[[], Mapping[str, tuple[int, int]]]
+"""Tells by model how many conversations were saved and restored since the start."""
 
 
 @dataclass(slots=True)
@@ -79,6 +83,12 @@ class UsageBook:
         self._open: dict[tuple[int, str, str], Usage] = {}
         self._since = clock.monotonic()
         self._totals: dict[str, Usage] = {}
+        self._conversations: Conversations = dict
+        self._counted: dict[str, tuple[int, int]] = {}
+
+    def watch(self, conversations: Conversations) -> None:
+        """Read from there, at each write, how many conversations were saved and restored since its start."""
+        self._conversations, self._counted = conversations, {}
 
     def of(self, model: str, name: str = "") -> Usage:
         """The sums of today to add to; do not keep it."""
@@ -103,6 +113,7 @@ class UsageBook:
     def write(self) -> None:
         """Write what was counted since the last time. Returns at once; the database's `close` waits for it."""
         self._since = self._clock.monotonic()
+        self._take_conversations()
         written, self._open = self._open, {}
         for (_, model, _), usage in written.items():
             self._totals.setdefault(model, Usage()).add(usage)
@@ -119,6 +130,16 @@ class UsageBook:
             connection.execute(_BOUND, (oldest,))
 
         self._database.submit(work)
+
+    def _take_conversations(self) -> None:
+        counts = dict(self._conversations())
+        for model, (saved, restored) in counts.items():
+            saved_before, restored_before = self._counted.get(model, (0, 0))
+            if (saved, restored) != (saved_before, restored_before):
+                used = self._open.setdefault((int(self._clock.now() // 86_400), model, ""), Usage())
+                used.saved += saved - saved_before
+                used.restored += restored - restored_before
+        self._counted = counts
 
 
 def _day(number: int) -> str:

@@ -36,6 +36,9 @@ class Machine:
     def views(self) -> Mapping[str, InstanceView]:
         return self._views
 
+    def kept(self) -> None:
+        return None
+
     def devices(self) -> Sequence[DeviceView]:
         return [DeviceView("ram", Bytes(10), Bytes(4), Bytes(1))]
 

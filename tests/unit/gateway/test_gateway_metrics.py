@@ -13,6 +13,7 @@ from ansambl.domain.scheduling import RequestClass
 from ansambl.domain.units import Bytes, TokensPerSecond
 from ansambl.foundation.clock import RealClock
 from ansambl.gateway.metrics import Metrics
+from ansambl.runtime.conversations.conversations import ConversationCounts
 from ansambl.runtime.counters import RuntimeCounters
 from ansambl.runtime.scheduling.records import DeviceView, InstanceView, Refusal, Residency
 from ansambl.runtime.usage import UsageBook
@@ -31,6 +32,9 @@ class Machine:
                 waiting_by_class={RequestClass.BATCH: 2, RequestClass.INTERACTIVE: 1},
             )
         }  # fmt: skip
+
+    def kept(self) -> ConversationCounts | None:
+        return ConversationCounts(kept=3, size=900, restored_tokens=50, discarded=4, evicted=5)
 
     def devices(self) -> Sequence[DeviceView]:
         return [DeviceView("gpu0", Bytes(5000), Bytes(1000), Bytes(300))]
@@ -70,9 +74,8 @@ def test_what_the_runtime_counted_is_on_the_page() -> None:
     counters.grant(RequestClass.INTERACTIVE, 0.7)
     counters.grant(RequestClass.TASK, 0.0, "m")
     counters.refuse(RequestClass.BACKGROUND, Refusal.EXPIRED)
-    counters.kept("m", saved=2, size=100)
-    counters.kept("m", restored=1, size=60)
-    counters.kept("m", discarded=1)
+    counters.saved["m"] += 2
+    counters.restored["m"] += 1
     metrics = Metrics(statuses, machine)
     metrics.count_task()
     found = samples(metrics)
@@ -93,11 +96,13 @@ def test_what_the_runtime_counted_is_on_the_page() -> None:
         key("ansambl_requests_refused_total", class_="background", reason="expired"): 1,
         key("ansambl_tasks_total", model="m"): 1,
         key("ansambl_tasks_total", model="builtin"): 1,
-        key("ansambl_conversations_total", model="m", what="saved"): 2,
-        key("ansambl_conversations_total", model="m", what="restored"): 1,
-        key("ansambl_conversations_total", model="m", what="discarded"): 1,
-        key("ansambl_conversation_bytes_total", model="m", what="saved"): 100,
-        key("ansambl_conversation_bytes_total", model="m", what="restored"): 60,
+        key("ansambl_conversations_saved_total", model="m"): 2,
+        key("ansambl_conversations_restored_total", model="m"): 1,
+        key("ansambl_conversations_kept"): 3,
+        key("ansambl_conversations_kept_bytes"): 900,
+        key("ansambl_conversation_tokens_restored_total"): 50,
+        key("ansambl_conversations_discarded_total"): 4,
+        key("ansambl_conversations_evicted_total"): 5,
         key("ansambl_device_capacity_bytes", device="gpu0"): 5000,
         key("ansambl_device_reserved_bytes", device="gpu0"): 1000,
         key("ansambl_device_foreign_bytes", device="gpu0"): 300,

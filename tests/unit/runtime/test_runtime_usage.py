@@ -101,3 +101,16 @@ def test_there_is_nothing_where_there_is_no_database(tmp_path: Path) -> None:
     assert read_usage(tmp_path / "none.db", since=date(2024, 1, 1)) == ()
     (tmp_path / "broken.db").write_bytes(b"no database" * 100)
     assert read_usage(tmp_path / "broken.db", since=date(2024, 1, 1)) == ()
+
+
+def test_saved_and_restored_conversations_are_taken_from_where_they_are_counted(database: Database) -> None:
+    counts = {"m": (2, 0)}
+    book = UsageBook(database, Hands())
+    book.watch(lambda: counts)
+    book.write()
+    counts["m"] = (3, 4)
+    book.write()
+    book.write()
+    database.close()
+    (row,) = read_usage(database.path, since=date(1970, 1, 1))
+    assert (row.model, row.name, row.usage.saved, row.usage.restored) == ("m", "", 3, 4)
