@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ansambl.domain.engine import ExitExplanation, ExitReason
 from ansambl.domain.errors import AnsamblError, LoadFailedError, UnavailableError
 from ansambl.domain.instance import Endpoint, InstanceHandle, InstanceState, InstanceStatus
-from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.plan import Placement
 from ansambl.domain.text import Text, text
-from ansambl.engines.adapter import (
-    ConversationCalls,
-    EngineAdapter,
-    KeepsConversations,
-    LoraCalls,
-    SaltsCache,
-    SharesPrefixes,
-)
+from ansambl.engines.adapter import EngineAdapter, KeepsConversations
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.foundation.logging import get_logger
-from ansambl.runtime.conversations.identity import state_identity
 from ansambl.runtime.engine.door import Door
+from ansambl.runtime.engine.front import EngineFront
 from ansambl.runtime.engine.hanging import HangWatch
 from ansambl.runtime.engine.holding import Holding
 from ansambl.runtime.engine.load_facts import GpuMemory, LoadFacts, LoadTelling, OnReady
@@ -40,8 +31,7 @@ from ansambl.runtime.engine.watch import EngineWatch
 from ansambl.runtime.engine.watchers import NOBODY, Watchers
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.flight import Flight
-from ansambl.runtime.instance import InstanceListener
-from ansambl.runtime.kept_states import KeptStates, SlotKeeper
+from ansambl.runtime.kept_states import KeptStates
 from ansambl.runtime.launcher import Launcher, LaunchFailedError
 from ansambl.runtime.log_buffer import LogBuffer, engine_log
 from ansambl.runtime.state_files import StateFolders
@@ -53,7 +43,7 @@ _LOOK_EVERY = 2.0
 _log = get_logger(__name__)
 
 
-class EngineInstance:
+class EngineInstance(EngineFront):
     """Runs `placement` with the engine of `adapter`.
 
     The engine starts at the first `ensure_ready`, is restarted with growing pauses when it dies, and is given up after
@@ -174,14 +164,6 @@ class EngineInstance:
         self._policy.answered()
         self._telling.answered()
 
-    def begin_use(self) -> None:
-        """As `Instance.begin_use`."""
-        self._uses.begin()
-
-    def end_use(self) -> None:
-        """As `Instance.end_use`."""
-        self._uses.end()
-
     async def sleep(self, level: int | None = None) -> None:
         """As `Instance.sleep`."""
         if self._state is InstanceState.ASLEEP:
@@ -198,53 +180,10 @@ class EngineInstance:
         if await self._runs.end_unused():
             self._holding.ended()
 
-    def conversations(self) -> ConversationCalls | None:
-        """How its engine's slots are used; they can be copied only while it runs."""
-        return self._calls
-
-    def shares_prefixes(self) -> bool | None:
-        """As its adapter says; None where it says nothing."""
-        return self._adapter.shares_prefixes(self._placement) if isinstance(self._adapter, SharesPrefixes) else None
-
-    def salted(self, body: bytes, salt: str) -> bytes:
-        """As `Instance.salted`."""
-        return self._adapter.salted(body, salt) if isinstance(self._adapter, SaltsCache) else body
-
-    def keep_slots(self, keeper: SlotKeeper) -> None:
-        """As `Instance.keep_slots`."""
-        self._renewal.keeper = keeper
-
-    def loras(self) -> LoraCalls | None:
-        """As `Instance.loras`."""
-        return self._loras.calls
-
-    def check_lora(self, name: str) -> LoraAdapter:
-        """As `Instance.check_lora`."""
-        return self._loras.check(name)
-
     async def use_lora(self, name: str) -> None:
         """As `Instance.use_lora`."""
         endpoint = await self.ensure_ready()
         await self._loras.use(name, endpoint)
-
-    def end_lora(self, name: str) -> None:
-        """As `Instance.end_lora`."""
-        self._loras.end_use(name)
-
-    def set_loras(self, adapters: Sequence[LoraAdapter]) -> bool:
-        """As `Instance.set_loras`."""
-        self._loras.replace(adapters)
-        self._runs.use_loras(self._loras.wanted)
-        self._rest.wished.set()
-        return self._loras.needs_restart()
-
-    def listen(self, listener: InstanceListener) -> None:
-        """As `Instance.listen`."""
-        self._holding.listener = listener
-
-    def state_identity(self) -> str | None:
-        """As `Instance.state_identity`."""
-        return state_identity(self._placement) if self._keeps is not None else None
 
     def status(self) -> InstanceStatus:
         """A snapshot for people."""
@@ -268,10 +207,6 @@ class EngineInstance:
             loras=tuple(one.name for one in self._loras.wanted),
             metrics=run.metrics if run else None,
         )
-
-    def log_tail(self, lines: int = 200) -> list[str]:
-        """The newest lines of the engine's log, oldest first."""
-        return self._log.tail(lines)
 
     # What its own task does.
 
