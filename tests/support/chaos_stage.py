@@ -115,7 +115,7 @@ class Chaos:
         self._stopped: dict[int, float] = {}
         self._runs = asyncio.Event()
         self._runs.set()
-        self._edition = 0
+        self._edition, self._file = 0, asyncio.Lock()
         # One connection for each request: its end is then seen by the product as it happens.
         self._client = httpx.AsyncClient(
             base_url=product.address, timeout=httpx.Timeout(REQUEST_LIMIT, connect=10.0), trust_env=False,
@@ -237,17 +237,27 @@ class Chaos:
             deeds.append((1, self._kill_ansambl))
         # Dealt like cards, so that a short run has some of each.
         deck: list[Callable[[], Awaitable[str | None]]] = []
+        doing: list[asyncio.Task[None]] = []
         while (left := end - time.monotonic()) > 0:
             await asyncio.sleep(min(left, self._random.expovariate(1 / every)))
             if not deck:
                 deck = [act for weight, act in deeds for _ in range(weight)]
                 self._random.shuffle(deck)
-            done = await deck.pop()()
-            if done is not None:
-                self.report.disturbances[done] += 1
+            act = deck.pop()
+            if act == self._kill_ansambl:
+                await self._do(act)
+            else:
+                # To wake a model may take long, and the next blow falls meanwhile.
+                doing.append(asyncio.create_task(self._do(act)))
             for pid, until in tuple(self._stopped.items()):
                 if time.monotonic() > until:
                     self._go_on(pid)
+        await asyncio.gather(*doing)
+
+    async def _do(self, act: Callable[[], Awaitable[str | None]]) -> None:
+        done = await act()
+        if done is not None:
+            self.report.disturbances[done] += 1
 
     def _engine(self) -> int | None:
         pids = sorted(engines_of(self.product.data))
@@ -308,25 +318,27 @@ class Chaos:
         return self._expected("sleep", status, {0, 200, 501, 503})
 
     async def _reload(self) -> str:
-        self._edition += 1
-        self._config.write_text(configuration(self._budget, self._edition), encoding="utf-8")
-        return self._expected("reload", await self._admin("reload"), {0, 200})
+        async with self._file:
+            self._edition += 1
+            self._config.write_text(configuration(self._budget, self._edition), encoding="utf-8")
+            return self._expected("reload", await self._admin("reload"), {0, 200})
 
     async def _reload_broken(self) -> str:
-        self._config.write_text("[models.small\ncheckpoint = ", encoding="utf-8")
-        done = self._expected("reload of a broken file", await self._admin("reload"), {0, 400})
-        self._config.write_text(configuration(self._budget, self._edition), encoding="utf-8")
+        async with self._file:
+            self._config.write_text("[models.small\ncheckpoint = ", encoding="utf-8")
+            done = self._expected("reload of a broken file", await self._admin("reload"), {0, 400})
+            self._config.write_text(configuration(self._budget, self._edition), encoding="utf-8")
         return done
 
     async def _kill_ansambl(self) -> str:
         assert self._restart is not None
-        self._config.write_text(configuration(self._budget, self._edition), encoding="utf-8")
         self._runs.clear()
         self.report.disturbances["ansambl killed"] += 1
         self.product.process.kill()
         await asyncio.to_thread(self.product.process.wait)
         await asyncio.sleep(self._random.uniform(0.0, 1.0))
-        self.product = await self._restart()
+        async with self._file:
+            self.product = await self._restart()
         self._runs.set()
         return "ansambl started again"
 
