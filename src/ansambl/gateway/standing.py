@@ -28,7 +28,7 @@ _TIERS = {"flex": RequestClass.BATCH, "priority": RequestClass.INTERACTIVE, "fas
 """OpenAI's ``service_tier``: "flex" is theirs for answers that may come slowly. The others ask for nothing."""
 
 _PLACEHOLDER = b"{{"
-"""An Open WebUI before 0.6 sends the text ``{{TASK}}`` as it stands in its settings."""
+"""An Open WebUI that fills in no placeholders sends the text ``{{TASK}}`` as it stands in its settings."""
 
 _TIER_FIELD = b'"service_tier"'
 _SHOWN = 40

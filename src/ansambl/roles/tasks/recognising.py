@@ -1,6 +1,6 @@
 """Which requests are tasks: by the name in a header, or by the shape of Open WebUI's task prompts. Pure.
 
-The shape is that of Open WebUI 0.5 to 0.12: never a stream, and it says so; one message, of the user, plain text. The
+The shape is that of Open WebUI up to 0.12: never a stream, and it says so; one message, of the user, plain text. The
 text begins with the heading "### Task:", names a key of the JSON object that is to be answered, and ends with the chat
 between tags, each message behind the name of its role in capitals. Whoever translates or rewrites a prompt in its
 settings keeps these parts, because Open WebUI fills in the one and reads the other. A person who chats through any
