@@ -23,7 +23,7 @@ parallel = 1
 ONE_FITS = '[budget]\nram = "350MiB"\n'
 """Predicted are about 260 MiB for the first and 220 MiB for the second."""
 
-TOLD = " ".join(f"Anna {number} likes thing {number * 13 % 97}." for number in range(60))
+TOLD = " ".join(f"Anna {number} likes thing {number * 13 % 97}." for number in range(45))
 FIRST_TURN = [{"role": "user", "content": f"{TOLD} What does Anna 3 like?"}]
 
 
@@ -46,7 +46,7 @@ def test_a_conversation_goes_on_after_a_restart(start, data_folder):
     product = start(MODELS)
     answer = asked(product, "first", *FIRST_TURN)
     known = answer["usage"]["total_tokens"]
-    assert known > 500
+    assert known > 400
     assert product.stop(signal.SIGTERM) == 0
     (file,) = (data_folder / "conversations").glob("*.state")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600

@@ -229,6 +229,9 @@ class Conversations:
             return False
         written = await save_slot(endpoint, calls, slot, patience=patience)
         if written is None:
+            # Its disk may be full, it may hold a picture; llama.cpp says no more than that it could not.
+            self._tell(draft.model, "unsaved", text("a conversation could not be saved: {reason}",
+                                                    reason=text("the engine did not write it")))  # fmt: skip
             return False
         file, state = written
         try:

@@ -117,7 +117,8 @@ async def test_what_cannot_come_back_is_not_saved(stage):
         assert await stage.save(kept, {0: short, 1: adapter}) == 0
         assert await stage.save(kept, {0: TALK}, None) == 0
         stage.engine.refuses = True
-        assert await stage.save(kept, {0: TALK}) == 0
+        assert await stage.save(kept, {0: TALK, 1: OTHER}) == 0
+        assert stage.keeping.told() == ["conversation_unsaved"]
         stage.engine.refuses = False
         # A long hint of which the engine read little, as with a picture.
         stage.engine.slots[0] = b"x" * 100
