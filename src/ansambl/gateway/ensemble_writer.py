@@ -12,7 +12,7 @@ from ansambl.dialects.openai_chat import Answer, ChatRequest, Usage
 from ansambl.dialects.openai_chat_additions import FIELD
 from ansambl.domain.text import Text
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
-from ansambl.roles.ensembles.events import Branch, Content, EnsembleEvent, Finished, Progress, Shared
+from ansambl.roles.ensembles.events import Branch, BranchState, Content, EnsembleEvent, Finished, Progress, Shared
 
 
 class Output(Protocol):
@@ -46,7 +46,11 @@ class EnsembleWriter:
         """Write one event; the last one ends the answer."""
         if isinstance(event, Finished):
             usage = self._before + event.usage
-            self._exchange.metrics.count_usage(self._exchange.name, usage)
+            metrics = self._exchange.metrics
+            metrics.count_usage(self._exchange.name, usage)
+            for one in event.branches:
+                failed = one.state is BranchState.FAILED
+                metrics.count_branch(one.role, one.model, one.usage, seconds=one.seconds, failed=failed)
             await self._output.end(event.finish_reason, usage, {**self._about, **account_of(event)})
         elif isinstance(event, Content):
             await self._output.content(event.text)

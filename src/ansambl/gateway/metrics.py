@@ -285,6 +285,22 @@ class Metrics:
                 kept.output_tokens += usage.completion_tokens
                 kept.cached_tokens += usage.cached_tokens or 0
 
+    def count_branch(self, role: str, model: str | None, usage: Usage | None, *, seconds: float, failed: bool) -> None:
+        """Add a call that an ensemble made for a role to the usage by day; the request itself is counted apart.
+
+        `model` is None for a call that was never made.
+        """
+        if self.usage is None or model is None:
+            return
+        kept = self.usage.of(model, role)
+        kept.requests += 1
+        kept.failed += failed
+        kept.answer_seconds += seconds
+        if usage is not None:
+            kept.prompt_tokens += usage.prompt_tokens
+            kept.output_tokens += usage.completion_tokens
+            kept.cached_tokens += usage.cached_tokens or 0
+
     def page(self) -> bytes:
         """The page that Prometheus reads."""
         return generate_latest(self._registry)

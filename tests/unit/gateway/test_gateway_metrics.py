@@ -128,6 +128,12 @@ def test_a_request_is_counted_once_under_its_name_and_by_instance() -> None:
     metrics.count_request("coder", "", status=503, seconds=1.0)
     metrics.count_usage("coder", Usage(prompt_tokens=100, completion_tokens=7, cached_tokens=90), "m")
     metrics.count_usage("council", Usage(prompt_tokens=5, completion_tokens=1))
+    metrics.count_branch(
+        "critic", "n", Usage(prompt_tokens=8, completion_tokens=2, cached_tokens=4), seconds=0.5, failed=False
+    )
+    metrics.count_branch("critic", "n", None, seconds=0.1, failed=True)
+    branch = book.totals()["n"]
+    assert (branch.requests, branch.failed, branch.prompt_tokens, branch.cached_tokens) == (2, 1, 8, 4)
     one = book.totals()["m"]
     assert (metrics.answered, metrics.failed) == (1, 2)
     assert (one.requests, one.failed, one.queued_seconds, one.answer_seconds) == (3, 1, 0.5, 4.0)
