@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from weakref import WeakKeyDictionary
 
 from ansambl.app.configuration.settings import AUTO, EMBEDDED, ModelSettings
 from ansambl.app.configuration.settings_file import LoadedSettings
@@ -30,6 +31,7 @@ from ansambl.runtime.deferred_instance import DeferredInstance
 from ansambl.runtime.engine.instance import EngineInstance
 from ansambl.runtime.engine.watchers import Watchers
 from ansambl.runtime.events import EventLog
+from ansambl.runtime.instance import Instance
 from ansambl.runtime.launcher import LocalLauncher
 from ansambl.runtime.recovery import Adopted
 from ansambl.runtime.state_files import StateFolders
@@ -55,7 +57,7 @@ class InstanceMaker:
     """Makes the instances of the models that run here. Its calls block, since they look at files and for engines.
 
     `adopted` are engines of an earlier Ansambl; each is taken over by the first instance of its model. `made` is what
-    each model's newest instance was made from, `instances` are these.
+    instances that were needed were made from, with the real ones.
     """
 
     loaded: LoadedSettings
@@ -63,8 +65,9 @@ class InstanceMaker:
     finder: EngineFinder
     loras: LoraBook
     adopted: dict[str, Adopted] = field(default_factory=dict)
-    made: dict[str, Placement] = field(default_factory=dict)
-    instances: dict[str, EngineInstance] = field(default_factory=dict)
+    made: WeakKeyDictionary[DeferredInstance, tuple[Placement, EngineInstance]] = field(
+        default_factory=WeakKeyDictionary
+    )
 
     @classmethod
     def of(cls, loaded: LoadedSettings, workshop: Workshop) -> InstanceMaker:
@@ -75,18 +78,14 @@ class InstanceMaker:
     def renewed(self, loaded: LoadedSettings) -> InstanceMaker:
         """The maker of another configuration, which knows what this one made."""
         found = InstanceMaker.of(loaded, self.workshop)
-        found.adopted, found.made, found.instances = self.adopted, self.made, self.instances
+        found.adopted, found.made = self.adopted, self.made
         return found
 
-    def forget(self, name: str) -> None:
-        """The instance of the model is taken out, or another one is to be made in its place."""
-        self.made.pop(name, None)
-        self.instances.pop(name, None)
-
-    def follow(self, name: str) -> None:
+    def follow(self, instance: Instance) -> None:
         """Let an instance that stays have what of the settings needs no other start."""
-        if name in self.instances:
-            self.instances[name].silence = self.loaded.settings.recovery.silence
+        made = self.made.get(instance) if isinstance(instance, DeferredInstance) else None
+        if made is not None:
+            made[1].silence = self.loaded.settings.recovery.silence
 
     def models(self) -> tuple[str, ...]:
         """The models that run here."""
@@ -102,24 +101,33 @@ class InstanceMaker:
                 continue
         return found
 
-    def is_as_made(self, name: str) -> bool:
-        """Whether an instance that was made of the model is what would be made now.
+    def is_as_made(self, instance: DeferredInstance) -> bool | None:
+        """Whether what the instance was made from is what would be made now; None for one that was not needed yet.
 
         LoRA adapters do not count: those of a running instance are replaced without ending it.
         """
-        made = self.made.get(name)
+        made = self.made.get(instance)
         if made is None:
-            return False
+            return None
+        placed = made[0]
         try:
-            return _digest(replace(self.placement(name), loras=made.loras)) == _digest(made)
+            return _digest(replace(self.placement(instance.model), loras=placed.loras)) == _digest(placed)
         except AnsamblError:
             return False
 
     def deferred(self, name: str) -> DeferredInstance:
         """The instance of a model, which is made when it is needed."""
         configured = self.loaded.settings.models[name]
+
+        def make() -> EngineInstance:
+            placed = self.placement(name)
+            made = self._make(placed)
+            self.made[found] = placed, made
+            return made
+
         parallel = parallel_of(configured, self.loaded.settings.budget)
-        return DeferredInstance(name, _shown_engine(configured), parallel, lambda: self.make(name))
+        found = DeferredInstance(name, _shown_engine(configured), parallel, make)
+        return found
 
     def placement(self, name: str) -> Placement:
         """How a model is to be run.
@@ -133,28 +141,22 @@ class InstanceMaker:
         loras = self.loras.for_model(name, checkpoint) if checkpoint is not None else ()
         return place(self.loaded, name, checkpoint, self.finder, loras)
 
-    def make(self, name: str) -> EngineInstance:
-        """The instance of a model; what is doubtful about its start is told as an event.
-
-        Raises:
-            AnsamblError: it cannot be made; the message says why.
-        """
-        placed, shop = self.placement(name), self.workshop
+    def _make(self, placed: Placement) -> EngineInstance:
+        """The instance of a model; what is doubtful about its start is told as an event."""
+        name, shop = placed.model, self.workshop
         adapter = get_engine(placed.engine)
         adopted = self.adopted.pop(name, None)
         if adopted is None:
             for warning in check_start(placed, adapter.traits, placed.installed, inventory.detect()):
                 shop.events.add(name, "warning", warning)
         explainer = MemoryExplainer(inventory.detect, lambda: oom_kills(inventory.SYSFS, inventory.PROCFS))
-        made = EngineInstance(
+        return EngineInstance(
             placed, adapter, launcher=shop.launcher, store=shop.store, events=shop.events,
             log_folder=shop.paths.logs, clock=shop.clock, adopted=adopted, states=shop.states,
             on_ready=shop.recorder.on_ready, gpu_memory=_held_on_gpus,
             watchers=Watchers(shop.recorder.on_work, explainer.explain_more, used_on_gpus),
             silence=self.loaded.settings.recovery.silence,
         )  # fmt: skip
-        self.made[name], self.instances[name] = placed, made
-        return made
 
 
 def _digest(placed: Placement) -> str:

@@ -8,9 +8,8 @@ answers have; a new one can be asked for at once. Whatever is wrong with the new
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from ansambl.app.configuration.role_settings import RoleSettings
 from ansambl.app.configuration.settings import Settings
@@ -27,6 +26,7 @@ from ansambl.domain.text import Text, text
 from ansambl.foundation.logging import get_logger
 from ansambl.roles.records import RoleCatalog
 from ansambl.runtime.attached_instance import AttachedInstance
+from ansambl.runtime.deferred_instance import DeferredInstance
 from ansambl.runtime.instance import Instance
 
 log = get_logger(__name__)
@@ -98,7 +98,8 @@ class Reloader:
     def __init__(self, product: Product, offered: Attachment | None = None) -> None:
         self._product = product
         self._offered = offered
-        self._replacing: set[asyncio.Task[None]] = set()
+        self._replacing: dict[str, asyncio.Task[None]] = {}
+        self._removing: set[str] = set()
 
     async def prepare(self, loaded: LoadedSettings) -> Prepared:
         """Check a configuration against this machine; nothing is changed.
@@ -118,20 +119,22 @@ class Reloader:
             loaded, attached, maker, footprints,
             model_templates(loaded, maker.workshop.paths, tuple(attached.values())),
         )  # fmt: skip
-        running = {one.model for one in product.coordinator.statuses()}
+        # What is on its way out is there no more, and what is being replaced is not what was asked for now.
+        moving = set(self._replacing)
+        running = {one.model for one in product.coordinator.statuses()} - self._removing
         for name in (*attached, *here):
             if name not in running:
                 found.added.append(name)
                 continue
-            if name in attached or name in product.attached:
-                same = attached.get(name) == product.attached.get(name)
-                (found.kept if same else found.changed).append(name)
-                continue
-            if name not in maker.made:
-                found.fresh.append(name)
-                continue
-            same = await asyncio.to_thread(maker.is_as_made, name)
-            (found.kept if same else found.changed).append(name)
+            instance = product.coordinator.instance(name)
+            same: bool | None = attached.get(name) == product.attached.get(name)
+            if name in here:
+                # What was attached before is another instance, whatever the settings.
+                deferred = instance if isinstance(instance, DeferredInstance) else None
+                same = await asyncio.to_thread(maker.is_as_made, deferred) if deferred is not None else False
+            if name in moving:
+                same = False
+            (found.fresh if same is None else found.kept if same else found.changed).append(name)
         found.removed = [one for one in running if one not in {*attached, *here}]
         if offered is None:
             found.warnings = [one async for one in misfits(loaded, footprints)]
@@ -161,13 +164,13 @@ class Reloader:
         product.templates.use(prepared.templates, prepared.changed)
         product.gateway.use(body_limit=settings.gateway.max_body, recognises_tasks=settings.tasks.recognise)
         for name in prepared.kept:
-            maker.follow(name)
+            maker.follow(coordinator.instance(name))
             await coordinator.renew(name)
-        for name in prepared.fresh:
-            self._begin(coordinator.replace(name, self._instance(prepared, name)))
-        for name in (*prepared.changed, *prepared.removed):
-            maker.forget(name)
-            self._begin(self._replaced(name, None if name in prepared.removed else self._instance(prepared, name)))
+        for name in (*prepared.fresh, *prepared.changed):
+            self._begin(name, self._instance(prepared, name), quietly=name in prepared.fresh)
+        for name in prepared.removed:
+            self._removing.add(name)
+            self._begin(name, None)
         log.info(
             "models_reloaded", added=prepared.added, changed=prepared.changed, removed=prepared.removed,
             kept=prepared.kept,
@@ -176,7 +179,7 @@ class Reloader:
     async def settled(self) -> None:
         """Wait until every model that was changed or removed is."""
         if self._replacing:
-            await asyncio.wait(self._replacing)
+            await asyncio.wait(self._replacing.values())
 
     def _instance(self, prepared: Prepared, name: str) -> Instance:
         shop = prepared.maker.workshop
@@ -185,12 +188,16 @@ class Reloader:
             return AttachedInstance(attachment, events=shop.events, clock=shop.clock)
         return prepared.maker.deferred(name)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work, name="reload of a model")
-        self._replacing.add(task)
-        task.add_done_callback(self._replacing.discard)
+    def _begin(self, name: str, instance: Instance | None, *, quietly: bool = False) -> None:
+        task = asyncio.create_task(self._replaced(name, instance, quietly=quietly), name=f"reload {name}")
+        self._replacing[name] = task
+        task.add_done_callback(lambda _: self._ended(name))
 
-    async def _replaced(self, name: str, instance: Instance | None) -> None:
+    def _ended(self, name: str) -> None:
+        del self._replacing[name]
+        self._removing.discard(name)
+
+    async def _replaced(self, name: str, instance: Instance | None, *, quietly: bool) -> None:
         events = self._product.events
         try:
             await self._product.coordinator.replace(name, instance)
@@ -199,5 +206,5 @@ class Reloader:
             return
         if instance is None:
             events.add(name, "removed", text("it was taken out of the configuration, and its engine has ended"))
-        else:
+        elif not quietly:
             events.add(name, "replaced", text("its settings changed; the next request starts its engine with them"))

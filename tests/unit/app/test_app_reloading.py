@@ -35,11 +35,19 @@ def there(name, port=9):
 class Coordinator:
     """Notes what it is told; the instances that are `busy` are replaced when a test lets them."""
 
-    def __init__(self, names):
-        self.names, self.told, self.busy, self.failing = list(names), [], {}, set()
+    def __init__(self, instances):
+        self.instances = instances
+        self.told, self.busy, self.failing = [], {}, set()
+
+    @property
+    def names(self):
+        return list(self.instances)
+
+    def instance(self, name):
+        return self.instances[name]
 
     def statuses(self):
-        return [SimpleNamespace(model=one) for one in self.names]
+        return [SimpleNamespace(model=one) for one in self.instances]
 
     def use(self, rules, totals, limits):
         assert limits["ram"] <= totals["ram"]
@@ -54,7 +62,7 @@ class Coordinator:
         if name in self.failing:
             raise EngineError(text("it does not end"))
         self.told.append(("replace", name, type(instance).__name__ if instance is not None else None))
-        self.names = [*(one for one in self.names if one != name), *([name] if instance is not None else ())]
+        self.instances = {one: found for one, found in {**self.instances, name: instance}.items() if found is not None}
 
 
 class Stage:
@@ -67,7 +75,9 @@ class Stage:
         shop = Workshop(self.paths, none, none, self.events, RealClock(), none,
                         SimpleNamespace(on_ready=none, on_work=none), lambda: MACHINE)  # fmt: skip
         maker = InstanceMaker.of(loaded, shop)
-        self.coordinator = Coordinator(loaded.settings.models)
+        self.coordinator = Coordinator(
+            {one: maker.deferred(one) if one in maker.models() else object() for one in loaded.settings.models}
+        )
         self.asked = []
         self.product = SimpleNamespace(
             maker=maker, footprints=none, attached={one.model: one for one in attachments(loaded)},
@@ -77,7 +87,7 @@ class Stage:
             gateway=SimpleNamespace(use=lambda **settings: self.asked.append(settings)),
         )  # fmt: skip
         for name in made:
-            maker.make(name)
+            self.coordinator.instance(name).prepare()
         self.reloader = Reloader(self.product)
 
     def read(self, source):
@@ -156,6 +166,24 @@ async def test_a_second_reload_waits_for_what_the_first_one_still_replaces(stage
     assert [one for one in found.coordinator.told if one[0] == "replace"] == [("replace", "a", "DeferredInstance")] * 2
 
 
+async def test_what_is_still_being_removed_is_there_anew_when_it_is_wanted_again(stage):
+    found = stage(here("a"), here("b"), made=("a", "b"))
+    found.coordinator.busy = {"a": asyncio.Event(), "b": asyncio.Event()}
+    await found.reload(here("b", "second {port}"))
+    # Back to what there was: the old engine of neither is what is wanted by then.
+    again = asyncio.create_task(found.reload(here("a") + here("b")))
+    await asyncio.sleep(0)
+    for one in found.coordinator.busy.values():
+        one.set()
+    prepared = await asyncio.wait_for(again, 5)
+    await found.reloader.settled()
+    assert (prepared.added, prepared.changed, prepared.kept) == (["a"], ["b"], [])
+    replaced = [one for one in found.coordinator.told if one[0] == "replace"]
+    assert sorted(replaced[:2]) == sorted([("replace", "a", None), ("replace", "b", "DeferredInstance")])
+    assert replaced[2:] == [("replace", "a", "DeferredInstance"), ("replace", "b", "DeferredInstance")]
+    assert sorted(found.coordinator.names) == ["a", "b"]
+
+
 async def test_an_engine_that_does_not_end_is_told_and_the_rest_goes_on(stage):
     found = stage(here("a"), here("b"), made=("a", "b"))
     found.coordinator.failing = {"a"}
@@ -185,7 +213,7 @@ async def test_a_configuration_that_cannot_be_used_changes_nothing(stage, more, 
 async def test_a_server_that_was_offered_stands_in_until_a_model_is_configured(tmp_path):
     stage = Stage(tmp_path, "")
     offered = Attachment("found", "http://127.0.0.1:9/v1", "found")
-    stage.coordinator.names, stage.product.attached = ["found"], {"found": offered}
+    stage.coordinator.instances, stage.product.attached = {"found": object()}, {"found": offered}
     stage.reloader = Reloader(stage.product, offered)
     prepared = await stage.reloader.prepare(stage.read("[scheduling]\nqueue_limit = 3\n"))
     assert (prepared.kept, prepared.removed, prepared.added) == (["found"], [], [])
