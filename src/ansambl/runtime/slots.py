@@ -186,14 +186,17 @@ class Slots:
             one.count = self._clipped(one.count)
             one.gains.clear()
 
-    def grants(self, last: Order | None = None) -> list[Grant]:
-        """Give free slots to those that wait, as far as they go; to none whose order is after `last`."""
+    def grants(self, last: Order | None = None, *, strict: bool = False) -> list[Grant]:
+        """Give free slots to those that wait, as far as they go; to none whose order is after `last`.
+
+        Where it is `strict` nobody is passed over.
+        """
         found: list[Grant] = []
         if self._placeless or self.count is None:
             for one in [one for one in self._waiting if not one.count or self.count is None]:
                 self._remove(one)
                 found.append(Grant(one.ticket, ()))
-        while self._free and self._waiting and (chosen := self._next(last)) is not None:
+        while self._free and self._waiting and (chosen := self._next(last, strict=strict)) is not None:
             for one in self._waiting:
                 if one is chosen:
                     break
@@ -211,13 +214,13 @@ class Slots:
         self._placeless -= not one.count
         self._prompted -= bool(one.prompt)
 
-    def _next(self, last: Order | None) -> _Waiting | None:
+    def _next(self, last: Order | None, *, strict: bool) -> _Waiting | None:
         first = self._waiting[0]
         if last is not None and first.place[:2] > last:
             return None
         chosen, most = (first if first.count <= self._free else None), 0
         # Without others there is nothing to weigh.
-        if len(self._waiting) > 1 and self._prompted:
+        if len(self._waiting) > 1 and self._prompted and not strict:
             free = [one for one in self._slots if not one.busy and one.holds]
             for one in self._waiting[:LONGEST_LOOK] if free else ():
                 if one.place[0] != first.place[0] or (last is not None and one.place[:2] > last):

@@ -1,25 +1,29 @@
 """How long a request waits at most, and how long it is expected to.
 
-**Theorem.** Let a request of class interactive or batch wait for an instance X, and let no request come any more that is
-before it in order: that holds from its arrival for an interactive one, and from `Rules.batch_delay` later for a batch one.
-Sort the requests that wait before it, on all instances, by their order, it last; they form *runs*, each of requests that
-are next to each other and wait for the same instance. As long as answers take at most A, loads and stops what they are
-expected to take, nobody else takes memory, and no owner has an instance rest, it is granted within
+**Theorem.** Let a request of class interactive or batch wait for an instance, and let no request come any more that is
+before it in order: that holds from its arrival for an interactive one, and from `Rules.batch_delay` later for a batch
+one. Sort the requests that wait before it, on all instances, by their order, it last; they form *runs*, each of
+requests that are next to each other and wait for the same instance. As long as answers take at most A, loads and stops
+what they are expected to take, nobody else takes memory, nothing crashes and no owner has an instance rest, it is
+granted within the sum of
 
-    the sum over the runs of  rounds * A                                      for the places
-                              + (M + H + A + S + L)   where its instance may be out by then
+* for the first run, if its instance is resident: n * A
+* for each other run: M + H + A + S + L + (n - 1) * A
+* for its own run: 4 * A more, for those that may pass over it because they share more with a slot
 
-with L the load of the run's instance, S the longest stop, M the longest load or stop (one that is under way), and H what the
-price of a swap may hold it back (`SwapBudget.longest_hold`). The rounds of a run of n requests on p places are
-(n + 4) / p, rounded up: 4 requests may pass over them because they share more with a slot. So there are at most as many
-swaps before it as there are runs, and never more than one for each request before it.
+with n the rounds of a run, which are its requests divided by the places and rounded up (its requests, where one of them
+wants several places), L the load of its instance, S the longest stop, M the longest load or stop (one that is under
+way), and H what a swap's price may hold it back at most (`SwapBudget.longest_hold`). So there are never more swaps
+before it than runs.
 
 **Why.** Of all that wait, let h be the first in order. If its instance is resident it is not drained: no candidate is
-before h, and an instance with waiting requests before a candidate's is not drained for it. So h waits for a place, which
-takes A for each round. If its instance is not resident, it is the first candidate; it has all memory that is not pinned.
-What is loading or leaving is there after M; its victims have no requests before h, so only the price holds it back, for H
-at most; then they are drained (A), stopped (S), and it loads (L), and h is granted at once. While requests before those of
-any candidate wait for it, it stays; so a run needs one swap at most, and the next run begins.
+before h, and an instance is not drained for a candidate while requests before that one's wait for it. So h waits for a
+place, which takes A at most. If its instance is not resident, it is the first candidate, and may have all memory that
+is not pinned. What is loading or leaving is there after M; its victims have no requests before h, so only the price
+holds it back, for H at most; then they are drained (A) and stopped (S), and it loads (L): h has a place at once. The
+requests of its run are served before it is drained for anybody, so a run needs one swap at most. Nobody is passed over
+while a request waits for an instance that is not resident; and if none before ours does, none ever will, and only those
+count that wait for the same instance.
 """
 
 from __future__ import annotations
@@ -36,30 +40,30 @@ from ansambl.runtime.slots import PASSED_OVER_LIMIT, Order
 def longest_wait(
     states: Mapping[str, State], budget: SwapBudget, model: str, count: int, order: Order, rules: Rules
 ) -> float:
-    """Seconds within which a request of that order for `model` is granted: the theorem above. Slow: it sorts the queues."""
+    """Seconds within which a request of that order for `model` is granted: the theorem above."""
     ours = [one for one in states.values() if one.facts.ours]
     stop = max((one.stop for one in ours), default=0.0)
     moving = max([stop, *(max(one.load, one.wakes()) for one in ours)])
-    total, first = 0.0, True
-    for name, counts in _runs(states.values(), model, count, order):
+    total = 0.0
+    runs = _runs(states.values(), model, count, order)
+    for index, (name, counts) in enumerate(runs):
         state = states[name]
-        places = state.slots.count
-        if places is not None:
-            fair = len(counts) + PASSED_OVER_LIMIT
-            rounds = ceil(fair / places) if max(counts) <= 1 else fair
-            total += rounds * rules.longest_answer
-        if state.facts.ours and not (first and state.residency is Residency.IN):
+        swaps = state.facts.ours and (index > 0 or state.residency is not Residency.IN)
+        if swaps:
             load = max(state.load, state.wakes())
             # All others may have to go for it.
             cost = load + sum(one.stop for one in ours if one is not state)
             hold = budget.longest_hold(cost, budget.price(cost, ours, rules.longest_answer))
             total += moving + hold + rules.longest_answer + stop + load
-        first = False
+        if (places := state.slots.count) is not None:
+            before = len(counts) + (PASSED_OVER_LIMIT if index == len(runs) - 1 else 0)
+            rounds = ceil(before / places) if max(counts) <= 1 else before
+            total += (rounds - swaps) * rules.longest_answer
     return total
 
 
 def _runs(states: Iterable[State], model: str, count: int, order: Order) -> list[tuple[str, list[int]]]:
-    """The requests before one of that order, in their order, and it: for each run its instance and what they ask for."""
+    """The requests before one of that order, and it: for each run its instance and the places that they ask for."""
     waiting = [
         (one.order, one.ticket, state.model, one.ask.count)
         for state in states

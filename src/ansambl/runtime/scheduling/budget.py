@@ -39,7 +39,7 @@ LINGER_GAPS = 3.0
 LINGER_MORE = 0.05
 LINGER_SHARE = 0.05
 LINGER_SHORT = 0.25
-"""A model that became idle is kept for three of its usual gaps and 50 ms, where that is at most 5 % of what swapping it
+"""A model that became idle is kept for three of its longest recent gaps and 50 ms, where that is at most 5 % of what swapping it
 out and back costs, or a quarter of a second: programs that ask again and again come back within milliseconds."""
 
 
@@ -96,8 +96,8 @@ class SwapBudget:
 
 def linger(victim: State, cost: float) -> float:
     """Until when an idle instance is kept because its next request is expected in a moment."""
-    if victim.gap is None or victim.gaps < 2:
+    if len(victim.gaps) < 2:
         return victim.idle_since
     both = cost + victim.load
-    seconds = LINGER_GAPS * victim.gap + LINGER_MORE
+    seconds = LINGER_GAPS * max(victim.gaps) + LINGER_MORE
     return victim.idle_since + (seconds if seconds <= min(both / 2, max(LINGER_SHORT, LINGER_SHARE * both)) else 0.0)

@@ -8,6 +8,7 @@ until room was made.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
 
 from ansambl.domain.units import Bytes
 from ansambl.runtime.scheduling.records import RAM, DeviceView, Memory
@@ -94,7 +95,7 @@ class Ledger:
         suspects = {device for device in memory if device != RAM and memory[device]} or {RAM}
         found = {}
         for device, size in memory.items():
-            least = int(size * _RAISED)
+            least = ceil(size * _RAISED)
             if device in suspects:
                 least = max(least, free.get(device, 0) + own.get(device, 0))
             found[device] = max(size, min(least, self.usable(device)))

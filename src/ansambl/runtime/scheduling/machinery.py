@@ -6,6 +6,7 @@ import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from ansambl.domain.units import Bytes
 from ansambl.runtime.scheduling.ledger import Ledger, lacking
 from ansambl.runtime.scheduling.records import (
     Ask,
@@ -26,6 +27,7 @@ from ansambl.runtime.scheduling.states import State, Waiter
 from ansambl.runtime.slots import Order, Slots
 
 _OUT = frozenset({Residency.OUT, Residency.ASLEEP})
+_GAPS = 3
 _SMOOTH = 0.2
 """The weight of a new measurement in a running mean."""
 
@@ -51,6 +53,8 @@ class Machinery(ABC):
         self._timers: list[float] = []
         self._hold: Order | None = None
         """Requests after that in order get no place for now."""
+        self._strict = False
+        """Nobody is passed over, because others wait for the room."""
 
     # What a policy decides.
 
@@ -173,7 +177,8 @@ class Machinery(ABC):
             state.slots.give_back(slot)
             state.minor.discard(slot)
         if seconds is not None:
-            state.answer += _SMOOTH * (seconds - state.answer)
+            state.answers += 1
+            state.answer += max(_SMOOTH, 1.0 / state.answers) * (seconds - state.answer)
         if state.residency is Residency.IN:
             if state.slots.waiting:
                 self._serve(state, now)
@@ -386,7 +391,7 @@ class Machinery(ABC):
     def _serve(self, state: State, now: float) -> None:
         """Grant what waits, as far as free places go."""
         if state.slots.waiting:
-            for grant in state.slots.grants(self._hold):
+            for grant in state.slots.grants(self._hold, strict=self._strict):
                 one = self._leave_queue(state, grant.ticket)
                 self._begin(state, one.ask, grant.slots, now)
                 self._effects.append(Grant(grant.ticket, state.model, grant.slots, one.swaps))
@@ -397,9 +402,7 @@ class Machinery(ABC):
         if not ask.request_class.may_swap:
             state.minor.update(slots)
         elif not state.running:
-            gap = now - state.idle_since
-            state.gap = gap if state.gap is None else state.gap + _SMOOTH * (gap - state.gap)
-            state.gaps += 1
+            state.gaps = (*state.gaps[1 - _GAPS :], now - state.idle_since)
         state.running += len(slots) or max(1, ask.count)
         state.used = now
 
@@ -447,10 +450,27 @@ class Machinery(ABC):
 
     def _rest(self, state: State, now: float) -> None:
         state.rests_since = now
-        level = None if state.leaving or state.residency is Residency.ASLEEP else state.level
+        asleep = state.residency is Residency.ASLEEP
         state.residency = Residency.LEAVING
-        state.level = level
+        state.level = level = None if asleep or state.leaving else self._rest_level(state, state.level)
         self._effects.append(Rest(state.model, level, state.wanted))
+
+    def _rest_level(self, state: State, wanted: int | None) -> int | None:
+        """The level at which an instance can sleep now, the wanted one or a deeper one; its memory is reserved.
+
+        What it takes to sleep was free when that was planned, and others may have been given it since.
+        """
+        if wanted is None:
+            return None
+        held = self.ledger.holds(state.model)
+        for one in sorted(state.facts.sleeps, key=lambda one: (one.level != wanted, one.wake_seconds)):
+            both = {
+                device: max(held.get(device, Bytes(0)), one.holds.get(device, Bytes(0)))
+                for device in {*held, *one.holds}
+            }
+            if self.ledger.reserve(state.model, both):
+                return one.level
+        return None
 
     def _let_go(self, state: State, level: int | None, now: float) -> None:
         """Have an instance rest because of its owner, whoever waits for it."""

@@ -205,6 +205,7 @@ class Scheduler(Machinery):
             for one in self._states.values()
             if one.residency in {Residency.OUT, Residency.ASLEEP, Residency.LEAVING} and (order := one.urgent())
         ]
+        self._strict = bool(candidates)
         candidates.sort(key=lambda one: one[:2])
         plan = Room(self._states, self.ledger, self.rules)
         for order, _, state in candidates:

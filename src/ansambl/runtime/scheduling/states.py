@@ -55,9 +55,8 @@ class State:
     idle_since: float = 0.0
     used: float = float("-inf")
     """When a request used it last."""
-    gap: float | None = None
-    """Seconds from the end of the last request to the next one: a running mean."""
-    gaps: int = 0
+    gaps: tuple[float, ...] = ()
+    """Seconds from the end of one request to the next one, the last few times that it was idle between."""
     rest_timer: float | None = None
     kept_out: bool = False
     """It does not come back by itself: its owner, or its time to live, had it rest."""
@@ -65,6 +64,7 @@ class State:
     stop: float = 0.0
     answer: float = 0.0
     """Seconds of a load, a stop and an answer: as stated, then running means of what was measured."""
+    answers: int = 0
     rests_since: float = 0.0
     due_since: float | None = None
     """Since when only the price of a swap keeps it waiting."""
@@ -108,6 +108,7 @@ class State:
         self.load, self.stop, self.answer = (
             self.facts.load_seconds, self.facts.stop_seconds, self.facts.answer_seconds,
         )  # fmt: skip
+        self.answers = 0
 
     def view(self, reserved: Memory) -> InstanceView:
         """A snapshot."""
