@@ -155,7 +155,7 @@ def test_many_reloads_while_clients_ask_lose_no_answer(start, edit):
         running = [pool.submit(client, number) for number in range(4)]
         try:
             wait_for(lambda: one.instance("other")["state"] == "ready", "the first engine", 60)
-            for context in (640, 768, 896):
+            for context in (768, 1024, 512):
                 edit(KEPT + OTHER.format(context) + REST)
                 assert reload(one)["changed"] == ["other"]
                 wait_for(lambda wanted=context: one.instance("other")["context"] == wanted

@@ -18,6 +18,7 @@ from ansambl.app.measuring import Recorder
 from ansambl.app.model_memory import OtherPrograms, devices_of
 from ansambl.app.plan_checks import check_plan
 from ansambl.app.templates import ModelTemplates, model_templates
+from ansambl.domain.errors import AnsamblError
 from ansambl.domain.plan import Attachment
 from ansambl.foundation.clock import RealClock
 from ansambl.foundation.paths import DataPaths
@@ -32,6 +33,7 @@ from ansambl.runtime.attached_instance import AttachedInstance
 from ansambl.runtime.conversations.conversations import Conversations
 from ansambl.runtime.conversations.store import ConversationStore
 from ansambl.runtime.coordinator import Coordinator
+from ansambl.runtime.deferred_instance import DeferredInstance
 from ansambl.runtime.engine.loras import LoraSource
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.instance import Instance
@@ -40,6 +42,7 @@ from ansambl.runtime.measurements import MeasurementStore
 from ansambl.runtime.recovery import recover
 from ansambl.runtime.residence import FactsOf
 from ansambl.runtime.run_files import remove_leftover_files
+from ansambl.runtime.scheduling.records import InstanceFacts
 from ansambl.runtime.state_files import StateFolders
 from ansambl.runtime.store import RuntimeStore
 from ansambl.runtime.upstream import Upstream
@@ -130,10 +133,18 @@ async def build(
     def in_effect() -> Footprints:
         return footprints if product is None else product.footprints
 
+    async def facts(model: str) -> InstanceFacts:
+        try:
+            return await in_effect().facts(model)
+        except AnsamblError as error:
+            instance = coordinator.instance(model)
+            if isinstance(instance, DeferredInstance):
+                instance.cannot(error.message)
+            raise
+
     coordinator = await _coordinator(
-        loaded, instances, footprints, workshop, database, lambda model: in_effect().facts(model),
-        lambda: in_effect().ram_for_one(),
-    )  # fmt: skip
+        loaded, instances, footprints, workshop, database, facts, lambda: in_effect().ram_for_one()
+    )
     await coordinator.adopt(adopted)
     turns = TurnMemory(database, clock=clock)
     templates = model_templates(loaded, paths, attached)

@@ -72,6 +72,11 @@ class DeferredInstance:
 
         self._taking_over = asyncio.create_task(watch(), name=f"take over {self.model}")
 
+    def cannot(self, reason: Text) -> None:
+        """Show why it cannot be made, as somebody found who looked before it was needed."""
+        if self._real is None:
+            self._message = reason
+
     async def ensure_ready(self) -> Endpoint:
         """As `Instance.ensure_ready`, after making the instance."""
         if self._real is None:
