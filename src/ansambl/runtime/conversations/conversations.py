@@ -22,7 +22,7 @@ from ansambl.engines.adapter import ConversationCalls, LoraCalls, SlotState
 from ansambl.foundation.clock import Clock
 from ansambl.runtime import state_files
 from ansambl.runtime.carrying import Lease
-from ansambl.runtime.conversations.fingerprints import STEP, Fingerprints, covered
+from ansambl.runtime.conversations.fingerprints import STEP, Fingerprints, covered, first_of
 from ansambl.runtime.conversations.shelf import Shelf
 from ansambl.runtime.conversations.store import ConversationStore
 from ansambl.runtime.conversations.worth import UNKNOWN_SPEED, Saved, is_worth_restoring, make_room
@@ -91,7 +91,8 @@ class Conversations:
         self._events = events
         self._speed = speed
         self._kept: dict[str, Saved] = {}
-        self._found: defaultdict[tuple[str, str], dict[str, Saved]] = defaultdict(dict)
+        # By the first step, too: nearly every prompt that matches nothing is told by it.
+        self._found: defaultdict[tuple[str, str, bytes], dict[str, Saved]] = defaultdict(dict)
         self._in_use: Counter[str] = Counter()
         self._proofs: dict[tuple[str, int], _Proof] = {}
         self._useless: Counter[str] = Counter()
@@ -217,7 +218,7 @@ class Conversations:
     async def _save_one(
         self, draft: Saved, endpoint: Endpoint, calls: ConversationCalls, slot: int, *, patience: float
     ) -> bool:
-        siblings = self._found[draft.identity, draft.owner].values()
+        siblings = self._found[_place(draft)].values()
         longer = [one for one in siblings if one.fingerprint.startswith(draft.fingerprint)]
         if (same := next((one for one in longer if one.length >= draft.length), None)) is not None:
             self._touch(same)
@@ -250,7 +251,7 @@ class Conversations:
         speed = self._speed(draft.model) or UNKNOWN_SPEED
         new = replace(draft, tokens=state.tokens, size=size, seconds=state.tokens / speed)
         # What the new one begins with is not kept a second time.
-        siblings = self._found[new.identity, new.owner].values()
+        siblings = self._found[_place(new)].values()
         old = [one for one in siblings if new.fingerprint.startswith(one.fingerprint) and not self._in_use[one.name]]
         others = [one for one in self._kept.values() if one not in old]
         busy = [name for name, uses in self._in_use.items() if uses > 0]
@@ -286,14 +287,13 @@ class Conversations:
         if not self._kept:
             return None
         marked = read_marks(prompt[:LONGEST_COMPARED])
-        candidates = self._found.get((identity, marked.owner.hex()))
-        if not candidates or marked.lora or len(marked.hint) < STEP:
+        if marked.lora or len(marked.hint) < STEP:
             return None
         prints = Fingerprints(marked.hint, self._key_of(marked.owner))
-        # The first step decides for nearly all of them.
-        near = [(one, common) for one in candidates.values() if (common := prints.common(one.fingerprint))]
-        if not near:
+        candidates = self._found.get((identity, marked.owner.hex(), prints.first()))
+        if not candidates:
             return None
+        near = [(one, prints.common(one.fingerprint)) for one in candidates.values()]
         held = common_length(holds, prompt) - len(marked.owner) if holds else 0
         useful = [one for one in near if is_worth_restoring(one[0], one[1], held)]
         return max(useful, key=lambda one: (one[1], -one[0].size, one[0].name), default=None)
@@ -332,7 +332,7 @@ class Conversations:
 
     def _add(self, saved: Saved) -> None:
         self._kept[saved.name] = saved
-        self._found[saved.identity, saved.owner][saved.name] = saved
+        self._found[_place(saved)][saved.name] = saved
 
     def _touch(self, saved: Saved) -> None:
         if saved.name in self._kept:
@@ -344,7 +344,7 @@ class Conversations:
         listed = [one for one in gone if one.name in self._kept]
         for one in listed:
             del self._kept[one.name]
-            del self._found[one.identity, one.owner][one.name]
+            del self._found[_place(one)][one.name]
         if listed:
             # First the row: a file that nobody knows of is removed at the next start, a row without one is a lie.
             await self._store.replace(None, listed)
@@ -366,6 +366,10 @@ class Conversations:
         if (model, kind) not in self._told:
             self._told.add((model, kind))
             self._events.add(model, f"conversation_{kind}", message)
+
+
+def _place(saved: Saved) -> tuple[str, str, bytes]:
+    return saved.identity, saved.owner, first_of(saved.fingerprint)
 
 
 def _belongs_to(saved: Saved) -> bytes:

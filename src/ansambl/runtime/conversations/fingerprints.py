@@ -29,6 +29,10 @@ class Fingerprints:
             pass
         return b"".join(self._hashes)
 
+    def first(self) -> bytes:
+        """Its first hash, empty where the prompt is shorter than a step."""
+        return self._hashes[0] if self._hashes or self._more() else b""
+
     def common(self, other: bytes) -> int:
         """How many bytes this prompt has in common with the one whose fingerprint `other` is, in whole steps."""
         count = 0
@@ -47,6 +51,11 @@ class Fingerprints:
         self._chain.update(self._prompt[begin : begin + STEP])
         self._hashes.append(self._chain.digest())
         return True
+
+
+def first_of(fingerprint: bytes) -> bytes:
+    """The first hash of a fingerprint."""
+    return fingerprint[:_HASH]
 
 
 def covered(fingerprint: bytes) -> int:
