@@ -9,7 +9,11 @@ import signal
 import pytest
 from fake_instances import fake_placement, kinds, stage
 
+from ansambl.domain.engine import EngineOptions
 from ansambl.domain.errors import AnsamblError, EngineError, UnavailableError
+from ansambl.domain.plan import Placement
+from ansambl.engines.registry import get_engine
+from ansambl.model_catalog.embedded import find
 from ansambl.runtime.carrying import Carrier, Lease
 from ansambl.runtime.upstream import ConnectionLostError, Upstream
 
@@ -30,10 +34,11 @@ class Asker:
         self.instance, self.upstream = instance, Upstream()
         self.carrier = Carrier(lambda _model: instance, self.upstream, lambda _lease: None)
 
-    async def ask(self, words="hello", *, stream=True):
+    async def ask(self, words="hello", *, stream=True, tokens=None):
         """What the engine said; raises what the gateway would tell its client."""
         lease = Lease("m", await self.instance.ensure_ready(), 0.0)
-        body = json.dumps({"model": "m", "stream": stream, "messages": [{"role": "user", "content": words}]}).encode()
+        fields = {"model": "m", "stream": stream, "messages": [{"role": "user", "content": words}]}
+        body = json.dumps(fields | ({"max_tokens": tokens} if tokens else {})).encode()
         self.instance.begin_use()
         try:
             async with self.carrier.open(lease, "/chat/completions", body) as answer:
@@ -151,3 +156,39 @@ async def test_an_engine_that_dies_at_each_request_is_not_started_for_ever(make,
     assert kinds(make.events).count("started") == 5
     with pytest.raises(AnsamblError):
         await engine.ask()
+
+
+# With the real engine.
+
+
+@pytest.fixture
+def real_placement(embedded_model_folder):
+    return Placement(
+        model="m", engine="auto", checkpoint=find(embedded_model_folder), context=2048, parallel=1, threads=2,
+        options=EngineOptions(arguments=("--no-warmup",)),
+    )  # fmt: skip
+
+
+@pytest.mark.engine
+async def test_a_long_prefill_of_the_real_engine_is_no_hang(make, asker, real_placement):
+    instance = make(real_placement, get_engine("auto"), silence=1.0)
+    await instance.ensure_ready()
+    words = " ".join(f"Line {number} of a long text." for number in range(180))
+    assert b"choices" in await asker(instance).ask(words, stream=False, tokens=24)
+    assert kinds(make.events) == ["started", "ready"]
+
+
+@pytest.mark.engine
+async def test_the_real_engine_that_is_stopped_in_the_middle_of_an_answer_is_replaced(make, asker, real_placement):
+    instance = make(real_placement, get_engine("auto"), silence=1.0)
+    await instance.ensure_ready()
+    pid = instance.status().pid
+    asking = asyncio.create_task(asker(instance).ask("Count to one hundred.", stream=True, tokens=400))
+    async with asyncio.timeout(60):
+        while instance.flight.arrived < 5:  # noqa: ASYNC110 - bytes of another process
+            await asyncio.sleep(0.01)
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(ConnectionLostError):
+            await asking
+        assert b"choices" in await asker(instance).ask("Hello.", stream=False, tokens=4)
+    assert instance.status().pid != pid

@@ -11,6 +11,7 @@ import threading
 import time
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import IO
@@ -266,17 +267,30 @@ def resident_bytes(pid: int) -> int | None:
         return None
 
 
-def cpu_seconds(pid: int) -> float | None:
-    """Processor time that a process and its children have used, in seconds; None when it is gone.
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What a process and its children have used so far: processor time in seconds, bytes that came from disks.
 
-    It shrinks when a child ends.
+    It shrinks when a child ends. Where the system does not tell what is read, that is 0.
     """
+
+    cpu: float
+    read: int
+
+
+def effort(pid: int) -> Effort | None:
+    """The effort of a process and its children; None when it is gone."""
+    cpu, read = 0.0, 0
     try:
         process = psutil.Process(pid)
-        times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+        for one in (process, *process.children(recursive=True)):
+            times = one.cpu_times()
+            cpu += times.user + times.system
+            with contextlib.suppress(psutil.AccessDenied, AttributeError, NotImplementedError):
+                read += one.io_counters().read_bytes
     except psutil.Error:
         return None
-    return sum(one.user + one.system for one in times)
+    return Effort(cpu, read)
 
 
 def family(pid: int) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from ansambl.domain.instance import ProcessIdentity
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
 from ansambl.foundation import network, processes
+from ansambl.foundation.processes import Effort
 from ansambl.runtime.run_files import remove_run_files, write_run_files
 
 LOG_VARIABLE = "ANSAMBL_ENGINE_LOG"
@@ -56,8 +57,8 @@ class EngineProcess(Protocol):
         """What it and its children hold in RAM."""
         ...
 
-    def cpu_seconds(self) -> float | None:
-        """Processor time that it and its children have used, in seconds; None where nobody can tell."""
+    def effort(self) -> Effort | None:
+        """What it and its children have used so far; None where nobody can tell."""
         ...
 
 
@@ -128,9 +129,9 @@ class LocalProcess:
         size = processes.resident_bytes(self.identity.pid)
         return None if size is None else Bytes(size)
 
-    def cpu_seconds(self) -> float | None:
-        """Processor time of the process and its children, in seconds; None when it is gone."""
-        return processes.cpu_seconds(self.identity.pid)
+    def effort(self) -> Effort | None:
+        """What the process and its children have used so far; None when it is gone."""
+        return processes.effort(self.identity.pid)
 
 
 def clean_environment(own: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:

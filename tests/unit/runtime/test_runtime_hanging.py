@@ -5,21 +5,23 @@ from types import SimpleNamespace
 import pytest
 
 from ansambl.foundation.clock import VirtualClock
+from ansambl.foundation.processes import Effort
 from ansambl.runtime.engine import hanging
 from ansambl.runtime.engine.hanging import SPINNING, HangWatch, Sample, at_work, counters_of
 from ansambl.runtime.flight import Flight
 
 SILENCE = 40.0
+LLAMA, VLLM = "llamacpp:n_decode_total 1\n", "vllm:iteration_tokens_total_count 1\n"
 
 
 class Stage:
     """An engine of which the test says what can be seen; it looks every 2 s as the instance does."""
 
-    def __init__(self, monkeypatch, counters=True):
+    def __init__(self, monkeypatch, page=LLAMA):
         self.clock, self.flight = VirtualClock(), Flight()
-        self.page = "llamacpp:n_decode_total 1\n" if counters else None
-        self.cpu = 1.0
-        process = SimpleNamespace(cpu_seconds=lambda: self.cpu)
+        self.page = page
+        self.cpu, self.read = 1.0, 0
+        process = SimpleNamespace(effort=lambda: Effort(self.cpu, self.read))
         self.watch = HangWatch(
             "the engine", SimpleNamespace(port=1, secret="s", process=process), self.flight, SILENCE, self.clock
         )
@@ -42,9 +44,9 @@ async def test_an_engine_that_owes_nothing_never_hangs(monkeypatch):
     assert await Stage(monkeypatch).passes(1000) is None
 
 
-@pytest.mark.parametrize("counters", [True, False])
-async def test_an_engine_that_stands_still_is_found_in_time(monkeypatch, counters):
-    stage = Stage(monkeypatch, counters)
+@pytest.mark.parametrize("page", [LLAMA, VLLM, None])
+async def test_an_engine_that_stands_still_is_found_in_time(monkeypatch, page):
+    stage = Stage(monkeypatch, page)
     stage.flight.awaited = 1
     assert SILENCE <= await stage.passes(1000) <= 1.5 * SILENCE
 
@@ -71,18 +73,23 @@ async def test_counters_that_grow_are_work(monkeypatch):
     assert await stage.passes(1000, counts) is None
 
 
-async def test_an_engine_without_counters_that_computes_is_at_work(monkeypatch):
-    stage = Stage(monkeypatch, counters=False)
+@pytest.mark.parametrize("page", [LLAMA, None])
+async def test_an_engine_that_computes_or_reads_is_at_work_though_it_counts_nothing(monkeypatch, page):
+    stage = Stage(monkeypatch, page)
     stage.flight.awaited = 1
 
     def computes():
-        stage.cpu += 1.5
+        stage.cpu += 0.1
+
+    def reads():
+        stage.read += 30_000_000
 
     assert await stage.passes(5000, computes) is None
+    assert await stage.passes(5000, reads) is None
 
 
-async def test_an_engine_that_computes_while_its_counters_stand_still_has_more_time(monkeypatch):
-    stage = Stage(monkeypatch)
+async def test_an_engine_that_computes_and_would_count_its_steps_has_more_time(monkeypatch):
+    stage = Stage(monkeypatch, VLLM)
     stage.flight.awaited = 1
 
     def computes():
@@ -128,8 +135,8 @@ def test_questions_of_ours_are_no_work():
 
 
 def test_little_processor_time_is_no_work_and_a_process_that_ended_is_some():
-    before = Sample(0.0, None, 5.0)
-    assert at_work(before, Sample(10.0, None, 5.5)) is False
-    assert at_work(before, Sample(10.0, None, 6.5)) is True
-    assert at_work(before, Sample(10.0, None, 4.0)) is True
+    before = Sample(0.0, None, Effort(5.0, 0))
+    assert at_work(before, Sample(10.0, None, Effort(5.1, 0))) is False
+    assert at_work(before, Sample(10.0, None, Effort(5.5, 0))) is True
+    assert at_work(before, Sample(10.0, None, Effort(4.0, 0))) is True
     assert at_work(before, Sample(10.0, None, None)) is False

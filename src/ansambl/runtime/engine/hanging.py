@@ -1,8 +1,9 @@
 """Is an engine that owes answers still at work? Its health does not tell: that is answered by another thread of it.
 
 A long prefill and a long answer that is not streamed look like a hang from outside, so silence alone proves nothing.
-Its own counters are asked (llama.cpp counts every batch, vLLM every step), and where it has none, or does not tell them
-in the middle of a batch, the processor time of its processes.
+Its own counters are asked first. vLLM counts every step, and one that only computes waits for a lost process in a loop.
+llama.cpp counts nothing while it reads a prompt, however long that takes (build 9743: 1,720 tokens in 29 s, and all
+counters still), so one that computes, or reads its weights from the disk, is at work.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ansambl.domain.engine import ExitExplanation, ExitReason
 from ansambl.domain.text import text
 from ansambl.engines.shared.metrics import read_samples
 from ansambl.foundation.clock import Clock
+from ansambl.foundation.processes import Effort
 from ansambl.runtime.engine.metering import fetch
 from ansambl.runtime.engine.runs import Run
 from ansambl.runtime.flight import Flight
@@ -24,11 +26,15 @@ _PATIENCE = 5.0
 _COUNTERS = ("_total", "_sum", "_count")
 _NOT_WORK = ("http_", "process_", "python_")
 """Counters that our own questions move."""
-_BUSY = 0.1
-"""Processor seconds in each second that only work explains: to answer probes takes a hundredth of that."""
+_STEPS = "vllm:iteration_tokens_total_count"
+"""A counter that moves with every step, also in the middle of a prompt."""
+_BUSY = 0.03
+"""Processor seconds in each second that only work explains: to answer our questions takes a tenth of that, and on a
+machine with too many programs an engine that works gets little more."""
+_READS = 1e6
+"""Bytes from the disk in each second that only work explains: weights that do not fit into the RAM."""
 SPINNING = 5.0
-"""Times the patience that an engine has which computes and whose counters stand still: one step may be that long, and
-one that waits for a lost thread in a loop computes as well."""
+"""Times the patience that an engine has which computes and counts no step: one step of it may be that long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class Sample:
 
     time: float
     counters: Mapping[str, float] | None
-    cpu: float | None
+    effort: Effort | None
 
 
 def counters_of(page: str) -> Mapping[str, float] | None:
@@ -51,16 +57,17 @@ def counters_of(page: str) -> Mapping[str, float] | None:
 
 
 def at_work(before: Sample, after: Sample) -> bool | None:
-    """Whether it worked between two samples; None where it only computed, though its counters stood still."""
+    """Whether it worked between two samples; None where it only computed, and would have counted its steps."""
     if before.counters is not None and after.counters is not None and before.counters != after.counters:
         return True
-    computed = before.cpu is not None and after.cpu is not None and (
-        # A process of it that ended takes its time with it.
-        after.cpu < before.cpu or after.cpu - before.cpu > _BUSY * (after.time - before.time)
-    )  # fmt: skip
-    if not computed:
+    if before.effort is None or after.effort is None:
         return False
-    return True if after.counters is None else None
+    seconds = after.time - before.time
+    cpu, read = after.effort.cpu - before.effort.cpu, after.effort.read - before.effort.read
+    # A process of it that ended takes its time with it.
+    if not (cpu < 0 or cpu > _BUSY * seconds or read > _READS * seconds):
+        return False
+    return None if after.counters is not None and _STEPS in after.counters else True
 
 
 class HangWatch:
@@ -121,5 +128,5 @@ class HangWatch:
 
     async def _sample(self) -> Sample:
         page = await fetch(self._run.port, _PATH, key=self._run.secret, patience=min(_PATIENCE, self._silence / 4))
-        cpu = await asyncio.to_thread(self._run.process.cpu_seconds)
-        return Sample(self._clock.monotonic(), None if page is None else counters_of(page), cpu)
+        effort = await asyncio.to_thread(self._run.process.effort)
+        return Sample(self._clock.monotonic(), None if page is None else counters_of(page), effort)
