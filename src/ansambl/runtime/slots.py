@@ -19,7 +19,7 @@ LONGEST_COMPARED = 2**20
 """Bytes of a prompt that are kept and compared: some 250,000 tokens of text. Images may be many times as long."""
 
 LONGEST_LOOK = 64
-"""Of those that wait, how many are compared with a slot that got free: what a longer look finds is not worth its time."""
+"""Of those that wait, how many are compared with a slot that got free: more would take longer than it saves."""
 
 Order: TypeAlias = tuple[int, float]
 """Who comes before whom: first by rank, then by time; of equals the one that asked first."""
@@ -97,9 +97,9 @@ class Slots:
 
     Requests are granted in their order (that of arrival, where nothing else is said), but one that shares a beginning
     with a free slot may pass over those of its rank before it; nobody is passed over more than `PASSED_OVER_LIMIT`
-    times. One that asks for several slots gets all of them at once; while it is first in line and they are not all free,
-    they are kept for it. So two such requests never wait for each other, and every request waits for a bounded number of
-    those that come after it in their order. One that asks for 0 slots never waits for another.
+    times. One that asks for several slots gets all of them at once; while it is first in line and they are not all
+    free, they are kept for it. So two such requests never wait for each other, and every request waits for a bounded
+    number of those that come after it in their order. One that asks for 0 slots never waits for another.
     """
 
     def __init__(self, count: int | None) -> None:

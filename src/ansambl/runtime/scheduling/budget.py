@@ -39,8 +39,9 @@ LINGER_GAPS = 3.0
 LINGER_MORE = 0.05
 LINGER_SHARE = 0.05
 LINGER_SHORT = 0.25
-"""A model that became idle is kept for three of its longest recent gaps and 50 ms, where that is at most 5 % of what swapping it
-out and back costs, or a quarter of a second: programs that ask again and again come back within milliseconds."""
+"""A model that became idle is kept for three times the longest of its last gaps and 50 ms, where that is at most 5 % of
+what swapping it out and back costs, or a quarter of a second: programs that ask again and again come back within
+milliseconds."""
 
 
 @dataclass(slots=True)

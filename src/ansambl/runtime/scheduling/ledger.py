@@ -88,8 +88,8 @@ class Ledger:
     def raised(self, model: str, memory: Memory) -> Memory:
         """The forecast that follows from an out-of-memory: `memory`, reserved for the instance, was not enough.
 
-        It is more than what it was given, and at least what was free on the devices that ran out: the GPUs where it uses
-        any, else RAM. It is at most what the device has, so that it can be tried at all.
+        It is more than what it was given, and at least what was free on the devices that ran out: the GPUs where it
+        uses any, else RAM. It is at most what the device has, so that it can be tried at all.
         """
         free, own = self.free(), self._reserved.get(model, {})
         suspects = {device for device in memory if device != RAM and memory[device]} or {RAM}

@@ -1,4 +1,4 @@
-"""What all policies share: the instances, their queues, the ledger, and the effects. Who gets room is theirs to say."""
+"""The events that every policy is told, and what all policies do then. Who gets room is theirs to say."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from ansambl.domain.units import Bytes
-from ansambl.runtime.scheduling.ledger import Ledger, lacking
 from ansambl.runtime.scheduling.records import (
     Ask,
     DeviceView,
@@ -15,19 +13,16 @@ from ansambl.runtime.scheduling.records import (
     Grant,
     InstanceFacts,
     InstanceView,
-    Load,
     Memory,
     Refusal,
     Refuse,
     Residency,
-    Rest,
-    Rules,
 )  # fmt: skip
-from ansambl.runtime.scheduling.states import State, Waiter
-from ansambl.runtime.slots import Order, Slots
+from ansambl.runtime.scheduling.residences import Residences
+from ansambl.runtime.scheduling.states import State
+from ansambl.runtime.slots import Slots
 
 _OUT = frozenset({Residency.OUT, Residency.ASLEEP})
-_GAPS = 3
 _SMOOTH = 0.2
 """The weight of a new measurement in a running mean."""
 
@@ -39,33 +34,14 @@ def _figures(facts: InstanceFacts) -> tuple[float, ...]:
     return (facts.load_seconds, facts.stop_seconds, facts.answer_seconds)
 
 
-class Machinery(ABC):
+class Machinery(Residences, ABC):
     """The events of `Policy`, done as every policy does them."""
-
-    def __init__(self, ledger: Ledger, rules: Rules | None = None) -> None:
-        self.ledger = ledger
-        self.rules = rules or Rules()
-        self._states: dict[str, State] = {}
-        self._homes: dict[int, str] = {}
-        self._tickets = 0
-        self._added = 0
-        self._effects: list[Effect] = []
-        self._timers: list[float] = []
-        self._hold: Order | None = None
-        """Requests after that in order get no place for now."""
-        self._strict = False
-        """Nobody is passed over, because others wait for the room."""
 
     # What a policy decides.
 
     @abstractmethod
     def _plan(self, now: float) -> None:
         """Something changed that decides about residency: load, drain and rest what is due."""
-
-    def _order(self, ask: Ask, now: float) -> Order:
-        """The turn of a request."""
-        del ask
-        return (0, now)
 
     def _admit(self, state: State, ask: Ask, now: float) -> tuple[Refusal, float] | None:
         """Why a request that would have to wait is refused, and when it may try again; None where it may wait."""
@@ -79,14 +55,13 @@ class Machinery(ABC):
         del ticket, ask, now
         return False
 
-    def _serve_others(self, state: State, now: float) -> None:
-        """An instance has free places and nobody in its queue."""
-
     def _time(self, now: float) -> None:
         """Time went by."""
+        del now
 
     def _withdrawn(self, ticket: int, now: float) -> None:
         """A request waits no longer that is in no queue."""
+        del ticket, now
 
     # The events.
 
@@ -332,16 +307,6 @@ class Machinery(ABC):
         """As `Policy.devices`."""
         return self.ledger.devices()
 
-    # What policies use.
-
-    def _done(self) -> list[Effect]:
-        found, self._effects = self._effects, []
-        return found
-
-    def _wake_at(self, when: float) -> None:
-        if when not in self._timers[:1]:
-            heapq.heappush(self._timers, when)
-
     def _refusal(self, ticket: int, state: State, ask: Ask, now: float) -> Refuse | None:
         if state.residency in _OUT:
             if state.retry_at is not None and now < state.retry_at:
@@ -350,175 +315,3 @@ class Machinery(ABC):
                 return Refuse(ticket, Refusal.DOES_NOT_FIT, lacking=lacks)
         refused = self._admit(state, ask, now)
         return None if refused is None else Refuse(ticket, refused[0], max(1.0, refused[1]))
-
-    def _lacks(self, state: State) -> Memory:
-        """What an instance needs beyond what could ever be free for it."""
-        if not state.facts.ours:
-            return {}
-        most = {one: self.ledger.usable(one) for one in self.ledger.names}
-        for other in self._states.values():
-            if other is not state and other.facts.pinned and other.residency not in _OUT:
-                for device, size in self.ledger.holds(other.model).items():
-                    most[device] = most.get(device, 0) - size
-        return lacking(state.needs, {one: max(0, size) for one, size in most.items()})
-
-    def _refuse_misfits(self, state: State) -> None:
-        if state.waiters and state.residency in _OUT and (lacks := self._lacks(state)):
-            self._refuse_all(state, Refusal.DOES_NOT_FIT, lacking=lacks)
-
-    def _enqueue(self, ticket: int, state: State, ask: Ask, now: float) -> Waiter:
-        one = Waiter(ticket, ask, self._order(ask, now), now)
-        state.slots.ask(ask.prompt, ask.count, order=one.order, ticket=ticket)
-        state.waiters[ticket] = one
-        state.by_class[ask.request_class] += 1
-        self._homes[ticket] = ask.model
-        return one
-
-    def _leave_queue(self, state: State, ticket: int) -> Waiter:
-        state.slots.withdraw(ticket)
-        del self._homes[ticket]
-        one = state.waiters.pop(ticket)
-        state.by_class[one.ask.request_class] -= 1
-        return one
-
-    def _refuse_all(
-        self, state: State, refusal: Refusal, retry_after: float = 5.0, lacking: Memory | None = None
-    ) -> None:
-        for ticket in list(state.waiters):
-            self._leave_queue(state, ticket)
-            self._effects.append(Refuse(ticket, refusal, retry_after, lacking or {}))
-
-    def _serve(self, state: State, now: float) -> None:
-        """Grant what waits, as far as free places go."""
-        if state.slots.waiting:
-            for grant in state.slots.grants(self._hold, strict=self._strict):
-                one = self._leave_queue(state, grant.ticket)
-                self._begin(state, one.ask, grant.slots, now)
-                self._effects.append(Grant(grant.ticket, state.model, grant.slots, one.swaps))
-        if not state.slots.waiting:
-            self._serve_others(state, now)
-
-    def _begin(self, state: State, ask: Ask, slots: Sequence[int], now: float) -> None:
-        if not ask.request_class.may_swap:
-            state.minor.update(slots)
-        elif not state.running:
-            state.gaps = (*state.gaps[1 - _GAPS :], now - state.idle_since)
-        state.running += len(slots) or max(1, ask.count)
-        state.used = now
-
-    def _idle(self, state: State, now: float) -> None:
-        """Nothing is in flight there from now on."""
-        if not state.running:
-            state.idle_since = now
-            if state.facts.ttl is not None and state.rest_timer is None:
-                state.rest_timer = now + state.facts.ttl
-                self._wake_at(state.rest_timer)
-
-    def _unblocked(self, state: State) -> bool:
-        """Whether those are served now that had to be before an instance may be drained."""
-        if state.blocks is None:
-            return False
-        first = state.slots.first()
-        if first is not None and first < state.blocks:
-            return False
-        state.blocks = None
-        return True
-
-    def _queue_seconds(self, state: State) -> float:
-        places = state.slots.count or 1
-        return (len(state.waiters) + state.running) * state.answer / places
-
-    def _load(self, state: State, now: float) -> bool:
-        """Start or wake an instance in memory that is free; False where it does not fit."""
-        if not self.ledger.reserve(state.model, state.needs):
-            return False
-        state.load_ends, state.asleep = now + state.wakes(), state.residency is Residency.ASLEEP
-        state.residency, state.must_make_room, state.due_since = Residency.LOADING, False, None
-        self._effects.append(Load(state.model))
-        return True
-
-    def _drain(self, state: State, level: int | None, wanted: str | None, now: float) -> None:
-        """No new request is served there; when the last one in flight has ended, it rests."""
-        state.residency, state.level, state.wanted = Residency.DRAINING, level, wanted
-        if not state.running:
-            self._rest(state, now)
-
-    def _undrain(self, state: State, now: float) -> None:
-        state.residency, state.level, state.wanted = Residency.IN, None, None
-        self._serve(state, now)
-        self._idle(state, now)
-
-    def _rest(self, state: State, now: float) -> None:
-        state.rests_since = now
-        asleep = state.residency is Residency.ASLEEP
-        state.residency = Residency.LEAVING
-        state.level = level = None if asleep or state.leaving else self._rest_level(state, state.level)
-        self._effects.append(Rest(state.model, level, state.wanted))
-
-    def _rest_level(self, state: State, wanted: int | None) -> int | None:
-        """The level at which an instance can sleep now, the wanted one or a deeper one; its memory is reserved.
-
-        What it takes to sleep was free when that was planned, and others may have been given it since.
-        """
-        if wanted is None:
-            return None
-        held = self.ledger.holds(state.model)
-        for one in sorted(state.facts.sleeps, key=lambda one: (one.level != wanted, one.wake_seconds)):
-            both = {
-                device: max(held.get(device, Bytes(0)), one.holds.get(device, Bytes(0)))
-                for device in {*held, *one.holds}
-            }
-            if self.ledger.reserve(state.model, both):
-                return one.level
-        return None
-
-    def _let_go(self, state: State, level: int | None, now: float) -> None:
-        """Have an instance rest because of its owner, whoever waits for it."""
-        known = {one.level for one in state.facts.sleeps}
-        level = level if level in known and not state.leaving else None
-        if not state.facts.ours:
-            state.residency = Residency.OUT if state.leaving else state.residency
-        elif state.residency is Residency.LOADING:
-            state.owner, state.level = True, level
-        elif state.residency in {Residency.IN, Residency.DRAINING}:
-            state.owner = state.kept_out = True
-            self._drain(state, level, None, now)
-        elif state.residency is Residency.ASLEEP and level is None:
-            self._rest(state, now)
-        self._forget(state)
-
-    def _forget(self, state: State) -> None:
-        """An instance that is to be forgotten and holds nothing is forgotten."""
-        if state.leaving and state.residency is Residency.OUT:
-            self.ledger.release(state.model)
-            del self._states[state.model]
-
-    def _rest_when_due(self, state: State, now: float) -> None:
-        ttl = state.facts.ttl
-        if state.rest_timer is None or now < state.rest_timer:
-            return
-        state.rest_timer = None
-        if ttl is None or not state.resident or state.running or not state.facts.ours:
-            return
-        if now < state.idle_since + ttl:
-            state.rest_timer = state.idle_since + ttl
-            self._wake_at(state.rest_timer)
-        elif not state.waiters:
-            levels = [one for one in state.facts.sleeps if self._may_sleep(state, one.holds)]
-            level = min(levels, key=lambda one: one.wake_seconds).level if levels else None
-            state.kept_out = True
-            self._drain(state, level, None, now)
-
-    def _may_sleep(self, state: State, holds: Memory) -> bool:
-        return self.ledger.fits(state.model, holds)
-
-    def _asleep(self, state: State, level: int) -> Memory:
-        for one in state.facts.sleeps:
-            if one.level == level:
-                return one.holds
-        return {}
-
-    def _fit_places(self, state: State) -> None:
-        """Have as many places as the facts say, once nothing is in flight."""
-        if state.slots.count != state.facts.places and not state.running:
-            state.slots.resize(state.facts.places)
