@@ -67,12 +67,12 @@ def main() -> None:
             ratio = f" ({result.swaps / own:.1f} times ansambl's)" if own and policy != OURS else ""
             print(f"  {policy:8} {result.swaps:4} swaps{ratio}; {waits(result)}")
     trace = made_up(requests)
-    own = timed(OURS, machine, trace)
-    print(f"simulation: {own:.1f} s of CPU time for {requests} requests, {own / requests * 1e6:.0f} µs each")
+    ours = timed(OURS, machine, trace)
+    print(f"simulation: {ours:.1f} s of CPU time for {requests} requests, {ours / requests * 1e6:.0f} µs each")
     for policy in POLICIES:
         if policy != OURS:
             other = timed(policy, machine, trace)
-            print(f"  {policy}: {other:.1f} s, {own / other:.1f} times less than ansambl's")
+            print(f"  {policy}: {other:.1f} s, {ours / other:.1f} times less than ansambl's")
 
 
 if __name__ == "__main__":
