@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from ansambl.app.configuration.role_settings import RoleSettings
 from ansambl.app.configuration.settings import Settings
 from ansambl.app.configuration.settings_file import LoadedSettings
-from ansambl.app.configuration.settings_records import attachments, is_unconfigured
+from ansambl.app.configuration.settings_records import attachments, conversation_budget, is_unconfigured
 from ansambl.app.footprints import Footprints, rules_of
 from ansambl.app.instance_making import InstanceMaker
 from ansambl.app.plan_checks import check_plan, misfits
@@ -163,6 +163,7 @@ class Reloader:
         product.service.use(product.catalog, settings.prompt.common_instruction)
         product.templates.use(prepared.templates, prepared.changed)
         product.gateway.use(body_limit=settings.gateway.max_body, recognises_tasks=settings.tasks.recognise)
+        await product.conversations.use(conversation_budget(settings))
         for name in prepared.kept:
             maker.follow(coordinator.instance(name))
             await coordinator.renew(name)

@@ -11,7 +11,7 @@ from pathlib import Path
 from ansambl.app.catalog import catalog_of
 from ansambl.app.configuration.settings import EMBEDDED
 from ansambl.app.configuration.settings_file import LoadedSettings
-from ansambl.app.configuration.settings_records import attachments
+from ansambl.app.configuration.settings_records import attachments, conversation_budget
 from ansambl.app.footprints import Footprints, rules_of
 from ansambl.app.instance_making import InstanceMaker, Workshop
 from ansambl.app.measuring import Recorder
@@ -68,6 +68,7 @@ class Product:
     templates: ModelTemplates
     attached: Mapping[str, Attachment]
     usage: UsageBook
+    conversations: Conversations
 
 
 def footprints_of(maker: InstanceMaker) -> Footprints:
@@ -142,7 +143,7 @@ async def build(
                 instance.cannot(error.message)
             raise
 
-    coordinator = await _coordinator(
+    coordinator, conversations = await _coordinator(
         loaded, instances, footprints, workshop, database, facts, lambda: in_effect().ram_for_one()
     )
     await coordinator.adopt(adopted)
@@ -160,15 +161,18 @@ async def build(
         recognises_tasks=settings.tasks.recognise, observed=coordinator, usage=usage,
     )  # fmt: skip
     product = Product(catalog, resolver, service, coordinator, gateway, events, maker.loras.for_model, maker,
-                      footprints, templates, {one.model: one for one in attached}, usage)  # fmt: skip
+                      footprints, templates, {one.model: one for one in attached}, usage, conversations)  # fmt: skip
     return product
 
 
 async def _coordinator(
     loaded: LoadedSettings, instances: list[Instance], footprints: Footprints, shop: Workshop, database: Database,
     facts: FactsOf, kept_ram: Callable[[], int],
-) -> Coordinator:  # fmt: skip
-    """The coordinator of `instances`; `facts` and `kept_ram` ask about the configuration that is in effect by then."""
+) -> tuple[Coordinator, Conversations]:  # fmt: skip
+    """The coordinator of `instances`, and what keeps their conversations.
+
+    `facts` and `kept_ram` ask about the configuration that is in effect by then.
+    """
     settings, devices = loaded.settings, await asyncio.to_thread(lambda: footprints.devices)
 
     def engines() -> list[int]:
@@ -178,10 +182,9 @@ async def _coordinator(
         metrics = coordinator.instance(model).status().metrics
         return metrics.prefill_rate if metrics is not None else None
 
-    kept = settings.conversations
     conversations = Conversations(
-        ConversationStore(database), shop.paths.conversations, kept.budget if kept.persist else 0, shop.clock,
-        shop.events, speed=prefill_speed,
+        ConversationStore(database), shop.paths.conversations, conversation_budget(settings), shop.clock, shop.events,
+        speed=prefill_speed,
     )  # fmt: skip
     await conversations.begin()
     others = OtherPrograms(devices, engines, kept=kept_ram)
@@ -189,4 +192,4 @@ async def _coordinator(
         instances, Upstream(), shop.clock, shop.events, facts=facts, totals=devices.whole,
         limits=devices.capacity, rules=rules_of(settings), foreign=others.foreign, conversations=conversations,
     )  # fmt: skip
-    return coordinator
+    return coordinator, conversations

@@ -47,7 +47,19 @@ class Stage:
         self.service = RoleService(book.joined.catalog, TurnMemory())
         none: Any = None
         self.product = Product(
-            book.joined.catalog, self.resolver, self.service, none, none, none, lambda _: (), none, none, none, {}, none
+            book.joined.catalog,
+            self.resolver,
+            self.service,
+            none,
+            none,
+            none,
+            lambda _: (),
+            none,
+            none,
+            none,
+            {},
+            none,
+            none,
         )
         self.book = book
         app = make_admin_api(none, ProductRoles(self.product, book, loaded, self.read), TOKEN)

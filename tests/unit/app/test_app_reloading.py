@@ -83,12 +83,16 @@ class Stage:
             maker=maker, footprints=none, attached={one.model: one for one in attachments(loaded)},
             coordinator=self.coordinator, events=self.events, lora_source=none, catalog=catalog_of(loaded),
             resolver=SimpleNamespace(use=lambda catalog: self.asked.append(sorted(catalog.models))),
-            service=SimpleNamespace(use=lambda *_: None), templates=ModelTemplates({}),
+            conversations=SimpleNamespace(use=self.keep), service=SimpleNamespace(use=lambda *_: None),
+            templates=ModelTemplates({}),
             gateway=SimpleNamespace(use=lambda **settings: self.asked.append(settings)),
         )  # fmt: skip
         for name in made:
             self.coordinator.instance(name).prepare()
         self.reloader = Reloader(self.product)
+
+    async def keep(self, budget):
+        self.kept_bytes = budget
 
     def read(self, source):
         self.file.write_text(source, encoding="utf-8")
@@ -111,10 +115,12 @@ async def test_models_that_are_as_they_were_keep_their_engines(stage):
     # Written otherwise, with another time to live and more beside them.
     prepared = await found.reload(
         there("x") + here("b") + here("a", more='ttl = "5m"') + "[scheduling]\nqueue_limit = 7\n"
+        "[conversations]\nbudget = 5\n"
     )
     assert sorted(prepared.kept) == ["a", "b", "x"]
     assert (prepared.added, prepared.changed, prepared.fresh, prepared.removed) == ([], [], [], [])
     assert found.coordinator.told[0] == ("use", 7, 8 * GIB)
+    assert found.kept_bytes == 5
     # The scheduler hears of the new time to live.
     assert set(found.coordinator.told[1:]) == {("renew", name) for name in "abx"}
 

@@ -149,6 +149,11 @@ def prompt_cache(common: EngineSettings, budget: BudgetSettings) -> Bytes:
     return min(common.prompt_cache, Bytes(budget.ram // _CACHE_SHARE)) if budget.ram else common.prompt_cache
 
 
+def conversation_budget(settings: Settings) -> Bytes:
+    """Disk space for conversations; 0 where none are to be kept."""
+    return settings.conversations.budget if settings.conversations.persist else Bytes(0)
+
+
 def _embedded_arguments(model: ModelSettings, engine: str) -> tuple[str, ...]:
     if model.checkpoint != EMBEDDED or engine != BUNDLED_ENGINE or platform.system() == "Darwin":
         return ()

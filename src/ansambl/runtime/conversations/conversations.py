@@ -122,9 +122,25 @@ class Conversations:
         for one in good:
             self._add(one)
         self._usable = True
-        # The budget may be smaller than it was.
+        await self._trim()
+
+    async def use(self, budget: int) -> None:
+        """Keep them within another budget from now on; 0 removes those that are there and keeps no more."""
+        async with self._changing:
+            self._budget = budget
+            if not self._usable:
+                await self.begin()
+            elif budget > 0:
+                await self._trim()
+            else:
+                self._usable = False
+                await self._remove(list(self._kept.values()))
+
+    async def _trim(self) -> None:
+        """Remove the least valuable while the budget is smaller than what is kept."""
         now = self._clock.now()
-        over = sorted(good, key=lambda one: one.worth(now))
+        idle = (one for one in self._kept.values() if not self._in_use[one.name])
+        over = sorted(idle, key=lambda one: one.worth(now))
         while over and sum(one.size for one in self._kept.values()) > self._budget:
             await self._remove([over.pop(0)])
 

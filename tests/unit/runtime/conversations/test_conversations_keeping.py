@@ -330,3 +330,19 @@ async def test_a_folder_that_cannot_be_made_keeps_nothing_and_hinders_nothing(st
         assert await stage.save(kept, {0: TALK}) == 0
         assert await kept.bring_back(stage.lease(TALK), "i", b"") == 0
     assert stage.keeping.told() == ["conversation_folder"]
+
+
+async def test_another_budget_holds_at_once_and_none_removes_all(stage):
+    async with stage.keeping.opened() as kept:
+        assert await stage.save(kept, {0: TALK}) == 1
+        await stage.clock.advance(60)
+        assert await stage.save(kept, {0: OTHER}) == 1
+        (least, most) = sorted(one.stat().st_size for one in stage.keeping.files())
+        await kept.use(most)
+        assert kept.counts().kept == 1
+        assert await kept.bring_back(stage.lease(OTHER), "i", b"") == len(OTHER), "the newer one stayed"
+        await kept.use(0)
+        assert (kept.counts().kept, stage.keeping.files(), stage.keeping.rows()) == (0, [], [])
+        assert await stage.save(kept, {0: TALK}) == 0
+        await kept.use(least + most)
+        assert await stage.save(kept, {0: TALK}) == 1
