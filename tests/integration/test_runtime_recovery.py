@@ -38,7 +38,7 @@ class Asker:
         """What the engine said; raises what the gateway would tell its client."""
         lease = Lease("m", await self.instance.ensure_ready(), 0.0)
         fields = {"model": "m", "stream": stream, "messages": [{"role": "user", "content": words}]}
-        body = json.dumps(fields | ({"max_tokens": tokens} if tokens else {})).encode()
+        body = json.dumps(fields | ({"max_tokens": tokens, "ignore_eos": True} if tokens else {})).encode()
         self.instance.begin_use()
         try:
             async with self.carrier.open(lease, "/chat/completions", body) as answer:
@@ -184,8 +184,8 @@ async def test_the_real_engine_that_is_stopped_in_the_middle_of_an_answer_is_rep
     await instance.ensure_ready()
     pid = instance.status().pid
     asking = asyncio.create_task(asker(instance).ask("Count to one hundred.", stream=True, tokens=400))
-    async with asyncio.timeout(60):
-        while instance.flight.arrived < 5:  # noqa: ASYNC110 - bytes of another process
+    async with asyncio.timeout(90):
+        while instance.flight.arrived < 5 and not asking.done():  # noqa: ASYNC110 - bytes of another process
             await asyncio.sleep(0.01)
         os.kill(pid, signal.SIGSTOP)
         with pytest.raises(ConnectionLostError):
