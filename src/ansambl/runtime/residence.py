@@ -118,7 +118,7 @@ class Residence:
 
     async def _facts_of(self, model: str) -> InstanceFacts:
         status = self.instance(model).status()
-        if self._facts is None or status.attached:
+        if self._facts is None:
             return InstanceFacts(model, places=status.parallel, ours=not status.attached)
         return await self._facts(model)
 
