@@ -6,12 +6,12 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from product import environment
+from product import Started, environment
 
 from ansambl.app.catalog import catalog_of
 from ansambl.app.configuration.settings_file import load_settings
@@ -20,6 +20,11 @@ from ansambl.hardware.prices import load_parts, shipped_parts
 
 ROOT = Path(__file__).resolve().parents[2]
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE_NAME = re.compile(r"# ([\w-]+\.toml)\n")
+_OWN_FILES = {"ansambl.toml"}
+"""The product's own configuration is not taken from a page, but for those of `STARTED_BY`."""
+STARTED_BY = {"docs/how-to/run-several-models.md": "two-models.toml"}
+"""Pages whose commands are run against a product that was started with a file of the page."""
 _NOT_RUN = {
     "up": "the product runs already",
     "uninstall": "would remove the data folder that the other examples use",
@@ -100,12 +105,20 @@ def _check_target(target: str) -> None:
     assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE), f"make {target}"
 
 
-@pytest.mark.engine
-def test_commands_of_the_pages_run(start):
-    product = start()
+def named_file(example: Example) -> str | None:
+    """The name of the file that a page has its reader write: the first line of a block that is a comment with one."""
+    found = _FILE_NAME.match(example.content)
+    return found[1] if found and found[1] not in _OWN_FILES else None
+
+
+def run_commands(product: Started, pages: Collection[str]) -> list[list[str]]:
+    """Run the commands of some pages against the product; returns those that stop it, which are left out."""
     last: list[list[str]] = []
+    for one in CONFIGURATIONS:
+        if one.page in pages and (name := named_file(one)):
+            (product.data.parent / name).write_text(one.content, encoding="utf-8")
     for example in of("console"):
-        for line in example.content.splitlines():
+        for line in example.content.splitlines() if example.page in pages else ():
             if not line.startswith("$ "):
                 continue
             words = shlex.split(line[2:], comments=True)
@@ -121,7 +134,22 @@ def test_commands_of_the_pages_run(start):
                 assert ended.stdout.strip() or "chat" in words, f"{example}: {line} printed nothing"
             else:
                 assert set(words) & set(_NOT_RUN), f"{example}: nobody checks {line}"
-    assert last
+    return last
+
+
+@pytest.mark.engine
+def test_commands_of_the_pages_run(start):
+    product = start()
+    assert run_commands(product, {one.page for one in ALL} - set(STARTED_BY))
+    assert product.command("down").returncode == 0
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(("page", "file"), STARTED_BY.items())
+def test_commands_of_a_page_run_with_its_own_configuration(start, page, file):
+    (example,) = (one for one in CONFIGURATIONS if one.page == page and named_file(one) == file)
+    product = start(example.content)
+    run_commands(product, {page})
     assert product.command("down").returncode == 0
 
 
