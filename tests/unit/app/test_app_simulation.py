@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tomllib
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -251,3 +252,9 @@ def test_an_engine_that_may_sleep_wakes_faster_than_it_loads(tmp_path: Path) -> 
     assert result.answered == 6
     assert result.wakes > 0
     assert sum(result.loads.values()) + result.wakes == 1 + result.swaps
+
+
+def test_the_configuration_of_the_page_is_the_shipped_one() -> None:
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "simulate-a-trace.md"
+    block = page.read_text(encoding="utf-8").partition("```toml\n")[2].partition("```")[0]
+    assert tomllib.loads(block) == tomllib.loads(CONFIG.read_text(encoding="utf-8"))
