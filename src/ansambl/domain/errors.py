@@ -78,13 +78,13 @@ class NotSupportedError(AnsamblError):
 
 
 class UnavailableError(AnsamblError):
-    """Cannot be answered now, perhaps later; `retry_after` is in seconds."""
+    """Cannot be answered now, perhaps later; `retry_after` is in seconds, None where waiting alone changes nothing."""
 
     status = 503
     type = "service_unavailable_error"
     code = "engine_unavailable"
 
-    def __init__(self, message: Text, *, code: str | None = None, retry_after: int = 5) -> None:
+    def __init__(self, message: Text, *, code: str | None = None, retry_after: int | None = 5) -> None:
         super().__init__(message, code=code)
         self.retry_after = retry_after
 

@@ -152,7 +152,7 @@ async def send_bytes(send: Send, status: int, body: bytes, headers: Headers) -> 
 
 def headers_of_error(error: AnsamblError) -> Headers:
     """What an error adds to the headers of its answer."""
-    if isinstance(error, UnavailableError):
+    if isinstance(error, UnavailableError) and error.retry_after is not None:
         return [(b"retry-after", b"%d" % error.retry_after)]
     if isinstance(error, BodyTooLargeError):
         return [(b"connection", b"close")]

@@ -76,9 +76,13 @@ async def pass_through(exchange: Exchange, coordinator: Coordinator, call: Call)
                 raise refusal_of(answer.status, body)
             await _refuse(exchange, call, answer.status, body)
         elif answer.streams:
-            await _relay_stream(exchange, call, request, answer)
+            lease.cached = _cached(await _relay_stream(exchange, call, request, answer))
         else:
-            await _relay_whole(exchange, call, answer)
+            lease.cached = _cached(await _relay_whole(exchange, call, answer))
+
+
+def _cached(usage: Usage | None) -> int | None:
+    return usage.cached_tokens if usage is not None else None
 
 
 async def _refuse(exchange: Exchange, call: Call, status: int, body: bytes) -> None:
@@ -97,7 +101,8 @@ async def _refuse(exchange: Exchange, call: Call, status: int, body: bytes) -> N
         await exchange.send_object(refused, payload)
 
 
-async def _relay_whole(exchange: Exchange, call: Call, answer: UpstreamAnswer) -> None:
+async def _relay_whole(exchange: Exchange, call: Call, answer: UpstreamAnswer) -> Usage | None:
+    """Hand an answer on that is no stream; returns the engine's own usage."""
     body = await answer.body()
     if not body.lstrip().startswith(b"{"):
         raise EngineError(
@@ -123,9 +128,13 @@ async def _relay_whole(exchange: Exchange, call: Call, answer: UpstreamAnswer) -
     exchange.metrics.count_usage(exchange.name, found.usage, exchange.model)
     if call.remember is not None and found.error is None:
         call.remember(found)
+    return found.usage
 
 
-async def _relay_stream(exchange: Exchange, call: Call, request: ChatRequest, answer: UpstreamAnswer) -> None:
+async def _relay_stream(
+    exchange: Exchange, call: Call, request: ChatRequest, answer: UpstreamAnswer
+) -> Usage | None:  # fmt: skip
+    """Hand a stream on; returns the engine's own usage."""
     remember = call.remember
     relay = EventRelay(keep_all=remember is not None)
     additions = _StreamAdditions(call.chosen, request, exchange.name) if call.chosen is not None else None
@@ -159,6 +168,7 @@ async def _relay_stream(exchange: Exchange, call: Call, request: ChatRequest, an
             exchange.metrics.count_usage(exchange.name, total or found.usage, exchange.model)
             if remember is not None and relay.complete and found.error is None:
                 remember(found)
+    return found.usage
 
 
 class _StreamAdditions:

@@ -94,7 +94,9 @@ async def ask_leased(coordinator: Coordinator, lease: Lease, request: ChatReques
         if answer.status >= 400:
             raise refusal_of(answer.status, await answer.body())
         if not answer.streams:
-            yield _whole(await answer.body())
+            whole = _whole(await answer.body())
+            _note_cached(lease, whole)
+            yield whole
             return
         rest, tail, finished = b"", b"", False
         while (chunk := await answer.chunk()) is not None:
@@ -107,9 +109,15 @@ async def ask_leased(coordinator: Coordinator, lease: Lease, request: ChatReques
                 if delta.error is not None:
                     raise EngineError(text("The engine broke off: {reason}", reason=_reason(delta.error)))
                 finished = finished or delta.finish_reason is not None
+                _note_cached(lease, delta)
                 yield delta
         if not finished and not openai_chat.stream_ended(tail):
             raise ConnectionLostError(BROKE_OFF, answered=True)
+
+
+def _note_cached(lease: Lease, delta: Delta) -> None:
+    if delta.usage is not None:
+        lease.cached = delta.usage.cached_tokens
 
 
 def _whole(body: bytes) -> Delta:

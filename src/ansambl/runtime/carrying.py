@@ -27,7 +27,8 @@ class Lease:
     `prompt` is what the slot is believed to hold afterwards. `lora` is the LoRA adapter that its requests use, `mark`
     what keeps the states that are read with it apart from others (see `hold`). `salt` keeps its requests apart from
     other keys' in an engine's prefix cache, `alone` means that they may use nothing that was read before. `swaps`
-    counts the instances that were unloaded for it.
+    counts the instances that were unloaded for it. `restored` is how many tokens were restored into the slot for it,
+    `cached` how many of its prompt the engine says it had already; None until it did.
     """
 
     model: str
@@ -42,6 +43,8 @@ class Lease:
     salt: str = field(default="", repr=False)
     alone: bool = False
     swaps: int = 0
+    restored: int = 0
+    cached: int | None = None
 
     def hold(self, hint: bytes) -> None:
         """Say what the slot will hold: a prompt that begins as `hint` does."""

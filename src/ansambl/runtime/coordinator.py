@@ -81,6 +81,7 @@ class Coordinator:
         self._conversations = conversations
         self._separation = Separation(self.call, lambda model: self.instance(model).status().adopted)
         self._looking: asyncio.Task[None] | None = None
+        self._judging: set[asyncio.Task[None]] = set()
 
     # --- who is there -------------------------------------------------------------------------------------------------
 
@@ -130,13 +131,13 @@ class Coordinator:
         before = max(0, view.waiting - 1)
         match view.residency:
             case Residency.LOADING:
-                return text("'{model}' is being loaded; {count} requests before this one", model=model, count=before)
+                return text("'{model}' is being loaded; requests before this one: {count}", model=model, count=before)
             case Residency.IN:
-                return text("'{model}' is busy; {count} requests before this one", model=model, count=before)
+                return text("'{model}' is busy; requests before this one: {count}", model=model, count=before)
             case Residency.DRAINING | Residency.LEAVING:
                 return text("'{model}' makes room for '{wanted}' first", model=model, wanted=view.wanted or "-")
             case _:
-                return text("other models make room for '{model}'; {count} requests before this one", model=model,
+                return text("other models make room for '{model}'; requests before this one: {count}", model=model,
                             count=before)  # fmt: skip
 
     def tell(self, model: str, kind: str, message: Text) -> None:
@@ -220,6 +221,8 @@ class Coordinator:
             yield group
         finally:
             group.release_all()
+            for one in leases:
+                self._judge(one)
 
     async def _granted(self, ask: Ask) -> Grant:
         """Ask the scheduler, which is told of the instance before. Once more when the instance ended meanwhile."""
@@ -240,7 +243,10 @@ class Coordinator:
         if self._conversations is None or not clean or lease.slot is None:
             return
         holds = self._book(lease.model).held(lease.endpoint).get(lease.slot, b"")
-        if await self._conversations.bring_back(lease, instance.state_identity(), holds, instance.loras()):
+        lease.restored = await self._conversations.bring_back(
+            lease, instance.state_identity(), holds, instance.loras()
+        )  # fmt: skip
+        if lease.restored:
             self.counters.restored[lease.model] += 1
             self.note(lease)
 
@@ -259,10 +265,12 @@ class Coordinator:
         if lease.slot is not None:
             self._book(lease.model).holds(lease.slot, lease.prompt, lease.endpoint)
 
-    async def proved(self, lease: Lease, cached_tokens: int | None) -> None:
-        """Tell how many tokens of a prompt of `lease` were cached; None where its engine does not say."""
-        if self._conversations is not None and cached_tokens is not None:
-            await self._conversations.proved(lease, cached_tokens)
+    def _judge(self, lease: Lease) -> None:
+        """Whether the engine used what was restored for a lease, as far as it said."""
+        if self._conversations is not None and lease.restored and lease.cached is not None:
+            task = asyncio.create_task(self._conversations.proved(lease, lease.cached))
+            self._judging.add(task)
+            task.add_done_callback(self._judging.discard)
 
     def _book(self, model: str) -> SlotBook:
         book = self._books.get(model)

@@ -20,7 +20,9 @@ def error_of(
     """The error for a request that asked for `model`; `failures` says why its last load failed."""
     if refused.refusal is Refusal.LOAD_FAILED and model in failures:
         return failures[model]
-    pause = min(_LONGEST_PAUSE, max(1, math.ceil(refused.retry_after)))
+    pause = None
+    if refused.refusal is not Refusal.DOES_NOT_FIT:
+        pause = min(_LONGEST_PAUSE, max(1, math.ceil(refused.retry_after)))
     return UnavailableError(_words(refused, model, request_class), code=refused.refusal.value, retry_after=pause)
 
 

@@ -23,6 +23,9 @@ FactsOf: TypeAlias = Callable[[str], Awaitable[InstanceFacts]]
 _SAVE_PATIENCE = 30.0
 """Seconds that conversations may take to be saved before an engine stops: a state of some GiB is written in a few."""
 
+_AFTER_FAILURE = 5.0
+"""Seconds until a load is tried again that failed without saying when."""
+
 _log = get_logger(__name__)
 
 
@@ -150,7 +153,8 @@ class Residence:
             self.failures[model] = failure
             counters.load_failures[model] += 1
             memory = bool(getattr(failure, "out_of_memory", False))
-            pause = float(getattr(failure, "retry_after", 5.0))
+            told = getattr(failure, "retry_after", None)
+            pause = _AFTER_FAILURE if told is None else float(told)
             self._forget_facts(model)
             self._dispatcher.tell(
                 lambda policy, now: policy.load_failed(model, now, out_of_memory=memory, retry_after=pause)

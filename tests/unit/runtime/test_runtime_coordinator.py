@@ -226,7 +226,8 @@ async def test_who_is_cancelled_just_when_the_turn_comes_hands_the_place_on(coor
     assert load(coordinator) == (0, 0)
 
 
-async def test_more_than_the_queue_holds_are_refused_with_a_time_to_return(coordinator):
+async def test_more_than_the_queue_holds_are_refused_with_a_time_to_return(instance, upstream):
+    coordinator = Coordinator([instance], upstream, rules=Rules(longest_wait=1e9))
     release = asyncio.Event()
     tasks = [asyncio.create_task(hold(coordinator, [], 0, release))]
     await settle()
