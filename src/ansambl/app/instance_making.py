@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from weakref import WeakKeyDictionary
 
 from ansambl.app.configuration.settings import AUTO, EMBEDDED, ModelSettings
@@ -14,6 +15,7 @@ from ansambl.app.engine_choice import EngineFinder, place
 from ansambl.app.lora_book import LoraBook
 from ansambl.app.measuring import Recorder
 from ansambl.app.memory_explanations import MemoryExplainer
+from ansambl.app.model_memory import devices_of
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.hardware import Machine
 from ansambl.domain.plan import Placement
@@ -149,13 +151,14 @@ class InstanceMaker:
         if adopted is None:
             for warning in check_start(placed, adapter.traits, placed.installed, inventory.detect()):
                 shop.events.add(name, "warning", warning)
+        devices = devices_of(shop.machine(), self.loaded.settings.budget)
         explainer = MemoryExplainer(inventory.detect, lambda: oom_kills(inventory.SYSFS, inventory.PROCFS))
         return EngineInstance(
             placed, adapter, launcher=shop.launcher, store=shop.store, events=shop.events,
             log_folder=shop.paths.logs, clock=shop.clock, adopted=adopted, states=shop.states,
             on_ready=shop.recorder.on_ready, gpu_memory=_held_on_gpus,
             watchers=Watchers(shop.recorder.on_work, explainer.explain_more, used_on_gpus),
-            silence=self.loaded.settings.recovery.silence,
+            silence=self.loaded.settings.recovery.silence, device_of=partial(devices.of, placed.vendor),
         )  # fmt: skip
 
 

@@ -90,6 +90,24 @@ async def test_what_the_driver_tells_is_divided_as_the_log_told():
     assert stage.listener.told == [("ready", {"ram": 100 * MIB, "gpu1": 750 * MIB, "gpu3": 250 * MIB}, 1.0)]
 
 
+async def test_what_lies_on_a_gpu_without_memory_of_its_own_lies_in_ram():
+    stage = Stage(gpus=(0,), on_gpus=Bytes(1000 * MIB))
+    stage.holding = Holding("m", stage.gpu_memory, stage.clock, lambda index: "ram" if index == 0 else "?")
+    stage.holding.listener = stage.listener
+    await stage.holding.ready(stage.run, stage.facts, 1.0)
+    assert stage.listener.told == [("ready", {"ram": 1100 * MIB}, 1.0)]
+
+
+async def test_pages_of_weights_that_were_written_anew_do_not_count_twice():
+    stage = Stage(resident=100 * MIB)
+    stage.facts.devices = {"CPU_Mapped": {"weights": 45 * MIB}, "CPU_REPACK": {"weights": 30 * MIB}}
+    await stage.holding.ready(stage.run, stage.facts, 1.0)
+    # After the system took them back, what the log told still counts.
+    stage.resident = 20 * MIB
+    await stage.holding.look(stage.run, stage.facts)
+    assert stage.listener.told == [("ready", {"ram": 70 * MIB}, 1.0), ("grew", {"ram": 45 * MIB})]
+
+
 async def test_a_driver_that_tells_nothing_leaves_the_forecast_alone():
     stage = Stage(gpus=(0,))
     await stage.holding.ready(stage.run, stage.facts, 1.0)

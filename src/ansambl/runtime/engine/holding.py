@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ansambl.domain.units import Bytes
 from ansambl.foundation.clock import Clock
@@ -43,6 +43,16 @@ def in_ram(facts: LoadFacts) -> Bytes:
     )  # fmt: skip
 
 
+def reclaimable(facts: LoadFacts) -> Bytes:
+    """Bytes that the process holds and the system may take back at once: pages of weights that were written anew.
+
+    llama.cpp rewrites some tensors for the processor (buffer ``CPU_REPACK`` of its log) and never looks at their pages
+    of the file again, which stay resident all the same (buffer ``CPU_Mapped``). Forecasts leave them out, too.
+    """
+    parts = [facts.devices.get(one, {}).get("weights", Bytes(0)) for one in ("CPU_REPACK", "CPU_Mapped")]
+    return min(parts)
+
+
 def divided(total: Bytes, told: list[Bytes]) -> list[Bytes]:
     """`total` bytes on several GPUs as the log told them; in equal parts where it told nothing. Nothing is lost."""
     whole = sum(told)
@@ -67,14 +77,18 @@ class Holding:
         model: the instance's model.
         gpu_memory: tells what a process holds on GPUs; None where nobody can.
         clock: time.
+        device_of: the scheduler's name of a GPU of the placement, by its index; RAM for one that works in it.
     """
 
-    def __init__(self, model: str, gpu_memory: GpuMemory | None, clock: Clock) -> None:
+    def __init__(
+        self, model: str, gpu_memory: GpuMemory | None, clock: Clock, device_of: Callable[[int], str] = gpu_device
+    ) -> None:
         self.listener: InstanceListener | None = None
         self.resident: Bytes | None = None
         self._model = model
         self._gpu_memory = gpu_memory
         self._clock = clock
+        self._device_of = device_of
         self._told: Memory | None = None
         self._on_gpus: Bytes | None = None
         self._asked = float("-inf")
@@ -119,7 +133,7 @@ class Holding:
         if self.listener is None or self.resident is None:
             return None
         # Buffers that were not written yet count too: a KV cache takes its memory only as it fills.
-        holds = {RAM: Bytes(max(self.resident, in_ram(facts)))}
+        holds = {RAM: Bytes(max(self.resident, in_ram(facts)) - reclaimable(facts))}
         gpus = run.placement.gpus
         if not gpus:
             return holds
@@ -133,4 +147,7 @@ class Holding:
             # A part of it would be taken for the whole.
             return None
         parts = divided(self._on_gpus, on_gpus(facts, len(gpus)))
-        return holds | {gpu_device(index): size for index, size in zip(gpus, parts, strict=True)}
+        for index, size in zip(gpus, parts, strict=True):
+            device = self._device_of(index)
+            holds[device] = Bytes(holds.get(device, 0) + size)
+        return holds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from ansambl.runtime.flight import Flight
 from ansambl.runtime.kept_states import KeptStates
 from ansambl.runtime.launcher import Launcher, LaunchFailedError
 from ansambl.runtime.log_buffer import LogBuffer, engine_log
+from ansambl.runtime.scheduling.records import gpu_device
 from ansambl.runtime.state_files import StateFolders
 from ansambl.runtime.store import RuntimeStore
 
@@ -66,6 +68,7 @@ class EngineInstance(EngineFront):
         watchers: told what its engine does, asked why it ended.
         silence: seconds without a sign of work, while requests wait for it, after which its engine is started again; it
             may be changed, for the next run.
+        device_of: what the scheduler calls a GPU of the placement, by its index.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class EngineInstance(EngineFront):
         events: EventLog, log_folder: Path, clock: Clock | None = None, adopted: InstanceHandle | None = None,
         port: int | None = None, states: StateFolders | None = None, on_ready: OnReady | None = None,
         gpu_memory: GpuMemory | None = None, watchers: Watchers = NOBODY, silence: float = 120.0,
+        device_of: Callable[[int], str] = gpu_device,
     ) -> None:  # fmt: skip
         self.model = placement.model
         self._placement = placement
@@ -94,7 +98,7 @@ class EngineInstance(EngineFront):
         self._task: asyncio.Task[None] | None = None
         self._door = Door()
         self._uses = Uses()
-        self._holding = Holding(self.model, gpu_memory, self._clock)
+        self._holding = Holding(self.model, gpu_memory, self._clock, device_of)
         self._rest = Rest(
             adapter.traits.title, self._door, self._uses, Sleeper(adapter, gpu_memory, self._clock, watchers.gpus_used),
             self._loras, self._clock, self._holding, self._set, self._tell,
