@@ -215,3 +215,35 @@ def test_a_program_that_hangs_is_ended_with_what_it_started(tmp_path):
     while processes.start_time(child) is not None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+async def test_a_stopped_program_ends_politely(start, tmp_path):
+    words = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\nprint(1, flush=True)\n"
+    child = start([sys.executable, "-c", words + "time.sleep(60)"])
+    await until(lambda: (tmp_path / "log").read_text().strip() == "1")
+    os.kill(child.pid, signal.SIGSTOP)
+    await processes.end_group(child.pid, processes.start_time(child.pid), patience=20)
+    assert child.wait(10) == 7
+
+
+async def test_programs_are_found_by_a_mark_in_their_environment(start, monkeypatch):
+    monkeypatch.setenv("ANSAMBL_TEST_MARK", "here")
+    child = start([sys.executable, "-c", "import time; time.sleep(60)"])
+    monkeypatch.delenv("ANSAMBL_TEST_MARK")
+    other = start([sys.executable, "-c", "import time; time.sleep(60)"])
+    await until(lambda: processes.marked("ANSAMBL_TEST_MARK") == {child.pid: "here"})
+    started = processes.start_time(child.pid)
+    assert processes.groups_of([child.pid], ()) == {child.pid: started}
+    assert processes.groups_of([child.pid], [child.pid]) == {}
+    assert processes.groups_of([child.pid], [os.getpid()]) == {}, "a known process has started it"
+    assert processes.groups_of([os.getpid()], ()) == {}, "never our own group"
+    assert other.pid not in processes.marked("ANSAMBL_TEST_MARK")
+
+
+async def test_the_effort_of_a_program_grows_as_it_computes(start):
+    busy = start([sys.executable, "-c", "while True: pass"])
+    before = processes.effort(busy.pid)
+    await until(lambda: processes.effort(busy.pid).cpu > before.cpu + 0.05)
+    busy.kill()
+    busy.wait(10)
+    assert processes.effort(busy.pid) is None
