@@ -28,7 +28,7 @@ class RequestClass(StrEnum):
     @property
     def may_swap(self) -> bool:
         """Whether models are swapped for such a request."""
-        return self in {RequestClass.INTERACTIVE, RequestClass.BATCH}
+        return self is RequestClass.INTERACTIVE or self is RequestClass.BATCH
 
 
 @dataclass(frozen=True, slots=True)

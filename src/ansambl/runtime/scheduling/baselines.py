@@ -25,6 +25,7 @@ class _Baseline(Machinery):
             for state in self._states.values()
             if state.residency in _AWAY and (order := state.slots.first()) is not None
         ]
+        self._wanted = bool(found)
         return sorted(found, key=lambda one: one[0])
 
     def _bring_in(self, room: Room, order: Order, state: State, now: float) -> None:

@@ -40,9 +40,10 @@ def choose(free: Mapping[str, int], residents: Sequence[Resident]) -> dict[str, 
     """
     residents = sorted(residents, key=lambda one: (not one.must_go, min(way.cost for way in one.ways), one.model))
     search = _Search(residents)
-    if len(residents) <= EXACT_UP_TO:
+    whole = len(residents) <= EXACT_UP_TO
+    if whole:
         search.exact(0, dict(free), 0.0, {})
-    if search.best is None or search.steps > _MOST_STEPS:
+    if not whole or search.steps > _MOST_STEPS:
         greedy = _greedy(free, residents)
         if greedy is not None and (search.best is None or _cost(greedy) < search.cost):
             return greedy

@@ -161,8 +161,9 @@ class Machinery(Residences, ABC):
                 self._serve_others(state, now)
             if not state.running:
                 self._idle(state, now)
-                self._plan(now)
-            elif self._unblocked(state) or (state.minor and not state.busy):
+                if self._wanted:
+                    self._plan(now)
+            elif self._wanted and (self._unblocked(state) or (state.minor and not state.busy)):
                 self._plan(now)
         elif not state.running:
             if state.residency is Residency.DRAINING:
@@ -219,7 +220,7 @@ class Machinery(Residences, ABC):
         else:
             state.tried_again = state.must_make_room = False
             state.retry_at = now + retry_after
-            self._wake_at(state.retry_at)
+            self._plan_later(state.retry_at)
             self._refuse_all(state, Refusal.LOAD_FAILED, retry_after)
         self._forget(state)
         self._plan(now)
@@ -283,7 +284,9 @@ class Machinery(Residences, ABC):
         for state in self._states.values():
             self._rest_when_due(state, now)
         self._time(now)
-        self._plan(now)
+        if self._plan_at is not None and self._plan_at <= now:
+            self._plan_at = None
+            self._plan(now)
         return self._done()
 
     def next_time(self) -> float | None:

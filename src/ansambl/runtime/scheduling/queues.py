@@ -28,6 +28,9 @@ class Queues:
         self._timers: list[float] = []
         self._hold: Order | None = None
         """Requests after that in order get no place for now."""
+        self._plan_at: float | None = None
+        self._wanted = False
+        """Somebody waits for room: an instance that becomes idle, or is served out, decides about it."""
         self._strict = False
         """Nobody is passed over, because others wait for the room."""
 
@@ -47,6 +50,12 @@ class Queues:
     def _wake_at(self, when: float) -> None:
         if when not in self._timers[:1]:
             heapq.heappush(self._timers, when)
+
+    def _plan_later(self, when: float) -> None:
+        """Plan again at that time at the latest."""
+        if self._plan_at is None or when < self._plan_at:
+            self._plan_at = when
+            self._wake_at(when)
 
     def _enqueue(self, ticket: int, state: State, ask: Ask, now: float) -> Waiter:
         one = Waiter(ticket, ask, self._order(ask, now), now)

@@ -205,7 +205,7 @@ class Scheduler(Machinery):
             for one in self._states.values()
             if one.residency in {Residency.OUT, Residency.ASLEEP, Residency.LEAVING} and (order := one.urgent())
         ]
-        self._strict = bool(candidates)
+        self._wanted = self._strict = bool(candidates)
         candidates.sort(key=lambda one: one[:2])
         plan = Room(self._states, self.ledger, self.rules)
         for order, _, state in candidates:
@@ -255,7 +255,7 @@ class Scheduler(Machinery):
         if when is None:
             return
         if when > now:
-            self._wake_at(when)
+            self._plan_later(when)
             return
         for one in fresh:
             one.blocks = None
@@ -289,7 +289,10 @@ class Scheduler(Machinery):
     def _load_the_rest(self, plan: Room, now: float) -> None:
         """What no person or program waits for is loaded where nobody else wants the room."""
         for state in self._states.values():
-            if state.residency not in OUT or state.leaving or (state.retry_at is not None and now < state.retry_at):
+            if state.residency not in OUT or state.leaving:
+                continue
+            if state.retry_at is not None and now < state.retry_at:
+                self._plan_later(state.retry_at)
                 continue
             wanted = (
                 bool(state.waiters)
