@@ -73,10 +73,11 @@ def device_documents(observed: Observed | None) -> list[DeviceDocument]:
 def _cached_share(metrics: EngineMetrics, usage: Usage | None) -> float | None:
     """By the engine's own count since its start, else by what its answers said since ours."""
     cached, computed = metrics.cached_prompt_tokens, metrics.prefilled_tokens
-    if cached is not None and (computed is not None or metrics.prompt_tokens):
-        # What llama.cpp calls prompt tokens are those that it computed.
+    if cached is not None:
+        # What llama.cpp calls prompt tokens are those that it computed. Right after a start there are none.
         total = cached + computed if computed is not None else metrics.prompt_tokens
-        return min(1.0, cached / total) if total else None
+        if total:
+            return min(1.0, cached / total)
     if usage is not None and usage.prompt_tokens:
         return usage.cached_tokens / usage.prompt_tokens
     return None

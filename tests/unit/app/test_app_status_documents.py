@@ -89,6 +89,9 @@ def test_an_engine_that_tells_no_cache_is_known_by_its_answers() -> None:
     book = UsageBook(None, Hands())
     used = book.of("m", "coder")
     used.prompt_tokens, used.cached_tokens = 200, 50
-    metrics = EngineMetrics(decode_rate=TokensPerSecond(9.5), kv_cache_share=0.5, output_tokens=7)
+    metrics = EngineMetrics(
+        decode_rate=TokensPerSecond(9.5), kv_cache_share=0.5, output_tokens=7, cached_prompt_tokens=0,
+        prefilled_tokens=0.0,
+    )  # fmt: skip
     (one,) = instance_documents([status(metrics=metrics)], None, book, str)
     assert (one.cached_share, one.speed.decode, one.kv_cache_share, one.output_tokens) == (0.25, 9.5, 0.5, 7)
