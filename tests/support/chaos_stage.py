@@ -352,7 +352,7 @@ class Chaos:
             await self._answers(model)
         state = await self._settled()
         for one in state["instances"]:
-            self.report.swaps += one.get("swaps") or 0
+            self.report.swaps += one["swaps"]
         self._check_ledger(state)
         await self._check_slots()
 
@@ -375,9 +375,9 @@ class Chaos:
         while True:
             state: dict[str, Any] = (await self._client.get("/admin/api/state")).json()
             busy = [
-                f"{one['model']}: running {one['running']}, waiting {one['waiting']}, {one.get('residency')}"
+                f"{one['model']}: running {one['running']}, waiting {one['waiting']}, {one['residency']}"
                 for one in state["instances"]
-                if one["running"] or one["waiting"] or one.get("residency") in {"loading", "draining", "leaving"}
+                if one["running"] or one["waiting"] or one["residency"] in {"loading", "draining", "leaving"}
             ]
             if not busy:
                 return state
@@ -388,11 +388,12 @@ class Chaos:
         """Reserved is what the resident models hold, and no more than there is."""
         reserved: Counter[str] = Counter()
         for one in state["instances"]:
-            if one.get("residency") == "out":
+            if one["residency"] == "out":
                 assert not any(one["reserved"].values()), f"{one['model']} is out and has {one['reserved']} reserved"
                 assert one["pid"] is None, f"{one['model']} is out and runs"
-            reserved.update(one.get("reserved") or {})
-        for one in state.get("devices") or ():
+            reserved.update(one["reserved"])
+        assert state["devices"]
+        for one in state["devices"]:
             assert one["reserved"] == reserved[one["device"]], f"{one} but its models have {reserved}"
             assert one["reserved"] <= one["capacity"], f"over-committed: {one}"
 
