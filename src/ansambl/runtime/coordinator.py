@@ -23,7 +23,7 @@ from ansambl.runtime.dispatching import Dispatcher
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.instance import Instance
 from ansambl.runtime.leasing import LeaseGroup
-from ansambl.runtime.marks import is_marked, lora_mark, owner_mark
+from ansambl.runtime.marks import is_plain, lora_mark, owner_mark, with_adapter_tail
 from ansambl.runtime.residence import FactsOf, Residence
 from ansambl.runtime.scheduling.ledger import Ledger
 from ansambl.runtime.scheduling.records import Ask, DeviceView, Grant, InstanceView, Memory, Residency, Rules
@@ -263,7 +263,8 @@ class Coordinator:
     def note(self, lease: Lease) -> None:
         """Note that the slot of `lease` holds its prompt, or soon will."""
         if lease.slot is not None:
-            self._book(lease.model).holds(lease.slot, lease.prompt, lease.endpoint)
+            prompt = lease.prompt if lease.lora is None else with_adapter_tail(lease.prompt)
+            self._book(lease.model).holds(lease.slot, prompt, lease.endpoint)
 
     def _judge(self, lease: Lease) -> None:
         """Whether the engine used what was restored for a lease, as far as it said."""
@@ -276,7 +277,7 @@ class Coordinator:
         book = self._books.get(model)
         if book is None:
             book = self._books[model] = SlotBook(
-                lambda: self._scheduler.slots(model), lambda prompt: not is_marked(prompt),
+                lambda: self._scheduler.slots(model), is_plain,
                 lambda engine, slots: self._separation.moved(model, engine, slots),
             )  # fmt: skip
         return book

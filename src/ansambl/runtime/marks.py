@@ -12,6 +12,8 @@ from typing import NamedTuple
 from ansambl.domain.scheduling import LOCAL_KEY
 
 _LORA, _OWNER = b"\0", b"\1"
+# JSON ends with none of the bytes of marks, either.
+_TAIL = b"\0"
 _DIGEST = 16
 _LENGTH = 1 + _DIGEST
 
@@ -50,6 +52,16 @@ def read_marks(hint: bytes) -> Marked:
 def is_marked(prompt: bytes) -> bool:
     """Whether a prompt was read with a LoRA adapter, as its `lora_mark` says."""
     return bool(read_marks(prompt[: 2 * _LENGTH]).lora)
+
+
+def with_adapter_tail(prompt: bytes) -> bytes:
+    """A prompt whose end an activated LoRA adapter read; its beginning is the plain model's, as its hint says."""
+    return prompt if prompt.endswith(_TAIL) else prompt + _TAIL
+
+
+def is_plain(prompt: bytes) -> bool:
+    """Whether all of a prompt was read by the plain model, so that its state may be kept for it."""
+    return not is_marked(prompt) and not prompt.endswith(_TAIL)
 
 
 def _digest(name: str) -> bytes:

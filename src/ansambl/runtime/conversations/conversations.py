@@ -27,7 +27,7 @@ from ansambl.runtime.conversations.shelf import Shelf
 from ansambl.runtime.conversations.store import ConversationStore
 from ansambl.runtime.conversations.worth import UNKNOWN_SPEED, Saved, is_worth_restoring, make_room
 from ansambl.runtime.events import EventLog
-from ansambl.runtime.marks import owner_mark, read_marks
+from ansambl.runtime.marks import is_plain, owner_mark, read_marks
 from ansambl.runtime.slot_states import restore_slot, save_slot
 from ansambl.runtime.slots import LONGEST_COMPARED, common_length
 
@@ -163,7 +163,7 @@ class Conversations:
             if left <= 0:
                 break
             marked = read_marks(hint)
-            if marked.lora or len(marked.hint) < STEP:
+            if not is_plain(hint) or len(marked.hint) < STEP:
                 continue
             prints = Fingerprints(marked.hint, self._key_of(marked.owner))
             draft = Saved(

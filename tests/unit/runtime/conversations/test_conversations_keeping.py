@@ -18,7 +18,7 @@ from ansambl.runtime import slot_states
 from ansambl.runtime.carrying import Lease
 from ansambl.runtime.conversations import shelf
 from ansambl.runtime.conversations.worth import HALF_LIFE
-from ansambl.runtime.marks import lora_mark, owner_mark
+from ansambl.runtime.marks import lora_mark, owner_mark, with_adapter_tail
 
 TALK = b"[" + b"a conversation " * 200 + b"]"
 OTHER = b"[" + b"something else " * 200 + b"]"
@@ -114,7 +114,7 @@ async def test_it_comes_back_only_for_its_key_and_the_plain_model(stage, asks):
 async def test_what_cannot_come_back_is_not_saved(stage):
     async with stage.keeping.opened() as kept:
         short, adapter = b"[" + b"x" * 50 + b"]", lora_mark("l") + TALK
-        assert await stage.save(kept, {0: short, 1: adapter}) == 0
+        assert await stage.save(kept, {0: short, 1: adapter, 2: with_adapter_tail(TALK)}) == 0
         assert await stage.save(kept, {0: TALK}, None) == 0
         stage.engine.refuses = True
         assert await stage.save(kept, {0: TALK, 1: OTHER}) == 0

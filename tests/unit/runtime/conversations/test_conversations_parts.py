@@ -16,7 +16,7 @@ from ansambl.engines.shared.llama_slots import mixes_slots
 from ansambl.runtime.conversations.fingerprints import STEP, Fingerprints, covered
 from ansambl.runtime.conversations.identity import state_identity
 from ansambl.runtime.conversations.worth import HALF_LIFE, Saved, is_worth_restoring, make_room
-from ansambl.runtime.marks import is_marked, lora_mark, owner_mark, read_marks
+from ansambl.runtime.marks import is_marked, is_plain, lora_mark, owner_mark, read_marks, with_adapter_tail
 from ansambl.runtime.slots import common_length
 
 PLACEMENT = Placement(
@@ -54,6 +54,18 @@ def test_fingerprints_tell_the_common_beginning_in_whole_steps(shared, more, key
     found = Fingerprints(first, keys[0]).common(whole)
     assert covered(whole) == len(second) // STEP * STEP
     assert found == (min(len(first), len(second), shared) // STEP * STEP if keys[0] == keys[1] else 0)
+
+
+@pytest.mark.parametrize("owner", [b"", owner_mark("a")])
+def test_what_an_adapter_read_is_not_plain_wherever_it_read_it(owner):
+    hint = owner + b"[1]"
+    assert is_plain(hint)
+    assert not is_plain(owner + lora_mark("l") + b"[1]")
+    tail = with_adapter_tail(hint)
+    assert not is_plain(tail)
+    # What the plain model read of it may still be used again, and saying it twice changes nothing.
+    assert common_length(tail, hint + b"[2]") == len(hint)
+    assert with_adapter_tail(tail) == tail
 
 
 def test_a_fingerprint_grows_with_its_prompt_and_holds_none_of_its_text():
