@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -258,3 +259,18 @@ def test_the_configuration_of_the_page_is_the_shipped_one() -> None:
     page = Path(__file__).parents[3] / "docs" / "how-to" / "simulate-a-trace.md"
     block = page.read_text(encoding="utf-8").partition("```toml\n")[2].partition("```")[0]
     assert tomllib.loads(block) == tomllib.loads(CONFIG.read_text(encoding="utf-8"))
+
+
+def test_background_work_that_waits_turns_no_person_away() -> None:
+    chance = Random(1)  # noqa: S311 - made-up figures
+    trace, now = Trace(), 0.0
+    for _ in range(6000):
+        now += chance.expovariate(1.0)
+        kind = chance.choices(tuple(RequestClass), (5, 2, 3, 0))[0]
+        model = chance.choices(("big", "quick", "code"), (6, 3, 1))[0]
+        trace.add(now, model, kind, prompt_tokens=500, output_tokens=50)
+    result = run_policy("ansambl", card(), Rules(queue_limit=160), trace)
+    # A queue may be full of background requests; that is told to them alone.
+    refused = {kind for kind, _ in result.refused}
+    assert RequestClass.BACKGROUND in refused
+    assert not refused & {RequestClass.INTERACTIVE, RequestClass.BATCH}

@@ -112,4 +112,5 @@ def _serving(state: State) -> float:
     """Seconds until those that wait now for an instance have their places, once it is resident."""
     if state.slots.count is None:
         return 0.0
-    return ceil(len(state.waiters) / state.slots.count) * state.answer
+    before = sum(count for one, count in state.by_class.items() if one.may_swap)
+    return ceil(before / state.slots.count) * state.answer

@@ -45,9 +45,13 @@ class Machinery(Residences, ABC):
 
     def _admit(self, state: State, ask: Ask, now: float) -> tuple[Refusal, float] | None:
         """Why a request that would have to wait is refused, and when it may try again; None where it may wait."""
-        if len(state.waiters) >= self.rules.queue_limit:
+        # Background work may wait for an hour: a queue full of it must not turn people away.
+        alike = sum(
+            count for one, count in state.by_class.items() if one.may_swap == ask.request_class.may_swap
+        )  # fmt: skip
+        if alike >= self.rules.queue_limit:
             return Refusal.QUEUE_FULL, self._queue_seconds(state)
-        del ask, now
+        del now
         return None
 
     def _asks_elsewhere(self, ticket: int, ask: Ask, now: float) -> bool:
