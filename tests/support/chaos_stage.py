@@ -333,6 +333,8 @@ class Chaos:
     async def _kill_ansambl(self) -> str:
         assert self._restart is not None
         self._runs.clear()
+        with contextlib.suppress(httpx.TransportError):
+            self._count_swaps((await self._client.get("/admin/api/state", timeout=5.0)).json())
         self.report.disturbances["ansambl killed"] += 1
         self.product.process.kill()
         await asyncio.to_thread(self.product.process.wait)
@@ -351,10 +353,13 @@ class Chaos:
         for model in MODELS:
             await self._answers(model)
         state = await self._settled()
-        for one in state["instances"]:
-            self.report.swaps += one["swaps"]
+        self._count_swaps(state)
         self._check_ledger(state)
         await self._check_slots()
+
+    def _count_swaps(self, state: dict[str, Any]) -> None:
+        """A new Ansambl counts from nothing."""
+        self.report.swaps += sum(one["swaps"] for one in state["instances"])
 
     async def _answers(self, model: str) -> None:
         """A fresh request to it is answered, once a circuit breaker's pause is over."""
