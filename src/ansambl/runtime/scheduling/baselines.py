@@ -43,8 +43,8 @@ class _Baseline(Machinery):
             return
         going = self._least_recently_used(room, state)
         if going is None:
-            if first and room.nothing_moves():
-                self._refuse_all(state, Refusal.DOES_NOT_FIT, lacking=self._lacks(state))
+            if first and room.nothing_moves() and not self._refuse_misfits(state, now):
+                self._refuse_all(state, Refusal.DOES_NOT_FIT)
             return
         for victim, level in going:
             room.leave(victim, level)
@@ -114,6 +114,10 @@ class Fifo(_Baseline):
         self._hold = waiting[0][0] if waiting else None
         if waiting:
             self._bring_in(room, *waiting[0], now)
+            if not waiting[0][1].waiters:
+                # It was refused.
+                self._plan(now)
+                return
         self._undrain_others(room, now)
         for state in self._states.values():
             if state.resident:
@@ -130,4 +134,7 @@ class LeastRecentlyUsed(_Baseline):
         room = Room(self._states, self.ledger, self.rules)
         for order, state in self._waiting_for_load():
             self._bring_in(room, order, state, now)
+            if not state.waiters:
+                self._plan(now)
+                return
         self._undrain_others(room, now)

@@ -47,6 +47,10 @@ class Ledger:
         """Bytes that models may use of a device now: its limit, or what other programs leave of it."""
         return max(0, min(self._capacity.get(device, 0), self._total.get(device, 0) - self._foreign.get(device, 0)))
 
+    def capacity(self, device: str) -> int:
+        """Bytes that models may use of a device that no other program uses."""
+        return self._capacity.get(device, 0)
+
     def free(self) -> dict[str, int]:
         """What may still be promised on each device; negative where more is held than may be."""
         left = {one: self.usable(one) for one in self._capacity}

@@ -93,7 +93,7 @@ class Machinery(Residences, ABC):
         if state.resident:
             self._serve(state, now)
             self._idle(state, now)
-        self._refuse_misfits(state)
+        self._refuse_misfits(state, now)
         self._plan(now)
         return self._done()
 
@@ -183,8 +183,9 @@ class Machinery(Residences, ABC):
         if state is None:
             return self._done()
         if state.residency is Residency.LEAVING:
-            # What was told to rest will tell that it did.
-            return self._done()
+            # It could not sleep, and stays as it is.
+            state.owner = False
+            self.ledger.note(model, state.needs)
         was_asleep, level = state.asleep, state.level
         if holds is not None:
             self.ledger.note(model, holds)
@@ -269,7 +270,7 @@ class Machinery(Residences, ABC):
         """As `Policy.foreign`."""
         self.ledger.set_foreign(held)
         for state in self._states.values():
-            self._refuse_misfits(state)
+            self._refuse_misfits(state, now)
         self._plan(now)
         return self._done()
 
@@ -318,7 +319,7 @@ class Machinery(Residences, ABC):
         if state.residency in _OUT:
             if state.retry_at is not None and now < state.retry_at:
                 return Refuse(ticket, Refusal.LOAD_FAILED, state.retry_at - now)
-            if lacks := self._lacks(state):
+            if lacks := self._lacks(state, foreign=False):
                 return Refuse(ticket, Refusal.DOES_NOT_FIT, lacking=lacks)
         refused = self._admit(state, ask, now)
         return None if refused is None else Refuse(ticket, refused[0], max(1.0, refused[1]))

@@ -10,24 +10,41 @@ from ansambl.runtime.scheduling.states import State
 
 _OUT = frozenset({Residency.OUT, Residency.ASLEEP})
 
+_PATIENT = 10.0
+"""Seconds that requests wait for memory that other programs hold. What was unloaded a moment ago is often seen as
+theirs for a second or two (peers wait 0.5 to 1.5 s for a card's memory to come back)."""
+
 
 class Residences(Queues):
     """Where instances stand, and how that changes."""
 
-    def _lacks(self, state: State) -> Memory:
-        """What an instance needs beyond what could ever be free for it."""
+    def _lacks(self, state: State, *, foreign: bool = True) -> Memory:
+        """What an instance needs beyond what could ever be free for it, with or without what other programs hold."""
         if not state.facts.ours:
             return {}
-        most = {one: self.ledger.usable(one) for one in self.ledger.names}
+        room = self.ledger.usable if foreign else self.ledger.capacity
+        most = {one: room(one) for one in self.ledger.names}
         for other in self._states.values():
             if other is not state and other.facts.pinned and other.residency not in _OUT:
                 for device, size in self.ledger.holds(other.model).items():
                     most[device] = most.get(device, 0) - size
         return lacking(state.needs, {one: max(0, size) for one, size in most.items()})
 
-    def _refuse_misfits(self, state: State) -> None:
-        if state.waiters and state.residency in _OUT and (lacks := self._lacks(state)):
+    def _refuse_misfits(self, state: State, now: float) -> bool:
+        """Refuse who waits for what can never fit, after a while where only other programs are in its way."""
+        lacks = self._lacks(state) if state.waiters and state.residency in _OUT else {}
+        if not lacks:
+            state.misfit_since = None
+            return False
+        if state.misfit_since is None:
+            state.misfit_since = now
+        until = state.misfit_since + _PATIENT
+        if now < until and not self._lacks(state, foreign=False):
+            self._plan_later(until)
+        else:
+            state.misfit_since = None
             self._refuse_all(state, Refusal.DOES_NOT_FIT, lacking=lacks)
+        return True
 
     def _load(self, state: State, now: float) -> bool:
         """Start or wake an instance in memory that is free; False where it does not fit."""
@@ -35,6 +52,7 @@ class Residences(Queues):
             return False
         state.load_ends, state.asleep = now + state.wakes(), state.residency is Residency.ASLEEP
         state.residency, state.must_make_room, state.due_since = Residency.LOADING, False, None
+        state.misfit_since = None
         self._effects.append(Load(state.model))
         return True
 

@@ -210,6 +210,10 @@ class Scheduler(Machinery):
         plan = Room(self._states, self.ledger, self.rules)
         for order, _, state in candidates:
             self._settle(plan, state, order, now)
+            if not state.waiters:
+                # It was refused, and what it claimed is for the others.
+                self._plan(now)
+                return
         for state in self._states.values():
             if state.residency is Residency.DRAINING and not state.owner and state.model not in plan.going:
                 self._undrain(state, now)
@@ -234,8 +238,9 @@ class Scheduler(Machinery):
             self._make_room(plan, state, order, choice, now)
         elif alone and plan.nothing_moves():
             if choice is None:
-                # Only what it cannot have is in its way, and nothing will change that.
-                self._refuse_all(state, Refusal.DOES_NOT_FIT, lacking=self._lacks(state))
+                # Only what it cannot have is in its way.
+                if not self._refuse_misfits(state, now):
+                    self._refuse_all(state, Refusal.DOES_NOT_FIT)
             elif state.must_make_room:
                 state.must_make_room = False
                 self._load(state, now)

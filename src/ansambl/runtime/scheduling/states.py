@@ -49,6 +49,8 @@ class State:
     swaps: int = 0
     tried_again: bool = False
     must_make_room: bool = False
+    misfit_since: float | None = None
+    """Since when other programs hold memory without which it cannot be loaded."""
     retry_at: float | None = None
     came: float = 0.0
     """When it became resident."""

@@ -191,10 +191,29 @@ def test_pinned_models_stay_and_what_cannot_fit_beside_them_is_refused():
 def test_other_programs_memory_is_respected():
     policy = scheduler(facts("a", 60))
     policy.foreign({"gpu0": 50}, 0.0)
-    _, (refused,) = policy.ask(Ask("a"), 1.0)
-    assert refused.lacking == {"gpu0": 10}
-    policy.foreign({"gpu0": 40}, 2.0)
-    assert list(policy.ask(Ask("a"), 3.0)[1]) == [Load("a")]
+    ticket, effects = policy.ask(Ask("a"), 1.0)
+    assert not list(effects)
+    assert list(policy.foreign({"gpu0": 40}, 2.0)) == [Load("a")]
+    policy.load_failed("a", 3.0, out_of_memory=False, retry_after=0.0)
+    assert ticket
+
+
+def test_who_waits_for_what_other_programs_hold_is_refused_after_a_while():
+    policy = scheduler(facts("a", 60), facts("b", 45))
+    policy.foreign({"gpu0": 50}, 0.0)
+    ticket, _ = policy.ask(Ask("a"), 1.0)
+    while not (effects := list(policy.tick(policy.next_time()))):
+        assert policy.next_time() <= 11.0
+    assert effects == [Refuse(ticket, Refusal.DOES_NOT_FIT, lacking={"gpu0": 10})]
+    assert list(policy.ask(Ask("b"), 12.0)[1]) == [Load("b")]
+
+
+def test_what_cannot_sleep_stays_as_it_is():
+    policy = resident(scheduler(facts("a", sleeps=(SleepFacts(1, {"ram": 50}, 2.0),)), ram=60), "a")
+    assert list(policy.rest("a", 1, 1.0)) == [Rest("a", 1, None)]
+    assert not list(policy.loaded("a", 2.0))
+    assert policy.view("a").residency is Residency.IN
+    assert policy.view("a").reserved == {"gpu0": 60}
 
 
 def test_models_of_different_groups_are_not_resident_together():
