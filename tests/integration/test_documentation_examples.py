@@ -138,7 +138,9 @@ def run_commands(product: Started, pages: Collection[str]) -> list[list[str]]:
 
 
 @pytest.mark.engine
+@pytest.mark.timeout(600)
 def test_commands_of_the_pages_run(start):
+    """Some fifty commands; on a busy machine with two cores they were seen to take four minutes."""
     product = start()
     assert run_commands(product, {one.page for one in ALL} - set(STARTED_BY))
     assert product.command("down").returncode == 0
