@@ -191,6 +191,61 @@ def test_equals_are_served_in_order_of_arrival(counts):
     assert served == tickets
 
 
+def test_who_is_before_in_order_is_served_first_whenever_he_came():
+    slots = Slots(1)
+    slot = run(slots, b"", leave=False)
+    low = slots.ask(b"", order=(1, 0.0))
+    late, early = slots.ask(b"", order=(0, 30.0)), slots.ask(b"", order=(0, 10.0))
+    assert slots.first() == (0, 10.0)
+    served = []
+    for _ in range(3):
+        slots.give_back(slot)
+        served += granted(slots)
+    assert served == [early, late, low]
+
+
+def test_sharing_with_a_slot_does_not_lift_a_lower_rank_above_a_higher_one():
+    slots = Slots(1)
+    slot = run(slots, b"a" * 100, leave=False)
+    slots.ask(b"a" * 110, order=(1, 0.0))
+    person = slots.ask(b"b" * 100, order=(0, 5.0))
+    slots.give_back(slot)
+    assert list(granted(slots)) == [person]
+
+
+def test_nobody_is_passed_over_where_the_order_is_strict_and_none_is_served_after_the_last():
+    slots = Slots(1)
+    slot = run(slots, b"a" * 100, leave=False)
+    first = slots.ask(b"b" * 100, order=(0, 1.0))
+    friend = slots.ask(b"a" * 110, order=(0, 2.0))
+    slots.give_back(slot)
+    assert [one.ticket for one in slots.grants((0, 1.5), strict=True)] == [first]
+    slots.give_back(slot)
+    assert slots.grants((0, 1.5)) == []
+    assert list(granted(slots)) == [friend]
+
+
+def test_who_asks_for_no_slot_waits_for_nobody():
+    slots = Slots(1)
+    run(slots, b"", leave=False)
+    slots.ask(b"")
+    keeper = slots.ask(b"", 0)
+    assert granted(slots) == {keeper: ()}
+    assert slots.take_now(b"", 0) == ()
+    assert slots.take_now(b"") is None
+
+
+def test_other_slots_are_given_to_those_that_wait():
+    slots = Slots(1)
+    slot = run(slots, b"", leave=False)
+    waiting = [slots.ask(b"") for _ in range(3)]
+    slots.give_back(slot)
+    slots.resize(2)
+    assert list(granted(slots)) == waiting[:2]
+    slots.resize(None)
+    assert granted(slots) == {waiting[2]: ()}
+
+
 def test_of_a_huge_prompt_the_beginning_is_kept():
     slots = Slots(2)
     picture = b"p" * (2 * LONGEST_COMPARED)
