@@ -66,6 +66,7 @@ class _Run:
         self.waiting: dict[int, int] = {}
         self.urgent = dict.fromkeys(self.engines, 0)
         self.swap_for: dict[str, bool] = {}
+        self.present: set[str] = set()
         self.granted = array("d", bytes(8 * len(trace)))
         self.running = 0
         self.idle_since = 0.0
@@ -115,6 +116,7 @@ class _Run:
 
     def _load(self, model: str, now: float) -> None:
         engine, result = self.engines[model], self.result
+        self.present.add(model)
         if model in self.swap_for:
             result.swaps += 1
             result.swaps_by_background += not self.swap_for.pop(model)
@@ -131,9 +133,11 @@ class _Run:
         if engine.running:
             message = f"{rest.model} was told to rest while {engine.running} requests were in flight"
             raise StuckError(message)
-        if rest.wanted is not None:
+        # One that is told to go for two reasons may name the one that is met already.
+        if rest.wanted is not None and rest.wanted not in self.present:
             self.swap_for.setdefault(rest.wanted, self.urgent[rest.wanted] > 0)
         engine.forget()
+        self.present.discard(rest.model)
         self._later(now + engine.facts.stop_seconds, rest.model, "rested", rest.level, 0.0)
 
     def _later(self, time: float, model: str, what: str, level: int | None, seconds: float) -> None:
