@@ -62,7 +62,7 @@ class SwapBudget:
 
     def longest_hold(self, cost: float, price: float) -> float:
         """How long the price, and the turn of those that are resident, hold a swap back at most."""
-        hold = max(price / self.rules.swap_share, SHORTEST_STAY * cost, OLD * cost)
+        hold = max(price / self.rules.swap_share, SHORTEST_STAY * cost, OLD * cost, LINGER_SHORT)
         return min(hold, HOLD_SHARE * self.rules.longest_wait)
 
     def missing(self, devices: Collection[str], price: float, now: float) -> float:
@@ -86,13 +86,12 @@ class SwapBudget:
         """When the swap for `state` may begin that stops `busy` instances, and its price."""
         share, price = self.rules.swap_share, self.price(cost, busy)
         lacks = self.missing(devices, price, now)
-        if state.due_since is None:
-            state.due_since = now
+        since = state.due_since if state.due_since is not None else now
         oldest = min(one.asked for one in state.waiters.values() if one.ask.request_class.may_swap)
         on_credit = max(oldest + OLD * cost, now + max(0.0, lacks - CREDIT * price) / share)
         when = min(now + lacks / share, on_credit)
         when = max(when, *(one.came + min(TURN_ANSWERS * one.answer, SHORTEST_STAY * cost) for one in busy))
-        return min(when, state.due_since + self.longest_hold(cost, price)), price
+        return min(when, since + self.longest_hold(cost, price)), price
 
 
 def linger(victim: State, cost: float) -> float:

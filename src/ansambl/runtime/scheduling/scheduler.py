@@ -1,4 +1,12 @@
-"""Ansambl's policy: by bytes, by waiting people, and with a bound on what they wait."""
+"""Ansambl's policy: by bytes, by waiting people, and with a bound on what they wait.
+
+* A request for a resident model is served at once; what is not resident is loaded where there is room for it.
+* Else requests are collected, and their model is a *candidate*: candidates get memory in the order of their oldest
+  requests, so that nobody is overtaken in memory, and each chooses whom it costs least to bring back (`eviction`).
+* Idle models go at once. Models in use go when the requests before the candidate's are served and the swap is worth
+  its price (`budget`); then they are drained.
+* Tasks and background requests cause none of this. How long all others wait at most is stated and proven in `bounds`.
+"""
 
 from __future__ import annotations
 
@@ -275,13 +283,17 @@ class Scheduler(Machinery):
         """When a swap may begin; None where requests that come before it must be served first."""
         cost = state.wakes() + sum(one.stop for one in victims)
         busy = [one for one in victims if one.busy]
-        if not busy:
-            return max((linger(one, cost) for one in victims), default=now)
         for one in busy:
             first = one.urgent()
             if first is not None and first < order:
                 one.blocks = order
                 return None
+        if state.due_since is None:
+            state.due_since = now
+        if not busy:
+            kept = max((linger(one, cost) for one in victims), default=now)
+            price = self.budget.price(cost, victims) if victims else 0.0
+            return min(kept, state.due_since + self.budget.longest_hold(cost, price))
         if not plan.saving.isdisjoint(plan.short):
             return None
         when, price = self.budget.due(state, busy, plan.short, cost, now)
