@@ -146,7 +146,7 @@ async def test_another_slot_goes_on_while_one_is_saved_and_restored(engines, che
             async for line in answer.aiter_lines():
                 if line.startswith("data: {"):
                     words = json.loads(line[6:])["choices"][0]["delta"].get("content")
-                    written.append(words or "")  # noqa: PERF401 - it is read while it grows
+                    written.append(words or "")
 
     async def until_written(count):
         async with asyncio.timeout(60):
