@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from ansambl.runtime.scheduling.records import Rules
 from ansambl.runtime.scheduling.states import State
 
-TURN_ANSWERS = 6.0
+TURN_ANSWERS = 8.0
 """A turn is worth about that many answers of the model that has it, where its swap is cheap."""
 
-DEAREST = 4.0
+DEAREST = 5.0
 """But a swap is never priced higher than that many times what it costs, however long the answers are."""
 
-SHORTEST_STAY = 4.0
+SHORTEST_STAY = 6.0
 """A model stays resident while it is in use for its turn, but no longer than that many times what the swap costs."""
 
 OLD = 1.0
