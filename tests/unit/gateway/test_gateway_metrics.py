@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -148,3 +150,15 @@ def test_without_a_scheduler_the_page_is_there_all_the_same() -> None:
     found = samples(metrics)
     assert found[key("ansambl_queue_seconds_count")] == 1
     assert found[key("ansambl_tasks_total", model="builtin")] == 0
+
+
+def test_the_names_on_the_page_for_people_exist() -> None:
+    machine = Machine()
+    machine.counters.loaded("m", 1.0)
+    machine.counters.loaded("m", 1.0, woke=True)
+    metrics = Metrics(statuses, machine)
+    there = {family.name for family in text_string_to_metric_families(metrics.page().decode())}
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "watch-with-prometheus.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`(ansambl_\w+)", page))
+    assert len(told) > 20
+    assert {name for name in told if name.removesuffix("_total") not in there} == set()
