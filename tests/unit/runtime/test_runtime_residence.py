@@ -11,6 +11,7 @@ from ansambl.domain.errors import CheckpointError, NotSupportedError, Unavailabl
 from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
 from ansambl.domain.scheduling import RequestClass, Standing
 from ansambl.domain.text import text
+from ansambl.runtime import coordinator as coordinating
 from ansambl.runtime.coordinator import Coordinator
 from ansambl.runtime.scheduling.records import RAM, InstanceFacts, Residency, Rules, SleepFacts
 
@@ -284,23 +285,35 @@ async def test_one_that_is_taken_out_ends_its_answers_and_refuses_who_waits(two)
     assert "a" not in two.coordinator.views()
 
 
-async def test_other_programs_are_seen():
-    held = {RAM: 50}
+async def test_other_programs_are_seen(monkeypatch):
+    monkeypatch.setattr(coordinating, "_LOOK_EVERY", 0.001)
+    held, looked = {RAM: 0}, asyncio.Event()
 
     async def foreign():
-        return held
+        looked.set()
+        return dict(held)
 
     machine = Machine()
-    instance = Instance("a", machine, 60)
 
     async def facts(model):
         return InstanceFacts(model, {RAM: 60})
 
-    coordinator = Coordinator([instance], Nothing(), facts=facts, totals={RAM: CAPACITY}, foreign=foreign)
-    async with asyncio.timeout(10):
-        while (refused := await ask_once(coordinator)) is None:
-            await coordinator.rest("a", None)
-    assert refused.code == "does_not_fit"
+    coordinator = Coordinator(
+        [Instance("a", machine, 60)], Nothing(), facts=facts, totals={RAM: CAPACITY}, foreign=foreign
+    )
+    assert await ask_once(coordinator) is None
+    await coordinator.rest("a", None)
+    held[RAM] = 50
+    for _ in range(2):
+        # The look that was under way may have seen less.
+        looked.clear()
+        await asyncio.wait_for(looked.wait(), 10)
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(ask_once(coordinator))
+    await asyncio.sleep(0.02)
+    # 50 of 100 are held by others, so 60 are not given away.
+    assert machine.held == {}
+    waiting.cancel()
     await coordinator.stop()
 
 
