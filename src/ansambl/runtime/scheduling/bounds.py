@@ -104,7 +104,7 @@ def expected_wait(states: Mapping[str, State], budget: SwapBudget, model: str, n
         if one.urgent() is not None and one.residency is not Residency.IN:
             total += max(hold, _serving(one)) + one.wakes() + one.stop
     waited = now - state.due_since if state.due_since is not None else 0.0
-    lacks = max([0.0, *(price - budget.balances.get(device, (0.0, now))[0] for device in state.needs)])
+    lacks = max([0.0, *(price - budget.balances.get(device, (price, now))[0] for device in state.needs)])
     return total + max(0.0, min(hold - waited, lacks / rules.swap_share))
 
 

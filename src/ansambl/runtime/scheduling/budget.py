@@ -39,9 +39,10 @@ LINGER_GAPS = 3.0
 LINGER_MORE = 0.05
 LINGER_SHARE = 0.05
 LINGER_SHORT = 0.25
+LINGER_UNKNOWN = 0.1
 """A model that became idle is kept for three times the longest of its last gaps and 50 ms, where that is at most 5 % of
 what swapping it out and back costs, or a quarter of a second: programs that ask again and again come back within
-milliseconds."""
+milliseconds. While no gap is known it is kept for a tenth of a second."""
 
 
 @dataclass(slots=True)
@@ -75,7 +76,7 @@ class SwapBudget:
             self.balances[one] = (max(self._balance(one, price, now) - price, -CREDIT * price), now)
 
     def _balance(self, device: str, price: float, now: float) -> float:
-        balance, since = self.balances.get(device, (0.0, now))
+        balance, since = self.balances.get(device, (price, now))
         balance = min(price, balance + self.rules.swap_share * (now - since))
         self.balances[device] = (balance, now)
         return balance
@@ -96,8 +97,9 @@ class SwapBudget:
 
 def linger(victim: State, cost: float) -> float:
     """Until when an idle instance is kept because its next request is expected in a moment."""
-    if len(victim.gaps) < 2:
-        return victim.idle_since
     both = cost + victim.load
+    if not victim.gaps:
+        return victim.idle_since + min(both / 2, LINGER_UNKNOWN)
     seconds = LINGER_GAPS * max(victim.gaps) + LINGER_MORE
-    return victim.idle_since + (seconds if seconds <= min(both / 2, max(LINGER_SHORT, LINGER_SHARE * both)) else 0.0)
+    most = LINGER_SHORT if len(victim.gaps) < 3 else max(LINGER_SHORT, LINGER_SHARE * both)
+    return victim.idle_since + (seconds if seconds <= min(both / 2, most) else 0.0)

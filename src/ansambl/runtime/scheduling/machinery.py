@@ -116,6 +116,8 @@ class Machinery(Residences, ABC):
         if state is None or state.leaving:
             self._effects.append(Refuse(ticket, Refusal.GONE))
             return ticket, self._done()
+        if state.ended is not None and ask.request_class.may_swap:
+            self._came_back(state, now)
         at_once = state.residency is Residency.IN and self._hold is None
         if at_once and (taken := state.slots.take_now(ask.prompt, ask.count)) is not None:
             self._begin(state, ask, taken, now)
@@ -155,6 +157,8 @@ class Machinery(Residences, ABC):
         if slot is not None:
             state.slots.give_back(slot)
             state.minor.discard(slot)
+        if not state.running:
+            state.ended = now
         if seconds is not None:
             state.answers += 1
             state.answer += max(_SMOOTH, 1.0 / state.answers) * (seconds - state.answer)

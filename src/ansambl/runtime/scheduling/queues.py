@@ -92,10 +92,15 @@ class Queues:
     def _begin(self, state: State, ask: Ask, slots: Sequence[int], now: float) -> None:
         if not ask.request_class.may_swap:
             state.minor.update(slots)
-        elif not state.running:
-            state.gaps = (*state.gaps[1 - _GAPS :], now - state.idle_since)
         state.running += len(slots) or max(1, ask.count)
         state.used = now
+
+    @staticmethod
+    def _came_back(state: State, now: float) -> None:
+        """Note how long after the last answer the next request came, wherever the instance stands by now."""
+        if state.ended is not None and not state.waiters:
+            state.gaps = (*state.gaps[1 - _GAPS :], now - state.ended)
+        state.ended = None
 
     def _idle(self, state: State, now: float) -> None:
         """Nothing is in flight there from now on."""

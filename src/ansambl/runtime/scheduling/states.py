@@ -57,6 +57,8 @@ class State:
     idle_since: float = 0.0
     used: float = float("-inf")
     """When a request used it last."""
+    ended: float | None = None
+    """When its last answer ended, while no other request of a person or a program came."""
     gaps: tuple[float, ...] = ()
     """Seconds from the end of one request to the next one, the last few times that it was idle between."""
     rest_timer: float | None = None
