@@ -18,6 +18,7 @@ from ansambl.app.configuration.settings_records import attachments, conversation
 from ansambl.app.footprints import Footprints, rules_of
 from ansambl.app.instance_making import InstanceMaker
 from ansambl.app.plan_checks import check_plan, misfits
+from ansambl.app.starting import start_pinned
 from ansambl.app.templates import ModelTemplates, model_templates
 from ansambl.app.wiring import Product, footprints_of
 from ansambl.domain.errors import AnsamblError, ConfigurationError
@@ -98,6 +99,7 @@ class Reloader:
     def __init__(self, product: Product, offered: Attachment | None = None) -> None:
         self._product = product
         self._offered = offered
+        self._starting: asyncio.Task[None] | None = None
         self._replacing: dict[str, asyncio.Task[None]] = {}
         self._removing: set[str] = set()
 
@@ -172,6 +174,10 @@ class Reloader:
         for name in prepared.removed:
             self._removing.add(name)
             self._begin(name, None)
+        if self._starting is not None:
+            self._starting.cancel()
+        # What is pinned or kept warm now does not wait for a request.
+        self._starting = asyncio.create_task(start_pinned(prepared.loaded, _tell, product), name="start of models")
         log.info(
             "models_reloaded", added=prepared.added, changed=prepared.changed, removed=prepared.removed,
             kept=prepared.kept,
@@ -209,3 +215,7 @@ class Reloader:
             events.add(name, "removed", text("it was taken out of the configuration, and its engine has ended"))
         elif not quietly:
             events.add(name, "replaced", text("its settings changed; the next request starts its engine with them"))
+
+
+def _tell(warning: Text) -> None:
+    log.warning("model_not_started", message=warning.render())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from ansambl.app.configuration.settings_file import LoadedSettings
@@ -18,13 +19,34 @@ async def start_instances(loaded: LoadedSettings, warn: Callable[[Text], None], 
 
     Others start when they are asked for.
     """
-    configured = loaded.settings.models
-    first = product.catalog.default_model
-    pinned = [name for name in product.catalog.models if name in configured and configured[name].pinned]
+    first, pinned = product.catalog.default_model, _pinned(loaded, product)
     for name in pinned:
         await _start(name, warn, product)
     if first is not None and first not in pinned and await _has_room(first, product):
         await _start(first, warn, product)
+    await _introduce(loaded, product)
+
+
+async def start_pinned(loaded: LoadedSettings, warn: Callable[[Text], None], product: Product) -> None:
+    """Start the pinned models, and let those come that are kept warm."""
+    for name in _pinned(loaded, product):
+        await _start(name, warn, product)
+    await _introduce(loaded, product)
+
+
+def _pinned(loaded: LoadedSettings, product: Product) -> list[str]:
+    configured = loaded.settings.models
+    return [name for name in product.catalog.models if name in configured and configured[name].pinned]
+
+
+async def _introduce(loaded: LoadedSettings, product: Product) -> None:
+    """Tell the scheduler of the models that come by themselves where there is room: warm ones, and that of tasks."""
+    settings = loaded.settings
+    for name in product.catalog.models:
+        if name == settings.tasks.model or (name in settings.models and settings.models[name].warm):
+            # What cannot be made says why to the first request.
+            with contextlib.suppress(AnsamblError):
+                await product.coordinator.meet(name)
 
 
 async def _start(name: str, warn: Callable[[Text], None], product: Product) -> None:

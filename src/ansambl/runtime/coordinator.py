@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import TypeAlias
 
-from ansambl.domain.errors import AnsamblError
+from ansambl.domain.errors import AnsamblError, UnavailableError
 from ansambl.domain.instance import Endpoint, InstanceStatus
 from ansambl.domain.scheduling import ORDINARY, Standing
 from ansambl.domain.text import Text, text
@@ -22,9 +22,10 @@ from ansambl.runtime.counters import RuntimeCounters
 from ansambl.runtime.dispatching import Dispatcher
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.instance import Instance
+from ansambl.runtime.known_facts import FactsOf
 from ansambl.runtime.leasing import LeaseGroup
 from ansambl.runtime.marks import is_plain, lora_mark, owner_mark, with_adapter_tail
-from ansambl.runtime.residence import FactsOf, Residence
+from ansambl.runtime.residence import Residence
 from ansambl.runtime.scheduling.ledger import Ledger
 from ansambl.runtime.scheduling.records import Ask, DeviceView, Grant, InstanceView, Memory, Residency, Rules
 from ansambl.runtime.scheduling.scheduler import Scheduler
@@ -75,7 +76,7 @@ class Coordinator:
         self._dispatcher.performer = self._residence
         self._residence.add(instances)
         self._upstream = upstream
-        self._carrier = Carrier(self.instance, upstream, self.note)
+        self._carrier = Carrier(self.instance, upstream, self.note, self._ready_again)
         self._events = events
         self._foreign = foreign
         self._conversations = conversations
@@ -113,7 +114,8 @@ class Coordinator:
 
     def views(self) -> dict[str, InstanceView]:
         """How the scheduler sees each instance that it was told of."""
-        return {one: self._scheduler.view(one) for one in self._residence.instances if self._residence.knows(one)}
+        found = {one: self._residence.view(one) for one in self._residence.instances}
+        return {model: view for model, view in found.items() if view is not None}
 
     def devices(self) -> Sequence[DeviceView]:
         """How the memory of each device is used."""
@@ -125,7 +127,7 @@ class Coordinator:
 
     def outlook(self, model: str) -> Text:
         """What a request for `model` waits for now, in words."""
-        view = self._scheduler.view(model) if self._residence.knows(model) else None
+        view = self._residence.view(model)
         if view is None:
             return text("'{model}' is looked at", model=model)
         before = max(0, view.waiting - 1)
@@ -225,17 +227,30 @@ class Coordinator:
                 self._judge(one)
 
     async def _granted(self, ask: Ask) -> Grant:
-        """Ask the scheduler, which is told of the instance before. Once more when the instance ended meanwhile."""
+        """Ask the scheduler, which is told of the instance before; again as often as the instance ends meanwhile."""
         self._watch_others()
-        if not self._residence.knows(ask.model):
+        while True:
             await self._residence.know(ask.model)
-        grant = await self._dispatcher.granted(ask)
-        if self._scheduler.view(grant.model).residency in {Residency.IN, Residency.DRAINING}:
-            return grant
-        # Between the grant and now it was given up; to ask its engine would start it without memory for it.
-        for slot in grant.slots or (None,) * max(1, ask.count):
-            self._dispatcher.release(grant.model, slot)
-        return await self._dispatcher.granted(ask)
+            grant = await self._dispatcher.granted(ask)
+            if self._residence.serves(grant.model):
+                return grant
+            # Between the grant and now it was given up; to ask its engine would start it without memory for it.
+            for slot in grant.slots or (None,) * max(1, ask.count):
+                self._dispatcher.release(grant.model, slot)
+
+    async def _ready_again(self, lease: Lease) -> Endpoint:
+        """Where the engine of a lease answers after a failure. One that was given up is not started by its requests.
+
+        Nobody keeps memory for it any more, or Ansambl is stopping.
+
+        Raises:
+            UnavailableError: it was given up, or cannot be made ready.
+        """
+        instance = self.instance(lease.model)
+        if self._residence.serves(lease.model):
+            return await instance.ensure_ready()
+        reason = instance.status().message or text("it was stopped")
+        raise UnavailableError(text("'{model}' is not available: {reason}", model=lease.model, reason=reason))
 
     async def _make_ready(self, lease: Lease, instance: Instance, key: str) -> None:
         """Nothing of another key stays in the slot, and what was saved of this conversation is restored into it."""
@@ -288,9 +303,17 @@ class Coordinator:
         """These instances run already, since an earlier Ansambl."""
         for model in models:
             try:
-                await self._residence.know(model, holds=True)
+                await self._residence.adopt(model)
             except AnsamblError as error:
                 _log.warning("not_adopted", model=model, reason=str(error))
+
+    async def meet(self, model: str) -> None:
+        """Have the scheduler know an instance before anybody asks for it: it may load one that is kept warm.
+
+        Raises:
+            AnsamblError: the instance cannot be made.
+        """
+        await self._residence.know(model)
 
     async def wake(self, model: str, *, standing: Standing = ORDINARY) -> None:
         """Have an instance resident, by a swap where that is needed.
