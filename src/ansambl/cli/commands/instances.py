@@ -86,7 +86,7 @@ def usage(days: Days = 7, config: Config = None, as_json: Json = False) -> None:
     from datetime import UTC, datetime, timedelta
 
     from ansambl.app.configuration.configuration_file import load_data_paths
-    from ansambl.cli.output import print_json, print_table
+    from ansambl.cli.output import print_json, print_table, say
     from ansambl.runtime.usage import read_usage
 
     since = datetime.now(UTC).date() - timedelta(days=days - 1)
@@ -99,6 +99,9 @@ def usage(days: Days = 7, config: Config = None, as_json: Json = False) -> None:
                 ]
             }
         )
+        return
+    if not rows:
+        say(speak("Nothing was asked in these days, or what was asked is not written yet (that takes half a minute)."))
         return
     print_table(
         speak("Usage, days in UTC"),
