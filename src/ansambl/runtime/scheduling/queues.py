@@ -30,7 +30,7 @@ class Queues:
         """Requests after that in order get no place for now."""
         self._plan_at: float | None = None
         self._wanted = False
-        """Somebody waits for room: an instance that becomes idle, or is served out, decides about it."""
+        """Whether a swap waits to be due: an instance that becomes idle, or is served out, decides about it."""
         self._strict = False
         """Nobody is passed over, because others wait for the room."""
 

@@ -213,7 +213,7 @@ class Scheduler(Machinery):
             for one in self._states.values()
             if one.residency in {Residency.OUT, Residency.ASLEEP, Residency.LEAVING} and (order := one.urgent())
         ]
-        self._wanted = self._strict = bool(candidates)
+        self._wanted, self._strict = False, bool(candidates)
         candidates.sort(key=lambda one: one[:2])
         plan = Room(self._states, self.ledger, self.rules)
         for order, _, state in candidates:
@@ -264,6 +264,7 @@ class Scheduler(Machinery):
                 fresh.append(one)
         if not fresh:
             return
+        self._wanted = True
         when = self._due(plan, state, order, [one for one in fresh if one.resident], now)
         if when is None:
             return
