@@ -99,6 +99,8 @@ locales: $(DEV) ## Collect sentences for translation and compile the catalogs
 bench: $(DEV) ## Every figure that the README quotes, beside its reference
 	$(BIN)/python benchmarks/role_switch.py
 	$(BIN)/python benchmarks/council.py
+	$(BIN)/python benchmarks/swap.py
+	$(BIN)/python benchmarks/simulation.py
 	$(BIN)/python benchmarks/routing.py
 	$(BIN)/python benchmarks/gateway_overhead.py
 	$(BIN)/python benchmarks/planner_accuracy.py

@@ -240,7 +240,7 @@ class SchedulingSettings(Table):
         le=100_000,
     )
     longest_wait: Duration = setting(
-        Seconds(900.0), "A request that might have to wait longer than this is refused with Retry-After at once.",
+        Seconds(900.0), "A request that is expected to wait longer than this is refused with Retry-After at once.",
         unit='seconds, or text such as "15m"', ge=1,
     )  # fmt: skip
     longest_answer: Duration = setting(

@@ -65,7 +65,7 @@ class Rules:
     """The owner's rules, with their defaults; ``[scheduling]`` and ``[tasks]`` of the configuration.
 
     `queue_limit` counts requests that wait for one instance, those that may swap and those that may not apart.
-    `longest_wait`: a request whose wait bound is beyond it is refused. `longest_answer` is how long one request may
+    `longest_wait`: a request that is expected to wait longer is refused. `longest_answer` is how long one request may
     keep a place, for the bound. `swap_share` is the part of the time that swaps may take while the resident models are
     busy. `batch_delay`: a batch request counts as if it had come that much later. `background_patience` and
     `task_patience`: when such requests expire. `task_delay`: a task waits that long for the chat that it belongs to.
