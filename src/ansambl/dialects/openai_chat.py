@@ -194,6 +194,21 @@ def read_usage(found: Any) -> Usage | None:
     return Usage(_count(found.get("prompt_tokens")) or 0, _count(found.get("completion_tokens")) or 0, _count(cached))
 
 
+def read_timings(found: Any) -> Usage | None:
+    """Read the `timings` object with which llama.cpp ends every stream; None when there is none.
+
+    Few clients ask a stream for its usage. Without this their tokens would be missing from all that is counted. The
+    prompt is what was read (`prompt_n`) and what was in the cache (`cache_n`).
+    """
+    if not isinstance(found, dict):
+        return None
+    read, written = _count(found.get("prompt_n")), _count(found.get("predicted_n"))
+    if read is None or written is None:
+        return None
+    cached = _count(found.get("cache_n"))
+    return Usage(read + (cached or 0), written, cached)
+
+
 def _count(found: Any) -> int | None:
     return found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else None
 
@@ -213,7 +228,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What one event of a stream added. `stopped_by` is the stop sequence that ended it, where the engine says it."""
+    """What one event of a stream added.
+
+    `stopped_by` is the stop sequence that ended it, where the engine says it. `timed` are the tokens by the engine's
+    own timings, which it sends without being asked for the usage.
+    """
 
     content: str = ""
     reasoning: str = ""
@@ -222,6 +241,7 @@ class Delta:
     usage: Usage | None = None
     error: dict[str, Any] | None = None
     stopped_by: str | None = None
+    timed: Usage | None = None
 
 
 def read_answer(body: bytes) -> Answer:
@@ -260,12 +280,14 @@ def read_event(data: bytes) -> Delta | None:
         error=_error_of(found),
         # vLLM's name; a number there is a token that ends every answer.
         stopped_by=_string(choice.get("stop_reason")) or None,
+        timed=read_timings(found.get("timings")),
     )
 
 
 def read_stream(stream: bytes) -> Answer:
-    """Gather the answer from the bytes of a whole stream."""
+    """Gather the answer from the bytes of a whole stream. Where it tells no usage, the engine's timings do."""
     answer = Answer()
+    timed: Usage | None = None
     calls: dict[int, dict[str, Any]] = {}
     for data in stream_data(stream.split(b"\n")):
         delta = read_event(data)
@@ -275,10 +297,12 @@ def read_stream(stream: bytes) -> Answer:
         answer.reasoning += delta.reasoning
         answer.finish_reason = delta.finish_reason or answer.finish_reason
         answer.usage = delta.usage or answer.usage
+        timed = delta.timed or timed
         answer.error = delta.error or answer.error
         for part in delta.tool_calls:
             _merge_call(calls, part)
     answer.tool_calls = [calls[index] for index in sorted(calls)]
+    answer.usage = answer.usage or timed
     return answer
 
 

@@ -275,6 +275,31 @@ def test_what_is_written_is_read_again():
     assert found == chat.Answer("текст", "мысль", [], "length", chat.Usage(5, 2, 1))
 
 
+LLAMA_END = {
+    "choices": [{"finish_reason": "length", "index": 0, "delta": {}}],
+    "timings": {"cache_n": 40, "prompt_n": 31, "prompt_ms": 186.7, "predicted_n": 3, "predicted_per_second": 47.2},
+}
+
+
+def test_a_stream_whose_client_asked_for_no_usage_is_counted_by_the_timings_of_llama_cpp():
+    found = chat.read_stream(chat.event(LLAMA_END) + b"data: [DONE]\n\n")
+    assert found.usage == chat.Usage(71, 3, 40)
+
+
+def test_the_usage_of_a_stream_comes_before_its_timings():
+    usage = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2}}
+    for events in ([usage, LLAMA_END], [LLAMA_END, usage], [{**LLAMA_END, **usage}]):
+        assert chat.read_stream(b"".join(map(chat.event, events))).usage == chat.Usage(9, 2, None)
+
+
+@pytest.mark.parametrize(
+    "timings",
+    [None, [], "x", {}, {"prompt_n": 3}, {"prompt_n": "3", "predicted_n": 1}, {"prompt_n": 3.5, "predicted_n": -1}],
+)
+def test_timings_are_never_trusted(timings):
+    assert chat.read_stream(chat.event({**LLAMA_END, "timings": timings})).usage is None
+
+
 def test_an_answer_without_usage_says_zero():
     assert chat.completion(chat.Envelope("i", 1, "m"), chat.Answer())["usage"]["total_tokens"] == 0
 
