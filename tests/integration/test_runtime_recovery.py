@@ -32,7 +32,9 @@ class Asker:
 
     def __init__(self, instance):
         self.instance, self.upstream = instance, Upstream()
-        self.carrier = Carrier(lambda _model: instance, self.upstream, lambda _lease: None)
+        self.carrier = Carrier(
+            lambda _model: instance, self.upstream, lambda _lease: None, lambda _lease: instance.ensure_ready()
+        )  # fmt: skip
 
     async def ask(self, words="hello", *, stream=True, tokens=None):
         """What the engine said; raises what the gateway would tell its client."""

@@ -37,10 +37,10 @@ from ansambl.runtime.deferred_instance import DeferredInstance
 from ansambl.runtime.engine.loras import LoraSource
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.instance import Instance
+from ansambl.runtime.known_facts import FactsOf
 from ansambl.runtime.launcher import LocalLauncher
 from ansambl.runtime.measurements import MeasurementStore
 from ansambl.runtime.recovery import recover
-from ansambl.runtime.residence import FactsOf
 from ansambl.runtime.run_files import remove_leftover_files
 from ansambl.runtime.scheduling.records import InstanceFacts
 from ansambl.runtime.state_files import StateFolders

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -56,10 +56,21 @@ class GarbageError(EngineError):
 
 
 class Carrier:
-    """Sends what leases allow. `instance` finds the instance of a model, `note` is told what a slot will hold."""
+    """Sends what leases allow.
 
-    def __init__(self, instance: Callable[[str], Instance], upstream: Upstream, note: Callable[[Lease], None]) -> None:
+    Args:
+        instance: finds the instance of a model.
+        upstream: carries the bytes.
+        note: told what a slot will hold.
+        ready_again: finds where the engine of a lease answers after a failure.
+    """
+
+    def __init__(
+        self, instance: Callable[[str], Instance], upstream: Upstream, note: Callable[[Lease], None],
+        ready_again: Callable[[Lease], Awaitable[Endpoint]],
+    ) -> None:  # fmt: skip
         self._instance = instance
+        self._ready_again = ready_again
         self._upstream = upstream
         self._note = note
 
@@ -92,7 +103,7 @@ class Carrier:
         try:
             answer = await self._begun(instance, self._upstream.post(lease.endpoint, path, body))
         except (ConnectionLostError, GarbageError):
-            lease.endpoint = await instance.ensure_ready()
+            lease.endpoint = await self._ready_again(lease)
             if lease.lora is not None:
                 # Another run of the engine may have to load it again; the lease counts as its user already.
                 await instance.use_lora(lease.lora)
@@ -157,7 +168,7 @@ class Carrier:
             status, body = await self._answer_to(lease, call)
         except ConnectionLostError as lost:
             instance.suspect()
-            if lost.answered or await instance.ensure_ready() != lease.endpoint:
+            if lost.answered or await self._ready_again(lease) != lease.endpoint:
                 raise
             try:
                 status, body = await self._answer_to(lease, call, anew=True)

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import TypeAlias
 
-from ansambl.domain.errors import AnsamblError, UnavailableError
+from ansambl.domain.errors import AnsamblError, NotSupportedError, UnavailableError
 from ansambl.domain.instance import Endpoint, InstanceStatus
 from ansambl.domain.scheduling import ORDINARY, Standing
 from ansambl.domain.text import Text, text
@@ -328,8 +328,12 @@ class Coordinator:
         """Drain an instance and let it sleep at `level`, or stop where it is None; return when it does.
 
         Raises:
-            AnsamblError: it cannot sleep, or did not.
+            AnsamblError: it cannot sleep, or did not; it is not ours to stop.
         """
+        if self.instance(model).status().attached:
+            raise NotSupportedError(
+                text("'{model}' is not Ansambl's to stop; whoever runs that server can do it.", model=model)
+            )
         await self._residence.rest_now(model, level)
 
     async def sleep(self, model: str, level: int | None) -> None:

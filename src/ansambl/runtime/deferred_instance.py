@@ -33,7 +33,6 @@ class DeferredInstance:
         self._making = threading.Lock()
         self._keeper: SlotKeeper | None = None
         self._listener: InstanceListener | None = None
-        self._taking_over: asyncio.Task[None] | None = None
         self._message: Text | None = None
         self._no_flight = Flight()
 
@@ -62,15 +61,6 @@ class DeferredInstance:
                     made.listen(self._listener)
                 self._real = made
             return self._real
-
-    def take_over(self) -> None:
-        """Watch an engine that was found running from now on, before anybody asks for it: it may be idle for long."""
-
-        async def watch() -> None:
-            with contextlib.suppress(AnsamblError):
-                await self.ensure_ready()
-
-        self._taking_over = asyncio.create_task(watch(), name=f"take over {self.model}")
 
     def cannot(self, reason: Text) -> None:
         """Show why it cannot be made, as somebody found who looked before it was needed."""
@@ -119,8 +109,6 @@ class DeferredInstance:
 
     async def stop(self) -> None:
         """As `Instance.stop`."""
-        if self._taking_over is not None:
-            self._taking_over.cancel()
         if self._real is not None:
             await self._real.stop()
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ansambl.domain.errors import AnsamblError
+from ansambl.domain.errors import AnsamblError, UnavailableError
+from ansambl.domain.text import text
 from ansambl.foundation.clock import Clock
 from ansambl.runtime.counters import RuntimeCounters
 from ansambl.runtime.refusals import error_of
@@ -50,7 +51,7 @@ class Dispatcher:
         self._waiting: dict[int, _Waiting] = {}
         self._timer: asyncio.Task[None] | None = None
         self._due: float | None = None
-        self._closed = False
+        self.closed = False
 
     def tell(self, event: Callable[[Policy, float], Sequence[Effect]]) -> None:
         """Tell the policy of an event, and do what it asks for."""
@@ -62,6 +63,8 @@ class Dispatcher:
         Raises:
             AnsamblError: it was refused.
         """
+        if self.closed:
+            raise _stopping()
         began = self.clock.monotonic()
         ticket, effects = self.policy.ask(ask, began)
         turn: asyncio.Future[Grant] = asyncio.get_running_loop().create_future()
@@ -84,18 +87,23 @@ class Dispatcher:
         self.tell(lambda policy, now: policy.release(model, slot, now, seconds=seconds))
 
     def close(self) -> None:
-        """Wake the policy no more, and send those away who wait."""
-        self._closed = True
+        """Nobody gets a place and no engine starts or rests any more; those who wait are sent away."""
+        self.closed = True
         if self._timer is not None:
             self._timer.cancel()
         for ticket in tuple(self._waiting):
-            self._waiting.pop(ticket).turn.cancel()
+            turn = self._waiting.pop(ticket).turn
+            if not turn.done():
+                turn.set_exception(_stopping())
 
     def _give_back(self, grant: Grant, ask: Ask) -> None:
         for slot in grant.slots or (None,) * max(1, ask.count):
             self.release(grant.model, slot)
 
     def _perform(self, effects: Sequence[Effect]) -> None:
+        if self.closed:
+            # The policy is still told that engines end, and would load the next ones.
+            return
         for effect in effects:
             match effect:
                 case Grant():
@@ -126,7 +134,7 @@ class Dispatcher:
     def _arm(self) -> None:
         due = self.policy.next_time()
         # One that wakes too early asks again; arming it anew for each request would cost more than the request.
-        if due is None or self._closed or (self._due is not None and self._due <= due):
+        if due is None or self.closed or (self._due is not None and self._due <= due):
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -138,3 +146,7 @@ class Dispatcher:
         # Its own task must not be cancelled by what follows.
         self._timer = self._due = None
         self.tell(lambda policy, now: policy.tick(now))
+
+
+def _stopping() -> UnavailableError:
+    return UnavailableError(text("Ansambl is stopping; ask again when it is back."), code="stopping")

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
 
-from ansambl.domain.errors import AnsamblError, UnknownNameError
+from ansambl.domain.errors import AnsamblError, UnavailableError, UnknownNameError
 from ansambl.domain.text import text
 from ansambl.foundation.logging import get_logger
 from ansambl.runtime.conversations.conversations import Conversations
 from ansambl.runtime.dispatching import Dispatcher
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.instance import Instance
-from ansambl.runtime.scheduling.records import InstanceFacts, Memory, Residency, Rest
+from ansambl.runtime.known_facts import FactsOf, KnownFacts
+from ansambl.runtime.scheduling.records import InstanceFacts, InstanceView, Memory, Residency, Rest
 from ansambl.runtime.slot_books import SlotBook
-
-FactsOf: TypeAlias = Callable[[str], Awaitable[InstanceFacts]]
-"""Says what is known of the instance of a model; raises AnsamblError where it cannot be made."""
 
 _SAVE_PATIENCE = 30.0
 """Seconds that conversations may take to be saved before an engine stops: a state of some GiB is written in a few."""
@@ -47,18 +45,19 @@ class Residence:
         self.instances: dict[str, Instance] = {}
         self.failures: dict[str, AnsamblError] = {}
         self._dispatcher = dispatcher
-        self._facts = facts
+        self._facts = KnownFacts(facts or self._as_shown, self._add)
         self._events = events
         self._conversations = conversations
         self._book = book
-        self._known: dict[str, asyncio.Future[None]] = {}
-        self._levels: dict[str, tuple[int, ...]] = {}
         self._holds: dict[str, Memory | None] = {}
         self._loads: dict[str, asyncio.Task[None]] = {}
         self._rests: dict[str, asyncio.Task[None]] = {}
+        self._adoptions: dict[str, asyncio.Task[None]] = {}
         self._room_for: set[str] = set()
         self._trouble: dict[str, AnsamblError] = {}
+        self._ended: set[str] = set()
         self._replacements: dict[str, Instance] = {}
+        self._removed: list[Instance] = []
         self._settled: dict[str, asyncio.Event] = {}
 
     # --- what is there ------------------------------------------------------------------------------------------------
@@ -81,49 +80,63 @@ class Residence:
         except KeyError:
             raise UnknownNameError(text("No model is called '{name}' here.", name=model)) from None
 
+    def view(self, model: str) -> InstanceView | None:
+        """How the scheduler sees the instance; None where it was not told of it yet, or has forgotten it."""
+        try:
+            return self._dispatcher.policy.view(model)
+        except KeyError:
+            return None
+
+    def serves(self, model: str) -> bool:
+        """Whether memory is kept for its engine, so that it may be asked, and started again where it failed."""
+        return not self._dispatcher.closed and self._residency(model) in {Residency.IN, Residency.DRAINING}
+
     def knows(self, model: str) -> bool:
         """Whether the scheduler was told of the instance."""
-        known = self._known.get(model)
-        return known is not None and known.done()
+        return self.view(model) is not None
 
-    async def know(self, model: str, *, holds: bool = False) -> None:
-        """Tell the scheduler of the instance when it does not know it yet; with `holds`, that it runs already.
+    async def know(self, model: str) -> None:
+        """Tell the scheduler of the instance where that is due.
 
         Raises:
             AnsamblError: the instance cannot be made.
         """
-        known = self._known.get(model)
-        if known is not None:
-            await asyncio.shield(known)
-            return
-        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        told.add_done_callback(lambda one: one.cancelled() or one.exception())
-        self._known[model] = told
+        if not self._facts.are_fresh(model):
+            await self._facts.have(model)
+
+    async def adopt(self, model: str) -> None:
+        """It runs already, since an earlier Ansambl: it is counted, and its engine is watched from now on.
+
+        Raises:
+            AnsamblError: what it needs is not known, so its engine was ended.
+        """
         try:
-            found = await self._facts_of(model)
-        except BaseException as failure:
-            # Asked again by the next request: a missing file may be there by then.
-            del self._known[model]
-            told.set_exception(failure if isinstance(failure, AnsamblError) else asyncio.CancelledError())
+            await self._facts.have(model, runs=True)
+        except AnsamblError:
+            await self.instance(model).stop()
             raise
-        self._levels[model] = tuple(one.level for one in found.sleeps)
-        self._dispatcher.tell(lambda policy, now: policy.add(found, now, holds=found.needs if holds else None))
-        told.set_result(None)
+        self._begin(self._adoptions, model, self._watch(model))
+
+    async def _watch(self, model: str) -> None:
+        # An engine that cannot be had tells that it ended.
+        with contextlib.suppress(AnsamblError):
+            await self.instance(model).ensure_ready()
 
     async def renew(self, model: str) -> None:
-        """Ask for the facts of an instance again, when the scheduler knows it."""
-        if self._known.pop(model, None) is not None:
-            await self.know(model)
+        """Ask for the facts of an instance again, when the scheduler knows it; meanwhile the old ones hold."""
+        if self.knows(model):
+            await self._facts.renew(model)
 
     def levels(self, model: str) -> tuple[int, ...]:
         """The levels at which its engine can sleep, as far as is known."""
-        return self._levels.get(model, ())
+        return self._facts.levels(model)
 
-    async def _facts_of(self, model: str) -> InstanceFacts:
+    def _add(self, facts: InstanceFacts, runs: bool) -> None:
+        self._dispatcher.tell(lambda policy, now: policy.add(facts, now, holds=facts.needs if runs else None))
+
+    async def _as_shown(self, model: str) -> InstanceFacts:
         status = self.instance(model).status()
-        if self._facts is None:
-            return InstanceFacts(model, places=status.parallel, ours=not status.attached)
-        return await self._facts(model)
+        return InstanceFacts(model, places=status.parallel, ours=not status.attached)
 
     # --- what the scheduler asks for ----------------------------------------------------------------------------------
 
@@ -138,6 +151,7 @@ class Residence:
         self._begin(self._rests, effect.model, self._rest(effect))
 
     def _begin(self, tasks: dict[str, asyncio.Task[None]], model: str, work: Coroutine[Any, Any, None]) -> None:
+        # It takes itself out before it tells its outcome: what happens from then on is no part of it.
         task = tasks[model] = asyncio.create_task(work, name=f"residence {model}")
         task.add_done_callback(lambda one: tasks.pop(model, None) if tasks.get(model) is one else None)
 
@@ -149,13 +163,15 @@ class Residence:
         began, self._holds[model] = clock.monotonic(), None
         try:
             await self.instance(model).ensure_ready()
-        except AnsamblError as failure:
+        except Exception as unexpected:  # noqa: BLE001 - whatever it is, the scheduler must be told, or all wait for ever
+            failure = unexpected if isinstance(unexpected, AnsamblError) else self._unexpected(model, unexpected)
             self.failures[model] = failure
             counters.load_failures[model] += 1
             memory = bool(getattr(failure, "out_of_memory", False))
             told = getattr(failure, "retry_after", None)
             pause = _AFTER_FAILURE if told is None else float(told)
-            self._forget_facts(model)
+            self._facts.forget(model)
+            self._loads.pop(model, None)
             self._dispatcher.tell(
                 lambda policy, now: policy.load_failed(model, now, out_of_memory=memory, retry_after=pause)
             )
@@ -163,52 +179,68 @@ class Residence:
         self.failures.pop(model, None)
         seconds, holds = clock.monotonic() - began, self._holds.get(model)
         counters.loaded(model, seconds)
+        self._loads.pop(model, None)
         self._dispatcher.tell(lambda policy, now: policy.loaded(model, now, holds=holds, seconds=seconds))
-
-    def _forget_facts(self, model: str) -> None:
-        """Ask for the facts again before the next request: another file, or another measurement, changes them."""
-        self._known.pop(model, None)
 
     async def _rest(self, effect: Rest) -> None:
         model, level = effect.model, effect.level
-        instance = self.instance(model)
         self._holds[model] = None
-        if level is not None:
-            try:
-                await instance.sleep(level)
-            except AnsamblError as failure:
-                self._trouble[model] = failure
-                if effect.wanted is None:
-                    # Nobody needs its memory, so it stays as it is.
-                    self._dispatcher.tell(lambda policy, now: policy.loaded(model, now))
-                    self._settle(model)
-                    return
-                level = None
+        self._ended.discard(model)
+        if level is not None and not await self._slept(model, level):
+            if effect.wanted is None and model not in self._ended:
+                # Nobody needs its memory, so it stays as it is.
+                self._rests.pop(model, None)
+                self._dispatcher.tell(lambda policy, now: policy.loaded(model, now))
+                self._settle(model)
+                return
+            level = None
         if level is None:
-            await self._stop(instance)
+            await self._stop(self.instance(model))
             await self._replace(model)
         holds = self._holds.get(model)
         self._dispatcher.counters.rested(model, level)
+        self._rests.pop(model, None)
         self._dispatcher.tell(lambda policy, now: policy.rested(model, now, level=level, holds=holds))
         self._settle(model)
 
+    async def _slept(self, model: str, level: int) -> bool:
+        try:
+            await self.instance(model).sleep(level)
+        except Exception as failure:  # noqa: BLE001 - as in `_stop`
+            self._trouble[model] = failure if isinstance(failure, AnsamblError) else self._unexpected(model, failure)
+            return False
+        return True
+
     async def _stop(self, instance: Instance) -> None:
-        await self.save(instance, patience=_SAVE_PATIENCE)
+        await self._saved(instance, patience=_SAVE_PATIENCE)
         try:
             await instance.stop()
         except Exception as failure:  # noqa: BLE001 - whatever it is, the engine counts as gone from here on
             # The scheduler must be told that it stopped, or nothing would ever load in its place.
-            _log.exception("stop_failed", model=instance.model)
-            if self._events is not None:
-                self._events.add(instance.model, "failed", text("an unexpected error: {reason}", reason=str(failure)))
+            self._unexpected(instance.model, failure)
+
+    def _unexpected(self, model: str, failure: Exception) -> AnsamblError:
+        """Tell of a mistake of the program, or of a disk that is full, and return an error for those who wait."""
+        _log.error("residence_failed", model=model, exc_info=failure)
+        told = text("an unexpected error: {reason}", reason=f"{type(failure).__name__}: {failure}")
+        if self._events is not None:
+            self._events.add(model, "failed", told)
+        return UnavailableError(text("'{model}' is not available: {reason}", model=model, reason=told))
+
+    async def _saved(self, instance: Instance, *, patience: float) -> None:
+        """As `save`; what goes wrong does not keep the engine from being stopped."""
+        try:
+            await self.save(instance, patience=patience)
+        except Exception as failure:  # noqa: BLE001 - conversations are read again, an engine that stays is worse
+            self._unexpected(instance.model, failure)
 
     async def save(self, instance: Instance, *, patience: float) -> None:
         """Keep what the slots of its engine hold, before it stops."""
-        calls, identity = instance.conversations(), instance.state_identity()
-        if self._conversations is None or calls is None or identity is None:
-            return
         endpoint = instance.endpoint()
-        if endpoint is None:
+        if self._conversations is None or endpoint is None:
+            return
+        calls, identity = instance.conversations(), instance.state_identity()
+        if calls is None or identity is None:
             return
         held = self._book(instance.model).held(endpoint)
         if held:
@@ -249,20 +281,33 @@ class Residence:
             return
         if instance is not None:
             self._replacements[model] = instance
-            await self.rest_now(model, None)
-            # It may have held nothing, and then nothing had to rest.
-            await self._replace(model)
+            while self._replacements.get(model) is instance:
+                await self.rest_now(model, None)
+                # It may have held nothing, and then nothing had to rest.
+                if self._is_out(model):
+                    await self.instances[model].stop()
+                if self._is_out(model):
+                    await self._replace(model)
             return
+        self._replacements.pop(model, None)
         if self.knows(model):
             while (loading := self._loads.get(model)) is not None:
                 await asyncio.wait([loading])
-            holds = self._residency(model) not in {Residency.OUT, None}
+            holds = not self._is_out(model)
             settled = self._settled.setdefault(model, asyncio.Event())
             self._dispatcher.tell(lambda policy, now: policy.remove(model, now))
             if holds:
                 await settled.wait()
-        self._known.pop(model, None)
-        await self.instances.pop(model).stop()
+        self._settled.pop(model, None)
+        self._facts.forget(model)
+        removed = self.instances.pop(model)
+        self._removed.append(removed)
+        await removed.stop()
+        self._removed.remove(removed)
+
+    def _is_out(self, model: str) -> bool:
+        """Whether it holds nothing, and nothing is on its way."""
+        return self._residency(model) in {Residency.OUT, None} and model not in self._loads
 
     async def _replace(self, model: str) -> None:
         instance = self._replacements.pop(model, None)
@@ -270,16 +315,22 @@ class Residence:
             return
         await self.instances[model].stop()
         self.add([instance])
-        if self._known.pop(model, None) is not None:
-            with contextlib.suppress(AnsamblError):
-                # One that cannot be made says why to the next request.
+        self._facts.forget(model)
+        if self.knows(model):
+            try:
                 await self.know(model)
+            except AnsamblError:
+                # One that cannot be made says why to the next request.
+                return
+            except Exception as failure:  # noqa: BLE001 - as in `_stop`
+                self._unexpected(model, failure)
 
     def _sleeps(self, model: str) -> bool:
         return self._residency(model) is Residency.ASLEEP
 
     def _residency(self, model: str) -> Residency | None:
-        return self._dispatcher.policy.view(model).residency if self.knows(model) else None
+        view = self.view(model)
+        return None if view is None else view.residency
 
     def _settle(self, model: str) -> None:
         settled = self._settled.pop(model, None)
@@ -309,23 +360,34 @@ class Residence:
         self._holds[model] = holds
         if model not in self._rests and self.knows(model):
             self._dispatcher.tell(lambda policy, now: policy.rested(model, now, level=level, holds=holds))
+            self._settle(model)
 
     def ended(self, model: str, *, out_of_memory: bool) -> None:  # noqa: ARG002 - a load tells it by its failure
         """As `InstanceListener.ended`."""
-        if model not in self._loads and model not in self._rests and self.knows(model):
+        if model in self._rests:
+            self._ended.add(model)
+        elif model not in self._loads and self.knows(model):
             self._dispatcher.tell(lambda policy, now: policy.rested(model, now))
+            # Its owner may wait for it to be drained.
+            self._settle(model)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
     async def stop(self, *, save_for: float) -> None:
         """Stop all instances at once; conversations are saved first, for at most `save_for` seconds."""
-        for task in (*self._loads.values(), *self._rests.values()):
+        tasks = [*self._facts.tasks()]
+        for one in (self._adoptions, self._loads, self._rests):
+            tasks += one.values()
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._loads.values(), *self._rests.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
         async def end(instance: Instance) -> None:
-            with contextlib.suppress(AnsamblError, TimeoutError):
-                await self.save(instance, patience=save_for)
+            await self._saved(instance, patience=save_for)
             await instance.stop()
 
-        await asyncio.gather(*map(end, self.instances.values()), return_exceptions=True)
+        ending = {id(one): one for one in (*self.instances.values(), *self._removed)}
+        ended = await asyncio.gather(*map(end, ending.values()), return_exceptions=True)
+        for failure in ended:
+            if isinstance(failure, Exception):
+                _log.error("stop_failed", exc_info=failure)

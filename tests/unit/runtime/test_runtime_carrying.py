@@ -63,7 +63,9 @@ class Stage:
     def __init__(self, *plans, kind="application/json", status=200):
         self.instance, self.sent, self.answers = Instance(), [], []
         self.plans, self.kind, self.status, self.gate = list(plans), kind, status, None
-        self.carrier = Carrier(lambda _model: self.instance, self, lambda _lease: None)
+        self.carrier = Carrier(
+            lambda _model: self.instance, self, lambda _lease: None, lambda _lease: self.instance.ensure_ready()
+        )  # fmt: skip
         self.lease = Lease("m", Endpoint("http://127.0.0.1:1/v1"), 0.0)
 
     def post(self, endpoint, path, body, *, anew=False):

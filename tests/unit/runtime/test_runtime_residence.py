@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from instance_defaults import InstanceDefaults
 
-from ansambl.domain.errors import CheckpointError, NotSupportedError, UnavailableError
+from ansambl.domain.errors import CheckpointError, NotSupportedError, UnavailableError, UnknownNameError
 from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
 from ansambl.domain.scheduling import RequestClass, Standing
 from ansambl.domain.text import text
@@ -102,22 +103,35 @@ class Nothing:
 
 
 class Stage:
-    def __init__(self, needs, rules=None, pinned=(), sleeps=()):
+    def __init__(
+        self, needs, rules=None, pinned=(), sleeps=(), warm=(), attached=(), ask_facts=None, conversations=None
+    ):
         self.machine = Machine()
         self.instances = {one: Instance(one, self.machine, size, sleeps=one in sleeps) for one, size in needs.items()}
-        self.pinned, self.troubles = pinned, {}
+        self.pinned, self.troubles, self.warm, self.attached, self.facts_gate = pinned, {}, warm, attached, None
+        for one in self.attached:
+            self.instances[one].status = lambda: InstanceStatus("a", "fake", InstanceState.READY, attached=True)
         self.coordinator = Coordinator(
-            self.instances.values(), Nothing(), facts=self.facts, totals={RAM: CAPACITY}, rules=rules or Rules()
+            self.instances.values(),
+            Nothing(),
+            facts=ask_facts or self.facts,
+            totals={RAM: CAPACITY},
+            rules=rules or Rules(),
+            conversations=conversations,
         )
 
     async def facts(self, model):
+        if self.facts_gate is not None:
+            await self.facts_gate.wait()
         if model in self.troubles:
             raise self.troubles[model]
         one = self.instances[model]
+        if model in self.attached:
+            return InstanceFacts(model, places=1, ours=False)
         sleeps = (SleepFacts(1, {RAM: 1}, 0.001),) if one.sleeps else ()
         return InstanceFacts(
             model, {RAM: one.needs}, one.places, load_seconds=0.01, stop_seconds=0.01, pinned=model in self.pinned,
-            sleeps=sleeps,
+            sleeps=sleeps, warm=model in self.warm,
         )  # fmt: skip
 
     async def ask(self, model, seconds=0.0, **standing):
@@ -324,3 +338,226 @@ async def ask_once(coordinator):
             return None
     except UnavailableError as error:
         return error
+
+
+class States:
+    """Instead of kept conversations: a disk that cannot be written."""
+
+    async def save(self, *_args, **_options):
+        raise OSError(28, "No space left on device")
+
+    async def bring_back(self, *_args):
+        return 0
+
+
+async def settle(times=20):
+    for _ in range(times):
+        await asyncio.sleep(0)
+
+
+async def test_models_that_are_kept_warm_do_not_come_back_when_everything_stops():
+    stage = Stage({"a": 60, "b": 70}, warm=("a", "b"))
+    await stage.ask("a")
+    await stage.ask("b")
+    await stage.coordinator.stop()
+    await settle()
+    assert stage.machine.held == {}
+    assert stage.machine.story[-1][0] == "stop"
+
+
+async def test_who_waits_when_everything_stops_is_told_and_nothing_is_loaded_for_it(two):
+    answering = asyncio.create_task(two.ask("a", 10))
+    waiting = asyncio.create_task(two.ask("b"))
+    await settle()
+    two.instances["a"].using = 0
+    await two.coordinator.stop()
+    with pytest.raises(UnavailableError) as refused:
+        await waiting
+    assert refused.value.code == "stopping"
+    answering.cancel()
+    await settle()
+    with pytest.raises(UnavailableError):
+        await two.ask("a")
+    assert two.machine.held == {}
+    assert ("load", "b") not in two.machine.story
+
+
+async def test_the_owner_does_not_wait_for_one_that_ended_while_it_was_drained(two):
+    answering = asyncio.create_task(two.ask("a", 10))
+    await settle()
+    resting = asyncio.create_task(two.coordinator.rest("a", None))
+    removing = asyncio.create_task(two.coordinator.replace("a", None))
+    await settle()
+    assert not resting.done()
+    one = two.instances["a"]
+    one.crash()
+    # Its request lost its engine, and does not know it yet.
+    one.using = 0
+    async with asyncio.timeout(5):
+        await asyncio.gather(resting, removing)
+    one.using = 1
+    answering.cancel()
+    await settle()
+    with pytest.raises(UnknownNameError):
+        await two.ask("a")
+
+
+async def test_who_looks_first_and_goes_takes_nobody_along(two):
+    gate, asked = asyncio.Event(), []
+    facts = two.facts
+
+    async def slow(model):
+        asked.append(model)
+        await gate.wait()
+        return await facts(model)
+
+    stage = Stage({"a": 60}, ask_facts=slow)
+    first, second = asyncio.create_task(stage.ask("a")), asyncio.create_task(stage.ask("a"))
+    await settle()
+    first.cancel()
+    await settle()
+    gate.set()
+    assert (await second).model == "a"
+    assert asked == ["a"]
+    await stage.coordinator.stop()
+
+
+async def test_requests_go_on_while_the_facts_are_asked_for_again(two):
+    await two.ask("a")
+    gate = two.facts_gate = asyncio.Event()
+    renewing = asyncio.create_task(two.coordinator.renew("a"))
+    await settle()
+    async with asyncio.timeout(5):
+        await two.ask("a")
+    two.troubles["a"] = CheckpointError(text("no file"))
+    gate.set()
+    # A reload must not end in the middle because of one model.
+    await renewing
+    with pytest.raises(CheckpointError):
+        await two.ask("a")
+
+
+async def test_one_whose_load_failed_can_be_taken_out_and_never_comes_back():
+    stage = Stage({"a": 60}, warm=("a",))
+    stage.instances["a"].failure = UnavailableError(text("the disk is on fire"), retry_after=1)
+    with pytest.raises(UnavailableError):
+        await stage.ask("a")
+    await stage.coordinator.replace("a", None)
+    loads = stage.machine.story.count(("load", "a"))
+    stage.coordinator.use(Rules(), {RAM: CAPACITY}, {})
+    await settle()
+    assert stage.machine.story.count(("load", "a")) == loads
+    assert stage.coordinator.views() == {}
+    await stage.coordinator.stop()
+
+
+async def test_conversations_that_cannot_be_written_keep_no_engine_alive(two):
+    stage = Stage({"a": 60, "b": 70}, conversations=States())
+    one = stage.instances["a"]
+    one.endpoint = lambda: Endpoint("http://127.0.0.1:1/a/v1")
+    one.conversations = lambda: SimpleNamespace(mixes_slots=False, can_copy=True)
+    one.state_identity = lambda: "same"
+    async with asyncio.timeout(5):
+        await stage.ask("a")
+        stage.coordinator._book("a").holds(0, b"prompt", one.endpoint())
+        await stage.ask("b")
+        assert stage.machine.held == {"b": 70}
+        await stage.ask("a")
+        stage.coordinator._book("a").holds(0, b"prompt", one.endpoint())
+    await stage.coordinator.stop()
+    assert stage.machine.held == {}
+
+
+async def test_a_load_that_fails_in_an_unforeseen_way_is_told(two):
+    two.instances["a"].failure = ZeroDivisionError("oh")
+    async with asyncio.timeout(5):
+        with pytest.raises(UnavailableError, match="ZeroDivisionError"):
+            await two.ask("a")
+    assert two.residency("a") is Residency.OUT
+    assert two.coordinator.devices()[0].reserved == 0
+
+
+async def test_one_that_cannot_fall_asleep_goes_on_and_one_that_died_meanwhile_is_gone():
+    stage = Stage({"a": 60}, sleeps=("a",))
+    one = stage.instances["a"]
+
+    async def sleep(_level):
+        if deaths:
+            deaths.pop()
+            one.crash()
+        raise UnavailableError(text("not now"))
+
+    one.sleep, deaths = sleep, []
+    for residency, reserved in ((Residency.IN, 60), (Residency.OUT, 0)):
+        await stage.ask("a")
+        with pytest.raises(UnavailableError):
+            await stage.coordinator.sleep("a", None)
+        assert stage.residency("a") is residency
+        assert stage.coordinator.devices()[0].reserved == reserved
+        deaths.append("a")
+    deaths.clear()
+    await stage.ask("a")
+    await stage.coordinator.stop()
+
+
+async def test_of_two_that_replace_one_at_once_the_later_one_stays(two):
+    answering = asyncio.create_task(two.ask("a", 0.05))
+    await settle()
+    first, second = Instance("a", two.machine, 50), Instance("a", two.machine, 40)
+    two.instances["a"] = second
+    replacing = [asyncio.create_task(two.coordinator.replace("a", one)) for one in (first, second)]
+    await settle()
+    waiting = [asyncio.create_task(two.ask("a", 0.01)) for _ in range(3)]
+    async with asyncio.timeout(5):
+        await asyncio.gather(answering, *replacing, *waiting)
+    assert two.coordinator.instance("a") is second
+    await two.ask("a")
+    assert two.machine.held == {"a": 40}
+
+
+async def test_what_somebody_else_runs_is_replaced_and_removed_as_its_answers_end():
+    stage = Stage({"a": 60}, attached=("a",))
+    with pytest.raises(NotSupportedError):
+        await stage.coordinator.rest("a", None)
+    answering = asyncio.create_task(stage.ask("a", 0.02))
+    await settle()
+    other = Instance("a", stage.machine, 60)
+    async with asyncio.timeout(5):
+        await stage.coordinator.replace("a", other)
+        assert answering.done()
+        stage.instances["a"] = other
+        await stage.ask("a")
+        # Then a model of ours takes its place, which needs memory and has to be loaded.
+        stage.attached = ()
+        ours = stage.instances["a"] = Instance("a", stage.machine, 50)
+        await stage.coordinator.replace("a", ours)
+        assert stage.residency("a") is Residency.OUT
+        await stage.ask("a")
+        assert stage.coordinator.devices()[0].reserved == 50
+        stage.attached = ("a",)
+        other = stage.instances["a"] = Instance("a", stage.machine, 60)
+        await stage.coordinator.replace("a", other)
+        await stage.ask("a")
+        assert stage.coordinator.devices()[0].reserved == 0
+        await stage.coordinator.replace("a", None)
+    assert stage.coordinator.views() == {}
+    await stage.coordinator.stop()
+
+
+async def test_an_engine_that_was_given_up_is_not_started_by_requests_it_lost(two):
+    async with two.coordinator.lease("a") as lease:
+        two.instances["a"].crash()
+        with pytest.raises(UnavailableError):
+            await two.coordinator._ready_again(lease)
+    assert two.machine.story.count(("load", "a")) == 1
+
+
+async def test_an_engine_of_before_is_counted_and_watched_or_ended(two):
+    two.machine.held["a"] = 60
+    await two.coordinator.adopt(["a"])
+    await settle()
+    assert two.residency("a") is Residency.IN
+    two.machine.held["b"] = 70
+    two.troubles["b"] = CheckpointError(text("no file"))
+    await two.coordinator.adopt(["b"])
+    assert two.machine.held == {"a": 60}

@@ -247,7 +247,9 @@ class Machinery(Residences, ABC):
         state.wanted, state.owner, state.blocks = None, False, None
         if level is None:
             self.ledger.release(model)
-            state.residency, state.level = (Residency.OUT if state.facts.ours else Residency.IN), None
+            # What somebody else runs is there as soon as those in flight were answered, unless it is to be forgotten.
+            out = state.facts.ours or state.leaving
+            state.residency, state.level = (Residency.OUT if out else Residency.IN), None
             state.slots.forget()
         else:
             asleep = holds if holds is not None else self._asleep(state, level)
@@ -257,6 +259,9 @@ class Machinery(Residences, ABC):
                 self._rest(state, now)
         self._fit_places(state)
         self._forget(state)
+        if state.resident:
+            self._serve(state, now)
+            self._idle(state, now)
         self._plan(now)
         return self._done()
 

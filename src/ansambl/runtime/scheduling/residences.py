@@ -95,9 +95,7 @@ class Residences(Queues):
         """Have an instance rest because of its owner, whoever waits for it."""
         known = {one.level for one in state.facts.sleeps}
         level = level if level in known and not state.leaving else None
-        if not state.facts.ours:
-            state.residency = Residency.OUT if state.leaving else state.residency
-        elif state.residency is Residency.LOADING:
+        if state.residency is Residency.LOADING:
             state.owner, state.level = True, level
         elif state.residency in {Residency.IN, Residency.DRAINING}:
             state.owner = state.kept_out = True
