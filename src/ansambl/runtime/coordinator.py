@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -25,12 +26,13 @@ from ansambl.runtime.instance import Instance
 from ansambl.runtime.known_facts import FactsOf
 from ansambl.runtime.leasing import LeaseGroup
 from ansambl.runtime.marks import is_plain, lora_mark, owner_mark, with_adapter_tail
+from ansambl.runtime.outlooks import outlook_of
 from ansambl.runtime.residence import Residence
 from ansambl.runtime.scheduling.ledger import Ledger
-from ansambl.runtime.scheduling.records import Ask, DeviceView, Grant, InstanceView, Memory, Residency, Rules
+from ansambl.runtime.scheduling.records import Ask, DeviceView, Grant, InstanceView, Memory, Rules
 from ansambl.runtime.scheduling.scheduler import Scheduler
 from ansambl.runtime.slot_books import SlotBook
-from ansambl.runtime.upstream import Upstream, UpstreamAnswer
+from ansambl.runtime.upstream import ConnectionLostError, Upstream, UpstreamAnswer
 
 ForeignOf: TypeAlias = Callable[[], Awaitable[Memory]]
 """Says what other programs hold on the devices."""
@@ -127,20 +129,7 @@ class Coordinator:
 
     def outlook(self, model: str) -> Text:
         """What a request for `model` waits for now, in words."""
-        view = self._residence.view(model)
-        if view is None:
-            return text("'{model}' is looked at", model=model)
-        before = max(0, view.waiting - 1)
-        match view.residency:
-            case Residency.LOADING:
-                return text("'{model}' is being loaded; requests before this one: {count}", model=model, count=before)
-            case Residency.IN:
-                return text("'{model}' is busy; requests before this one: {count}", model=model, count=before)
-            case Residency.DRAINING | Residency.LEAVING:
-                return text("'{model}' makes room for '{wanted}' first", model=model, wanted=view.wanted or "-")
-            case _:
-                return text("other models make room for '{model}'; requests before this one: {count}", model=model,
-                            count=before)  # fmt: skip
+        return outlook_of(model, self._residence.view(model))
 
     def tell(self, model: str, kind: str, message: Text) -> None:
         """Record an event of the instance of `model`."""
@@ -254,13 +243,22 @@ class Coordinator:
 
     async def _make_ready(self, lease: Lease, instance: Instance, key: str) -> None:
         """Nothing of another key stays in the slot, and what was saved of this conversation is restored into it."""
-        clean = await self._separation.separate(lease, key)
+        try:
+            clean = await self._separation.separate(lease, key)
+        except ConnectionLostError:
+            # Its engine has just died, and nothing of the request was sent; the next run of it holds nothing.
+            lease.endpoint = await self._ready_again(lease)
+            clean = await self._separation.separate(lease, key)
         if self._conversations is None or not clean or lease.slot is None:
             return
         holds = self._book(lease.model).held(lease.endpoint).get(lease.slot, b"")
-        lease.restored = await self._conversations.bring_back(
-            lease, instance.state_identity(), holds, instance.loras()
-        )  # fmt: skip
+        try:
+            lease.restored = await self._conversations.bring_back(
+                lease, instance.state_identity(), holds, instance.loras()
+            )  # fmt: skip
+        except (OSError, sqlite3.Error) as failure:
+            # The disk of the data folder is full, say; what is not restored is read again.
+            _log.warning("not_restored", model=lease.model, reason=str(failure))
         if lease.restored:
             self.counters.restored[lease.model] += 1
             self.note(lease)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from ansambl.domain.errors import AnsamblError, UnavailableError, UnknownNameError
+from ansambl.domain.instance import InstanceState
 from ansambl.domain.text import text
 from ansambl.foundation.logging import get_logger
 from ansambl.runtime.conversations.conversations import Conversations
@@ -162,7 +163,9 @@ class Residence:
             counters.swapped(model)
         began, self._holds[model] = clock.monotonic(), None
         try:
-            await self.instance(model).ensure_ready()
+            instance = self.instance(model)
+            woke = instance.status().state is InstanceState.ASLEEP
+            await instance.ensure_ready()
         except Exception as unexpected:  # noqa: BLE001 - whatever it is, the scheduler must be told, or all wait for ever
             failure = unexpected if isinstance(unexpected, AnsamblError) else self._unexpected(model, unexpected)
             self.failures[model] = failure
@@ -178,7 +181,7 @@ class Residence:
             return
         self.failures.pop(model, None)
         seconds, holds = clock.monotonic() - began, self._holds.get(model)
-        counters.loaded(model, seconds)
+        counters.loaded(model, seconds, woke=woke)
         self._loads.pop(model, None)
         self._dispatcher.tell(lambda policy, now: policy.loaded(model, now, holds=holds, seconds=seconds))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from types import SimpleNamespace
 
 import pytest
@@ -13,8 +14,10 @@ from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
 from ansambl.domain.scheduling import RequestClass, Standing
 from ansambl.domain.text import text
 from ansambl.runtime import coordinator as coordinating
+from ansambl.runtime.conversations.separation import Separation
 from ansambl.runtime.coordinator import Coordinator
 from ansambl.runtime.scheduling.records import RAM, InstanceFacts, Residency, Rules, SleepFacts
+from ansambl.runtime.upstream import ConnectionLostError
 
 CAPACITY = 100
 
@@ -91,7 +94,10 @@ class Instance(InstanceDefaults):
         pass
 
     def status(self):
-        return InstanceStatus(self.model, "fake", InstanceState.READY, parallel=self.places)
+        asleep = self.machine.held.get(self.model) == 1
+        return InstanceStatus(
+            self.model, "fake", InstanceState.ASLEEP if asleep else InstanceState.READY, parallel=self.places
+        )
 
     def log_tail(self, lines=200):
         return []
@@ -231,6 +237,10 @@ async def test_sleep_makes_room_where_it_is_enough():
     assert stage.machine.story[1:] == [("sleep", "a"), ("load", "b")]
     assert stage.residency("a") is Residency.ASLEEP
     assert stage.machine.most <= CAPACITY
+    await stage.ask("a")
+    counters = stage.coordinator.counters
+    assert [(one, spread.count) for one, spread in counters.wake_seconds.items()] == [("a", 1)]
+    assert {one: spread.count for one, spread in counters.load_seconds.items()} == {"a": 1, "b": 1}
     await stage.coordinator.stop()
 
 
@@ -561,3 +571,54 @@ async def test_an_engine_of_before_is_counted_and_watched_or_ended(two):
     two.troubles["b"] = CheckpointError(text("no file"))
     await two.coordinator.adopt(["b"])
     assert two.machine.held == {"a": 60}
+
+
+class Dying:
+    """Empties slots of the engine, which dies at the first time."""
+
+    can_copy, mixes_slots = False, False
+
+    def __init__(self, instance):
+        self.instance, self.calls = instance, 0
+
+    def erase(self, slot):
+        return slot
+
+    async def send(self, lease, _slot):
+        self.calls += 1
+        if self.calls == 1:
+            raise ConnectionLostError("reset", answered=False)
+        assert lease.endpoint == await self.instance.ensure_ready()
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+async def test_an_engine_that_dies_before_the_request_is_sent_costs_it_nothing(two, given_up):
+    one = two.instances["a"]
+    dying = Dying(one)
+    one.conversations = lambda: dying
+    two.coordinator._separation = Separation(dying.send, lambda _model: False)
+    await two.ask("a", key="mine")
+    if given_up:
+        send = dying.send
+
+        async def crash(lease, call):
+            one.crash()
+            await send(lease, call)
+
+        two.coordinator._separation._call = crash
+        with pytest.raises(UnavailableError):
+            await two.ask("a", key="yours")
+    else:
+        await two.ask("a", key="yours")
+        assert dying.calls == 2
+
+
+async def test_a_database_that_cannot_be_written_keeps_nobody_from_an_answer():
+    class Full(States):
+        async def bring_back(self, *_args):
+            raise sqlite3.OperationalError("database or disk is full")
+
+    stage = Stage({"a": 60}, conversations=Full())
+    stage.instances["a"].conversations = lambda: Dying(stage.instances["a"])
+    assert (await stage.ask("a")).restored == 0
+    await stage.coordinator.stop()
