@@ -9,7 +9,9 @@ from ansambl.domain.engine import ProbeSpec
 from ansambl.foundation.clock import Clock
 
 _MAX_STATUS_LINE = 4096
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
+_LATE = 0.05
+"""The part of a start by which its end may be noticed late: in a swap people wait for it. One look takes a ms."""
 
 
 async def ask(
@@ -45,11 +47,9 @@ async def listens(port: int, *, host: str = "127.0.0.1", patience: float = 5.0) 
 
 async def wait_until_ready(probe: ProbeSpec, port: int, *, key: str, clock: Clock, host: str = "127.0.0.1") -> bool:
     """Return True as soon as the engine answers as `probe` says, False when its patience is over."""
-    end = clock.monotonic() + probe.patience
-    pause = FIRST_PAUSE
-    while clock.monotonic() < end:
+    began = clock.monotonic()
+    while (waited := clock.monotonic() - began) < probe.patience:
         if await ask(port, probe.path, key=key, host=host) == probe.status:
             return True
-        await clock.sleep(pause)
-        pause = min(LONGEST_PAUSE, pause * 1.3)
+        await clock.sleep(min(LONGEST_PAUSE, max(FIRST_PAUSE, waited * _LATE)))
     return False
