@@ -13,7 +13,7 @@ from ansambl.dialects import openai_chat
 from ansambl.dialects.openai_chat import Answer, ChatRequest, Usage
 from ansambl.dialects.openai_chat_additions import FIELD, envelope_of, split_end, stream_of, with_additions
 from ansambl.domain.errors import AnsamblError, EngineError
-from ansambl.domain.text import text
+from ansambl.domain.text import Text, text
 from ansambl.gateway.asgi import JSON_TYPE
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.gateway.streaming import EventRelay
@@ -217,7 +217,7 @@ async def leased(exchange: Exchange, coordinator: Coordinator, call: Call) -> As
     request, model = call.prepared.request, call.prepared.model
     exchange.outlook = partial(coordinator.outlook, model)
     async with coordinator.lease(model, hint_of(request), lora=request.lora, standing=request.standing) as lease:
-        exchange.outlook = partial(text, "'{model}' reads the prompt", model=lease.model)
+        exchange.outlook = partial(_reading, lease.model)
         exchange.metrics.count_lease(lease)
         exchange.model, exchange.queued, exchange.swaps = lease.model, lease.queued, lease.swaps
         facts = [
@@ -229,3 +229,7 @@ async def leased(exchange: Exchange, coordinator: Coordinator, call: Call) -> As
         if exchange.started:
             await exchange.comment("; ".join(f"{name.decode()}: {value.decode()}" for name, value in facts))
         yield lease
+
+
+def _reading(model: str) -> Text:
+    return text("'{model}' reads the prompt", model=model)
