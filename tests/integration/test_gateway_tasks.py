@@ -71,6 +71,7 @@ async def test_a_title_by_its_shape_is_answered_without_a_model(stage):
     assert (answer["choices"][0]["finish_reason"], answer["usage"]["total_tokens"]) == ("stop", 0)
     assert answer["ansambl"] == {"task": "title_generation", "built_in": True}
     assert stage.engine.calls == []
+    assert stage.gateway.metrics.built_in == 1
     assert stage.coordinator.asked == [("big", None, "task")]
 
 

@@ -81,11 +81,6 @@ class Client:
         """Have an instance wake, sleep (``sleep?level=2``) or stop; returns what it is then. May take minutes."""
         return self._call("POST", f"{PREFIX}/instances/{quote(model, safe='')}/{what}", patient=True)
 
-    def log_lines(self, model: str, lines: int) -> list[str]:
-        """The newest lines of an engine's log, oldest first."""
-        found = self._call("GET", f"{PREFIX}/instances/{quote(model, safe='')}/logs?lines={lines}")
-        return [str(one) for one in found.get("lines", [])]
-
     def explain(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """What a chat completion request would be turned into, and why."""
         return self._call("POST", f"{PREFIX}/explain", request)

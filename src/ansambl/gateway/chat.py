@@ -129,6 +129,7 @@ class ChatHandler:
             output = _output(exchange, request)
             await output.content(built_in_reply(task, request))
             await output.end("stop", Usage(), {"task": task.value, "built_in": True})
+            exchange.metrics.count_task()
 
     def _model_for_task(self, target: Target) -> str:
         if isinstance(target, ModelTarget):

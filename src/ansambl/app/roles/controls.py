@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ansambl.api.schemas import (
     EntriesDocument,
@@ -27,6 +27,7 @@ from ansambl.roles.catalog import Kind
 log = get_logger(__name__)
 
 Translate = Callable[[str], str]
+_Result = TypeVar("_Result")
 
 
 def apply(product: Product, joined: Joined, common_instruction: str | None = None) -> None:
@@ -125,9 +126,8 @@ class ProductRoles:
             ConfigurationError, NotSupportedError: it cannot be used, or has changes that only a start reads; nothing
                 is applied.
         """
-        async with self._lock:
-            # As a change: the book must not hold what nobody answers with.
-            return await asyncio.shield(self._reloaded())
+        # As a change: the book must not hold what nobody answers with.
+        return await asyncio.shield(self._alone(self._reloaded))
 
     async def use(self, make: Callable[[LoadedSettings], LoadedSettings]) -> Reloaded:
         """Put what `make` makes of the settings in effect in their place; it is called in a thread.
@@ -135,8 +135,11 @@ class ProductRoles:
         Raises:
             ConfigurationError, NotSupportedError: it cannot be used; nothing is applied.
         """
-        async with self._lock:
-            return await asyncio.shield(self._used(await asyncio.to_thread(make, self._book.loaded)))
+
+        async def used() -> Reloaded:
+            return await self._used(await asyncio.to_thread(make, self._book.loaded))
+
+        return await asyncio.shield(self._alone(used))
 
     async def _reloaded(self) -> Reloaded:
         written = await asyncio.to_thread(self._reread)
@@ -156,9 +159,13 @@ class ProductRoles:
         return Reloaded([*hidden, *(models.warnings if models else ())], models)
 
     async def _change(self, work: Callable[[], None]) -> None:
+        # Once begun it is finished and applied, also when the client has gone: the database has it then.
+        await asyncio.shield(self._alone(lambda: self._changed(work)))
+
+    async def _alone(self, work: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Do `work` when nothing else of the kind is being done; nor does it begin while `work` goes on unwatched."""
         async with self._lock:
-            # Once begun it is finished and applied, also when the client has gone: the database has it then.
-            await asyncio.shield(self._changed(work))
+            return await work()
 
     async def _changed(self, work: Callable[[], None]) -> None:
         await asyncio.to_thread(work)
