@@ -83,14 +83,19 @@ class Separation:
         if owner is not None:
             return owner == key
         # Nobody noted whose it is: it is fresh, unless a request was carried over to this run after a failure.
-        return self._keys == {key} and not self._adopted(model)
+        return self._keys == {key} and not self._anothers(model, key)
 
     def _shared(self, model: str, key: str) -> bool:
-        """Whether a cache for all slots may hold something of another key.
+        """Whether a cache for all slots may hold something of another key."""
+        return self._keys != {key} or self._anothers(model, key)
 
-        Requests without a key come only where there are no keys, so a run of before is then nobody else's.
+    def _anothers(self, model: str, key: str) -> bool:
+        """Whether the engine ran before we did, for a key that we know nothing of.
+
+        Requests without a key come only where there are no keys, so a run of before is then nobody else's: what it
+        has read is used again after a crash of ours.
         """
-        return self._keys != {key} or (key != LOCAL_KEY and self._adopted(model))
+        return key != LOCAL_KEY and self._adopted(model)
 
     def _salt(self, key: str) -> str:
         return hashlib.blake2b(key.encode(), key=self._secret, digest_size=16).hexdigest()

@@ -56,16 +56,24 @@ async def test_a_slot_is_emptied_whenever_its_owner_changes_and_only_then():
     assert (await stage.use(1, "a", NEXT))[0]
 
 
-async def test_an_engine_from_before_is_trusted_in_nothing():
+async def test_a_slot_of_an_engine_from_before_is_trusted_by_no_key():
     stage = Stage(adopted=True)
-    assert (await stage.use(0, LOCAL_KEY))[0]
+    assert (await stage.use(0, "a"))[0]
+    assert not (await stage.use(0, "a"))[0]
+
+
+async def test_where_there_are_no_keys_what_an_engine_from_before_has_read_is_used_again():
+    stage = Stage(adopted=True)
     assert not (await stage.use(0, LOCAL_KEY))[0]
+    assert (await stage.use(1, "a"))[0]
+    # Once there is a key, what nobody noted may be its.
+    assert (await stage.use(2, LOCAL_KEY))[0]
 
 
 @pytest.mark.parametrize(("key", "alone"), [(LOCAL_KEY, False), ("a", True)])
 async def test_a_cache_from_before_is_trusted_only_where_there_are_no_keys(key, alone):
     stage = Stage(adopted=True, mixes_slots=True)
-    assert (await stage.use(0, key))[0]
+    assert (await stage.use(0, key))[0] is alone
     assert (await stage.use(0, key))[2].alone is alone
 
 
