@@ -9,7 +9,13 @@ from types import SimpleNamespace
 import pytest
 from instance_defaults import InstanceDefaults
 
-from ansambl.domain.errors import CheckpointError, NotSupportedError, UnavailableError, UnknownNameError
+from ansambl.domain.errors import (
+    CheckpointError,
+    LoadFailedError,
+    NotSupportedError,
+    UnavailableError,
+    UnknownNameError,
+)
 from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
 from ansambl.domain.scheduling import RequestClass, Standing
 from ansambl.domain.text import text
@@ -621,4 +627,22 @@ async def test_a_database_that_cannot_be_written_keeps_nobody_from_an_answer():
     stage = Stage({"a": 60}, conversations=Full())
     stage.instances["a"].conversations = lambda: Dying(stage.instances["a"])
     assert (await stage.ask("a")).restored == 0
+    await stage.coordinator.stop()
+
+
+async def test_a_load_without_enough_memory_is_tried_once_more_with_more_room_and_then_refused():
+    stage = Stage({"a": 40, "b": 50})
+    await stage.ask("a")
+    b = stage.instances["b"]
+    b.failure = LoadFailedError(text("out of memory"), out_of_memory=True, retry_after=7)
+    with pytest.raises(LoadFailedError) as refused:
+        await stage.ask("b")
+    assert refused.value.retry_after == 7
+    # The forecast said that both fit; the second try had the whole machine.
+    assert stage.machine.story == [("load", "a"), ("load", "b"), ("stop", "a"), ("load", "b")]
+    for _ in range(3):
+        with pytest.raises(LoadFailedError):
+            await stage.ask("b")
+    assert stage.machine.story.count(("load", "b")) == 2
+    assert stage.coordinator.devices()[0].reserved == 0
     await stage.coordinator.stop()
