@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ansambl.app.configuration.settings import Settings
 from ansambl.app.configuration.settings_file import LoadedSettings
+from ansambl.app.configuration.settings_records import is_unconfigured
 from ansambl.app.engine_choice import card_of_repo
 from ansambl.app.measuring import measurement_key
 from ansambl.app.model_memory import Devices
@@ -16,6 +17,7 @@ from ansambl.app.placement_forecast import PlacementForecast, forecast_placement
 from ansambl.domain.catalog import ModelKind
 from ansambl.domain.device import DeviceKind
 from ansambl.domain.engine import NotUsable
+from ansambl.domain.errors import UnknownNameError
 from ansambl.domain.footprint import DeviceFootprint, Footprint, FootprintBasis
 from ansambl.domain.hardware import Machine
 from ansambl.domain.measurement import Measurement, machine_key
@@ -117,6 +119,9 @@ class Footprints:
 
     def _look(self, model: str) -> InstanceFacts:
         settings = self._loaded.settings.models.get(model)
+        if settings is None and not is_unconfigured(self._loaded):
+            # Taken out a moment ago: as a model that somebody else runs it would be started, and counted nowhere.
+            raise UnknownNameError(text("No model is called '{name}' here.", name=model))
         if settings is None or settings.address is not None:
             name = (settings.name if settings else None) or model
             card = card_of_repo(name)

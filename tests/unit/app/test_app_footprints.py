@@ -13,7 +13,7 @@ from ansambl.app.measuring import measurement_key
 from ansambl.app.model_memory import devices_of
 from ansambl.domain.catalog import ModelKind
 from ansambl.domain.device import DeviceKind
-from ansambl.domain.errors import CheckpointError
+from ansambl.domain.errors import CheckpointError, UnknownNameError
 from ansambl.domain.footprint import DeviceFootprint, Footprint, Range
 from ansambl.domain.hardware import Cpu, Gpu, Machine, Memory
 from ansambl.domain.measurement import Measurement, Speeds
@@ -217,3 +217,9 @@ def test_rules_are_those_of_the_configuration(tmp_path):
     assert (rules.queue_limit, rules.longest_wait, rules.longest_answer) == (3, 60.0, 120.0)
     assert (rules.swap_share, rules.batch_delay, rules.background_patience) == (0.5, 4.0, 300.0)
     assert (rules.together, rules.task_model, rules.task_patience) == ((frozenset({"a", "b"}),), "a", 6.0)
+
+
+def test_what_a_configuration_does_not_name_is_nobody_elses(facts):
+    # A request may still wait for it while it is taken out.
+    with pytest.raises(UnknownNameError):
+        facts(devices=[ram()])[1].look("gone")
