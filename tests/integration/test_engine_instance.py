@@ -6,9 +6,9 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -459,14 +459,31 @@ async def test_a_port_that_is_taken_after_the_check_ends_the_child_clearly(embed
     assert adapter.explain_exit(ended.returncode, ended.stdout.decode().splitlines()).reason is ExitReason.PORT_TAKEN
 
 
-async def test_an_engine_whose_handle_cannot_be_stored_does_not_stay(make, store, events, monkeypatch):
+@pytest.mark.parametrize("failure", [OSError("disk full"), sqlite3.OperationalError("database or disk is full")])
+async def test_an_engine_whose_handle_cannot_be_stored_does_not_stay(make, store, events, monkeypatch, failure):
     async def failing(_handle):
-        message = "disk full"
-        raise OSError(message)
+        raise failure
 
     monkeypatch.setattr(store, "save_handle", failing)
     instance = make(fake())
-    with pytest.raises(UnavailableError, match="disk full"):
+    with pytest.raises(UnavailableError, match=r"data folder .*disk.* full.*; make room on its disk"):
         await instance.ensure_ready()
-    assert kinds(events) == ["failed"]
+    assert kinds(events) == ["exited", "failed"]
     assert not psutil.Process().children()
+
+
+async def test_an_engine_whose_handle_cannot_be_removed_has_stopped_all_the_same(make, store, events, monkeypatch):
+    async def failing(_model):
+        message = "database or disk is full"
+        raise sqlite3.OperationalError(message)
+
+    instance = make(fake())
+    await instance.ensure_ready()
+    monkeypatch.setattr(store, "remove_handle", failing)
+    await instance.stop()
+    assert instance.status().state is InstanceState.STOPPED
+    assert "failed" not in kinds(events)
+    assert not psutil.Process().children()
+    # The handle that was left over is written over.
+    await instance.ensure_ready()
+    assert (await store.handles())["m"].process.pid == instance.status().pid

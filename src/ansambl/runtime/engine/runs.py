@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sqlite3
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ansambl.domain.engine import EngineMetrics, LaunchSpec
+from ansambl.domain.engine import EngineMetrics, ExitExplanation, ExitReason, LaunchSpec
 from ansambl.domain.instance import Endpoint, InstanceHandle
 from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.plan import Placement
 from ansambl.domain.text import text
 from ansambl.engines.adapter import EngineAdapter
 from ansambl.foundation.clock import Clock
+from ansambl.foundation.logging import get_logger
 from ansambl.runtime.events import EventLog
-from ansambl.runtime.launcher import EngineProcess, Launcher
+from ansambl.runtime.launcher import EngineProcess, Launcher, LaunchFailedError
 from ansambl.runtime.state_files import StateFolders, remove_folder
 from ansambl.runtime.store import RuntimeStore
+
+_log = get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -66,7 +70,7 @@ class EngineRuns:
         """Adopt the engine that was found running, or start one.
 
         Raises:
-            LaunchFailedError: it cannot be started.
+            LaunchFailedError: it cannot be started, or not be noted for a later start.
             AnsamblError: the placement contradicts itself.
         """
         handle, self.adopted = self.adopted, None
@@ -87,8 +91,7 @@ class EngineRuns:
         """Keep nothing of a run that ended."""
         await asyncio.to_thread(remove_folder, run.placement.state_folder)
         await self._launcher.forget(self._log)
-        if self._store is not None:
-            await self._store.remove_handle(self._placement.model)
+        await self._remove_handle()
 
     async def end_unused(self) -> bool:
         """End the engine that was to be adopted and never was; returns whether there was one."""
@@ -101,9 +104,16 @@ class EngineRuns:
             await process.wait()
         await asyncio.to_thread(remove_folder, handle.state_folder)
         await self._launcher.forget(self._log)
-        if self._store is not None:
-            await self._store.remove_handle(self._placement.model)
+        await self._remove_handle()
         return True
+
+    async def _remove_handle(self) -> None:
+        if self._store is not None:
+            try:
+                await self._store.remove_handle(self._placement.model)
+            except (OSError, sqlite3.Error) as failure:
+                # The disk is full, say. A handle that is left over names a process that is gone, and adopts nothing.
+                _log.warning("handle_not_removed", model=self._placement.model, reason=str(failure))
 
     async def _start(self) -> Run:
         secret = secrets.token_urlsafe(32)
@@ -143,7 +153,17 @@ class EngineRuns:
                 secret=run.secret, digest=spec.digest, log_path=str(self._log), since=run.since,
                 state_folder=run.placement.state_folder,
             )  # fmt: skip
-            await self._store.save_handle(handle)
+            try:
+                await self._store.save_handle(handle)
+            except (OSError, sqlite3.Error) as failure:
+                raise LaunchFailedError(
+                    ExitExplanation(
+                        ExitReason.UNKNOWN,
+                        text("{engine} was ended again, because what a later start must know of it cannot be written "
+                             "to the data folder ({reason}); make room on its disk, or correct its rights",
+                             engine=self._adapter.traits.title, reason=str(failure)),
+                        restart_helps=False)
+                ) from failure  # fmt: skip
 
     def _run(
         self, spec: LaunchSpec, placement: Placement, secret: str, process: EngineProcess, *, since: float | None,
