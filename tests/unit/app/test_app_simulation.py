@@ -6,13 +6,17 @@ import io
 import json
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from ansambl.app.configuration.settings_file import load_settings
+from ansambl.app.planning import planned_machines
+from ansambl.app.simulation import machines
 from ansambl.app.simulation.machines import SimulatedMachine, simulated_machine
 from ansambl.app.simulation.simulating import (
     POLICIES,
@@ -24,6 +28,7 @@ from ansambl.app.simulation.simulating import (
 from ansambl.app.simulation.trace_files import parse_trace, read_trace, shipped_file, shipped_traces
 from ansambl.domain.errors import ConfigurationError, UsageError
 from ansambl.domain.scheduling import RequestClass
+from ansambl.planner.choosing import choose
 from ansambl.runtime.scheduling.records import Rules
 from ansambl.runtime.simulate import SimulationResult, spread
 from ansambl.runtime.simulated import CLASSES, Trace
@@ -136,7 +141,7 @@ def test_roles_and_aliases_stand_for_their_models(tmp_path: Path) -> None:
         ('[models.big]\ncheckpoint = "gpt-oss-20b"\n', "huge", "line 1: There is no role or model named 'huge'"),
         ('[models.big]\ncheckpoint = "gpt-oss-20b"\n', "council", "ensemble"),
         ('[models.big]\naddress = "http://127.0.0.1:9/v1"\n', "big", "line 1: of 'big' neither memory nor speed"),
-        ('[models.big]\ncheckpoint = "glm-5.2"\n', "big", "line 1: "),
+        ('[models.big]\ncheckpoint = "glm-5.2"\n', "big", f"glm-5.2 does not fit {CARD}; see: .* --machine {CARD}$"),
         ('[models.big]\ncheckpoint = "no-such-model-at-all"\n', "big", "the catalog has no model"),
     ],
 )
@@ -144,6 +149,39 @@ def test_a_name_that_cannot_be_simulated_is_refused(tmp_path: Path, config: str,
     file, trace = write(tmp_path, config, {**GOOD, "model": asked})
     with pytest.raises(UsageError, match=said):
         answer_simulation(SimulationQuestion(trace, CARD), file)
+
+
+def test_this_machine_is_named_as_commands_know_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = planned_machines([CARD])
+    monkeypatch.setattr(machines, "planned_machines", lambda _: planned)
+    file, trace = write(tmp_path, '[models.big]\ncheckpoint = "glm-5.2"\n', GOOD)
+    with pytest.raises(UsageError, match=r"does not fit .*; see: ansambl fit glm-5\.2$"):
+        answer_simulation(SimulationQuestion(trace, None), file)
+
+
+@pytest.mark.parametrize(("machine", "said"), [(CARD, f"see: .* --machine {CARD}$"), (None, "so that it is measured")])
+def test_a_speed_that_nobody_knows_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str | None, said: str
+) -> None:
+    planned, chosen = planned_machines([CARD]), choose
+
+    def without_prefill(*asked: Any) -> Any:
+        choice = chosen(*asked)
+        assert choice is not None
+        speed = replace(choice.best.speed, prefill=None)
+        return replace(choice, best=replace(choice.best, speed=speed))
+
+    monkeypatch.setattr(machines, "planned_machines", lambda _: planned)
+    monkeypatch.setattr(machines, "choose", without_prefill)
+    file, trace = write(tmp_path, '[models.big]\ncheckpoint = "gpt-oss-20b"\n', GOOD)
+    with pytest.raises(UsageError, match=f"the speed of gpt-oss-20b on .* is not known; .*{said}"):
+        answer_simulation(SimulationQuestion(trace, machine), file)
+
+
+def test_a_shipped_trace_without_its_models_names_the_page(tmp_path: Path) -> None:
+    file, _ = write(tmp_path, '[models.small]\ncheckpoint = "gpt-oss-20b"\n')
+    with pytest.raises(UsageError, match=r"'big'; .*docs/how-to/simulate-a-trace.md"):
+        answer_simulation(SimulationQuestion("mixed", CARD), file)
 
 
 def test_unknown_policies_machines_and_files_are_refused(tmp_path: Path) -> None:

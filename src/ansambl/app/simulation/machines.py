@@ -127,12 +127,30 @@ def _placed(
     if measured is not None:
         choice = with_measurements(choice, measured, engine=engine, settings=wish.settings)
     best = choice.best
-    if not best.fits or best.speed.decode is None or best.speed.prefill is None:
+    if not best.fits:
         raise NotSupportedError(
-            text("'{name}' cannot be simulated: {model} does not fit {machine}, or its speed there is not known; see: "
-                 "ansambl fit {model} --machine {machine}", name=name, model=model.checkpoint, machine=machine.name)
+            text("'{name}' cannot be simulated: {model} does not fit {machine}; see: {command}",
+                 name=name, model=model.checkpoint, machine=machine.name,
+                 command=_fit_command(model.checkpoint, machine, here=here))
         )  # fmt: skip
+    if best.speed.decode is None or best.speed.prefill is None:
+        raise NotSupportedError(_no_speed(name, model.checkpoint, machine, here=here))
     return best
+
+
+def _no_speed(name: str, checkpoint: str, machine: PlannedMachine, *, here: bool) -> Text:
+    if here:
+        return text("'{name}' cannot be simulated: the speed of {model} on this machine is not known; have it read and "
+                    "write some long texts, so that it is measured, or choose another --machine",
+                    name=name, model=checkpoint)  # fmt: skip
+    return text("'{name}' cannot be simulated: the speed of {model} on {machine} is not known; see: {command}",
+                name=name, model=checkpoint, machine=machine.name,
+                command=_fit_command(checkpoint, machine, here=False))  # fmt: skip
+
+
+def _fit_command(checkpoint: str, machine: PlannedMachine, *, here: bool) -> str:
+    """The command that tells more; this machine has no name that commands know."""
+    return f"ansambl fit {checkpoint}" if here else f"ansambl fit {checkpoint} --machine {machine.name}"
 
 
 def _candidates(reference: str, paths: DataPaths) -> tuple[Candidate, ...]:

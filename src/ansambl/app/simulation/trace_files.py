@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from ansambl.domain.errors import AnsamblError, UsageError
+from ansambl.domain.errors import AnsamblError, UnknownNameError, UsageError
 from ansambl.domain.names import nearest_names
 from ansambl.domain.scheduling import RequestClass
 from ansambl.domain.text import text
@@ -60,7 +60,7 @@ def read_trace(name: str, model_of: ModelOf) -> Trace:
         return parse_trace(sys.stdin.buffer, "-", model_of)
     path = Path(name)
     if name in shipped_traces() and not os.path.lexists(path):
-        path = shipped_file(f"{name}.jsonl")
+        path, model_of = shipped_file(f"{name}.jsonl"), _with_advice(model_of)
     try:
         with path.open("rb") as file:
             return parse_trace(file, name, model_of)
@@ -74,6 +74,21 @@ def read_trace(name: str, model_of: ModelOf) -> Trace:
         raise UsageError(
             text("the trace {file} cannot be read ({reason}); give another file", file=name, reason=reason)
         ) from None
+
+
+def _with_advice(model_of: ModelOf) -> ModelOf:
+    """Who tries a shipped trace has none of its models: what to write down stands on a page."""
+
+    def advised(name: str) -> str:
+        try:
+            return model_of(name)
+        except UnknownNameError:
+            raise UsageError(
+                text("the shipped traces ask for models that this configuration does not have, such as '{name}'; one "
+                     "for them stands in docs/how-to/simulate-a-trace.md, give it with --config", name=name)
+            ) from None  # fmt: skip
+
+    return advised
 
 
 def parse_trace(file: BinaryIO, shown: str, model_of: ModelOf) -> Trace:
