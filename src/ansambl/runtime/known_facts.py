@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from ansambl.domain.errors import AnsamblError
-from ansambl.runtime.scheduling.records import InstanceFacts
+from ansambl.domain.errors import AnsamblError, UnavailableError
+from ansambl.domain.text import text
+from ansambl.runtime.scheduling.records import InstanceFacts, Memory
 
 FactsOf: TypeAlias = Callable[[str], Awaitable[InstanceFacts]]
 """Says what is known of the instance of a model; raises AnsamblError where it cannot be made."""
@@ -29,7 +30,7 @@ class KnownFacts:
         self._tell = tell
         self._fresh: set[str] = set()
         self._asking: dict[str, asyncio.Task[None]] = {}
-        self._levels: dict[str, tuple[int, ...]] = {}
+        self._told: dict[str, InstanceFacts] = {}
 
     def are_fresh(self, model: str) -> bool:
         """Whether the scheduler was told what is known now."""
@@ -37,7 +38,8 @@ class KnownFacts:
 
     def levels(self, model: str) -> tuple[int, ...]:
         """The levels at which its engine can sleep, as far as is known."""
-        return self._levels.get(model, ())
+        told = self._told.get(model)
+        return () if told is None else tuple(one.level for one in told.sleeps)
 
     async def have(self, model: str, *, runs: bool = False) -> None:
         """Tell the scheduler of the instance where that is due. No caller that goes away ends it for the others.
@@ -47,6 +49,23 @@ class KnownFacts:
         """
         while model not in self._fresh:
             await asyncio.shield(self._asking.get(model) or self._ask(model, runs=runs))
+
+    async def confirm(self, model: str, reserved: Memory) -> None:
+        """Call it before a load: its memory was `reserved` by what was told last, and that may hold no longer.
+
+        Raises:
+            AnsamblError: the instance cannot be made, or needs more by now.
+        """
+        if model not in self._fresh:
+            told = self._told.get(model)
+            await self.have(model)
+            needs = self._told[model].needs
+            changed = told is not None and needs != told.needs
+            if changed and any(size > reserved.get(device, 0) for device, size in needs.items()):
+                reason = text("its memory is reckoned anew")
+                raise UnavailableError(
+                    text("'{model}' is not available: {reason}", model=model, reason=reason), retry_after=1
+                )
 
     async def renew(self, model: str) -> None:
         """Ask for them again; until they are there the old ones hold, and they do where the instance cannot be made."""
@@ -81,5 +100,5 @@ class KnownFacts:
             if self._asking.get(model) is task:
                 del self._asking[model]
         self._fresh.add(model)
-        self._levels[model] = tuple(one.level for one in found.sleeps)
+        self._told[model] = found
         self._tell(found, runs)

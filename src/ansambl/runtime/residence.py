@@ -163,6 +163,8 @@ class Residence:
             counters.swapped(model)
         began, self._holds[model] = clock.monotonic(), None
         try:
+            view = self.view(model)
+            await self._facts.confirm(model, {} if view is None else view.reserved)
             instance = self.instance(model)
             woke = instance.status().state is InstanceState.ASLEEP
             await instance.ensure_ready()
@@ -287,9 +289,9 @@ class Residence:
             while self._replacements.get(model) is instance:
                 await self.rest_now(model, None)
                 # It may have held nothing, and then nothing had to rest.
-                if self._is_out(model):
+                if self._replacements.get(model) is instance and self._is_out(model):
                     await self.instances[model].stop()
-                if self._is_out(model):
+                if self._replacements.get(model) is instance and self._is_out(model):
                     await self._replace(model)
             return
         self._replacements.pop(model, None)

@@ -646,3 +646,18 @@ async def test_a_load_without_enough_memory_is_tried_once_more_with_more_room_an
     assert stage.machine.story.count(("load", "b")) == 2
     assert stage.coordinator.devices()[0].reserved == 0
     await stage.coordinator.stop()
+
+
+async def test_what_takes_the_place_of_another_is_not_loaded_into_the_memory_of_that(two):
+    answering = asyncio.create_task(two.ask("a", 0.02))
+    await settle()
+    new = two.instances["a"] = Instance("a", two.machine, 90)
+    two.troubles["a"] = CheckpointError(text("no file"))
+    replacing = asyncio.create_task(two.coordinator.replace("a", new))
+    await settle()
+    waiting = asyncio.create_task(two.ask("a"))
+    await asyncio.gather(answering, replacing)
+    with pytest.raises(CheckpointError):
+        await waiting
+    assert two.machine.held == {}
+    assert two.coordinator.devices()[0].reserved == 0
