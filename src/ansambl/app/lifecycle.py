@@ -234,6 +234,7 @@ class _Life:
             log.info("started", address=running.address, version=__version__)
             reloading = asyncio.create_task(self._reload_when_asked())
             starting = asyncio.create_task(self._begin(product, running))
+            writing = asyncio.create_task(product.usage.keep_writing())
             try:
                 while await self._has_fetched():
                     await self._use_fetched(roles)
@@ -244,9 +245,10 @@ class _Life:
                                         seconds=round(limit)))  # fmt: skip
                 await self._drain(product, limit)
             finally:
-                for task in (starting, reloading):
+                tasks = (starting, reloading, writing)
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(starting, reloading, return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
                 await server.stop()
                 self._paths.state.unlink(missing_ok=True)
                 log.info("stopped")

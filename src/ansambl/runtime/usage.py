@@ -29,7 +29,7 @@ class Usage:
     """Sums over requests; the seconds are those of all of them together.
 
     `first_tokens` counts the answers whose first token was timed (streams). `saved` and `restored` count conversations
-    whose state was written to disk or read back.
+    whose state was written to disk or read back. `swaps` counts a swap once for each request that waited for it.
     """
 
     requests: int = 0
@@ -130,6 +130,12 @@ class UsageBook:
             connection.execute(_BOUND, (oldest,))
 
         self._database.submit(work)
+
+    async def keep_writing(self) -> None:
+        """Write every `WRITE_EVERY` seconds until it is cancelled: nobody may ask for anything for hours."""
+        while True:
+            await self._clock.sleep(WRITE_EVERY)
+            self.write()
 
     def _take_conversations(self) -> None:
         counts = dict(self._conversations())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import ansambl.app
+from ansambl.foundation.clock import VirtualClock
 from ansambl.foundation.sqlite import Database, load_migrations
 from ansambl.runtime.usage import KEPT_DAYS, MOST_NAMES, WRITE_EVERY, UsageBook, read_usage
 
@@ -114,3 +116,15 @@ def test_saved_and_restored_conversations_are_taken_from_where_they_are_counted(
     database.close()
     (row,) = read_usage(database.path, since=date(1970, 1, 1))
     assert (row.model, row.name, row.usage.saved, row.usage.restored) == ("m", "", 3, 4)
+
+
+async def test_what_was_asked_is_written_although_nobody_asks_again(database: Database) -> None:
+    clock = VirtualClock()
+    book = UsageBook(database, clock)
+    writing = asyncio.create_task(book.keep_writing())
+    for _ in range(2):
+        book.of("m", "coder").requests += 1
+        await clock.advance(WRITE_EVERY + 1)
+    writing.cancel()
+    database.close()
+    assert [one.usage.requests for one in read_usage(database.path, since=date(1970, 1, 1))] == [2]

@@ -106,7 +106,8 @@ def usage(days: Days = 7, config: Config = None, as_json: Json = False) -> None:
     print_table(
         speak("Usage, days in UTC"),
         (speak("Day"), speak("Model"), speak("Asked as"), speak("Requests"), speak("Failed"), speak("Prompt tokens"),
-         speak("Of them cached"), speak("Tokens written"), speak("Waited"), speak("First token"), speak("Swaps")),
+         speak("Of them cached"), speak("Tokens written"), speak("Waited"), speak("First token"),
+         speak("Swaps waited for")),
         [_usage(one) for one in rows],
     )  # fmt: skip
 
