@@ -29,6 +29,9 @@ _SMOOTH = 0.2
 _SMOOTH_LOAD = 0.5
 """The same for loads, which are rare."""
 
+_SMOOTH_LONGEST = 0.02
+"""How much of the longest answer is forgotten with each other one."""
+
 
 def _figures(facts: InstanceFacts) -> tuple[float, ...]:
     return (facts.load_seconds, facts.stop_seconds, facts.answer_seconds)
@@ -53,6 +56,10 @@ class Machinery(Residences, ABC):
             return Refusal.QUEUE_FULL, self._queue_seconds(state)
         del now
         return None
+
+    def _came(self, state: State, ask: Ask, now: float) -> None:
+        """A request came, of whatever class."""
+        del state, ask, now
 
     def _asks_elsewhere(self, ticket: int, ask: Ask, now: float) -> bool:
         """Whether a request was taken that is not for the instance of its model alone."""
@@ -110,9 +117,11 @@ class Machinery(Residences, ABC):
     def ask(self, ask: Ask, now: float) -> tuple[int, Sequence[Effect]]:
         """As `Policy.ask`."""
         self._tickets = ticket = self._tickets + 1
+        state = self._states.get(ask.model)
+        if state is not None:
+            self._came(state, ask, now)
         if self._asks_elsewhere(ticket, ask, now):
             return ticket, self._done()
-        state = self._states.get(ask.model)
         if state is None or state.leaving:
             self._effects.append(Refuse(ticket, Refusal.GONE))
             return ticket, self._done()
@@ -157,11 +166,14 @@ class Machinery(Residences, ABC):
         if slot is not None:
             state.slots.give_back(slot)
             state.minor.discard(slot)
+        state.left = now
         if not state.running:
             state.ended = now
         if seconds is not None:
             state.answers += 1
             state.answer += max(_SMOOTH, 1.0 / state.answers) * (seconds - state.answer)
+            state.longest += _SMOOTH_LONGEST * (state.answer - state.longest)
+            state.longest = max(state.longest, seconds)
         if state.residency is Residency.IN:
             if state.slots.waiting:
                 self._serve(state, now)

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ansambl.domain.scheduling import RequestClass
@@ -19,10 +20,13 @@ from ansambl.runtime.scheduling.budget import SwapBudget, linger
 from ansambl.runtime.scheduling.eviction import Way
 from ansambl.runtime.scheduling.ledger import Ledger
 from ansambl.runtime.scheduling.machinery import Machinery
+from ansambl.runtime.scheduling.one_queue import OneQueue, goes_within, in_a_loop
 from ansambl.runtime.scheduling.records import (
     Ask,
+    Effect,
     Grant,
     InstanceView,
+    Memory,
     Refusal,
     Refuse,
     Residency,
@@ -31,6 +35,9 @@ from ansambl.runtime.scheduling.records import (
 from ansambl.runtime.scheduling.room import OUT, Room
 from ansambl.runtime.scheduling.states import State, Waiter
 from ansambl.runtime.slots import Order
+
+_MOMENT = 1e-6
+"""Seconds by which sums of times may differ from each other."""
 
 
 @dataclass(slots=True)
@@ -49,6 +56,7 @@ class Scheduler(Machinery):
         self._tasks: dict[int, _Task] = {}
         self._expiries: list[tuple[float, int]] = []
         self.budget = SwapBudget(self.rules)
+        self._one_queue = OneQueue(self._states, ledger, self.rules)
 
     def view(self, model: str) -> InstanceView:
         """As `Policy.view`; tasks that wait count for the model that they name."""
@@ -73,6 +81,9 @@ class Scheduler(Machinery):
 
     # Classes.
 
+    def _came(self, state: State, ask: Ask, now: float) -> None:
+        self._one_queue.note(state, ask, now)
+
     def _order(self, ask: Ask, now: float) -> Order:
         if ask.request_class is RequestClass.BATCH:
             return (0, now + self.rules.batch_delay)
@@ -80,7 +91,9 @@ class Scheduler(Machinery):
 
     def _enqueue(self, ticket: int, state: State, ask: Ask, now: float) -> Waiter:
         one = super()._enqueue(ticket, state, ask, now)
-        if not ask.request_class.may_swap:
+        if ask.request_class.may_swap:
+            one.fair = self._one_queue.wait()
+        else:
             patience = self.rules.background_patience if ask.patience is None else ask.patience
             one.expires = now + patience
             heapq.heappush(self._expiries, (one.expires, ticket))
@@ -208,13 +221,8 @@ class Scheduler(Machinery):
     # Residency.
 
     def _plan(self, now: float) -> None:
-        candidates = [
-            (order, one.added, one)
-            for one in self._states.values()
-            if one.residency in {Residency.OUT, Residency.ASLEEP, Residency.LEAVING} and (order := one.urgent())
-        ]
+        candidates = self._candidates()
         self._wanted, self._strict = False, bool(candidates)
-        candidates.sort(key=lambda one: one[:2])
         plan = Room(self._states, self.ledger, self.rules)
         for order, _, state in candidates:
             self._settle(plan, state, order, now)
@@ -227,6 +235,37 @@ class Scheduler(Machinery):
                 self._undrain(state, now)
         if not any(one.residency in OUT for _, _, one in candidates):
             self._load_the_rest(plan, now)
+
+    def _candidates(self) -> list[tuple[Order, int, State]]:
+        """Who is not there and is waited for, in the order in which they get room."""
+        found = [
+            (order, one.added, one)
+            for one in self._states.values()
+            if one.residency in {Residency.OUT, Residency.ASLEEP, Residency.LEAVING} and (order := one.urgent())
+        ]
+        if found:
+            found.sort(key=lambda one: one[:2])
+            self._one_queue.press(found)
+        return found
+
+    def loaded(
+        self, model: str, now: float, *, holds: Memory | None = None, seconds: float | None = None
+    ) -> Sequence[Effect]:
+        """As `Policy.loaded`; where others cannot wait for longer, who came after them does not begin before them."""
+        state = self._states.get(model)
+        if state is not None and state.slots.waiting:
+            pressed = [
+                order for order, _, one in self._candidates() if one.latest - goes_within(state) <= now + _MOMENT
+            ]
+            self._hold = min(pressed, default=None)
+        effects = super().loaded(model, now, holds=holds, seconds=seconds)
+        if self._hold is None:
+            return effects
+        self._hold = None
+        for one in self._states.values():
+            if one.resident:
+                self._serve(one, now)
+        return [*effects, *self._done()]
 
     def _settle(self, plan: Room, state: State, order: Order, now: float) -> None:
         """Load a candidate where there is room, else make room when that is due."""
@@ -294,10 +333,14 @@ class Scheduler(Machinery):
         if not busy:
             kept = max((linger(one, cost) for one in victims), default=now)
             price = self.budget.price(cost, victims) if victims else 0.0
+            if not in_a_loop(victims):
+                kept = min(kept, max(now, state.latest - max((one.stop for one in victims), default=0.0)))
             return min(kept, state.due_since + self.budget.longest_hold(cost, price))
         if not plan.saving.isdisjoint(plan.short):
             return None
         when, price = self.budget.due(state, busy, plan.short, cost, now)
+        if not in_a_loop(busy):
+            when = min(when, state.latest - max(goes_within(one) if one.running else one.stop for one in victims))
         if when > now:
             plan.saving.update(plan.short)
             return when + 1e-9

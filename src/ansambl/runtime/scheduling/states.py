@@ -11,7 +11,10 @@ from ansambl.runtime.slots import Order, Slots
 
 @dataclass(slots=True)
 class Waiter:
-    """A request that waits: what it asked for, its turn, when it expires (None: never), and the swaps made for it."""
+    """A request that waits: what it asked for, its turn, when it expires (None: never), and the swaps made for it.
+
+    `fair` is how many seconds it would wait in one queue for all.
+    """
 
     ticket: int
     ask: Ask
@@ -19,6 +22,7 @@ class Waiter:
     asked: float
     expires: float | None = None
     swaps: int = 0
+    fair: float = 0.0
 
 
 @dataclass(slots=True)
@@ -78,6 +82,14 @@ class State:
     """The load that is under way wakes it."""
     load_ends: float = 0.0
     """When a load that is under way is expected to be ready."""
+    latest: float = float("inf")
+    """When those that make room for it must be gone, so that nobody waits longer than in one queue for all."""
+    left: float | None = None
+    """When its last answer ended."""
+    again: float = 0.5
+    """Which part of its requests came a moment after one of its answers ended, lately."""
+    longest: float = 0.0
+    """Seconds of its longest answers lately."""
 
     @property
     def resident(self) -> bool:
@@ -112,7 +124,7 @@ class State:
         self.load, self.stop, self.answer = (
             self.facts.load_seconds, self.facts.stop_seconds, self.facts.answer_seconds,
         )  # fmt: skip
-        self.answers = 0
+        self.answers, self.longest = 0, self.answer
 
     def view(self, reserved: Memory) -> InstanceView:
         """A snapshot."""

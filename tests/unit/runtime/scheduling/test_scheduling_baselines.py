@@ -125,3 +125,32 @@ def test_ours_swaps_less_and_makes_people_wait_less():
     for others in (fifo, lru):
         for index in range(3):
             assert sum(one[index] for one in ours) < sum(one[index] for one in others)
+
+
+def steady(seed):
+    """Two or three models alike, requests one by one at half of what one queue can bear: a swap for nearly each."""
+    random_ = random.Random(seed)  # noqa: S311
+    answer, load, models = random_.uniform(1, 15), random_.uniform(1, 30), "abc"[: random_.randint(2, 3)]
+    instances = {one: facts(one, load_seconds=load, answer_seconds=answer) for one in models}
+    pause = 2 * (answer + (1 - 1 / len(models)) * (load + 1))
+    requests, now = [], 0.0
+    for _ in range(150):
+        now += random_.expovariate(1 / pause)
+        requests.append((now, random_.choice(models), random_.expovariate(1 / answer)))
+    return instances, requests
+
+
+def test_where_collecting_saves_nothing_nobody_waits_longer_than_in_one_queue():
+    """Before one queue was imagined (`one_queue`), the longest wait was longer on eight of these."""
+    longer = 0
+    for seed in range(24):
+        instances, requests = steady(seed)
+        longest = []
+        for make in (Scheduler, Fifo):
+            held = machine(make, *instances.values())
+            for when, model, seconds in requests:
+                held.send(Request(when, Ask(model), seconds))
+            held.run()
+            longest.append(waits(held.requests, INTERACTIVE)[-1])
+        longer += longest[0] > longest[1] + 1e-6
+    assert longer <= 1
