@@ -71,6 +71,23 @@ def test_the_panel_says_what_runs_and_what_happened(open_page, fake):
     expect(big).to_contain_text("restarting")
 
 
+def test_the_panel_says_how_a_swap_goes(open_page, fake):
+    going, coming = fake.state["instances"][0], fake.state["instances"][1]
+    going.update(residency="draining", wanted="small")
+    coming.update(model="small", state="asleep", message=None, residency="asleep", wanted=None)
+    page = open_page(fake.address).page
+    big, small = page.locator(".instance").all()
+    expect(big).to_contain_text("finishes its answers, then makes room for small")
+    expect(small).not_to_contain_text("makes room")
+    # What sleeps has not failed.
+    expect(small.locator(".pill")).to_have_text("asleep")
+    expect(small.locator(".pill")).to_have_class("pill stopped")
+    fake.state["instances"][0].update(residency="leaving", state="stopping")
+    expect(big).to_contain_text(re.compile(r"stopping\s*makes room for small"))
+    fake.state["instances"][0].update(residency="draining", state="ready", wanted=None)
+    expect(big).to_contain_text("finishes its answers, then rests")
+
+
 def test_the_embedded_model_is_called_a_demonstration(open_page, fake, screenshot):
     fake.state["default_model"] = "embedded"
     page = open_page(fake.address, language="ru").page

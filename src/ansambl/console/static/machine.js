@@ -1,11 +1,11 @@
-// The side panel: what the machine is doing, asked for every two seconds.
+// The side panel: what the machine does, every 2 s.
 import { byId, el } from "./dom.js";
 import { clock, has, language, number, onLanguage, say, size } from "./words.js";
 
 const PERIOD = 2000;
 const PATIENCE = 5000;
 const EVENTS = 30;
-const BUSY = new Set(["starting", "restarting", "stopping"]);
+const STATES = { starting: "busy", restarting: "busy", stopping: "busy", asleep: "stopped" };
 
 export class Machine {
   constructor(picker) {
@@ -24,7 +24,7 @@ export class Machine {
   /** Whether roles answer on the embedded model, the demonstration. */
   get isEmbedded() { return this.state?.default_model === "embedded"; }
 
-  /** Ask for the state now, and from then on while the page is seen. */
+  /** Ask for the state now, then on while the page is seen. */
   async poll() {
     clearTimeout(this.timer);
     this.asking?.abort();
@@ -64,7 +64,7 @@ export class Machine {
     byId("product").textContent = say("version", this.state);
   }
 
-  /** Draw a section only when its data changed, so that selections and focus in it stay. */
+  /** Draw a section only when its data changed: selections and focus in it stay. */
   #section(id, data, make, empty) {
     const key = JSON.stringify(data);
     if (this.drawn.get(id) === key) return;
@@ -87,11 +87,11 @@ export class Machine {
 /** The kinds of states, the gravest first. */
 const KINDS = ["failed", "busy", "ready", "stopped"];
 
-const kindOf = ({ state }) => (BUSY.has(state) ? "busy" : KINDS.includes(state) ? state : "failed");
+const kindOf = ({ state }) => STATES[state] ?? (KINDS.includes(state) ? state : "failed");
 
 const wordOf = ({ state }) => (has(`state_${state}`) ? say(`state_${state}`) : state);
 
-/** The one kind that sums up all instances, for the mark beside the panel's button. */
+/** What sums up all instances, for the mark on the panel's button. */
 function overall(state) {
   const kinds = (state?.instances ?? []).map(kindOf);
   return KINDS.find((one) => kinds.includes(one)) ?? "stopped";
@@ -108,11 +108,11 @@ function instanceCard(one) {
     ["restarts", one.attached ? null : number(one.restarts ?? 0)],
     ["since", one.started ? clock(one.started) : null],
   ].filter(([, value]) => value);
-  const origin = one.attached ? say("attached") : one.adopted ? say("adopted") : null;
+  const notes = [one.attached && "attached", one.adopted && "adopted", `${one.residency}_${one.wanted ? "for" : "none"}`];
   return el("article", { className: "instance" },
     el("h4", {}, el("span", { className: "model" }, one.model),
-      el("span", { className: `pill ${kind}` }, el("span", { className: `dot ${kind}`, ariaHidden: "true" }), wordOf(one))),
-    origin && el("p", { className: "dim" }, origin),
+      el("span", { className: `pill ${kind}` }, el("span", { className: `dot ${kind}` }), wordOf(one))),
+    ...notes.filter(has).map((key) => el("p", { className: "dim" }, say(key, { model: one.wanted }))),
     one.message && el("p", { className: "message" }, one.message),
     el("dl", {}, ...facts.flatMap(([key, value]) => [el("dt", {}, say(key)), el("dd", {}, value)])));
 }

@@ -57,7 +57,7 @@ export class Picker {
   badge(id, kind) {
     const known = this.find(id)?.kind ?? kind;
     const place = this.targets.filter((one) => one.kind === "role").findIndex((one) => one.id === id);
-    const badge = el("span", { className: `badge ${known}`, ariaHidden: "true" });
+    const badge = el("span", { className: `badge ${known}` });
     if (known === "role") badge.style.background = `var(--v${(Math.max(place, 0) % COLOURS) + 1})`;
     return badge;
   }
