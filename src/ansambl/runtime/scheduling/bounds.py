@@ -21,7 +21,9 @@ before h, and an instance is not drained for a candidate while requests before t
 place, which takes A at most. If its instance is not resident, it is the first candidate, and may have all memory that
 is not pinned. What is loading or leaving is there after M; its victims have no requests before h, so only the price
 holds it back, for H at most; then they are drained (A) and stopped (S), and it loads (L): h has a place at once. The
-requests of its run are served before it is drained for anybody, so a run needs one swap at most. Nobody is passed over
+requests of its run are served before it is drained for anybody, so a run needs one swap at most. (Where `one_queue` has
+somebody's swap begin earlier, that only shortens H; and who is held up for it at the end of a load is after that one in
+order, so in a later run.) Nobody is passed over
 while a request waits for an instance that is not resident; and if none before ours does, none ever will, and only those
 count that wait for the same instance.
 """

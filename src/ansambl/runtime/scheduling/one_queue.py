@@ -9,7 +9,7 @@ or waits no longer than most of what the worst wait there was lately.
 
 It is an estimate: what answers really take is not known before, so somebody may wait longer all the same. Simulated
 over 840 random traces of steady light traffic, the longest wait was longer than with `baselines.Fifo` in 103 of them
-without this, and in about 20 with it.
+without this, and in 23 with it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
 * Else requests are collected, and their model is a *candidate*: candidates get memory in the order of their oldest
   requests, so that nobody is overtaken in memory, and each chooses whom it costs least to bring back (`eviction`).
 * Idle models go at once. Models in use go when the requests before the candidate's are served and the swap is worth
-  its price (`budget`); then they are drained.
+  its price (`budget`), and at the latest when a person would else wait longer than in one queue in order of arrival
+  (`one_queue`); then they are drained.
 * Tasks and background requests cause none of this. How long all others wait at most is stated and proven in `bounds`.
 """
 
