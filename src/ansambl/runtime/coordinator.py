@@ -188,11 +188,13 @@ class Coordinator:
         began = self._clock.monotonic()
         ask = Ask(model, standing.request_class, hint, count, standing.patience)
         grant = await self._granted(ask)
-        granted = self._clock.monotonic()
+        granted, removals = self._clock.monotonic(), self._residence.removals[grant.model]
 
         def give_back(slot: int | None) -> None:
             used = None if count == 0 else self._clock.monotonic() - granted
-            self._dispatcher.release(grant.model, slot, used)
+            # The places of one that was taken out are not those of another of its name.
+            if self._residence.removals[grant.model] == removals:
+                self._dispatcher.release(grant.model, slot, used)
 
         slots: tuple[int | None, ...] = grant.slots or (None,) * max(1, count)
         leases = [

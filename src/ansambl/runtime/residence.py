@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
@@ -59,6 +60,7 @@ class Residence:
         self._ended: set[str] = set()
         self._replacements: dict[str, Instance] = {}
         self._removed: list[Instance] = []
+        self.removals: Counter[str] = Counter()
         self._settled: dict[str, asyncio.Event] = {}
 
     # --- what is there ------------------------------------------------------------------------------------------------
@@ -265,7 +267,9 @@ class Residence:
         self.instance(model)
         while (loading := self._loads.get(model)) is not None:
             await asyncio.wait([loading])
-        if self._residency(model) in {Residency.OUT, None} or (level is not None and self._sleeps(model)):
+        if self._residency(model) in {Residency.OUT, None} or (
+            level is not None and self._residency(model) is Residency.ASLEEP
+        ):
             return
         self._trouble.pop(model, None)
         settled = self._settled.setdefault(model, asyncio.Event())
@@ -305,6 +309,7 @@ class Residence:
                 await settled.wait()
         self._settled.pop(model, None)
         self._facts.forget(model)
+        self.removals[model] += 1
         removed = self.instances.pop(model)
         self._removed.append(removed)
         await removed.stop()
@@ -329,9 +334,6 @@ class Residence:
                 return
             except Exception as failure:  # noqa: BLE001 - as in `_stop`
                 self._unexpected(model, failure)
-
-    def _sleeps(self, model: str) -> bool:
-        return self._residency(model) is Residency.ASLEEP
 
     def _residency(self, model: str) -> Residency | None:
         view = self.view(model)

@@ -661,3 +661,21 @@ async def test_what_takes_the_place_of_another_is_not_loaded_into_the_memory_of_
         await waiting
     assert two.machine.held == {}
     assert two.coordinator.devices()[0].reserved == 0
+
+
+async def test_the_places_of_one_that_was_taken_out_are_not_given_back_to_its_successor(two):
+    old = two.instances["a"]
+    lost = asyncio.create_task(two.ask("a", 0.05))
+    await settle()
+    old.crash()
+    old.using = 0
+    await two.coordinator.replace("a", None)
+    new = two.instances["a"] = Instance("a", two.machine, 60)
+    await two.coordinator.replace("a", new)
+    answering = asyncio.create_task(two.ask("a", 10))
+    await settle()
+    await lost
+    assert two.coordinator.views()["a"].running == 1
+    answering.cancel()
+    await settle()
+    assert two.coordinator.views()["a"].running == 0
