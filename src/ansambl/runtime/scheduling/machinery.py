@@ -88,7 +88,8 @@ class Machinery(Residences, ABC):
                 state.residency = Residency.IN
         else:
             if facts.needs != state.facts.needs:
-                state.needs, state.measured = dict(facts.needs), False
+                # For its next load. What it holds until then was measured all the same.
+                state.needs, state.measured = dict(facts.needs), state.measured and state.resident
             before, state.facts, state.leaving = state.facts, facts, False
             if _figures(before) != _figures(facts):
                 state.take_figures()

@@ -66,6 +66,16 @@ def test_a_load_is_asked_for_once_and_serves_all_that_waited():
     assert grant == Grant(third, "a", effects[0].slots)
 
 
+def test_new_facts_change_nothing_of_what_was_measured_of_a_model_in_memory():
+    policy = scheduler(facts("a"))
+    _, _ = policy.ask(Ask("a"), 0.0)
+    (grant,) = policy.loaded("a", 10.0, holds={"gpu0": 55})
+    policy.release("a", grant.slots[0], 11.0)
+    policy.add(facts("a", 70), 12.0)
+    assert policy.view("a").measured
+    assert policy.view("a").reserved == {"gpu0": 55}
+
+
 def test_what_fits_beside_is_loaded_beside():
     policy = scheduler(facts("a", 60), facts("b", 40))
     resident(policy, "a", "b")
