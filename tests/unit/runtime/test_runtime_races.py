@@ -27,8 +27,8 @@ class Machine:
         self.chance = random.Random(seed)  # noqa: S311 - no secret is made of it
         self.held, self.wrong, self.warm = {}, [], []
 
-    def take(self, model, size):
-        self.held[model] = size
+    def take(self, instance, size):
+        self.held[instance] = size
         if sum(self.held.values()) > CAPACITY:
             self.wrong.append(f"more than there is: {self.held}")
 
@@ -48,14 +48,17 @@ class Instance(InstanceDefaults):
         self.needs, self.places = chance.choice([30, 50, 60]), chance.choice([1, 2])
         self.sleeps = chance.random() < 0.5
         self.using = self.lost = 0
-        self.start = None
+        self.start, self.stops = None, 0
 
     @property
     def runs(self):
-        return self.machine.held.get(self.model) == self.needs
+        return self.machine.held.get(self) == self.needs
 
     async def ensure_ready(self):
+        stops = self.stops
         while not self.runs:
+            if self.stops != stops:
+                raise UnavailableError(text("it was stopped"))
             if self.start is None or self.start.done():
                 self.start = asyncio.create_task(self.started())
                 self.start.add_done_callback(lambda one: one.exception())
@@ -68,11 +71,11 @@ class Instance(InstanceDefaults):
         if chance.random() < 0.15:
             self.end()
             raise LoadFailedError(text("no"), out_of_memory=chance.random() < 0.5, retry_after=chance.choice([0, 1]))
-        self.machine.take(self.model, self.needs)
+        self.machine.take(self, self.needs)
         self.listener.ready(self.model, {RAM: self.needs}, 0.001)
 
     def end(self):
-        if self.machine.held.pop(self.model, None) is not None:
+        if self.machine.held.pop(self, None) is not None:
             self.listener.ended(self.model, out_of_memory=False)
 
     def crash(self):
@@ -101,15 +104,16 @@ class Instance(InstanceDefaults):
             await asyncio.sleep(0.001)
         if not self.runs:
             raise UnavailableError(text("it does not run"))
-        self.machine.take(self.model, ASLEEP)
+        self.machine.take(self, ASLEEP)
         self.listener.asleep(self.model, level, {RAM: ASLEEP})
 
     async def stop(self):
         if self.using:
             self.machine.wrong.append("stopped in use")
+        self.stops += 1
         if self.start is not None and not self.start.done():
             await asyncio.wait([self.start])
-        if self.model in self.machine.held:
+        if self in self.machine.held:
             await self.machine.pause()
             self.end()
 
