@@ -43,6 +43,13 @@ class Ledger:
         """The devices."""
         return tuple(self._capacity)
 
+    def counted(self, memory: Memory) -> Memory:
+        """The part of `memory` that is on the devices of this ledger.
+
+        Of others, such as a GPU whose memory no driver tells, nobody knows what there is: nothing there is counted.
+        """
+        return {device: size for device, size in memory.items() if device in self._capacity}
+
     def usable(self, device: str) -> int:
         """Bytes that models may use of a device now: its limit, or what other programs leave of it."""
         return max(0, min(self._capacity.get(device, 0), self._total.get(device, 0) - self._foreign.get(device, 0)))

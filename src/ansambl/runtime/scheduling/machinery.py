@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ansambl.runtime.scheduling.records import (
     Ask,
@@ -78,6 +79,7 @@ class Machinery(Residences, ABC):
 
     def add(self, facts: InstanceFacts, now: float, *, holds: Memory | None = None) -> Sequence[Effect]:
         """As `Policy.add`."""
+        facts, holds = self._counted(facts), self._held(holds)
         state = self._states.get(facts.model)
         if state is None:
             self._added += 1
@@ -104,6 +106,13 @@ class Machinery(Residences, ABC):
         self._refuse_misfits(state, now)
         self._plan(now)
         return self._done()
+
+    def _held(self, holds: Memory | None) -> Memory | None:
+        return None if holds is None else self.ledger.counted(holds)
+
+    def _counted(self, facts: InstanceFacts) -> InstanceFacts:
+        sleeps = tuple(replace(one, holds=self.ledger.counted(one.holds)) for one in facts.sleeps)
+        return replace(facts, needs=self.ledger.counted(facts.needs), sleeps=sleeps)
 
     def remove(self, model: str, now: float) -> Sequence[Effect]:
         """As `Policy.remove`."""
@@ -196,6 +205,7 @@ class Machinery(Residences, ABC):
         self, model: str, now: float, *, holds: Memory | None = None, seconds: float | None = None
     ) -> Sequence[Effect]:
         """As `Policy.loaded`."""
+        holds = self._held(holds)
         state = self._states.get(model)
         if state is None:
             return self._done()
@@ -252,6 +262,7 @@ class Machinery(Residences, ABC):
         self, model: str, now: float, *, level: int | None = None, holds: Memory | None = None
     ) -> Sequence[Effect]:
         """As `Policy.rested`."""
+        holds = self._held(holds)
         state = self._states.get(model)
         if state is None:
             return self._done()
@@ -280,6 +291,7 @@ class Machinery(Residences, ABC):
 
     def measured(self, model: str, holds: Memory, now: float) -> Sequence[Effect]:
         """As `Policy.measured`."""
+        holds = self.ledger.counted(holds)
         state = self._states.get(model)
         if state is not None and state.facts.ours and state.residency not in {Residency.OUT, Residency.LOADING}:
             self.ledger.note(model, holds)

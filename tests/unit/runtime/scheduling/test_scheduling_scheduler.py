@@ -441,3 +441,19 @@ def test_a_model_whose_client_comes_back_in_a_moment_is_not_swapped_out_between_
     assert not list(effects)
     assert policy.next_time() - now < 0.2
     assert list(policy.tick(policy.next_time())) == [Rest("a", None, "b")]
+
+
+def test_what_lies_on_a_device_of_which_nothing_is_known_keeps_no_model_out():
+    """A GPU whose memory no driver tells is no device of the ledger; after a sleep a model was refused for it."""
+    needs = {"gpu0": 60, "gpu7": 10**12}
+    policy = scheduler(facts("a", needs=needs, sleeps=(SleepFacts(1, {"gpu0": 1, "gpu7": 5}, 1.0),)))
+    _, effects = policy.ask(Ask("a"), 0.0)
+    assert Load("a") in effects
+    policy.loaded("a", 1.0, holds=needs)
+    policy.release("a", 0, 2.0)
+    (effect,) = policy.rest("a", 1, 3.0)
+    assert effect == Rest("a", 1, None)
+    policy.rested("a", 4.0, level=1, holds={"gpu0": 1, "gpu7": 5})
+    assert policy.view("a").reserved == {"gpu0": 1}
+    _, effects = policy.ask(Ask("a"), 5.0)
+    assert Load("a") in effects
