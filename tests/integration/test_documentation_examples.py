@@ -94,7 +94,7 @@ def test_a_configuration_is_valid(example, tmp_path):
 @pytest.mark.parametrize("example", of("sh"), ids=str)
 def test_a_shell_block_is_well_formed_and_its_make_targets_exist(example):
     assert subprocess.run(["sh", "-n"], input=example.content, text=True, check=False).returncode == 0
-    for line in example.content.splitlines():
+    for line in example.content.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         if words[:1] == ["make"]:
             _check_target(words[1])
