@@ -12,6 +12,8 @@ from ansambl.domain.units import format_bytes, format_seconds
 from ansambl.runtime.scheduling.records import Refusal, Refuse
 
 _LONGEST_PAUSE = 3600
+_FOR_GOOD = frozenset({Refusal.DOES_NOT_FIT, Refusal.GONE})
+"""Refusals that waiting alone does not change."""
 
 
 def error_of(
@@ -21,7 +23,7 @@ def error_of(
     if refused.refusal is Refusal.LOAD_FAILED and model in failures:
         return failures[model]
     pause = None
-    if refused.refusal is not Refusal.DOES_NOT_FIT:
+    if refused.refusal not in _FOR_GOOD:
         pause = min(_LONGEST_PAUSE, max(1, math.ceil(refused.retry_after)))
     return UnavailableError(_words(refused, model, request_class), code=refused.refusal.value, retry_after=pause)
 
