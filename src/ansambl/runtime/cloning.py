@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
 from ansambl.domain.errors import EngineError
 from ansambl.domain.text import text
@@ -13,12 +12,10 @@ from ansambl.engines.adapter import ConversationCalls, EngineCall, PrefilledProm
 from ansambl.runtime import state_files
 from ansambl.runtime.carrying import Lease
 from ansambl.runtime.coordinator import Coordinator
+from ansambl.runtime.slot_states import until_answered
 
 _UNKNOWN_BYTES_PER_TOKEN = float(2**20)
 """Bytes of a token's state where nothing told: three times those of a dense model of 70 billion parameters."""
-
-_LAST_WORDS = 30.0
-"""Seconds that a call which was broken off may take to end: a state of some GiB is written in a few."""
 
 
 class NoRoomError(EngineError):
@@ -101,7 +98,7 @@ class StateCopies:
         call = calls.save(self._slot(self._source), self._file)
         # From now on: a call that is broken off may have written it already.
         self._saved = True
-        state = calls.read_state(await self._whole_call(call))
+        state = calls.read_state(await until_answered(self._coordinator.call(self._source, call)))
         if state is None or state.tokens < len(self._tokens):
             raise _unreadable(call)
         self.bytes_per_token = state.size / max(1, state.tokens)
@@ -132,20 +129,6 @@ class StateCopies:
         if self._saved:
             self._saved = False
             await asyncio.to_thread(state_files.remove_file, self._folder, self._file)
-
-    async def _whole_call(self, call: EngineCall) -> bytes:
-        """Call the source's engine. Who is cancelled meanwhile stays until it has answered.
-
-        An engine goes on when nobody listens any more, and a file that it writes after its removal would stay there.
-        """
-        calling = asyncio.ensure_future(self._coordinator.call(self._source, call))
-        try:
-            return await asyncio.shield(calling)
-        except asyncio.CancelledError:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LAST_WORDS):
-                    await asyncio.gather(calling, return_exceptions=True)
-            raise
 
     @staticmethod
     def _slot(lease: Lease) -> int:

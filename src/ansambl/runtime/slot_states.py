@@ -30,7 +30,7 @@ async def save_slot(
     state: SlotState | None = None
     try:
         with suppress(EngineError, OSError):
-            state = calls.read_state(await _whole(send(endpoint, calls.save(slot, file), patience=patience)))
+            state = calls.read_state(await until_answered(send(endpoint, calls.save(slot, file), patience=patience)))
             await asyncio.to_thread(state_files.make_private, endpoint.state_folder, file)
     finally:
         if state is None or state.tokens <= 0:
@@ -57,14 +57,18 @@ async def restore_slot(
                 await send(endpoint, calls.prefill([0], slot), patience=patience, loras=loras)
         with suppress(EngineError, OSError):
             call = calls.restore(slot, file)
-            state = calls.read_state(await _whole(send(endpoint, call, patience=patience, loras=loras)))
+            state = calls.read_state(await until_answered(send(endpoint, call, patience=patience, loras=loras)))
     finally:
         await asyncio.to_thread(state_files.remove_file, endpoint.state_folder, file)
     return state.tokens if state is not None else 0
 
 
-async def _whole(sending: Coroutine[None, None, bytes]) -> bytes:
-    """Send, and wait for the answer also when cancelled: an engine goes on when nobody listens any more."""
+async def until_answered(sending: Coroutine[None, None, bytes]) -> bytes:
+    """Send a call that concerns a state; who is cancelled meanwhile stays until it was answered, for a while.
+
+    An engine goes on when nobody listens any more: a file that it writes after its removal would stay there, and a
+    state would arrive in a slot that somebody else has got.
+    """
     calling = asyncio.ensure_future(sending)
     try:
         return await asyncio.shield(calling)
