@@ -226,8 +226,7 @@ class Coordinator:
             if self._residence.serves(grant.model):
                 return grant
             # Between the grant and now it was given up; to ask its engine would start it without memory for it.
-            for slot in grant.slots or (None,) * max(1, ask.count):
-                self._dispatcher.release(grant.model, slot)
+            self._dispatcher.give_back(grant, ask)
 
     async def _ready_again(self, lease: Lease) -> Endpoint:
         """Where the engine of a lease answers after a failure. One that was given up is not started by its requests.

@@ -75,7 +75,7 @@ class Dispatcher:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 # Its turn came in the same moment as the cancellation: hand the places on.
-                self._give_back(turn.result(), ask)
+                self.give_back(turn.result(), ask)
             elif self._waiting.pop(ticket, None) is not None:
                 self.tell(lambda policy, now: policy.withdraw(ticket, now))
             raise
@@ -96,7 +96,8 @@ class Dispatcher:
             if not turn.done():
                 turn.set_exception(_stopping())
 
-    def _give_back(self, grant: Grant, ask: Ask) -> None:
+    def give_back(self, grant: Grant, ask: Ask) -> None:
+        """Give back all places of a grant that nobody used."""
         for slot in grant.slots or (None,) * max(1, ask.count):
             self.release(grant.model, slot)
 
@@ -120,7 +121,7 @@ class Dispatcher:
         waiting = self._waiting.pop(grant.ticket)
         if waiting.turn.cancelled():
             # Its request is cancelled and was not told yet, so the places go on to the next ones.
-            self._give_back(grant, waiting.ask)
+            self.give_back(grant, waiting.ask)
         else:
             waiting.turn.set_result(grant)
 
