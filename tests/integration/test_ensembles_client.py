@@ -317,7 +317,7 @@ async def test_a_client_that_leaves_in_the_middle_ends_all_branches(play, name, 
     for call in play.scripts.held:
         await asyncio.wait_for(call.left.wait(), 10)
     await until(play.free, "all places are free")
-    await until(lambda: play.gateway.running == 0, "the request is over")
+    await until(lambda: play.gateway.answering.running == 0, "the request is over")
     assert play.metric("ansambl_requests_cancelled_total") == 1
     play.scripts.stuck = set()
     assert (await play.ask(name)).choices[0].message.content

@@ -385,7 +385,7 @@ async def test_an_answer_that_is_cut_when_ansambl_stops(running, dialect):
         writer.write(post(body_of(dialect, "coder", stream=True), PATHS[dialect]))
         await read_head(reader)
         await asyncio.wait_for(reader.readuntil(b"delta"), 10)
-        await running.gateway.cut()
+        await running.gateway.answering.cut()
         rest = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
     assert b"Ansambl is stopping" in rest
     assert b"event: error\n" in rest
@@ -413,7 +413,7 @@ async def test_a_client_that_leaves_closes_the_engines_connection(running, diale
         writer.transport.abort()
         for call in running.engine.calls:
             await asyncio.wait_for(call.left.wait(), 5)
-    await until(lambda: running.gateway.running == 0, "the request is over")
+    await until(lambda: running.gateway.answering.running == 0, "the request is over")
     assert running.metric("ansambl_requests_total", status="499") == 1
 
 
@@ -426,7 +426,7 @@ async def test_what_a_client_saw_of_a_stopped_message_is_remembered(running, cla
     async with connection(running) as (reader, writer):
         writer.write(post(body_of("messages", "coder", stream=True), PATHS["messages"]))
         await asyncio.wait_for(reader.readuntil(b"Half"), 10)
-    await until(lambda: running.gateway.running == 0, "the request is over")
+    await until(lambda: running.gateway.answering.running == 0, "the request is over")
     running.engine.script = running.engine.answer_whole
     again = [*ASK, {"role": "assistant", "content": "Half"}, {"role": "user", "content": "Go on."}]
     await claude.messages.create(model="brief", max_tokens=50, messages=again)

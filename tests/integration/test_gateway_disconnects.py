@@ -81,7 +81,7 @@ async def test_the_engine_s_connection_is_closed(places, path, stream, moment):
                     await asyncio.wait_for(reader.readuntil(b"data: "), 10)
                 left = time.perf_counter()
                 writer.transport.abort()
-                await until(lambda: running.gateway.running == 0, "the request is over")
+                await until(lambda: running.gateway.answering.running == 0, "the request is over")
             calls = list(running.engine.calls)
             assert calls
             for one in calls:
@@ -128,7 +128,7 @@ async def test_a_turn_in_the_queue_is_given_up(one_place, monkeypatch, path, str
                 writer.transport.abort()
                 await until(lambda: waiting() == 0, "it waits no longer")
                 gone = time.perf_counter() - left
-                await until(lambda: running.gateway.running == 1, "only the first is there")
+                await until(lambda: running.gateway.answering.running == 1, "only the first is there")
             return gone
 
         await best_of(attempt, f"{path} {name} stream={stream} queued")
@@ -147,10 +147,10 @@ async def test_who_leaves_while_a_model_is_loaded(places, path):
         async def attempt(name=name):
             async with connection(running) as (_, writer):
                 writer.write(asking(path, name, stream=False))
-                await until(lambda: running.gateway.running == 1, "it is there")
+                await until(lambda: running.gateway.answering.running == 1, "it is there")
                 left = time.perf_counter()
                 writer.transport.abort()
-                await until(lambda: running.gateway.running == 0, "it is gone")
+                await until(lambda: running.gateway.answering.running == 0, "it is gone")
                 return time.perf_counter() - left
 
         await best_of(attempt, f"{path} {name} loading")

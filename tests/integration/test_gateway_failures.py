@@ -62,7 +62,7 @@ async def test_a_client_that_leaves_closes_the_engines_connection(running, model
             await asyncio.wait_for(call.left.wait(), 5)
             print(f"{model} stream={stream} {moment}: {(call.left_at - left) * 1000:.1f} ms")  # noqa: T201 - the measured figure
             assert call.left_at - left < 1
-    await until(lambda: running.gateway.running == 0, "the request is over")
+    await until(lambda: running.gateway.answering.running == 0, "the request is over")
     assert running.metric("ansambl_requests_cancelled_total") == 1
     assert running.metric("ansambl_requests_total", status="499") == 1
 
@@ -186,7 +186,7 @@ async def test_many_requests_at_once_are_all_answered(running):
                 assert body == (event("a") + event("b") + LAST if stream else ANSWER)
 
     await asyncio.gather(*(client(number) for number in range(32)))
-    await until(lambda: running.gateway.running == 0, "all requests are over")
+    await until(lambda: running.gateway.answering.running == 0, "all requests are over")
     assert running.metric("ansambl_requests_total", status="200") == 32 * 7
     assert running.metric("ansambl_requests_total") == 32 * 7
     assert running.metric("ansambl_requests_cancelled_total") == 0
@@ -219,7 +219,7 @@ async def test_a_client_that_reads_slowly_holds_the_engine_back(running):
         assert sent < 40_000_000
         assert growth < 60_000_000
         writer.transport.abort()
-    await until(lambda: running.gateway.running == 0, "the request is over")
+    await until(lambda: running.gateway.answering.running == 0, "the request is over")
 
 
 # --- what operators ask ----------------------------------------------------------------------------------------------
@@ -234,12 +234,12 @@ async def test_draining_refuses_new_requests_and_finishes_running_ones(running):
 
     running.engine.script = wait
     first = asyncio.create_task(raw(running, post(request())))
-    await until(lambda: running.gateway.running == 1, "the first runs")
+    await until(lambda: running.gateway.answering.running == 1, "the first runs")
     async with connection(running) as (reader, writer):
         slow = post(request())
         writer.write(slow[:-5])
         await until(lambda: True, "sent")
-        running.gateway.draining = True
+        running.gateway.answering.draining = True
         status, headers, body = await raw(running, post(request()))
         assert (status, error_of(body)["code"]) == (503, "stopping")
         assert int(headers["retry-after"]) > 0
@@ -266,7 +266,7 @@ async def test_the_metrics_page_counts_tokens_and_cached_ones(running):
     assert status == 200
     assert headers["content-type"].startswith("text/plain; version=0.0.4")
     assert len(list(text_string_to_metric_families(page.decode()))) > 8
-    await until(lambda: running.gateway.running == 0, "all requests are over")
+    await until(lambda: running.gateway.answering.running == 0, "all requests are over")
     assert running.metric("ansambl_prompt_tokens_total", name="big") == 21
     assert running.metric("ansambl_cached_tokens_total", name="big") == 12
     assert running.metric("ansambl_cached_tokens_total", name="coder") == 4
@@ -297,15 +297,15 @@ async def test_answers_that_are_cut_at_the_stop_say_why(running):
             writer.write(content)
         # Both answers have begun: a cut before that is another answer, status 503.
         heads = [await read_head(reader) for reader in (one, two)]
-        running.gateway.draining = True
-        await running.gateway.cut()
+        running.gateway.answering.draining = True
+        await running.gateway.answering.cut()
         answers = [await read_rest(reader, head) for reader, head in zip((one, two), heads, strict=True)]
     for status, _, body in answers:
         assert status == 200
         first, last = body.decode().strip().split("\n\n")
         assert first == event("hi").decode().strip()
         assert json.loads(last.removeprefix("data: "))["error"]["code"] == "stopping"
-    assert running.gateway.running == 0
+    assert running.gateway.answering.running == 0
 
 
 @pytest.mark.parametrize("model", ["big", "coder", "council"])

@@ -8,13 +8,12 @@ from contextlib import asynccontextmanager
 
 import anthropic
 import pytest
-from gateway_stage import LIMIT, a_gateway, error_of, event, post, raw, reply, request, until
+from gateway_stage import LIMIT, DoorOf, a_gateway, error_of, event, post, raw, reply, request, until
 
+from ansambl.domain.access import Caller
 from ansambl.domain.errors import CheckpointError, UnavailableError
 from ansambl.domain.scheduling import RequestClass
 from ansambl.domain.text import text
-from ansambl.gateway import routes
-from ansambl.gateway.standing import Caller
 from ansambl.runtime.coordinator import Coordinator
 
 CHAT = "<chat_history>\nUSER: Wie backe ich Brot?\nASSISTANT: Mit Mehl.\n</chat_history>"
@@ -192,7 +191,7 @@ async def test_the_owner_may_switch_the_recognising_off(stage):
 
 
 async def test_a_key_whose_requests_are_all_tasks_is_refused_as_it_is(stage, monkeypatch):
-    monkeypatch.setattr(routes, "OWNER", Caller(default_class=RequestClass.TASK))
+    monkeypatch.setattr(stage.gateway, "_door", DoorOf(Caller(default_class=RequestClass.TASK)))
     status, headers, body = await raw(stage, post(request()))
     assert (status, error_of(body)["code"]) == (503, "no_model_for_task")
     assert "retry-after" in headers

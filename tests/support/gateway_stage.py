@@ -15,6 +15,7 @@ import pytest
 from instance_defaults import InstanceDefaults
 from prometheus_client.parser import text_string_to_metric_families
 
+from ansambl.access.door import OpenDoor, OwnersVisit
 from ansambl.app.lifecycle import bind
 from ansambl.app.web import WebServer
 from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
@@ -225,6 +226,19 @@ class Running:
         )
 
 
+class DoorOf:
+    """Lets everybody in as the same caller."""
+
+    def __init__(self, caller):
+        self.visit = OwnersVisit()
+        self.visit.caller = caller
+
+    def admit(self, credentials, endpoint):
+        if endpoint is not None:
+            self.visit.caller.require(endpoint)
+        return self.visit
+
+
 @pytest.fixture
 async def running():
     async with a_gateway() as found:
@@ -232,7 +246,7 @@ async def running():
 
 
 @asynccontextmanager
-async def a_gateway(*, coordinator=Coordinator, parallel=None, others=(), roles=None, ensembles=None):
+async def a_gateway(*, coordinator=Coordinator, parallel=None, others=(), roles=None, ensembles=None, door=None):
     """A running gateway. `others` are models beside "big" on the same engine, `parallel` is their places."""
     engine = ScriptedEngine()
     await engine.start()
@@ -241,7 +255,9 @@ async def a_gateway(*, coordinator=Coordinator, parallel=None, others=(), roles=
     coordinator = coordinator(instances, Upstream())
     models = [ModelName("big", aliases=("large",)), ModelName("50%25"), *map(ModelName, others)]
     catalog = build_catalog(roles or {}, ensembles or {}, models)
-    gateway = Gateway(Resolver(catalog), RoleService(catalog, TurnMemory()), coordinator, body_limit=LIMIT)
+    gateway = Gateway(
+        Resolver(catalog), RoleService(catalog, TurnMemory()), coordinator, body_limit=LIMIT, door=door or OpenDoor()
+    )
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
     server = WebServer(gateway, listener)

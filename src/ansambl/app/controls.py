@@ -66,7 +66,7 @@ class ProductControls:
                 for one in product.events.recent(_EVENTS_SHOWN)
             ],
             requests=RequestsDocument(
-                answered=metrics.answered, failed=metrics.failed, running=product.gateway.running
+                answered=metrics.answered, failed=metrics.failed, running=product.gateway.answering.running
             ),
         )  # fmt: skip
 

@@ -323,9 +323,10 @@ class _Life:
             self._reporter.warn(error.message)
 
     async def _drain(self, product: Product, limit: float) -> None:
-        product.gateway.draining = True
-        if not await _holds(lambda: product.gateway.running == 0, limit, self.stop.urgent):
-            await product.gateway.cut()
+        answering = product.gateway.answering
+        answering.draining = True
+        if not await _holds(lambda: answering.running == 0, limit, self.stop.urgent):
+            await answering.cut()
 
 
 def _told(found: Reloaded) -> Text:

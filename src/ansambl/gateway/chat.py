@@ -20,7 +20,7 @@ from ansambl.gateway.ensemble_writer import ChatOutput, EnsembleWriter, Output, 
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.gateway.keep_alive import kept_alive
 from ansambl.gateway.passing import Call, Chosen, pass_through
-from ansambl.gateway.standing import Caller, standing_of, task_of
+from ansambl.gateway.standing import standing_of, task_of
 from ansambl.gateway.translating import TranslatedAnswer, translate
 from ansambl.roles.asking import count_prompt
 from ansambl.roles.context_share import with_instruction_named, within_share
@@ -71,7 +71,7 @@ class ChatHandler:
         self._embedder = Embedder(coordinator)
         self.recognises_tasks = recognises_tasks
 
-    async def answer(self, exchange: Exchange, request: ChatRequest, body: bytes, caller: Caller) -> None:
+    async def answer(self, exchange: Exchange, request: ChatRequest, body: bytes) -> None:
         """Answer one request, which was read from `body`.
 
         Raises:
@@ -79,10 +79,12 @@ class ChatHandler:
         """
         request, options = take_options(request)
         task = task_of(exchange.scope, request, recognises=self.recognises_tasks)
+        caller = exchange.visit.caller
         standing = standing_of(exchange.scope, body, options, caller, task)
         request.standing = standing
         target = self._resolver.resolve(request.model)
         exchange.name = target.name
+        caller.require_name(target.name)
         asker = _Asker(self._service, caller.key, options)
         keeping = kept_alive(exchange) if request.stream else nullcontext()
         async with keeping:
@@ -144,7 +146,7 @@ class ChatHandler:
                 return self._coordinator.outlook(one.model)
         return text("the roles of '{name}' are at work", name=ensemble.name)
 
-    async def count(self, exchange: Exchange, request: ChatRequest, body: bytes, caller: Caller) -> int:
+    async def count(self, exchange: Exchange, request: ChatRequest, body: bytes) -> int:
         """The tokens of the prompt that `request` would become, counted by the engine that would read it.
 
         Raises:
@@ -152,9 +154,11 @@ class ChatHandler:
             NotSupportedError: it asks for an ensemble, which has many prompts; or nobody can count it.
         """
         request, options = take_options(request)
+        caller = exchange.visit.caller
         request.standing = standing_of(exchange.scope, body, options, caller, None)
         target = self._resolver.resolve(request.model)
         exchange.name = target.name
+        caller.require_name(target.name)
         if isinstance(target, EnsembleTarget):
             raise NotSupportedError(
                 text("'{name}' asks several roles, each with its own prompt; count for one role.", name=target.name)

@@ -47,7 +47,7 @@ class EnsembleWriter:
         if isinstance(event, Finished):
             usage = self._before + event.usage
             metrics = self._exchange.metrics
-            metrics.count_usage(self._exchange.name, usage)
+            self._exchange.count_usage(usage)
             for one in event.branches:
                 failed = one.state is BranchState.FAILED
                 metrics.count_branch(one.role, one.model, one.usage, seconds=one.seconds, failed=failed)

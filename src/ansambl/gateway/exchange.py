@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansambl.access.door import OwnersVisit, Visit
 from ansambl.dialects import openai_chat
+from ansambl.dialects.openai_chat import Usage
 from ansambl.dialects.translation import Asked
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.text import Text
@@ -55,7 +57,8 @@ class Exchange:
     `asked` is the request as its dialect translated it, None in chat completions. `error_events` is how the last events
     of its stream tell an error. `outlook` says what the answer waits for, None where nobody knows. `sent_at` is when
     something was sent last, on the clock of ``time.perf_counter``. `model` is the one whose instance answers, "" before
-    it is known; `queued` and `first` are seconds until its place and until the first byte of a stream.
+    it is known; `queued` and `first` are seconds until its place and until the first byte of a stream. `visit` is of
+    whoever asks.
     """
 
     scope: Scope
@@ -77,6 +80,7 @@ class Exchange:
     queued: float = 0.0
     swaps: int = 0
     first: float | None = None
+    visit: Visit = field(default_factory=OwnersVisit)
     _within_event: bool = False
     _settled: bool = False
     _sending: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -151,6 +155,12 @@ class Exchange:
             self.name, self.model, status=self.status, seconds=time.perf_counter() - self.began, queued=self.queued,
             first=self.first, swaps=self.swaps,
         )  # fmt: skip
+
+    def count_usage(self, usage: Usage | None) -> None:
+        """Add what the answer cost to the metrics and to the caller's account."""
+        self.metrics.count_usage(self.name, usage, self.model)
+        if usage is not None:
+            self.visit.spend(usage.prompt_tokens + usage.completion_tokens)
 
     def first_byte(self) -> None:
         """The first bytes of a streamed answer are about to go out; counted once."""

@@ -125,7 +125,7 @@ async def _relay_whole(exchange: Exchange, call: Call, answer: UpstreamAnswer) -
         await exchange.send_whole(answer.status, body, [kind])
     # After it was sent: nobody has to wait for our books.
     found = openai_chat.read_answer(body)
-    exchange.metrics.count_usage(exchange.name, found.usage, exchange.model)
+    exchange.count_usage(found.usage)
     if call.remember is not None and found.error is None:
         call.remember(found)
     return found.usage
@@ -165,7 +165,7 @@ async def _relay_stream(
         if not broken:
             found = openai_chat.read_stream(relay.kept)
             total = call.chosen.total(found.usage) if call.chosen is not None else None
-            exchange.metrics.count_usage(exchange.name, total or found.usage, exchange.model)
+            exchange.count_usage(total or found.usage)
             if remember is not None and relay.complete and found.error is None:
                 remember(found)
     return found.usage

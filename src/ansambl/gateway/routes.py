@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
+from ansambl.access.door import Credentials, Door, OpenDoor
 from ansambl.dialects.openai_chat import ChatRequest
-from ansambl.domain.errors import AnsamblError, UnavailableError, UnknownNameError
+from ansambl.domain.access import Endpoint
+from ansambl.domain.errors import AnsamblError, UnknownNameError
 from ansambl.domain.instance import InstanceState
 from ansambl.domain.text import text
 from ansambl.foundation.logging import get_logger
-from ansambl.gateway.asgi import (
-    ClientGoneError,
-    MethodError,
-    Receive,
-    Scope,
-    Send,
-    cancelled_when_client_leaves,
-    read_body,
-    route_error,
-    send_bytes,
-)
-from ansambl.gateway.chat import STOPPING, ChatHandler
+from ansambl.gateway.answering import Answering
+from ansambl.gateway.asgi import ClientGoneError, MethodError, Receive, Scope, Send, route_error, send_bytes
+from ansambl.gateway.chat import ChatHandler
 from ansambl.gateway.dialect_routes import DIALECTS, Dialect
 from ansambl.gateway.exchange import LEFT, Exchange, speaker_of_scope
 from ansambl.gateway.guard import check_request
 from ansambl.gateway.metrics import Metrics, Observed
-from ansambl.gateway.standing import Caller
 from ansambl.gateway.translating import broken_before_an_answer
 from ansambl.roles.resolver import Resolver
 from ansambl.roles.service import RoleService
@@ -37,14 +29,21 @@ from ansambl.runtime.usage import UsageBook
 
 log = get_logger(__name__)
 
-OWNER = Caller()
-"""Who asks without a key: there are no keys yet, all callers are the owner."""
-
-_CUT_PATIENCE = 2.0
-"""Seconds for the error events of answers that are cut to go out."""
-
 _METRICS_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 Handler = Callable[[Exchange, Scope, Receive], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What answers `method` at a path. `endpoint` is what a caller's key must allow, None where any key will do.
+
+    `public` ones ask for no key at all: they tell nothing but that Ansambl is there.
+    """
+
+    method: str
+    handler: Handler
+    endpoint: Endpoint | None = None
+    public: bool = False
 
 
 class InternalError(AnsamblError):
@@ -54,41 +53,41 @@ class InternalError(AnsamblError):
 
 
 class Gateway:
-    """`/v1`, `/health`, `/ready` and `/metrics`. `draining` is set when no new request may begin.
+    """`/v1`, `/health`, `/ready` and `/metrics`. `answering` are the answers that are being made.
 
-    `recognises_tasks` tells whether by-products of chats are known by their shape, too, and not by a header alone.
-    `observed` and `usage` are those of `Metrics`.
+    `door` lets requests in, `recognises_tasks` tells whether by-products of chats are known by their shape, too, and
+    not by a header alone. `observed` and `usage` are those of `Metrics`.
     """
 
     def __init__(
         self, resolver: Resolver, service: RoleService, coordinator: Coordinator, *, body_limit: int,
         recognises_tasks: bool = True, observed: Observed | None = None, usage: UsageBook | None = None,
+        door: Door | None = None,
     ) -> None:  # fmt: skip
         self._service = service
         self._resolver = resolver
         self._coordinator = coordinator
         self._chat = ChatHandler(resolver, service, coordinator, recognises_tasks=recognises_tasks)
-        self._body_limit = body_limit
         self.metrics = Metrics(coordinator.statuses, observed, usage)
-        self.draining = False
-        self._answering: set[asyncio.Task[Any]] = set()
-        self._cut = False
-        self._routes: dict[str, tuple[str, Handler]] = {
-            **{one.path: ("POST", partial(self._post_chat, one)) for one in DIALECTS},
+        self.answering = Answering(self.metrics, body_limit=body_limit)
+        self._door: Door = door or OpenDoor()
+        self._model = Route("GET", self._get_model)
+        self._routes: dict[str, Route] = {
+            **{one.path: Route("POST", partial(self._post_chat, one), Endpoint.CHAT) for one in DIALECTS},
             **{
-                f"{one.path}/count_tokens": ("POST", partial(self._post_count, one))
+                f"{one.path}/count_tokens": Route("POST", partial(self._post_count, one), Endpoint.CHAT)
                 for one in DIALECTS
                 if one.count is not None
             },
-            "/v1/models": ("GET", self._get_models),
-            "/health": ("GET", self._get_health),
-            "/ready": ("GET", self._get_ready),
-            "/metrics": ("GET", self._get_metrics),
+            "/v1/models": Route("GET", self._get_models),
+            "/health": Route("GET", self._get_health, public=True),
+            "/ready": Route("GET", self._get_ready, public=True),
+            "/metrics": Route("GET", self._get_metrics, Endpoint.METRICS),
         }
 
     def use(self, *, body_limit: int, recognises_tasks: bool) -> None:
         """Read requests by other settings from the next one on."""
-        self._body_limit = body_limit
+        self.answering.body_limit = body_limit
         self._chat.recognises_tasks = recognises_tasks
 
     def owns(self, path: str) -> bool:
@@ -100,7 +99,11 @@ class Gateway:
         exchange = Exchange(scope, send, self.metrics)
         try:
             check_request(scope)
-            await self._find(scope)(exchange, scope, receive)
+            route = self._find(scope)
+            if not route.public:
+                exchange.visit = self._door.admit(Credentials(), route.endpoint)
+                exchange.headers += exchange.visit.headers()
+            await route.handler(exchange, scope, receive)
         except ClientGoneError:
             # One that has its whole answer may leave before we are done with our own books.
             if not exchange.ended:
@@ -118,110 +121,61 @@ class Gateway:
             if exchange.name != "-":
                 exchange.count()
 
-    def _find(self, scope: Scope) -> Handler:
+    def _find(self, scope: Scope) -> Route:
         path, method = scope["path"], scope["method"]
-        if path.startswith("/v1/models/"):
-            allowed: str = "GET"
-            handler: Handler = self._get_model
-        elif path in self._routes:
-            allowed, handler = self._routes[path]
-        else:
+        route = self._model if path.startswith("/v1/models/") else self._routes.get(path)
+        if route is None:
             raise route_error(method, path)
-        if method != allowed and not (method == "HEAD" and allowed == "GET"):
-            raise MethodError(method, allowed)
-        return handler
+        if method != route.method and not (method == "HEAD" and route.method == "GET"):
+            raise MethodError(method, route.method)
+        return route
 
     async def _post_chat(self, dialect: Dialect, exchange: Exchange, scope: Scope, receive: Receive) -> None:
-        body = await self._read(exchange, scope, receive)
-        await self._while_client_stays(receive, self._answer_chat(dialect, exchange, body))
+        body = await self.answering.read(exchange, scope, receive)
+        await self.answering.while_client_stays(receive, self._answer_chat(dialect, exchange, body))
 
     async def _answer_chat(self, dialect: Dialect, exchange: Exchange, body: bytes) -> None:
         asked = dialect.parse(body)
         if isinstance(asked, ChatRequest):
-            await self._chat.answer(exchange, asked, body, OWNER)
+            await self._chat.answer(exchange, asked, body)
         else:
             exchange.asked = asked
             exchange.error_events = broken_before_an_answer(exchange, asked)
-            await self._chat.answer(exchange, asked.chat, body, OWNER)
+            await self._chat.answer(exchange, asked.chat, body)
 
     async def _post_count(self, dialect: Dialect, exchange: Exchange, scope: Scope, receive: Receive) -> None:
-        body = await self._read(exchange, scope, receive)
-        await self._while_client_stays(receive, self._answer_count(dialect, exchange, body))
+        body = await self.answering.read(exchange, scope, receive)
+        await self.answering.while_client_stays(receive, self._answer_count(dialect, exchange, body))
 
     async def _answer_count(self, dialect: Dialect, exchange: Exchange, body: bytes) -> None:
         asked = dialect.parse(body)
         request = asked if isinstance(asked, ChatRequest) else asked.chat
-        tokens = await self._chat.count(exchange, request, body, OWNER)
+        tokens = await self._chat.count(exchange, request, body)
         if dialect.count is not None:
             await exchange.send_object(200, dialect.count(tokens))
 
-    async def _read(self, exchange: Exchange, scope: Scope, receive: Receive) -> bytes:
-        # Counted from here on, under this name until it is known what was asked for.
-        exchange.name = "unresolved"
-        self._refuse_when_draining()
-        body = await read_body(scope, receive, self._body_limit)
-        # Again, because reading takes as long as the client likes, and only running answers are waited for.
-        self._refuse_when_draining()
-        return body
-
-    async def _while_client_stays(self, receive: Receive, answer: Coroutine[Any, Any, None]) -> None:
-        task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._answering.add(task)
-        self.metrics.running.inc()
-        try:
-            async with cancelled_when_client_leaves(receive):
-                await answer
-        except asyncio.CancelledError:
-            if not self._cut or task.uncancel() > 0:
-                raise
-            raise self._stopping() from None
-        finally:
-            self._answering.discard(task)
-            self.metrics.running.dec()
-
-    @property
-    def running(self) -> int:
-        """How many requests are being answered."""
-        return len(self._answering)
-
-    async def cut(self) -> None:
-        """End the answers that still run, each with an error that says why."""
-        self._cut = True
-        tasks = tuple(self._answering)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=_CUT_PATIENCE)
-
-    def _refuse_when_draining(self) -> None:
-        if self.draining:
-            raise self._stopping()
-
-    @staticmethod
-    def _stopping() -> UnavailableError:
-        return UnavailableError(text("Ansambl is stopping; ask again when it is back."), code=STOPPING)
-
     async def _get_models(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
-        await exchange.send_object(200, {"object": "list", "data": self._listed(scope)})
+        await exchange.send_object(200, {"object": "list", "data": self._listed(exchange)})
 
     async def _get_model(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
         wanted = scope["path"].removeprefix("/v1/models/")
         name = self._resolver.resolve(wanted).name
-        for one in self._listed(scope):
+        for one in self._listed(exchange):
             if one["id"] == name:
                 await exchange.send_object(200, one)
                 return
         raise UnknownNameError(text("There is no model '{name}'; GET /v1/models lists the names.", name=wanted))
 
-    def _listed(self, scope: Scope) -> list[dict[str, Any]]:
-        return self._service.models_list(speaker_of_scope(scope))
+    def _listed(self, exchange: Exchange) -> list[dict[str, Any]]:
+        found = self._service.models_list(speaker_of_scope(exchange.scope))
+        return [one for one in found if exchange.visit.caller.may_use(one["id"])]
 
     async def _get_health(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
         await exchange.send_object(200, {"status": "ok"})
 
     async def _get_ready(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
         states = {one.model: one.state for one in self._coordinator.statuses()}
-        ready = not self.draining and any(state is InstanceState.READY for state in states.values())
+        ready = not self.answering.draining and any(state is InstanceState.READY for state in states.values())
         await exchange.send_object(
             200 if ready else 503, {"ready": ready, "instances": {name: state.value for name, state in states.items()}}
         )

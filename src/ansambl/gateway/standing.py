@@ -7,13 +7,13 @@ A by-product of a chat stays one whatever else is said: one connection carries c
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import msgspec
 
 from ansambl.dialects.openai_chat import ChatRequest
+from ansambl.domain.access import Caller
 from ansambl.domain.errors import RequestError
-from ansambl.domain.scheduling import LOCAL_KEY, RequestClass, Standing
+from ansambl.domain.scheduling import RequestClass, Standing
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import Seconds
 from ansambl.gateway.asgi import Scope, header
@@ -33,14 +33,6 @@ _PLACEHOLDER = b"{{"
 _TIER_FIELD = b'"service_tier"'
 _SHOWN = 40
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks: the id of the API key, by which all that is remembered is kept apart, and the class that it gives."""
-
-    key: str = LOCAL_KEY
-    default_class: RequestClass = RequestClass.INTERACTIVE
 
 
 def standing_of(scope: Scope, body: bytes, options: RequestOptions, caller: Caller, task: Task | None) -> Standing:

@@ -132,6 +132,6 @@ async def translate(exchange: Exchange, asked: Asked, coordinator: Coordinator, 
 
 def _account(exchange: Exchange, call: Call, answer: TranslatedAnswer, usage: Usage | None) -> None:
     total = call.chosen.total(usage) if call.chosen is not None else None
-    exchange.metrics.count_usage(exchange.name, total or usage, exchange.model)
+    exchange.count_usage(total or usage)
     if call.remember is not None:
         call.remember(answer.rendering.answer)

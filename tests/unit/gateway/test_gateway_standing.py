@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from ansambl.dialects.openai_chat import ChatRequest, parse_request
+from ansambl.domain.access import OWNER, Caller
 from ansambl.domain.errors import RequestError
 from ansambl.domain.scheduling import RequestClass, Standing
 from ansambl.gateway.dialect_routes import DIALECTS
-from ansambl.gateway.routes import OWNER
-from ansambl.gateway.standing import Caller, standing_of, task_of
+from ansambl.gateway.standing import standing_of, task_of
 from ansambl.roles.options import LONGEST_PATIENCE, take_options
 from ansambl.roles.tasks.records import Task
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationInfo, field_validator, model_validator
 
+from ansambl.app.configuration.gateway_settings import GatewaySettings
 from ansambl.app.configuration.role_settings import EnsembleSettings, RoleSettings
 from ansambl.app.configuration.setting_types import (
     Duration,
@@ -25,7 +26,7 @@ from ansambl.app.configuration.setting_types import (
 )
 from ansambl.domain.names import nearest_names
 from ansambl.domain.text import Text, text
-from ansambl.domain.units import GIB, KIB, MIB, Bytes, Seconds
+from ansambl.domain.units import GIB, MIB, Bytes, Seconds
 from ansambl.foundation.paths import default_data_folder
 
 EMBEDDED = "embedded"
@@ -44,21 +45,6 @@ ENGINES_IN_CONTEXT = "engines"
 """The key of the validation context that holds the names of the engines that exist."""
 
 LONGEST_CONTEXT = 16_777_216
-
-
-class GatewaySettings(Table):
-    """The address where Ansambl answers."""
-
-    host: str = setting("127.0.0.1", "The address to listen on. Other than loopback is refused while no key exists.")
-    port: int = setting(8484, "The TCP port to listen on; 0 takes a free one.", ge=0, le=65535)
-    max_body: Size = setting(
-        Bytes(32 * MIB), "The largest request body that is read; a larger one is answered with status 413.",
-        unit='bytes, or text such as "32MiB"', ge=KIB, le=GIB,
-    )  # fmt: skip
-    drain: Duration = setting(
-        Seconds(20.0), "How long running answers may take to finish after Ansambl was told to stop.",
-        unit='seconds, or text such as "20s"', ge=0, le=600,
-    )  # fmt: skip
 
 
 class ModelSettings(Table):
