@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from ansambl.access.door import Credentials, Door, OpenDoor
 from ansambl.dialects.openai_chat import ChatRequest
 from ansambl.domain.access import Endpoint
-from ansambl.domain.errors import AnsamblError, UnknownNameError
-from ansambl.domain.instance import InstanceState
+from ansambl.domain.errors import AnsamblError
 from ansambl.domain.text import text
 from ansambl.foundation.logging import get_logger
 from ansambl.gateway.answering import Answering
 from ansambl.gateway.asgi import ClientGoneError, MethodError, Receive, Scope, Send, route_error, send_bytes
 from ansambl.gateway.chat import ChatHandler
 from ansambl.gateway.dialect_routes import DIALECTS, Dialect
-from ansambl.gateway.exchange import LEFT, Exchange, speaker_of_scope
+from ansambl.gateway.exchange import LEFT, Exchange
 from ansambl.gateway.guard import check_request
+from ansambl.gateway.listing import Listing
 from ansambl.gateway.metrics import Metrics, Observed
+from ansambl.gateway.route import Route
 from ansambl.gateway.translating import broken_before_an_answer
 from ansambl.roles.resolver import Resolver
 from ansambl.roles.service import RoleService
@@ -30,20 +28,6 @@ from ansambl.runtime.usage import UsageBook
 log = get_logger(__name__)
 
 _METRICS_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
-Handler = Callable[[Exchange, Scope, Receive], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What answers `method` at a path. `endpoint` is what a caller's key must allow, None where any key will do.
-
-    `public` ones ask for no key at all: they tell nothing but that Ansambl is there.
-    """
-
-    method: str
-    handler: Handler
-    endpoint: Endpoint | None = None
-    public: bool = False
 
 
 class InternalError(AnsamblError):
@@ -64,14 +48,11 @@ class Gateway:
         recognises_tasks: bool = True, observed: Observed | None = None, usage: UsageBook | None = None,
         door: Door | None = None,
     ) -> None:  # fmt: skip
-        self._service = service
-        self._resolver = resolver
-        self._coordinator = coordinator
         self._chat = ChatHandler(resolver, service, coordinator, recognises_tasks=recognises_tasks)
         self.metrics = Metrics(coordinator.statuses, observed, usage)
         self.answering = Answering(self.metrics, body_limit=body_limit)
         self._door: Door = door or OpenDoor()
-        self._model = Route("GET", self._get_model)
+        self._listing = Listing(resolver, service, coordinator, self.answering)
         self._routes: dict[str, Route] = {
             **{one.path: Route("POST", partial(self._post_chat, one), Endpoint.CHAT) for one in DIALECTS},
             **{
@@ -79,9 +60,7 @@ class Gateway:
                 for one in DIALECTS
                 if one.count is not None
             },
-            "/v1/models": Route("GET", self._get_models),
-            "/health": Route("GET", self._get_health, public=True),
-            "/ready": Route("GET", self._get_ready, public=True),
+            **self._listing.routes(),
             "/metrics": Route("GET", self._get_metrics, Endpoint.METRICS),
         }
 
@@ -123,7 +102,7 @@ class Gateway:
 
     def _find(self, scope: Scope) -> Route:
         path, method = scope["path"], scope["method"]
-        route = self._model if path.startswith("/v1/models/") else self._routes.get(path)
+        route = self._listing.model if path.startswith("/v1/models/") else self._routes.get(path)
         if route is None:
             raise route_error(method, path)
         if method != route.method and not (method == "HEAD" and route.method == "GET"):
@@ -153,32 +132,6 @@ class Gateway:
         tokens = await self._chat.count(exchange, request, body)
         if dialect.count is not None:
             await exchange.send_object(200, dialect.count(tokens))
-
-    async def _get_models(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
-        await exchange.send_object(200, {"object": "list", "data": self._listed(exchange)})
-
-    async def _get_model(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
-        wanted = scope["path"].removeprefix("/v1/models/")
-        name = self._resolver.resolve(wanted).name
-        for one in self._listed(exchange):
-            if one["id"] == name:
-                await exchange.send_object(200, one)
-                return
-        raise UnknownNameError(text("There is no model '{name}'; GET /v1/models lists the names.", name=wanted))
-
-    def _listed(self, exchange: Exchange) -> list[dict[str, Any]]:
-        found = self._service.models_list(speaker_of_scope(exchange.scope))
-        return [one for one in found if exchange.visit.caller.may_use(one["id"])]
-
-    async def _get_health(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
-        await exchange.send_object(200, {"status": "ok"})
-
-    async def _get_ready(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
-        states = {one.model: one.state for one in self._coordinator.statuses()}
-        ready = not self.answering.draining and any(state is InstanceState.READY for state in states.values())
-        await exchange.send_object(
-            200 if ready else 503, {"ready": ready, "instances": {name: state.value for name, state in states.items()}}
-        )
 
     async def _get_metrics(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
         await send_bytes(exchange.send, 200, self.metrics.page(), [_METRICS_TYPE])
