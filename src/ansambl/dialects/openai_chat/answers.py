@@ -1,0 +1,214 @@
+"""Answers of chat completions, whole and streamed, read into records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansambl.dialects.openai_chat.reading import decode_object
+
+END_MARK = 64
+"""Bytes at the end of a stream among which ``[DONE]`` stands."""
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens of an answer. `cached_tokens` is None where the engine does not report them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int | None = None
+
+    def __add__(self, other: Usage) -> Usage:
+        cached = [one.cached_tokens for one in (self, other) if one.cached_tokens is not None]
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            sum(cached) if cached else None,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The `usage` object of an answer."""
+        found: dict[str, Any] = {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+        }
+        if self.cached_tokens is not None:
+            found["prompt_tokens_details"] = {"cached_tokens": self.cached_tokens}
+        return found
+
+
+def read_usage(found: Any) -> Usage | None:
+    """Read a `usage` object; None when there is none."""
+    if not isinstance(found, dict):
+        return None
+    details = found.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    return Usage(_count(found.get("prompt_tokens")) or 0, _count(found.get("completion_tokens")) or 0, _count(cached))
+
+
+def read_timings(found: Any) -> Usage | None:
+    """Read the `timings` object with which llama.cpp ends every stream; None when there is none.
+
+    Few clients ask a stream for its usage. Without this their tokens would be missing from all that is counted. The
+    prompt is what was read (`prompt_n`) and what was in the cache (`cache_n`).
+    """
+    if not isinstance(found, dict):
+        return None
+    read, written = _count(found.get("prompt_n")), _count(found.get("predicted_n"))
+    if read is None or written is None:
+        return None
+    cached = _count(found.get("cache_n"))
+    return Usage(read + (cached or 0), written, cached)
+
+
+def _count(found: Any) -> int | None:
+    return found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else None
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a model said, gathered from a whole answer or from a stream."""
+
+    content: str = ""
+    reasoning: str = ""
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    error: dict[str, Any] | None = None
+    stopped_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What one event of a stream added.
+
+    `stopped_by` is the stop sequence that ended it, where the engine says it. `timed` are the tokens by the engine's
+    own timings, which it sends without being asked for the usage.
+    """
+
+    content: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    error: dict[str, Any] | None = None
+    stopped_by: str | None = None
+    timed: Usage | None = None
+
+
+def read_answer(body: bytes) -> Answer:
+    """Read a whole (not streamed) answer; what is not an answer gives an empty one."""
+    found = decode_object(body)
+    if found is None:
+        return Answer()
+    answer = Answer(usage=read_usage(found.get("usage")), error=_error_of(found))
+    choices = found.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    message = choice.get("message")
+    if isinstance(message, dict):
+        answer.content = _string(message.get("content"))
+        answer.reasoning = _reasoning(message)
+        answer.tool_calls = _objects(message.get("tool_calls"))
+    answer.finish_reason = _string(choice.get("finish_reason")) or None
+    answer.stopped_by = _string(choice.get("stop_reason")) or None
+    return answer
+
+
+def read_event(data: bytes) -> Delta | None:
+    """Read the data of one stream event; None for ``[DONE]`` and for what is not ours to understand."""
+    found = decode_object(data)
+    if found is None:
+        return None
+    choices = found.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    delta = choice.get("delta")
+    delta = delta if isinstance(delta, dict) else {}
+    return Delta(
+        content=_string(delta.get("content")),
+        reasoning=_reasoning(delta),
+        tool_calls=tuple(_objects(delta.get("tool_calls"))),
+        finish_reason=_string(choice.get("finish_reason")) or None,
+        usage=read_usage(found.get("usage")),
+        error=_error_of(found),
+        # vLLM's name; a number there is a token that ends every answer.
+        stopped_by=_string(choice.get("stop_reason")) or None,
+        timed=read_timings(found.get("timings")),
+    )
+
+
+def read_stream(stream: bytes) -> Answer:
+    """Gather the answer from the bytes of a whole stream. Where it tells no usage, the engine's timings do."""
+    answer = Answer()
+    timed: Usage | None = None
+    calls: dict[int, dict[str, Any]] = {}
+    for data in stream_data(stream.split(b"\n")):
+        delta = read_event(data)
+        if delta is None:
+            continue
+        answer.content += delta.content
+        answer.reasoning += delta.reasoning
+        answer.finish_reason = delta.finish_reason or answer.finish_reason
+        answer.usage = delta.usage or answer.usage
+        timed = delta.timed or timed
+        answer.error = delta.error or answer.error
+        for part in delta.tool_calls:
+            _merge_call(calls, part)
+    answer.tool_calls = [calls[index] for index in sorted(calls)]
+    answer.usage = answer.usage or timed
+    return answer
+
+
+def stream_ended(stream: bytes) -> bool:
+    """Whether the end of a stream is an end: ``[DONE]``, a reason to finish, or an error that the engine told itself.
+
+    An engine whose answers have no length ends one by closing its connection, and looks the same when it dies.
+    """
+    if b"[DONE]" in stream[-END_MARK:]:
+        return True
+    answer = read_stream(stream)
+    return bool(answer.finish_reason or answer.error)
+
+
+def stream_data(lines: Iterable[bytes]) -> Iterable[bytes]:
+    """The data of each event among the lines of a stream, without ``[DONE]``."""
+    for line in lines:
+        if line.startswith(b"data:"):
+            data = line[5:].strip()
+            if data and data != b"[DONE]":
+                yield data
+
+
+def _merge_call(calls: dict[int, dict[str, Any]], part: dict[str, Any]) -> None:
+    index = part.get("index")
+    call = calls.setdefault(
+        index if isinstance(index, int) else len(calls), {"id": None, "type": "function", "function": {}}
+    )
+    call["id"] = part.get("id") or call["id"]
+    function = part.get("function")
+    if isinstance(function, dict):
+        known = call["function"]
+        known["name"] = known.get("name", "") + _string(function.get("name"))
+        known["arguments"] = known.get("arguments", "") + _string(function.get("arguments"))
+
+
+def _string(found: Any) -> str:
+    return found if isinstance(found, str) else ""
+
+
+def _objects(found: Any) -> list[dict[str, Any]]:
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _reasoning(found: Mapping[str, Any]) -> str:
+    # vLLM says `reasoning`, llama.cpp and DeepSeek `reasoning_content`.
+    return _string(found.get("reasoning_content")) or _string(found.get("reasoning"))
+
+
+def _error_of(found: Mapping[str, Any]) -> dict[str, Any] | None:
+    error = found.get("error")
+    if error is None:
+        return None
+    return error if isinstance(error, dict) else {"message": str(error)}
