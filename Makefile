@@ -12,7 +12,7 @@ ARGS ?=
 NO_INDEX := "pip could not install the packages (its reason stands above). It needs a package index: check the network and pip's configuration, and run make again."
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test test-engines test-chaos check lint format types contracts docs docs-check recording locales lock bench fuzz setup browser sandbox clean help
+.PHONY: up test test-engines test-clients test-chaos check lint format types contracts docs docs-check recording locales lock bench fuzz setup browser sandbox clean help
 
 help: ## What each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -56,6 +56,27 @@ test-engines: $(DEV) ## Install vLLM and Transformers (about 5 GB) and run the t
 	ANSAMBL_DATA=$(abspath $(ENGINES)) $(BIN)/ansambl engines install vllm --build cpu --yes
 	ANSAMBL_DATA=$(abspath $(ENGINES)) $(BIN)/ansambl engines install transformers --build cpu --yes
 	ANSAMBL_TEST_ENGINES=$(abspath $(ENGINES)) $(BIN)/python -m pytest tests/engines
+
+# What make test-clients installs (about 280 MB): clients of others, in environments of their own.
+CLIENTS := .build/test-clients
+
+$(CLIENTS)/.python-installed: requirements/clients.txt $(DEV)
+	@echo "Installing the Python clients into $(CLIENTS) ..."
+	@$(BIN)/python -m venv --clear $(CLIENTS)/venv
+	@$(CLIENTS)/venv/bin/python -m pip install --quiet --require-hashes -r requirements/clients.txt || { echo $(NO_INDEX) >&2; exit 1; }
+	@touch $@
+
+# Without Node.js their tests are skipped, and say so.
+$(CLIENTS)/.npm-installed: tests/clients/node/package.json tests/clients/node/package-lock.json $(DEV)
+	@mkdir -p $(CLIENTS)/node
+	@cp tests/clients/node/package.json tests/clients/node/package-lock.json $(CLIENTS)/node/
+	@if command -v npm >/dev/null; then \
+	  echo "Installing the npm clients into $(CLIENTS) ..."; \
+	  npm ci --prefix $(CLIENTS)/node --no-audit --no-fund --ignore-scripts --loglevel=error && touch $@; \
+	else echo "npm is not on this machine: the tests of npm clients are skipped (on Debian and Ubuntu: apt-get install nodejs npm)"; fi
+
+test-clients: $(CLIENTS)/.python-installed $(CLIENTS)/.npm-installed ## Install clients of others (llm, LangChain, npm's) and run them against Ansambl
+	ANSAMBL_TEST_CLIENTS=$(abspath $(CLIENTS)) $(BIN)/python -m pytest tests/clients
 
 # Ten minutes by default; the seed of a run is printed, and CHAOS_SEED=… does the same again.
 CHAOS_SECONDS ?= 600
@@ -124,6 +145,8 @@ lock: ## Resolve the dependencies anew (needs uv)
 	  pyproject.toml --group build -o requirements/runtime.txt
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q \
 	  pyproject.toml --extra testing --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q \
+	  requirements/clients.in -o requirements/clients.txt
 
 clean: ## Remove the environment and caches (never your data)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis test-output
