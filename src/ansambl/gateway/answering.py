@@ -41,6 +41,7 @@ class Answering:
         """
         # Under this name until it is known what was asked for.
         exchange.name = "unresolved"
+        exchange.begin()
         self._refuse_when_draining()
         body = await read_body(scope, receive, self.body_limit)
         # Again, because reading takes as long as the client likes, and only running answers are waited for.

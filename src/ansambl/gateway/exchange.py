@@ -29,6 +29,7 @@ from ansambl.gateway.asgi import (
 )
 from ansambl.gateway.dialect_routes import error_object_of
 from ansambl.gateway.metrics import Metrics
+from ansambl.gateway.recent_requests import RequestRecord
 
 log = get_logger(__name__)
 
@@ -58,7 +59,7 @@ class Exchange:
     of its stream tell an error. `outlook` says what the answer waits for, None where nobody knows. `sent_at` is when
     something was sent last, on the clock of ``time.perf_counter``. `model` is the one whose instance answers, "" before
     it is known; `queued` and `first` are seconds until its place and until the first byte of a stream. `visit` is of
-    whoever asks.
+    whoever asks. `record` is what the admin API tells of it, None for what no model answers.
     """
 
     scope: Scope
@@ -81,6 +82,7 @@ class Exchange:
     swaps: int = 0
     first: float | None = None
     visit: Visit = field(default_factory=OwnersVisit)
+    record: RequestRecord | None = None
     _within_event: bool = False
     _settled: bool = False
     _sending: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -149,10 +151,19 @@ class Exchange:
             await self.send_event(events(error, sentence))
             await self.end()
 
+    def begin(self) -> None:
+        """A request that counts begins: its body is about to be read."""
+        self.record = self.metrics.recent.begin(self.scope["path"], self.visit.caller.key)
+
     def count(self) -> None:
         """Add the finished request to the metrics. One whose client left is neither answered nor failed."""
+        seconds = time.perf_counter() - self.began
+        if (record := self.record) is not None:
+            record.name, record.model, record.status = self.name, self.model, self.status
+            record.seconds, record.queued, record.first, record.swaps = seconds, self.queued, self.first, self.swaps
+            self.metrics.recent.end(record)
         self.metrics.count_request(
-            self.name, self.model, status=self.status, seconds=time.perf_counter() - self.began, queued=self.queued,
+            self.name, self.model, status=self.status, seconds=seconds, queued=self.queued,
             first=self.first, swaps=self.swaps,
         )  # fmt: skip
 
@@ -160,6 +171,8 @@ class Exchange:
         """Add what the answer cost to the metrics and to the caller's account."""
         self.metrics.count_usage(self.name, usage, self.model)
         if usage is not None:
+            if self.record is not None:
+                self.record.use(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens)
             self.visit.spend(usage.prompt_tokens + usage.completion_tokens)
 
     def first_byte(self) -> None:

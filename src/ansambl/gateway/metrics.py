@@ -13,6 +13,7 @@ from ansambl.dialects.openai_chat import Usage
 from ansambl.domain.engine import EngineMetrics
 from ansambl.domain.instance import InstanceState, InstanceStatus
 from ansambl.domain.scheduling import RequestClass
+from ansambl.gateway.recent_requests import RecentRequests
 from ansambl.runtime.carrying import Lease
 from ansambl.runtime.conversations.conversations import ConversationCounts
 from ansambl.runtime.counters import RuntimeCounters, Spread
@@ -191,7 +192,7 @@ def _spread(name: str, what: str, label: str, spreads: Mapping[str, Spread]) -> 
 
 
 class Metrics:
-    """The counters of one gateway. `name` is the role, ensemble or model that was asked for.
+    """The counters of one gateway, and its newest requests (`recent`). `name` is the role, ensemble or model asked for.
 
     Args:
         statuses: the instances as they are.
@@ -210,6 +211,7 @@ class Metrics:
         self._registry = registry
         self.observed = observed
         self.usage = usage
+        self.recent = RecentRequests()
         if usage is not None and observed is not None:
             usage.watch(observed.counters.conversations)
         self.requests = Counter("ansambl_requests_total", "Answered requests", ["name", "status"], registry=registry)
