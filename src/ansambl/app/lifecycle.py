@@ -31,7 +31,7 @@ from ansambl.console.pages import make_console
 from ansambl.domain.errors import AnsamblError, CheckpointError
 from ansambl.domain.plan import Attachment
 from ansambl.domain.text import Text, text
-from ansambl.foundation import network
+from ansambl.foundation import collector, network
 from ansambl.foundation.logging import get_logger
 from ansambl.foundation.paths import DataPaths
 from ansambl.foundation.sqlite import Database
@@ -235,6 +235,7 @@ class _Life:
             reloading = asyncio.create_task(self._reload_when_asked())
             starting = asyncio.create_task(self._begin(product, running))
             writing = asyncio.create_task(product.usage.keep_writing())
+            collector.settle()
             try:
                 while await self._has_fetched():
                     await self._use_fetched(roles)
