@@ -21,7 +21,9 @@ class RequestRecord:
     asked for by its own name, "" until that is known; `model` whose instance answered. `status` is None while it is
     being answered; 499 stands for a client that left. `queued` is the seconds until it got its place, `first` those
     until the first byte of a stream, `seconds` until the end. The tokens are as the engine counted them, None where
-    it did not.
+    it did not. `request_class` is how urgent it was, "" before that is known. `code` is that of the error that it ended
+    with, also as the last event of a stream. `left` tells that its client left before the answer was whole; `sent` are
+    the bytes of the answer's body that went out.
     """
 
     number: int
@@ -39,6 +41,12 @@ class RequestRecord:
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     output_tokens: int | None = None
+    method: str = "POST"
+    request_class: str = ""
+    code: str | None = None
+    streamed: bool = False
+    left: bool = False
+    sent: int = 0
 
     def use(self, prompt: int, cached: int | None, output: int) -> None:
         """Add what an answer cost; an ensemble asks several times. `cached` is None where the engine does not say."""

@@ -1,31 +1,26 @@
-"""One line for each finished request, without its contents: a ring of the newest in memory, and a file.
+"""One line for each finished request, without its contents, in a file of its own; and the ids of requests.
 
-For the admin API: `Gateway.requests` is a `RequestLog`; its `newest(count, …)` gives the newest finished requests as
-dicts ready for JSON (the fields of `RequestRecord`), newest first, from memory. Nothing in them is a secret or
-a content: `key` is the id of an API key, never the key; what a client wrote (its id, a path that does not exist) is
-looked at before it becomes part of a record.
+The newest requests are in memory, too: `ansambl.gateway.recent_requests`. The file is apart from Ansambl's own log,
+because many requests would rotate everything else away there. Nothing in a line is a secret or a content: `key` is the
+id of an API key, never the key; what a client wrote (its id, a path that does not exist) is looked at before it becomes
+part of a line.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections import deque
-from collections.abc import Iterator
-from datetime import datetime
-from itertools import islice
+from datetime import UTC, datetime
 from os import getpid
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from ansambl.foundation.line_file import LineFile
 from ansambl.foundation.redaction import redact
 from ansambl.gateway.asgi import Scope, header
+from ansambl.gateway.recent_requests import RequestRecord
 
-KEPT = 200
-"""Finished requests that stay in memory."""
 REQUESTS_FILE = "requests.log"
 """The file in the folder of logs: JSON, one line a request."""
 
@@ -33,15 +28,15 @@ _SANE = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:=+@/-]{0,127}")
 _LONGEST_PATH = 200
 
 
-class RequestRecord(msgspec.Struct, gc=False):
-    """One finished request. Times are in milliseconds, `time` is when it came.
+class RequestLine(msgspec.Struct, gc=False):
+    """One line of the file: a finished request. Times are in milliseconds, `time` is when it came.
 
     `path` is without what follows a question mark. `name` is the role, ensemble or model that was asked for, by its own
-    name ("unresolved" where there is none such), `model` the one whose instance answered, "" where none did. `key` is
-    the id of the API key, "local" for the owner. `request_class` is how urgent it was. `status` is what the client got;
-    499 means that it left before its answer was whole. `code` is that of the error, also of one that ended a stream
-    that had begun. `first_token_ms` is None where nothing was streamed. Tokens are None where no usage is known.
-    `swaps` are the models that went for it, `bytes_sent` those of the answer's body.
+    name ("unresolved" where there is none such, "-" where none was asked for), `model` the one whose instance answered,
+    "" where none did. `key` is the id of the API key, "local" for the owner. `status` is what the client got; 499
+    means that it left before its answer was whole. `code` is that of the error, also of one that ended a stream that
+    had begun. `first_token_ms` is null where nothing was streamed; tokens are null where no usage is known. `swaps` are
+    the models that went for it, `bytes` those of the answer's body.
     """
 
     time: datetime
@@ -51,7 +46,7 @@ class RequestRecord(msgspec.Struct, gc=False):
     name: str
     model: str
     key: str
-    request_class: str
+    request_class: str = msgspec.field(name="class")
     status: int
     code: str | None
     total_ms: float
@@ -63,49 +58,44 @@ class RequestRecord(msgspec.Struct, gc=False):
     streamed: bool
     client_left: bool
     swaps: int
-    bytes_sent: int
+    bytes: int
 
-    def as_json(self) -> dict[str, Any]:
-        """The record ready for JSON; `time` as UTC in ISO 8601."""
-        found: dict[str, Any] = msgspec.to_builtins(self)
-        return found
+
+def line_of(record: RequestRecord) -> RequestLine:
+    """What the file says of a finished request."""
+    return RequestLine(
+        datetime.fromtimestamp(round(record.time, 3), UTC), record.id, record.method, record.path, record.name,
+        record.model, record.key, record.request_class, record.status or 0, record.code,
+        _milliseconds(record.seconds or 0.0), _milliseconds(record.queued),
+        None if record.first is None else _milliseconds(record.first), record.prompt_tokens, record.cached_tokens,
+        record.output_tokens, record.streamed, record.left, record.swaps, record.sent,
+    )  # fmt: skip
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 1)
+
+
+def _encode(record: RequestRecord) -> bytes:
+    return msgspec.json.encode(line_of(record))
 
 
 class RequestLog:
-    """The finished requests of one gateway. Adding one takes about a microsecond; the file is written by a thread.
+    """The file of finished requests. Adding one takes less than a microsecond; a thread writes.
 
     Args:
-        folder: the folder of logs; None writes no file.
-        writes: whether the file is written; may be changed at any time.
+        folder: the folder of logs; None writes nothing.
+        writes: whether lines are written; may be changed at any time.
     """
 
     def __init__(self, folder: Path | None = None, *, writes: bool = True) -> None:
-        self._ring: deque[RequestRecord] = deque(maxlen=KEPT)
-        self._file = (
-            LineFile[RequestRecord](folder / REQUESTS_FILE, msgspec.json.encode) if folder is not None else None
-        )
+        self._file = LineFile[RequestRecord](folder / REQUESTS_FILE, _encode) if folder is not None else None
         self.writes = writes
 
-    def add(self, record: RequestRecord) -> None:
-        """Add a finished request."""
-        self._ring.append(record)
+    def write(self, record: RequestRecord) -> None:
+        """Have the line of a finished request written."""
         if self.writes and self._file is not None:
             self._file.put(record)
-
-    def newest(self, count: int = KEPT, *, name: str | None = None, failed: bool = False) -> list[dict[str, Any]]:
-        """The newest finished requests, newest first, ready for JSON.
-
-        Args:
-            count: at most so many.
-            name: only those that asked for this role, ensemble or model.
-            failed: only those that were answered with an error.
-        """
-        return [one.as_json() for one in islice(self._matching(name, failed=failed), max(count, 0))]
-
-    def _matching(self, name: str | None, *, failed: bool) -> Iterator[RequestRecord]:
-        for one in reversed(self._ring):
-            if (name is None or one.name == name) and (not failed or one.code is not None):
-                yield one
 
     @property
     def dropped(self) -> int:
