@@ -20,7 +20,7 @@ from ansambl.runtime.carrying import Carrier, Lease
 from ansambl.runtime.conversations.conversations import ConversationCounts, Conversations
 from ansambl.runtime.conversations.separation import Separation
 from ansambl.runtime.counters import RuntimeCounters
-from ansambl.runtime.dispatching import Dispatcher
+from ansambl.runtime.dispatching import Dispatcher, Observer
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.instance import Instance
 from ansambl.runtime.known_facts import FactsOf
@@ -33,6 +33,7 @@ from ansambl.runtime.scheduling.records import Ask, DeviceView, Grant, InstanceV
 from ansambl.runtime.scheduling.scheduler import Scheduler
 from ansambl.runtime.slot_books import SlotBook
 from ansambl.runtime.upstream import ConnectionLostError, Upstream, UpstreamAnswer
+from ansambl.runtime.wishes import OwnerWishes
 
 ForeignOf: TypeAlias = Callable[[], Awaitable[Memory]]
 """Says what other programs hold on the devices."""
@@ -83,6 +84,9 @@ class Coordinator:
         self._foreign = foreign
         self._conversations = conversations
         self._separation = Separation(self.call, lambda model: self.instance(model).status().adopted)
+        self.wishes = OwnerWishes(
+            wake=self.wake, rest=lambda model: self.rest(model, None), pin=self._residence.pin, tell=self.tell
+        )
         self._looking: asyncio.Task[None] | None = None
         self._judging: set[asyncio.Task[None]] = set()
 
@@ -126,6 +130,22 @@ class Coordinator:
     def kept(self) -> ConversationCounts | None:
         """What is kept of conversations, and what happened to them since the start; None where none are kept."""
         return None if self._conversations is None else self._conversations.counts()
+
+    def pin(self, model: str, *, pinned: bool | None) -> None:
+        """Have an instance stay in memory (True) or not (False), at once and until the next start; None: as configured.
+
+        Raises:
+            UnknownNameError: no instance serves `model`.
+        """
+        self._residence.pin(self.instance(model).model, pinned)
+
+    def pins(self) -> dict[str, bool]:
+        """The instances that were pinned or unpinned by hand since the start."""
+        return dict(self._residence.pins)
+
+    def observe(self, observer: Observer | None) -> None:
+        """Have what the scheduler decides seen from now on; None: by nobody."""
+        self._dispatcher.observer = observer
 
     def outlook(self, model: str) -> Text:
         """What a request for `model` waits for now, in words."""
@@ -373,6 +393,7 @@ class Coordinator:
         """Stop all instances at once and close the connections to engines."""
         if self._looking is not None:
             self._looking.cancel()
+        await self.wishes.stop()
         self._dispatcher.close()
         await self._residence.stop(save_for=save_for)
         await self._upstream.close()

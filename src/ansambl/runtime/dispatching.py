@@ -31,6 +31,18 @@ class Performer(Protocol):
         ...
 
 
+class Observer(Protocol):
+    """Sees what the policy decides. Both return at once."""
+
+    def changed(self) -> None:
+        """The policy was told something; called on the request path, so it may cost a microsecond."""
+        ...
+
+    def performing(self, effect: Load | Rest) -> None:
+        """A load or a rest begins."""
+        ...
+
+
 @dataclass(slots=True)
 class _Waiting:
     ask: Ask
@@ -48,6 +60,7 @@ class Dispatcher:
         self.clock = clock
         self.counters = counters
         self.performer: Performer | None = None
+        self.observer: Observer | None = None
         self._waiting: dict[int, _Waiting] = {}
         self._timer: asyncio.Task[None] | None = None
         self._due: float | None = None
@@ -112,10 +125,18 @@ class Dispatcher:
                 case Refuse():
                     self._refuse(effect)
                 case Load() if self.performer is not None:
+                    self._show(effect)
                     self.performer.load(effect.model)
                 case Rest() if self.performer is not None:
+                    self._show(effect)
                     self.performer.rest(effect)
+        if self.observer is not None:
+            self.observer.changed()
         self._arm()
+
+    def _show(self, effect: Load | Rest) -> None:
+        if self.observer is not None:
+            self.observer.performing(effect)
 
     def _grant(self, grant: Grant) -> None:
         waiting = self._waiting.pop(grant.ticket)

@@ -41,6 +41,10 @@ class KnownFacts:
         told = self._told.get(model)
         return () if told is None else tuple(one.level for one in told.sleeps)
 
+    def told(self, model: str) -> InstanceFacts | None:
+        """What the scheduler was told last; None where it was told nothing."""
+        return self._told.get(model)
+
     async def have(self, model: str, *, runs: bool = False) -> None:
         """Tell the scheduler of the instance where that is due. No caller that goes away ends it for the others.
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import replace
 from typing import Any
 
 from ansambl.domain.errors import AnsamblError, UnavailableError, UnknownNameError
@@ -46,6 +47,7 @@ class Residence:
     ) -> None:  # fmt: skip
         self.instances: dict[str, Instance] = {}
         self.failures: dict[str, AnsamblError] = {}
+        self.pins: dict[str, bool] = {}
         self._dispatcher = dispatcher
         self._facts = KnownFacts(facts or self._as_shown, self._add)
         self._events = events
@@ -134,7 +136,26 @@ class Residence:
         """The levels at which its engine can sleep, as far as is known."""
         return self._facts.levels(model)
 
+    def pin(self, model: str, pinned: bool | None) -> None:
+        """Have an instance stay in memory whatever others want (True), or not (False); None: as its facts say.
+
+        In effect at once, and for as long as Ansambl runs.
+        """
+        if pinned is None:
+            self.pins.pop(model, None)
+        else:
+            self.pins[model] = pinned
+        told = self._facts.told(model)
+        if told is not None and self.knows(model):
+            self._add(told, runs=False)
+
     def _add(self, facts: InstanceFacts, runs: bool) -> None:
+        pinned = self.pins.get(facts.model)
+        if pinned:
+            # One that ends by itself comes back as soon as there is room.
+            facts = replace(facts, pinned=True, warm=True, ttl=None)
+        elif pinned is not None:
+            facts = replace(facts, pinned=False)
         self._dispatcher.tell(lambda policy, now: policy.add(facts, now, holds=facts.needs if runs else None))
 
     async def _as_shown(self, model: str) -> InstanceFacts:
@@ -309,6 +330,7 @@ class Residence:
                 await settled.wait()
         self._settled.pop(model, None)
         self._facts.forget(model)
+        self.pins.pop(model, None)
         self.removals[model] += 1
         removed = self.instances.pop(model)
         self._removed.append(removed)

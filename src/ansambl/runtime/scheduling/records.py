@@ -173,7 +173,10 @@ class Residency(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InstanceView:
-    """A snapshot of one instance. `reserved` is what the ledger counts for it, `rests_at` a monotonic time."""
+    """A snapshot of one instance. `reserved` is what the ledger counts for it, `rests_at` a monotonic time.
+
+    `pinned` tells whether it stays in memory whatever others want.
+    """
 
     residency: Residency
     running: int
@@ -183,6 +186,7 @@ class InstanceView:
     wanted: str | None = None
     rests_at: float | None = None
     waiting_by_class: Mapping[RequestClass, int] = field(default_factory=dict)
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

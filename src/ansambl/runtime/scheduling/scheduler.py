@@ -68,7 +68,7 @@ class Scheduler(Machinery):
         classes = {**found.waiting_by_class, RequestClass.TASK: tasks}
         return InstanceView(
             found.residency, found.running, found.waiting + tasks, found.reserved, found.measured, found.wanted,
-            found.rests_at, classes,
+            found.rests_at, classes, found.pinned,
         )  # fmt: skip
 
     def next_time(self) -> float | None:

@@ -132,5 +132,5 @@ class State:
         rests_at = self.idle_since + ttl if ttl is not None and self.resident and not self.running else None
         return InstanceView(
             self.residency, self.running, len(self.waiters), reserved, self.measured, self.wanted, rests_at,
-            {kind: count for kind, count in self.by_class.items() if count},
+            {kind: count for kind, count in self.by_class.items() if count}, self.facts.pinned,
         )  # fmt: skip
