@@ -21,6 +21,14 @@ async def stage():
     await found.coordinator.stop()
 
 
+async def until(condition):
+    for _ in range(10_000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    pytest.fail("it did not happen")
+
+
 async def asked(stage, model, **standing):
     return await asyncio.wait_for(stage.ask(model, **standing), 5)
 
@@ -66,9 +74,7 @@ async def test_a_pin_survives_that_the_facts_are_told_again(stage):
 async def test_a_pinned_model_whose_engine_ends_comes_back_by_itself(stage):
     await stage.coordinator.wishes.fulfilled("a", Wish.PIN)
     stage.instances["a"].crash()
-    async with asyncio.timeout(5):
-        while stage.machine.held.get("a") != 60:
-            await asyncio.sleep(0)
+    await until(lambda: stage.machine.held.get("a") == 60)
 
 
 async def test_a_pin_is_taken_back_where_the_model_cannot_be_loaded(stage):
@@ -83,8 +89,7 @@ async def test_unloading_waits_for_answers_and_lifts_the_pin_of_this_run(stage):
     await stage.coordinator.wishes.fulfilled("a", Wish.PIN)
     async with stage.coordinator.lease("a"):
         unloading = asyncio.create_task(stage.coordinator.wishes.fulfilled("a", Wish.UNLOAD))
-        while stage.residency("a") is not Residency.DRAINING:
-            await asyncio.sleep(0)
+        await until(lambda: stage.residency("a") is Residency.DRAINING)
         assert "a" in stage.machine.held
     await asyncio.wait_for(unloading, 5)
     assert "a" not in stage.machine.held
@@ -95,8 +100,7 @@ async def test_who_asks_for_the_same_again_waits_for_the_same_load(stage):
     gate = stage.instances["a"].gate
     gate.clear()
     waiting = [asyncio.create_task(stage.coordinator.wishes.fulfilled("a", Wish.LOAD)) for _ in range(3)]
-    while ("load", "a") not in stage.machine.story:
-        await asyncio.sleep(0)
+    await until(lambda: ("load", "a") in stage.machine.story)
     waiting[0].cancel()
     gate.set()
     done = await asyncio.gather(*waiting, return_exceptions=True)
@@ -108,8 +112,7 @@ async def test_who_asks_for_the_same_again_waits_for_the_same_load(stage):
 async def test_a_load_that_an_unload_overtakes_says_so(stage):
     stage.instances["a"].gate.clear()
     loading = asyncio.create_task(stage.coordinator.wishes.fulfilled("a", Wish.LOAD))
-    while ("load", "a") not in stage.machine.story:
-        await asyncio.sleep(0)
+    await until(lambda: ("load", "a") in stage.machine.story)
     unloading = stage.coordinator.wishes.begin("a", Wish.UNLOAD)
     with pytest.raises(AnsamblError) as overtaken:
         await loading
@@ -126,7 +129,7 @@ async def test_a_failure_that_nobody_waits_for_becomes_an_event():
         raise UnavailableError(text("too small"))
 
     wishes = OwnerWishes(
-        wake=fails, rest=fails, pin=lambda model, pinned: None, tell=lambda *words: told.append(words)
+        wake=fails, rest=fails, pin=lambda *_: None, tell=lambda *words: told.append(words)
     )  # fmt: skip
     task = wishes.begin("a", Wish.LOAD)
     await asyncio.wait([task])
