@@ -126,7 +126,8 @@ def _whole(body: bytes) -> Delta:
         raise EngineError(text("The engine broke off: {reason}", reason=_reason(answer.error)))
     return Delta(
         content=answer.content, reasoning=answer.reasoning, tool_calls=tuple(answer.tool_calls),
-        finish_reason=answer.finish_reason, usage=answer.usage, stopped_by=answer.stopped_by,
+        finish_reason=answer.finish_reason, usage=answer.usage, stopped_by=answer.stopped_by, seconds=answer.seconds,
+        logprobs=answer.logprobs,
     )  # fmt: skip
 
 

@@ -64,13 +64,29 @@ def read_timings(found: Any) -> Usage | None:
     return Usage(read + (cached or 0), written, cached)
 
 
+def read_seconds(found: Any) -> tuple[float, float] | None:
+    """What the `timings` object tells of a request's time: seconds in which the prompt was read and the answer written.
+
+    None where there is no such object. What was in the cache costs nothing and is not in the first.
+    """
+    if not isinstance(found, dict):
+        return None
+    reading, writing = found.get("prompt_ms"), found.get("predicted_ms")
+    if not isinstance(reading, (int, float)) or not isinstance(writing, (int, float)):
+        return None
+    return (max(reading, 0.0) / 1000, max(writing, 0.0) / 1000)
+
+
 def _count(found: Any) -> int | None:
     return found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else None
 
 
 @dataclass(slots=True)
 class Answer:
-    """What a model said, gathered from a whole answer or from a stream."""
+    """What a model said, gathered from a whole answer or from a stream.
+
+    `seconds` and `logprobs` are those of a `Delta`; only a whole answer has them.
+    """
 
     content: str = ""
     reasoning: str = ""
@@ -79,6 +95,8 @@ class Answer:
     usage: Usage | None = None
     error: dict[str, Any] | None = None
     stopped_by: str | None = None
+    seconds: tuple[float, float] | None = None
+    logprobs: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +104,8 @@ class Delta:
     """What one event of a stream added.
 
     `stopped_by` is the stop sequence that ended it, where the engine says it. `timed` are the tokens by the engine's
-    own timings, which it sends without being asked for the usage.
+    own timings, which it sends without being asked for the usage; `seconds` is what reading the prompt and writing the
+    answer took by the same. `logprobs` are the probabilities of the tokens, as the engine writes them.
     """
 
     content: str = ""
@@ -97,6 +116,8 @@ class Delta:
     error: dict[str, Any] | None = None
     stopped_by: str | None = None
     timed: Usage | None = None
+    seconds: tuple[float, float] | None = None
+    logprobs: tuple[dict[str, Any], ...] = ()
 
 
 def read_answer(body: bytes) -> Answer:
@@ -114,6 +135,8 @@ def read_answer(body: bytes) -> Answer:
         answer.tool_calls = _objects(message.get("tool_calls"))
     answer.finish_reason = _string(choice.get("finish_reason")) or None
     answer.stopped_by = _string(choice.get("stop_reason")) or None
+    answer.seconds = read_seconds(found.get("timings"))
+    answer.logprobs = _probabilities(choice)
     return answer
 
 
@@ -136,6 +159,8 @@ def read_event(data: bytes) -> Delta | None:
         # vLLM's name; a number there is a token that ends every answer.
         stopped_by=_string(choice.get("stop_reason")) or None,
         timed=read_timings(found.get("timings")),
+        seconds=read_seconds(found.get("timings")),
+        logprobs=_probabilities(choice),
     )
 
 
@@ -192,6 +217,11 @@ def _merge_call(calls: dict[int, dict[str, Any]], part: dict[str, Any]) -> None:
         known = call["function"]
         known["name"] = known.get("name", "") + _string(function.get("name"))
         known["arguments"] = known.get("arguments", "") + _string(function.get("arguments"))
+
+
+def _probabilities(choice: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    found = choice.get("logprobs")
+    return tuple(_objects(found.get("content"))) if isinstance(found, dict) else ()
 
 
 def _string(found: Any) -> str:

@@ -1,0 +1,1 @@
+"""Ollama's chat and generation: requests become chat completion requests, answers become lines of JSON."""
