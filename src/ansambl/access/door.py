@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ansambl.access.limits import Headers, HeaderStyle
 from ansambl.domain.access import OWNER, Caller, Endpoint
-
-Headers = Sequence[tuple[bytes, bytes]]
+from ansambl.domain.errors import AnsamblError
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +23,14 @@ class Credentials:
 
 
 class Visit(Protocol):
-    """One request that was let in, until its answer is over."""
+    """One request that was let in, until its answer is over. Whoever answers it says `begin`, and `over` at its end."""
 
     @property
     def caller(self) -> Caller:
         """Who asks."""
         ...
 
-    def headers(self) -> Headers:
+    def headers(self, style: HeaderStyle) -> Headers:
         """What the answer says of the caller's limits."""
         ...
 
@@ -39,9 +38,25 @@ class Visit(Protocol):
         """Count tokens that were read or written for it."""
         ...
 
+    def begin(self) -> None:
+        """The task that runs now answers it: it is cancelled when the caller's key is revoked."""
+        ...
+
+    def over(self) -> None:
+        """That task does no more for it."""
+        ...
+
+    def ended(self) -> AnsamblError | None:
+        """Why that task was cancelled, None where the reason is another; it may go on to say so."""
+        ...
+
 
 class Door(Protocol):
     """Lets requests in."""
+
+    def known(self, credentials: Credentials) -> Caller | None:
+        """Who asks, None where that is nobody who would be let in. Counts nothing."""
+        ...
 
     def admit(self, credentials: Credentials, endpoint: Endpoint | None) -> Visit:
         """Let a request in that wants `endpoint`; None is what everybody with any key may have (lists of names).
@@ -59,20 +74,35 @@ class OwnersVisit:
 
     caller = OWNER
 
-    def headers(self) -> Headers:
+    def headers(self, style: HeaderStyle) -> Headers:  # noqa: ARG002 - one signature
         """There are no limits."""
-        return ()
+        return []
 
     def spend(self, tokens: int) -> None:
         """There are no limits."""
+
+    def begin(self) -> None:
+        """Nothing ends it."""
+
+    def over(self) -> None:
+        """Nothing ends it."""
+
+    def ended(self) -> AnsamblError | None:
+        """Nothing ends it."""
+        return None
 
 
 class OpenDoor:
     """The door while there are no keys at all: whoever reaches it is the owner."""
 
+    def known(self, credentials: Credentials) -> Caller | None:  # noqa: ARG002 - one signature
+        """Everybody is the owner."""
+        return OWNER
+
     def admit(self, credentials: Credentials, endpoint: Endpoint | None) -> Visit:  # noqa: ARG002 - one signature
         """Let everybody in."""
-        return _OWNER_VISITS
+        return OWNERS_VISIT
 
 
-_OWNER_VISITS = OwnersVisit()
+OWNERS_VISIT = OwnersVisit()
+"""It counts nothing, so one does for all."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansambl.access.credentials import credentials_of
+from ansambl.access.door import Door
 from ansambl.domain.errors import UnknownNameError
 from ansambl.domain.instance import InstanceState
 from ansambl.domain.text import text
 from ansambl.gateway.answering import Answering
 from ansambl.gateway.asgi import Receive, Scope
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
+from ansambl.gateway.peers import is_local
 from ansambl.gateway.route import Route
 from ansambl.roles.resolver import Resolver
 from ansambl.roles.service import RoleService
@@ -17,15 +20,19 @@ from ansambl.runtime.coordinator import Coordinator
 
 
 class Listing:
-    """`/v1/models`, `/health` and `/ready`. `answering` tells whether Ansambl is stopping."""
+    """`/v1/models`, `/health` and `/ready`.
+
+    `answering` tells whether Ansambl is stopping, `door` who may read more than whether it is ready.
+    """
 
     def __init__(
-        self, resolver: Resolver, service: RoleService, coordinator: Coordinator, answering: Answering
+        self, resolver: Resolver, service: RoleService, coordinator: Coordinator, answering: Answering, door: Door
     ) -> None:
         self._resolver = resolver
         self._service = service
         self._coordinator = coordinator
         self._answering = answering
+        self._door = door
         self.model = Route("GET", self._get_model)
         """What answers below `/v1/models/`."""
 
@@ -59,6 +66,8 @@ class Listing:
     async def _get_ready(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
         states = {one.model: one.state for one in self._coordinator.statuses()}
         ready = not self._answering.draining and any(state is InstanceState.READY for state in states.values())
-        await exchange.send_object(
-            200 if ready else 503, {"ready": ready, "instances": {name: state.value for name, state in states.items()}}
-        )
+        found: dict[str, Any] = {"ready": ready}
+        caller = self._door.known(credentials_of(scope, local=is_local(scope)))
+        if caller is not None:
+            found["instances"] = {name: state.value for name, state in states.items() if caller.may_use(name)}
+        await exchange.send_object(200 if ready else 503, found)

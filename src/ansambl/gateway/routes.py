@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
-from ansambl.access.door import Credentials, Door, OpenDoor
+from ansambl.access.credentials import credentials_of
+from ansambl.access.door import Door, OpenDoor
 from ansambl.dialects.openai_chat import ChatRequest
 from ansambl.domain.access import Endpoint
 from ansambl.domain.errors import AnsamblError
@@ -18,6 +20,8 @@ from ansambl.gateway.exchange import LEFT, Exchange
 from ansambl.gateway.guard import check_request
 from ansambl.gateway.listing import Listing
 from ansambl.gateway.metrics import Metrics, Observed
+from ansambl.gateway.peers import is_local
+from ansambl.gateway.refusals import style_of
 from ansambl.gateway.route import Route
 from ansambl.gateway.translating import broken_before_an_answer
 from ansambl.roles.resolver import Resolver
@@ -52,7 +56,7 @@ class Gateway:
         self.metrics = Metrics(coordinator.statuses, observed, usage)
         self.answering = Answering(self.metrics, body_limit=body_limit)
         self._door: Door = door or OpenDoor()
-        self._listing = Listing(resolver, service, coordinator, self.answering)
+        self._listing = Listing(resolver, service, coordinator, self.answering, self._door)
         self._routes: dict[str, Route] = {
             **{one.path: Route("POST", partial(self._post_chat, one), Endpoint.CHAT) for one in DIALECTS},
             **{
@@ -80,8 +84,10 @@ class Gateway:
             check_request(scope)
             route = self._find(scope)
             if not route.public:
-                exchange.visit = self._door.admit(Credentials(), route.endpoint)
-                exchange.headers += exchange.visit.headers()
+                credentials = credentials_of(scope, local=is_local(scope))
+                exchange.visit = self._door.admit(credentials, route.endpoint)
+                exchange.headers += exchange.visit.headers(style_of(scope["path"]))
+                exchange.visit.begin()
             await route.handler(exchange, scope, receive)
         except ClientGoneError:
             # One that has its whole answer may leave before we are done with our own books.
@@ -91,12 +97,18 @@ class Gateway:
                 log.info("client_left", name=exchange.name)
         except AnsamblError as error:
             await exchange.fail(error)
+        except asyncio.CancelledError:
+            ended = exchange.visit.ended()
+            if ended is None:
+                raise
+            await exchange.fail(ended)
         except Exception:
             log.exception("request_crashed", path=scope["path"])
             await exchange.fail(
                 InternalError(text("Something failed inside Ansambl; its log says more: ansambl logs."))
             )
         finally:
+            exchange.visit.over()
             if exchange.name != "-":
                 exchange.count()
 

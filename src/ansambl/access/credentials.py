@@ -1,0 +1,88 @@
+"""What a request brings to the door: a key in one of the headers that clients use, or the cookie of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, MutableMapping
+from typing import Any
+
+from ansambl.access.door import Credentials
+from ansambl.access.sessions import LONGEST
+
+Scope = MutableMapping[str, Any]
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_PLAIN_PORTS = {"http": b":80", "https": b":443"}
+
+
+def credentials_of(scope: Scope, *, local: bool) -> Credentials:
+    """Read what an HTTP request brings; `local` is whether it comes from this machine.
+
+    A key stands in ``Authorization: Bearer`` (OpenAI's clients), else in ``x-api-key`` (Anthropic's), else in
+    ``api-key`` (Azure's). The cookie counts where nothing is changed, and where the browser says that a page of this
+    very address makes the request: other sites and other ports of this machine can make it, too.
+    """
+    bearer = own = azure = cookie = b""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            kind, _, rest = value.partition(b" ")
+            bearer = bearer or (rest.strip() if kind.lower() == b"bearer" else b"")
+        elif name == b"x-api-key":
+            own = own or value.strip()
+        elif name == b"api-key":
+            azure = azure or value.strip()
+        elif name == b"cookie":
+            cookie = cookie or _value(value, cookie_name(scope))
+    secret = bearer or own or azure
+    if cookie and scope["method"] not in _SAFE and not is_same_origin(scope):
+        cookie = b""
+    return Credentials(secret.decode("latin-1") or None, cookie.decode("latin-1") or None, local)
+
+
+def is_same_origin(scope: Scope) -> bool:
+    """Whether a browser says that a page of this address makes a request.
+
+    Both headers are written by browsers alone. ``Sec-Fetch-Site`` is missing in old ones and on plain HTTP to other
+    machines, so ``Origin`` does as well; where both are there both must say so, and where none is it is not known.
+    """
+    site = origin = None
+    host = b""
+    for name, value in scope["headers"]:
+        if name == b"sec-fetch-site":
+            site = value
+        elif name == b"origin":
+            origin = value
+        elif name == b"host":
+            host = value
+    if site is not None and site != b"same-origin":
+        return False
+    if origin is None:
+        return site is not None
+    scheme, found, authority = origin.partition(b"://")
+    plain = _PLAIN_PORTS.get(scheme.decode("latin-1").lower(), b"")
+    return bool(found) and bool(host) and _bare(authority, plain) == _bare(host, plain)
+
+
+def _bare(authority: bytes, plain_port: bytes) -> bytes:
+    low = authority.strip().lower()
+    return low.removesuffix(plain_port) if plain_port else low
+
+
+def cookie_name(scope: Scope) -> bytes:
+    """The name of the session's cookie. Browsers keep cookies by host, so two Ansambls on one need two names."""
+    server = scope.get("server")
+    return b"ansambl_session_%d" % (server[1] or 0) if server else b"ansambl_session"
+
+
+def cookie_header(scope: Scope, value: str | None) -> tuple[bytes, bytes]:
+    """The header that gives a browser the cookie, or takes it away (None). No script can read it."""
+    age = int(LONGEST) if value is not None else 0
+    parts = [b"%b=%b" % (cookie_name(scope), (value or "").encode()), b"Path=/", b"Max-Age=%d" % age, b"HttpOnly",
+             b"SameSite=Strict"]  # fmt: skip
+    if scope.get("scheme") == "https":
+        parts.append(b"Secure")
+    return b"set-cookie", b"; ".join(parts)
+
+
+def _value(header: bytes, name: bytes) -> bytes:
+    pairs: Iterable[tuple[bytes, bytes, bytes]] = (one.strip().partition(b"=") for one in header.split(b";"))
+    return next((value for key, _, value in pairs if key == name), b"")
