@@ -30,6 +30,7 @@ from ansambl.gateway.asgi import (
 from ansambl.gateway.dialect_routes import error_object_of
 from ansambl.gateway.metrics import Metrics
 from ansambl.gateway.recent_requests import RequestRecord
+from ansambl.gateway.refusals import headers_of_refusal
 
 log = get_logger(__name__)
 
@@ -144,7 +145,8 @@ class Exchange:
         await self.settle()
         if not self.started:
             payload = error_object_of(self.scope["path"])(error, sentence)
-            await self.send_object(error.status, payload, headers_of_error(error))
+            headers = [*headers_of_error(error), *headers_of_refusal(error, self.scope["path"])]
+            await self.send_object(error.status, payload, headers)
         elif self.streaming:
             self.status = error.status
             events = self.error_events or _chat_error_event
