@@ -19,7 +19,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 JSON_TYPE = (b"content-type", b"application/json")
-STREAM_TYPE = (b"content-type", b"text/event-stream; charset=utf-8")
 NO_CACHE: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 """A stream is shown as it comes, also behind a proxy."""
 

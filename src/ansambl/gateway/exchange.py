@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from ansambl.access.door import OwnersVisit, Visit
 from ansambl.dialects import openai_chat
 from ansambl.dialects.openai_chat import Usage
@@ -15,29 +17,29 @@ from ansambl.dialects.translation import Asked
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.text import Text
 from ansambl.foundation.locales import speaker_of_header
-from ansambl.foundation.logging import get_logger
+from ansambl.foundation.logging import RunningRequest, begin_request, get_logger
+from ansambl.foundation.redaction import redact
 from ansambl.gateway.asgi import (
+    JSON_TYPE,
     NO_CACHE,
-    STREAM_TYPE,
     Headers,
     Scope,
     Send,
     header,
     headers_of_error,
     send_bytes,
-    send_json,
 )
 from ansambl.gateway.dialect_routes import error_object_of
 from ansambl.gateway.metrics import Metrics
 from ansambl.gateway.recent_requests import RequestRecord
+from ansambl.gateway.request_log import request_id, shown_path
 from ansambl.gateway.refusals import headers_of_refusal
+from ansambl.gateway.stream_shapes import SERVER_SENT_EVENTS, StreamShape
 
 log = get_logger(__name__)
 
 LEFT = 499
 """The status under which a request is counted whose client left; nobody gets it."""
-
-_EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 
 
 def speaker_of_scope(scope: Scope) -> Callable[[str], str]:
@@ -61,6 +63,12 @@ class Exchange:
     something was sent last, on the clock of ``time.perf_counter``. `model` is the one whose instance answers, "" before
     it is known; `queued` and `first` are seconds until its place and until the first byte of a stream. `visit` is of
     whoever asks. `record` is what the admin API tells of it, None for what no model answers.
+    `shape` is how it streams.
+    """
+
+    `id` is the request's, which its answer tells, `code` that of the error that it ended with. `request_class` is how
+    urgent it is, "" before that is known. `left` tells that its client left before the answer was whole, `sent` are the
+    bytes of the answer's body so far. `output_tokens` are those of the answer, None where they are not known.
     """
 
     scope: Scope
@@ -84,16 +92,34 @@ class Exchange:
     first: float | None = None
     visit: Visit = field(default_factory=OwnersVisit)
     record: RequestRecord | None = None
+    id: str = ""
+    code: str | None = None
+    request_class: str = ""
+    left: bool = False
+    sent: int = 0
+    output_tokens: int | None = None
+    shape: StreamShape = SERVER_SENT_EVENTS
     _within_event: bool = False
     _settled: bool = False
     _sending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _running: RunningRequest | None = None
+
+    def __post_init__(self) -> None:
+        """Give the request its id, by which its answer, its log lines and its record are found."""
+        self.id = request_id(self.scope)
+        told = self.id.encode("ascii")
+        self.headers.append((b"x-request-id", told))
+        if self.scope["path"].startswith("/v1/messages"):
+            # Anthropic's name of the same.
+            self.headers.append((b"request-id", told))
+        self._running = begin_request(self.id)
 
     async def start_stream(self) -> None:
         """Send the status line of a stream, once."""
         # Comments are sent by another task, which may be about to do the same.
         async with self._sending:
             if not self.started:
-                headers = [STREAM_TYPE, *NO_CACHE, *self.headers]
+                headers = [(b"content-type", self.shape.content_type), *NO_CACHE, *self.headers]
                 await self.send({"type": "http.response.start", "status": 200, "headers": headers})
                 self.started = self.streaming = True
                 self.status = 200
@@ -101,7 +127,8 @@ class Exchange:
     async def send_event(self, event: bytes) -> None:
         """Send bytes of the stream, which need not end with an event."""
         self.sent_at = time.perf_counter()
-        self._within_event = not event.endswith(_EVENT_ENDS)
+        self.sent += len(event)
+        self._within_event = not event.endswith(self.shape.ends)
         await self.send({"type": "http.response.body", "body": event, "more_body": True})
 
     async def comment(self, words: str) -> None:
@@ -109,8 +136,7 @@ class Exchange:
         if self._settled or self._within_event:
             return
         await self.start_stream()
-        line = "".join(one for one in " ".join(words.split()) if one.isprintable())
-        await self.send_event(b": %b\n\n" % line.encode("utf-8", "replace"))
+        await self.send_event(self.shape.silence(words))
 
     async def settle(self) -> None:
         """From now on no comment begins the stream: afterwards `started` stays what it is until its owner acts."""
@@ -121,26 +147,28 @@ class Exchange:
     async def end(self, last: bytes = b"") -> None:
         """End the stream, with these bytes before its end."""
         self._settled = True
+        self.sent_at = time.perf_counter()
+        self.sent += len(last)
         await self.send({"type": "http.response.body", "body": last, "more_body": False})
         self.ended = True
 
     async def send_object(self, status: int, payload: Any, headers: Headers | None = None) -> None:
         """Answer with a JSON document."""
-        self._settled = self.started = True
-        self.status = status
-        await send_json(self.send, status, payload, [*(headers or []), *self.headers])
-        self.ended = True
+        await self.send_whole(status, msgspec.json.encode(payload), [JSON_TYPE, *(headers or [])])
 
     async def send_whole(self, status: int, body: bytes, headers: Headers) -> None:
         """Answer with a whole body."""
         self._settled = self.started = True
         self.status = status
+        self.sent += len(body)
         await send_bytes(self.send, status, body, [*headers, *self.headers])
         self.ended = True
 
     async def fail(self, error: AnsamblError) -> None:
         """Say what went wrong: as the answer, or as the last event of a stream that has begun."""
-        sentence = error.message.render(speaker_of_scope(self.scope))
+        # What an engine said may hold the key that we gave it.
+        sentence = redact(error.message.render(speaker_of_scope(self.scope)))
+        self.code = error.code
         log.info("request_failed", name=self.name, status=error.status, code=error.code, reason=str(error))
         await self.settle()
         if not self.started:
@@ -155,24 +183,49 @@ class Exchange:
 
     def begin(self) -> None:
         """A request that counts begins: its body is about to be read."""
-        self.record = self.metrics.recent.begin(self.scope["path"], self.visit.caller.key)
+        self.record = self.metrics.recent.begin(self.scope["path"], self.visit.caller.key, self.id)
 
     def count(self) -> None:
         """Add the finished request to the metrics. One whose client left is neither answered nor failed."""
-        seconds = time.perf_counter() - self.began
         if (record := self.record) is not None:
-            record.name, record.model, record.status = self.name, self.model, self.status
-            record.seconds, record.queued, record.first, record.swaps = seconds, self.queued, self.first, self.swaps
+            self._fill(record)
             self.metrics.recent.end(record)
         self.metrics.count_request(
-            self.name, self.model, status=self.status, seconds=seconds, queued=self.queued,
-            first=self.first, swaps=self.swaps,
+            self.name, self.model, status=self.status, seconds=time.perf_counter() - self.began, queued=self.queued,
+            first=self.first, swaps=self.swaps, last=self.sent_at - self.began, tokens=self.output_tokens,
         )  # fmt: skip
+
+    def finished(self, endpoint: str, key: str | None = None) -> RequestRecord:
+        """The record of the finished request, also of one that asked for no model, which is not among the newest.
+
+        `endpoint` is the path of its route; `key` the id of an API key that was refused. From now on nothing is
+        logged in its name.
+        """
+        if (record := self.record) is None:
+            # A path that is ours holds nothing of the client's.
+            path = self.scope["path"]
+            record = RequestRecord(
+                0, path if path == endpoint else shown_path(path), key or self.visit.caller.key, id=self.id
+            )
+            self._fill(record)
+            record.time = time.time() - (record.seconds or 0.0)
+        record.method = self.scope["method"]
+        if self._running is not None:
+            self._running.over = True
+        return record
+
+    def _fill(self, record: RequestRecord) -> None:
+        record.seconds = time.perf_counter() - self.began
+        record.name, record.model, record.status = self.name, self.model, self.status
+        record.queued, record.first, record.swaps = self.queued, self.first, self.swaps
+        record.code, record.streamed, record.left, record.sent = self.code, self.streaming, self.left, self.sent
+        record.request_class = self.request_class
 
     def count_usage(self, usage: Usage | None) -> None:
         """Add what the answer cost to the metrics and to the caller's account."""
-        self.metrics.count_usage(self.name, usage, self.model)
+        self.metrics.count_usage(self.name, usage, self.model, self.visit.caller.key)
         if usage is not None:
+            self.output_tokens = (self.output_tokens or 0) + usage.completion_tokens
             if self.record is not None:
                 self.record.use(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens)
             self.visit.spend(usage.prompt_tokens + usage.completion_tokens)
@@ -182,4 +235,4 @@ class Exchange:
         if not self.answering:
             self.answering = True
             self.first = time.perf_counter() - self.began
-            self.metrics.first_token.labels(self.name).observe(self.first)
+            self.metrics.count_first_byte(self.name, self.first)

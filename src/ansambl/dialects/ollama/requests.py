@@ -221,7 +221,7 @@ class _Messages:
         return call(identifier, name, msgspec.json.encode(given).decode())
 
     def _answered(self, message: Mapping[str, Any]) -> str:
-        """Which call a result belongs to: the named one, else the first open one of its tool, else the first open one."""
+        """Which call a result belongs to: the named one, else the first open one of its tool, else the first one."""
         named, tool = message.get("tool_call_id"), message.get("tool_name") or message.get("name")
         chosen = next((one for one in self._open if one[0] == named), None)
         if chosen is None and not (isinstance(named, str) and named):
