@@ -64,8 +64,6 @@ class Exchange:
     it is known; `queued` and `first` are seconds until its place and until the first byte of a stream. `visit` is of
     whoever asks. `record` is what the admin API tells of it, None for what no model answers.
     `shape` is how it streams.
-    """
-
     `id` is the request's, which its answer tells, `code` that of the error that it ended with. `request_class` is how
     urgent it is, "" before that is known. `left` tells that its client left before the answer was whole, `sent` are the
     bytes of the answer's body so far. `output_tokens` are those of the answer, None where they are not known.
