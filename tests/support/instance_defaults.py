@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ansambl.domain.errors import NotSupportedError
+from ansambl.domain.serving import UNKNOWN
 from ansambl.domain.text import text
 from ansambl.runtime.flight import Flight
 
@@ -12,6 +13,10 @@ class InstanceDefaults:
 
     uses, garbage = 0, 0
     flight = Flight()
+    serving = UNKNOWN
+
+    def serves(self):
+        return self.serving
 
     def garbled(self):
         self.garbage += 1

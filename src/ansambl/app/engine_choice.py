@@ -32,6 +32,8 @@ _BY_FORMAT = {"safetensors": ("vllm", "sglang", "transformers"), "exl3": ("exlla
 """The engines that are tried for a format, the best one first."""
 _VENDORS = {"cuda": "nvidia", "rocm": "amd", "metal": "apple", "xpu": "intel"}
 _ONLY_CPU = "cpu"
+# What the file of a model that scores two texts says of its pooling.
+_SCORES = "rank"
 _LOOK_AGAIN = 5.0
 """Seconds; a program that hangs takes long to be found unusable, and several questions come together."""
 
@@ -192,6 +194,9 @@ def card_of_repo(repo: str) -> CatalogModel | None:
 
 
 def _kind(checkpoint: Checkpoint | None) -> ModelKind | None:
-    """What files alone tell: an encoder makes vectors and answers no chat."""
+    """What files alone tell: an encoder, and what was made to pool a whole text, makes vectors and answers no chat."""
+    pooling = checkpoint.pooling if checkpoint is not None else None
+    if pooling is not None:
+        return ModelKind.RERANKER if pooling == _SCORES else ModelKind.EMBEDDING
     architecture = checkpoint.architecture if checkpoint is not None else None
     return ModelKind.EMBEDDING if architecture is not None and "bert" in architecture.lower() else None

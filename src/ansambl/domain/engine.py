@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ansambl.domain.hardware import Machine
+from ansambl.domain.serving import Operation
 from ansambl.domain.text import Text
 from ansambl.domain.units import Bytes, Seconds, TokensPerSecond
 
@@ -43,6 +44,9 @@ class EngineTraits:
     `dialects` the wire formats that it speaks itself (``"openai_chat"``…), `lora_formats` the formats of LoRA adapters
     that it loads (``"peft"``, ``"gguf"``); it refuses one above `largest_lora_rank` (None: there is no such limit), and
     knows activated ones (aLoRA) where `activated_loras` says so: else it would apply them to the whole prompt.
+    `operations` is all that any of its models does beside the chat. `native` are those of `dialects` in which a request
+    loses less when it goes out untouched than when it is translated to a chat completion; `salted` those of them in
+    which it hears whose a request is.
     `verified` is the version that was tried on the real engine, empty where only `documented`, a version with its
     source, was followed.
     """
@@ -55,6 +59,9 @@ class EngineTraits:
     lora_formats: frozenset[str] = frozenset()
     largest_lora_rank: int | None = None
     activated_loras: bool = False
+    operations: frozenset[Operation] = frozenset()
+    native: frozenset[str] = frozenset()
+    salted: frozenset[str] = frozenset()
     verified: str = ""
     documented: str = ""
 

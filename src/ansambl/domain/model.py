@@ -16,7 +16,8 @@ class Checkpoint:
     `identity` tells two checkpoints apart (a hash, or path with size and modification time); saved state is keyed
     by it. `context` is the longest sequence in tokens that the model was trained for, None when unknown. `path` is a
     GGUF file (the first of several) or a folder. `repo` is where it came from on a hub. `architecture` is what the
-    files call it (``"llama"``, ``"LlamaForCausalLM"``), `layers` its layers; None when they do not say.
+    files call it (``"llama"``, ``"LlamaForCausalLM"``), `layers` its layers; None when they do not say. `pooling` is
+    how a model that makes one vector (or, with ``"rank"``, one score) of a whole text does it; None for all others.
     """
 
     reference: str
@@ -30,6 +31,7 @@ class Checkpoint:
     repo: str | None = None
     architecture: str | None = None
     layers: int | None = None
+    pooling: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from ansambl.domain.engine import (
 )
 from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.plan import Placement
+from ansambl.domain.serving import Operation
 from ansambl.engines.command_lines.settings import EngineLines
 
 NOWHERE = Surroundings()
@@ -189,6 +190,15 @@ class SharesPrefixes(Protocol):
 
     def shares_prefixes(self, placement: Placement) -> bool | None:
         """Whether the engine of this placement has a prefix cache of its own; None when it is unknown."""
+        ...
+
+
+@runtime_checkable
+class TellsOperations(Protocol):
+    """Ability: it knows from a placement what its engine will do beside the chat, and what not."""
+
+    def operations(self, placement: Placement) -> frozenset[Operation]:
+        """What it certainly does as it is started."""
         ...
 
 

@@ -30,6 +30,7 @@ _CONFIG, _QUANTIZED = "config.json", "hf_quant_config.json"
 _NUMBERED = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.safetensors")
 _CACHED = "models--"
 _PROJECTOR = "clip"
+_POOLINGS = {1: "mean", 2: "cls", 3: "last", 4: "rank"}
 """What llama.cpp calls the architecture of an image projector."""
 _UPWARDS = 4
 """How far above a file its manifest, or the cache's folder of its repository, may lie."""
@@ -179,8 +180,14 @@ def _open_gguf(reference: str, path: Path, repo: str | None) -> Checkpoint:
         reference=reference, path=str(first), format="gguf", size=Bytes(sum(one.st_size for one in stats)),
         identity=":".join((f"file:{first}", *(f"{one.st_size}:{one.st_mtime_ns}" for one in stats))),
         quantization=header.quantization, context=header.context, repo=repo, architecture=header.architecture,
-        layers=_layers(header),
+        layers=_layers(header), pooling=_pooling(header),
     )  # fmt: skip
+
+
+def _pooling(header: GgufHeader) -> str | None:
+    """By llama.cpp's numbers; 0 is none, which some models that write say of themselves."""
+    value = header.fields.get(f"{header.architecture}.pooling_type")
+    return _POOLINGS.get(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _layers(header: GgufHeader) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import httpx
 
@@ -12,9 +13,11 @@ from ansambl.domain.errors import NotSupportedError, UnavailableError
 from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
 from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.plan import Attachment, Placement
+from ansambl.domain.serving import Serving
 from ansambl.domain.text import Text, text
 from ansambl.engines.adapter import ConversationCalls, KeepsConversations, LoraCalls, SaltsCache, SharesPrefixes
 from ansambl.engines.registry import get_engine
+from ansambl.engines.serving import serving_elsewhere
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.runtime.discovery import LLAMA_SERVER, SGLANG, VLLM
 from ansambl.runtime.events import EventLog
@@ -108,6 +111,13 @@ class AttachedInstance:
         None before the first look, and where neither tells.
         """
         return self._shares if self._named is None else self._named
+
+    def serves(self) -> Serving:
+        """As the engine that its owner named may; which version of it runs there nobody knows.
+
+        So in no dialect but the chat's own it is believed to hear whose a request is.
+        """
+        return replace(serving_elsewhere(get_engine(self._attachment.engine)), salted=frozenset())
 
     def salted(self, body: bytes, salt: str) -> bytes:
         """Where its owner named an engine whose requests can carry one."""

@@ -13,7 +13,7 @@ from ansambl.engines.adapter import ConversationCalls, EngineCall
 from ansambl.runtime.engine_calls import body_of
 from ansambl.runtime.instance import Instance
 from ansambl.runtime.judging import beginning, is_answer
-from ansambl.runtime.upstream import ConnectionLostError, Upstream, UpstreamAnswer
+from ansambl.runtime.upstream import JSON, Body, ConnectionLostError, Upstream, UpstreamAnswer
 
 _OK = 200
 _GARBAGE = "engine_garbage"
@@ -75,8 +75,12 @@ class Carrier:
         self._note = note
 
     @asynccontextmanager
-    async def open(self, lease: Lease, path: str, body: bytes) -> AsyncIterator[UpstreamAnswer]:
+    async def open(
+        self, lease: Lease, path: str, body: Body, content_type: str = JSON
+    ) -> AsyncIterator[UpstreamAnswer]:  # fmt: skip
         """Send a request to the leased instance; when this yields, its answer has begun, and its body may still come.
+
+        What is no JSON object goes out as it is: nothing in it can say which LoRA adapter or which slot is meant.
 
         It is sent once more when nothing was handed on yet: after a connection that failed before the first bytes of
         an answer (of one that is no stream: before its end), because the engine has just died and was restarted, or
@@ -89,19 +93,12 @@ class Carrier:
             UnavailableError: the engine cannot be made ready again.
         """
         instance = self._instance(lease.model)
-        loras = instance.loras()
-        if loras is not None:
-            # Also for the plain model: some engines otherwise go on with the adapter of the request before.
-            body = loras.applied(body, path, lease.lora)
-        if lease.salt:
-            body = instance.salted(body, lease.salt)
-        if lease.slot is not None and lease.calls is not None:
-            body = lease.calls.pinned(body, lease.slot)
-            if lease.alone:
-                body = lease.calls.unshared(body)
+        if isinstance(body, bytes) and content_type == JSON:
+            body = _addressed(instance, lease, path, body)
         self._note(lease)
         try:
-            answer = await self._begun(instance, self._upstream.post(lease.endpoint, path, body))
+            sent = self._upstream.post(lease.endpoint, path, body, content_type=content_type)
+            answer = await self._begun(instance, sent)
         except (ConnectionLostError, GarbageError):
             lease.endpoint = await self._ready_again(lease)
             if lease.lora is not None:
@@ -109,7 +106,8 @@ class Carrier:
                 await instance.use_lora(lease.lora)
                 instance.end_lora(lease.lora)
             self._note(lease)
-            answer = await self._begun(instance, self._upstream.post(lease.endpoint, path, body, anew=True))
+            sent = self._upstream.post(lease.endpoint, path, body, anew=True, content_type=content_type)
+            answer = await self._begun(instance, sent)
         try:
             if answer.status in {401, 403}:
                 instance.suspect()
@@ -190,6 +188,21 @@ class Carrier:
         sent.flight = self._instance(lease.model).flight
         async with sent as answer:
             return answer.status, await answer.body()
+
+
+def _addressed(instance: Instance, lease: Lease, path: str, body: bytes) -> bytes:
+    """The body with what the lease has to say in it: the LoRA adapter, whose it is, which slot."""
+    loras = instance.loras()
+    if loras is not None:
+        # Also for the plain model: some engines otherwise go on with the adapter of the request before.
+        body = loras.applied(body, path, lease.lora)
+    if lease.salt:
+        body = instance.salted(body, lease.salt)
+    if lease.slot is not None and lease.calls is not None:
+        body = lease.calls.pinned(body, lease.slot)
+        if lease.alone:
+            body = lease.calls.unshared(body)
+    return body
 
 
 def _refused_key(lease: Lease) -> EngineError:

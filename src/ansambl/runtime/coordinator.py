@@ -32,7 +32,7 @@ from ansambl.runtime.scheduling.ledger import Ledger
 from ansambl.runtime.scheduling.records import Ask, DeviceView, Grant, InstanceView, Memory, Rules
 from ansambl.runtime.scheduling.scheduler import Scheduler
 from ansambl.runtime.slot_books import SlotBook
-from ansambl.runtime.upstream import ConnectionLostError, Upstream, UpstreamAnswer
+from ansambl.runtime.upstream import JSON, Body, ConnectionLostError, Upstream, UpstreamAnswer
 from ansambl.runtime.wishes import OwnerWishes
 
 ForeignOf: TypeAlias = Callable[[], Awaitable[Memory]]
@@ -286,9 +286,11 @@ class Coordinator:
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
-    def open(self, lease: Lease, path: str, body: bytes) -> AbstractAsyncContextManager[UpstreamAnswer]:
+    def open(
+        self, lease: Lease, path: str, body: Body, content_type: str = JSON
+    ) -> AbstractAsyncContextManager[UpstreamAnswer]:  # fmt: skip
         """As `Carrier.open`."""
-        return self._carrier.open(lease, path, body)
+        return self._carrier.open(lease, path, body, content_type)
 
     async def call(self, lease: Lease, call: EngineCall) -> bytes:
         """As `Carrier.call`."""

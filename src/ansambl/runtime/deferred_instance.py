@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
 from ansambl.domain.lora import LoraAdapter
+from ansambl.domain.serving import Serving
 from ansambl.domain.text import Text
 from ansambl.engines.adapter import ConversationCalls, LoraCalls
 from ansambl.runtime.flight import Flight
@@ -123,6 +124,10 @@ class DeferredInstance:
         with contextlib.suppress(AnsamblError):
             return self.prepare().shares_prefixes()
         return None
+
+    def serves(self) -> Serving:
+        """As `Instance.serves`, after making the instance."""
+        return self.prepare().serves()
 
     def salted(self, body: bytes, salt: str) -> bytes:
         """As `Instance.salted`."""

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ansambl.domain.instance import Endpoint, InstanceStatus
 from ansambl.domain.lora import LoraAdapter
+from ansambl.domain.serving import Serving
 from ansambl.engines.adapter import ConversationCalls, LoraCalls
 from ansambl.runtime.flight import Flight
 from ansambl.runtime.kept_states import SlotKeeper
@@ -103,6 +104,14 @@ class Instance(Protocol):
 
     def shares_prefixes(self) -> bool | None:
         """Whether its engine shares the beginning of prompts among requests by itself; None when that is unknown."""
+        ...
+
+    def serves(self) -> Serving:
+        """What it can be asked for; may look at files and for engines, so that it is called in a thread.
+
+        Raises:
+            AnsamblError: it cannot be made; the message says why.
+        """
         ...
 
     def salted(self, body: bytes, salt: str) -> bytes:

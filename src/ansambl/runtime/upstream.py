@@ -8,6 +8,7 @@ that were tried. Bytes are handed on as they arrive; nothing is decompressed, fo
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -30,6 +31,12 @@ _READ_AHEAD = 2**16
 _SETTLED_LIMIT = 64 * 2**20
 """Bytes of an answer that are waited for before any of it is handed on."""
 _COMMENT = ord(":")
+_SENT_AT_ONCE = 2**18
+"""Bytes of a body in pieces that are handed to the connection before it is waited for."""
+
+JSON = "application/json"
+Body = bytes | Sequence[bytes | memoryview]
+"""What is sent: a whole body, or pieces that are sent one after another and never joined."""
 
 BROKE_OFF = text("it broke off in the middle of its answer")
 """The reason of a `ConnectionLostError` when an answer began and has no end."""
@@ -56,8 +63,9 @@ class UpstreamAnswer:
     `flight` is told what is waited for and what arrives. `ended` tells whether the body arrived as a whole.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, url: URL, headers: dict[str, str], body: bytes) -> None:
-        self._request = session.post(url, data=body, headers=headers, allow_redirects=False)
+    def __init__(self, session: aiohttp.ClientSession, url: URL, headers: dict[str, str], body: Body) -> None:
+        content = body if isinstance(body, bytes) else _in_turn(body)
+        self._request = session.post(url, data=content, headers=headers, allow_redirects=False)
         self._response: aiohttp.ClientResponse | None = None
         self.status = 0
         self.content_type = ""
@@ -163,8 +171,10 @@ class Upstream:
         self._anew: aiohttp.ClientSession | None = None
         self._closed = False
 
-    def post(self, endpoint: Endpoint, path: str, body: bytes, *, anew: bool = False) -> UpstreamAnswer:
-        """POST a JSON body to ``base_url + path``; enter the result to send it.
+    def post(
+        self, endpoint: Endpoint, path: str, body: Body, *, anew: bool = False, content_type: str = JSON
+    ) -> UpstreamAnswer:  # fmt: skip
+        """POST a body to ``base_url + path``; enter the result to send it.
 
         `anew` sends it over a connection of its own: what is sent again because an engine had closed a kept-alive
         connection must not meet another one that it has closed as well.
@@ -172,7 +182,9 @@ class Upstream:
         Raises:
             ConnectionLostError: the address or the key cannot be sent as it is written, or this was closed.
         """
-        headers = {"content-type": "application/json", "accept": "*/*", "user-agent": "ansambl"}
+        headers = {"content-type": content_type, "accept": "*/*", "user-agent": "ansambl"}
+        if not isinstance(body, bytes):
+            headers["content-length"] = str(sum(len(one) for one in body))
         if endpoint.key:
             if not endpoint.key.isascii() or not endpoint.key.isprintable() or " " in endpoint.key:
                 raise _unwritable()
@@ -203,6 +215,12 @@ class Upstream:
         for session in (self._session, self._anew):
             if session is not None:
                 await session.close()
+
+
+async def _in_turn(pieces: Sequence[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:
+    for piece in pieces:
+        for start in range(0, len(piece), _SENT_AT_ONCE):
+            yield piece[start : start + _SENT_AT_ONCE]
 
 
 def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:

@@ -21,6 +21,7 @@ from ansambl.domain.engine import (
 from ansambl.domain.errors import UsageError
 from ansambl.domain.names import nearest_names
 from ansambl.domain.plan import Placement
+from ansambl.domain.serving import Operation
 from ansambl.domain.text import text
 from ansambl.domain.units import Seconds
 from ansambl.engines.adapter import NOWHERE
@@ -48,6 +49,7 @@ class CustomCommand:
         formats=frozenset(),
         devices=frozenset({"cpu", "cuda", "rocm", "metal", "vulkan"}),
         dialects=frozenset({"openai_chat"}),
+        operations=frozenset(Operation),
     )
     # Not /health: many servers have none. While one loads its model it refuses connections or answers another status.
     probe = ProbeSpec(path="/v1/models", status=200, patience=Seconds(900.0))

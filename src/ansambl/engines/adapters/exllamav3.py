@@ -32,6 +32,7 @@ from ansambl.domain.engine import (
 )
 from ansambl.domain.errors import UsageError
 from ansambl.domain.plan import Placement
+from ansambl.domain.serving import Operation
 from ansambl.domain.text import text
 from ansambl.domain.units import Seconds
 from ansambl.engines.adapter import NOWHERE
@@ -200,7 +201,8 @@ class TabbyAPI:
 
     traits = EngineTraits(
         name=_NAME, title=_TITLE, formats=frozenset({"exl3"}), devices=frozenset({"cuda"}),
-        dialects=frozenset({"openai_chat"}), documented="TabbyAPI @004e8374 with exllamav3 1.6.5, their source",
+        dialects=frozenset({"openai_chat"}), operations=frozenset({Operation.COMPLETIONS, Operation.EMBEDDINGS}),
+        documented="TabbyAPI @004e8374 with exllamav3 1.6.5, their source",
     )  # fmt: skip
     lines: EngineLines | None = LINES
     # It listens when its model is loaded.

@@ -37,7 +37,7 @@ from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Set
 from ansambl.engines.installations import find_installed, not_installed
 from ansambl.engines.shared import llama_exits, openmp
 from ansambl.engines.shared.launching import Program, inputs_for, launch_spec, program_of
-from ansambl.engines.shared.llama_abilities import LlamaAbilities
+from ansambl.engines.shared.llama_abilities import OPERATIONS, LlamaAbilities
 from ansambl.engines.shared.llama_loras import FORMAT
 from ansambl.engines.shared.llama_placements import check_placement, settings_of
 from ansambl.engines.shared.llama_program import LlamaProgram, ask_program
@@ -195,7 +195,9 @@ class LlamaCpp(LlamaAbilities):
     traits = EngineTraits(
         name=_NAME, title=TITLE, formats=frozenset({"gguf"}),
         devices=frozenset({"cpu", "cuda", "rocm", "vulkan", "metal"}),
-        dialects=frozenset({"openai_chat", "openai_responses", "anthropic_messages"}), lora_formats=frozenset({FORMAT}),
+        # See the bundled one: what these two lose is said there.
+        dialects=frozenset({"openai_chat", "openai_responses", "anthropic_messages"}), operations=OPERATIONS,
+        lora_formats=frozenset({FORMAT}),
         activated_loras=True,
         verified="b11434 (CPU)", documented="b11549, its flags and README (CUDA, ROCm, Vulkan, Metal)",
     )  # fmt: skip

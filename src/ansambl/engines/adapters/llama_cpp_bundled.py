@@ -31,7 +31,7 @@ from ansambl.engines.command_lines.settings import EngineLines, Given, Kind, Set
 from ansambl.engines.shared import exits, llama_exits, openmp
 from ansambl.engines.shared.digest import launch_digest
 from ansambl.engines.shared.launching import inputs_for
-from ansambl.engines.shared.llama_abilities import LlamaAbilities
+from ansambl.engines.shared.llama_abilities import OPERATIONS, LlamaAbilities
 from ansambl.engines.shared.llama_flags import read_flags
 from ansambl.engines.shared.llama_loras import FORMAT
 from ansambl.engines.shared.llama_placements import check_placement, settings_of
@@ -129,7 +129,11 @@ class LlamaCppBundled(LlamaAbilities):
         title=_TITLE,
         formats=frozenset({"gguf"}),
         devices=frozenset({"cpu", "metal"}),
+        # Its own /v1/messages and /v1/responses lose more than a translation does: tried on 2026.10.11549, the first
+        # hears no slot, no LoRA adapter and no output format, and drops documents; the second hears no output format,
+        # and calls an answer complete that was cut.
         dialects=frozenset({"openai_chat", "openai_responses", "anthropic_messages"}),
+        operations=OPERATIONS,
         lora_formats=frozenset({FORMAT}),
         activated_loras=True,
         verified="xllamacpp 2026.10.11549 (CPU)",

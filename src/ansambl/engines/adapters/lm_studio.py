@@ -24,6 +24,7 @@ from ansambl.domain.engine import (
 )
 from ansambl.domain.errors import NotSupportedError
 from ansambl.domain.plan import Placement
+from ansambl.domain.serving import Operation
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import Seconds
 from ansambl.engines.adapter import NOWHERE
@@ -131,7 +132,11 @@ class LMStudio:
     attach_only = True
     traits = EngineTraits(
         name=_NAME, title=_TITLE, formats=frozenset({"gguf", "mlx"}),
-        devices=frozenset({"cpu", "cuda", "rocm", "metal", "vulkan"}), dialects=frozenset({"openai_chat"}),
+        devices=frozenset({"cpu", "cuda", "rocm", "metal", "vulkan"}),
+        dialects=frozenset({"openai_chat", "openai_responses"}),
+        # Its documentation says that it keeps earlier responses and calls servers of tools, which a chat completion
+        # cannot ask for.
+        native=frozenset({"openai_responses"}), operations=frozenset({Operation.COMPLETIONS, Operation.EMBEDDINGS}),
         documented="lmstudio-ai/lms, load.ts and server.ts, and the documentation of LM Studio",
     )  # fmt: skip
     lines: EngineLines | None = LINES

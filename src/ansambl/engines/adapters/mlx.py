@@ -27,6 +27,7 @@ from ansambl.domain.engine import (
     Surroundings,
 )
 from ansambl.domain.plan import Placement
+from ansambl.domain.serving import Operation
 from ansambl.domain.text import text
 from ansambl.domain.units import Seconds
 from ansambl.engines.adapter import NOWHERE
@@ -98,6 +99,7 @@ class MLX:
     traits = EngineTraits(
         name=_NAME, title=_TITLE, formats=frozenset({"mlx", "safetensors"}),
         devices=frozenset({"metal", "cpu", "cuda"}), dialects=frozenset({"openai_chat"}),
+        operations=frozenset({Operation.COMPLETIONS}),
         verified=f"mlx-lm {_TESTED} with mlx 0.32.4, Linux x86-64 on the processor",
     )  # fmt: skip
     lines: EngineLines | None = LINES

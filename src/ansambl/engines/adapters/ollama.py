@@ -31,6 +31,7 @@ from ansambl.domain.engine import (
 from ansambl.domain.errors import NotSupportedError, UsageError
 from ansambl.domain.model import Checkpoint
 from ansambl.domain.plan import Placement
+from ansambl.domain.serving import Operation
 from ansambl.domain.text import text
 from ansambl.domain.units import GIB, KIB, MIB, Bytes, Seconds
 from ansambl.engines.adapter import NOWHERE
@@ -187,6 +188,7 @@ class Ollama:
     traits = EngineTraits(
         name=_NAME, title=_TITLE, formats=frozenset({"gguf"}), devices=frozenset({"cpu", "cuda", "rocm", "metal"}),
         dialects=frozenset({"openai_chat", "ollama"}),
+        operations=frozenset({Operation.COMPLETIONS, Operation.EMBEDDINGS}),
         documented="Ollama, envconfig/config.go @4bf0d41c, docs/faq.mdx @00182b50",
     )  # fmt: skip
     lines: EngineLines | None = LINES

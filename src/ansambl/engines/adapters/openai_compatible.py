@@ -18,6 +18,7 @@ from ansambl.domain.engine import (
 )
 from ansambl.domain.errors import NotSupportedError
 from ansambl.domain.plan import Placement
+from ansambl.domain.serving import Operation
 from ansambl.domain.text import text
 from ansambl.domain.units import Seconds
 from ansambl.engines.adapter import NOWHERE
@@ -36,6 +37,7 @@ class OpenAICompatible:
         formats=frozenset(),
         devices=frozenset(),
         dialects=frozenset({"openai_chat"}),
+        operations=frozenset(Operation),
     )
     probe = ProbeSpec(path="/v1/models", status=200, patience=Seconds(10.0))
 

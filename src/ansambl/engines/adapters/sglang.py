@@ -32,6 +32,7 @@ from ansambl.domain.engine import (
 )
 from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.plan import Placement
+from ansambl.domain.serving import Operation
 from ansambl.domain.text import text
 from ansambl.domain.units import GIB, Bytes, Seconds, TokensPerSecond
 from ansambl.engines.adapter import NOWHERE, EngineCall
@@ -181,6 +182,8 @@ class SGLang:
         name=_NAME, title=_TITLE, formats=frozenset({"safetensors", "gguf"}),
         devices=frozenset({"cuda", "rocm", "cpu", "xpu"}), dialects=frozenset({"openai_chat"}),
         lora_formats=frozenset({"peft"}), documented="SGLang 0.5.23, its wheel",
+        operations=frozenset({Operation.COMPLETIONS, Operation.EMBEDDINGS, Operation.RERANK, Operation.TRANSCRIPTION,
+                              Operation.COUNTING}),
     )  # fmt: skip
     lines: EngineLines | None = LINES
     # It answers 503 until it has warmed up with one token.

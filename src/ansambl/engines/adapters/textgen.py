@@ -26,6 +26,7 @@ from ansambl.domain.engine import (
     Surroundings,
 )
 from ansambl.domain.plan import Placement
+from ansambl.domain.serving import Operation
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import Seconds
 from ansambl.engines.adapter import NOWHERE
@@ -180,6 +181,9 @@ class TextGen:
     traits = EngineTraits(
         name=_NAME, title=_TITLE, formats=frozenset({"gguf", "exl3", "safetensors"}),
         devices=frozenset({"cpu", "cuda", "rocm", "metal"}), dialects=frozenset({"openai_chat"}),
+        # Vectors, transcriptions and images come from models of its own, whichever it was started with.
+        operations=frozenset({Operation.COMPLETIONS, Operation.EMBEDDINGS, Operation.TRANSCRIPTION, Operation.IMAGES,
+                              Operation.MODERATION}),
         documented="text-generation-webui 4, modules/shared.py and modules/api/script.py @952435fa",
     )  # fmt: skip
     lines: EngineLines | None = LINES

@@ -22,6 +22,7 @@ from ansambl.domain.engine import (
     Surroundings,
 )
 from ansambl.domain.plan import Placement
+from ansambl.domain.serving import Operation
 from ansambl.domain.text import text
 from ansambl.domain.units import Seconds
 from ansambl.engines.adapter import NOWHERE
@@ -93,7 +94,7 @@ class TGI:
     attach_only = True
     traits = EngineTraits(
         name=_NAME, title=_TITLE, formats=frozenset({"safetensors"}), devices=frozenset({"cuda", "rocm"}),
-        dialects=frozenset({"openai_chat"}),
+        dialects=frozenset({"openai_chat"}), operations=frozenset({Operation.COMPLETIONS}),
         documented="text-generation-inference @032fc4c4, launcher and metrics reference",
     )  # fmt: skip
     lines: EngineLines | None = LINES

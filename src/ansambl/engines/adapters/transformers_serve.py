@@ -25,6 +25,7 @@ from ansambl.domain.engine import (
 )
 from ansambl.domain.errors import NotSupportedError
 from ansambl.domain.plan import Placement
+from ansambl.domain.serving import Operation
 from ansambl.domain.text import text
 from ansambl.domain.units import Seconds
 from ansambl.engines.adapter import NOWHERE
@@ -158,6 +159,7 @@ class TransformersServe:
         formats=frozenset({"safetensors"}),
         devices=frozenset({"cuda", "rocm", "metal", "cpu"}),
         dialects=frozenset({"openai_chat", "openai_responses"}),
+        operations=frozenset({Operation.COMPLETIONS, Operation.TRANSCRIPTION}),
         verified=f"{_VERSION} (CPU)",
         documented="5.23.0, its source (GPUs)",
     )

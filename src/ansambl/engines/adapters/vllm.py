@@ -28,6 +28,7 @@ from ansambl.domain.engine import (
 )
 from ansambl.domain.errors import NotSupportedError, UsageError
 from ansambl.domain.plan import Placement
+from ansambl.domain.serving import Operation
 from ansambl.domain.text import text
 from ansambl.domain.units import GIB, Seconds
 from ansambl.engines.adapter import NOWHERE
@@ -175,6 +176,20 @@ class Vllm:
         formats=frozenset({"safetensors"}),
         devices=frozenset({"cuda", "rocm", CPU}),
         dialects=frozenset({"openai_chat", "openai_responses", "anthropic_messages"}),
+        # By the routes and the request classes of 0.32.0: it keeps thinking, output formats, logprobs and its own tool
+        # kinds, and both hear cache_salt.
+        native=frozenset({"openai_responses", "anthropic_messages"}),
+        salted=frozenset({"openai_responses", "anthropic_messages"}),
+        operations=frozenset(
+            {
+                Operation.COMPLETIONS,
+                Operation.EMBEDDINGS,
+                Operation.RERANK,
+                Operation.TRANSCRIPTION,
+                Operation.TRANSLATION,
+                Operation.COUNTING,
+            }
+        ),
         lora_formats=frozenset({"peft"}),
         largest_lora_rank=_RANKS[-1],
         verified=f"{_VERSION} (CPU)",

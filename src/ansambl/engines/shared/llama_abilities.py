@@ -5,10 +5,20 @@ from __future__ import annotations
 from ansambl.domain.catalog import ModelKind
 from ansambl.domain.engine import EngineMetrics, LogFacts, NotUsable
 from ansambl.domain.plan import Placement
+from ansambl.domain.serving import Operation
 from ansambl.engines.shared import exits, metrics
 from ansambl.engines.shared.llama_loras import LlamaLoras, lora_calls
 from ansambl.engines.shared.llama_placements import settings_of
 from ansambl.engines.shared.llama_slots import LlamaSlots, mixes_slots
+
+OPERATIONS = frozenset(
+    {Operation.COMPLETIONS, Operation.EMBEDDINGS, Operation.RERANK, Operation.TRANSCRIPTION, Operation.COUNTING}
+)
+"""What llama.cpp's server does beside the chat, tried on xllamacpp 2026.10.11549: vectors and scores only where it was
+started for them (else it answers 501), transcriptions only with a model that hears (else 501 likewise)."""
+
+_EMBEDS = frozenset({"--embeddings", "--embedding"})
+_SCORES = frozenset({"--reranking", "--rerank"})
 
 
 class LlamaAbilities:
@@ -23,6 +33,24 @@ class LlamaAbilities:
             can_copy=placement.state_folder is not None,
             mixes_slots=mixes_slots(placement.options.arguments, caches=caches),
         )
+
+    def operations(self, placement: Placement) -> frozenset[Operation]:
+        """As its kind says and its flags: one that was started for vectors or scores alone writes nothing.
+
+        A server that was started with ``--reranking`` answers to ``/v1/embeddings``, too, but with noughts.
+        """
+        arguments = placement.options.arguments
+        if placement.kind is ModelKind.RERANKER or _SCORES.intersection(arguments):
+            return frozenset({Operation.RERANK})
+        if placement.kind is ModelKind.EMBEDDING:
+            return frozenset({Operation.EMBEDDINGS})
+        found = {Operation.COMPLETIONS, Operation.COUNTING}
+        if _EMBEDS.intersection(arguments):
+            found.add(Operation.EMBEDDINGS)
+        if placement.mmproj is not None:
+            # The projector may be one of images alone; the engine then says so.
+            found.add(Operation.TRANSCRIPTION)
+        return frozenset(found)
 
     def shares_prefixes(self, placement: Placement) -> bool | None:
         """Slots that work at once share nothing by themselves."""

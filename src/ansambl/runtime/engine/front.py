@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.plan import Placement
+from ansambl.domain.serving import Serving
 from ansambl.engines.adapter import (
     ConversationCalls,
     EngineAdapter,
@@ -14,6 +15,7 @@ from ansambl.engines.adapter import (
     SaltsCache,
     SharesPrefixes,
 )
+from ansambl.engines.serving import serving_of
 from ansambl.runtime.conversations.identity import state_identity
 from ansambl.runtime.engine.holding import Holding
 from ansambl.runtime.engine.loras import EngineLoras
@@ -56,6 +58,10 @@ class EngineFront:
     def shares_prefixes(self) -> bool | None:
         """As its adapter says; None where it says nothing."""
         return self._adapter.shares_prefixes(self._placement) if isinstance(self._adapter, SharesPrefixes) else None
+
+    def serves(self) -> Serving:
+        """As `Instance.serves`."""
+        return serving_of(self._adapter, self._placement)
 
     def salted(self, body: bytes, salt: str) -> bytes:
         """As `Instance.salted`."""
