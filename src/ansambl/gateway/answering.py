@@ -58,7 +58,7 @@ class Answering:
         """
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._tasks.add(task)
-        self._metrics.running.inc()
+        self._metrics.requests.running += 1
         try:
             async with cancelled_when_client_leaves(receive):
                 await answer
@@ -68,7 +68,7 @@ class Answering:
             raise _stopping() from None
         finally:
             self._tasks.discard(task)
-            self._metrics.running.dec()
+            self._metrics.requests.running -= 1
 
     async def cut(self) -> None:
         """End the answers that still run, each with an error that says why."""

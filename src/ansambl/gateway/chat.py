@@ -82,6 +82,7 @@ class ChatHandler:
         caller = exchange.visit.caller
         standing = standing_of(exchange.scope, body, options, caller, task)
         request.standing = standing
+        exchange.request_class = standing.request_class.value
         target = self._resolver.resolve(request.model)
         exchange.name = target.name
         caller.require_name(target.name)

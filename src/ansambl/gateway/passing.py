@@ -24,6 +24,8 @@ from ansambl.runtime.coordinator import Coordinator
 from ansambl.runtime.upstream import BROKE_OFF, ConnectionLostError, UpstreamAnswer
 
 _SHOWN = 100
+ENGINE_REFUSED = "engine_refused"
+"""The code under which an engine's refusal is counted that has none."""
 Remember = Callable[[Answer], None]
 
 
@@ -93,6 +95,7 @@ async def _refuse(exchange: Exchange, call: Call, status: int, body: bytes) -> N
         clearer = call.clearer(plain)
         found["message"] = clearer.message.render(speaker_of_scope(exchange.scope))
     refused = openai_chat.engine_status(status, body)
+    exchange.code = str(payload["error"]["code"] or ENGINE_REFUSED)
     await exchange.settle()
     if exchange.started:
         exchange.status = refused
@@ -138,18 +141,25 @@ async def _relay_stream(
     remember = call.remember
     relay = EventRelay(keep_all=remember is not None)
     additions = _StreamAdditions(call.chosen, request, exchange.name) if call.chosen is not None else None
+    waiting = b""
+
+    def take(piece: bytes) -> bool:
+        nonlocal waiting
+        exchange.first_byte()
+        passed = relay.feed(piece)
+        if passed and additions is not None:
+            passed = additions.around(passed)
+        if not passed or exchange.write(passed):
+            return True
+        waiting = passed
+        return False
+
     await exchange.start_stream()
     broken = True
     try:
-        chunk = await answer.chunk()
+        while not await answer.pour(take):
+            await exchange.send_event(waiting)
         exchange.first_byte()
-        while chunk is not None:
-            passed = relay.feed(chunk)
-            if passed and additions is not None:
-                passed = additions.around(passed)
-            if passed:
-                await exchange.send_event(passed)
-            chunk = await answer.chunk()
         rest = relay.finish()
         if not openai_chat.stream_ended(relay.kept):
             raise ConnectionLostError(BROKE_OFF, answered=True)

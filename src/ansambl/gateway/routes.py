@@ -13,15 +13,18 @@ from ansambl.domain.errors import AnsamblError
 from ansambl.domain.text import text
 from ansambl.foundation.logging import get_logger
 from ansambl.gateway.answering import Answering
-from ansambl.gateway.asgi import ClientGoneError, MethodError, Receive, Scope, Send, route_error, send_bytes
+from ansambl.gateway.asgi import ClientGoneError, MethodError, Receive, Scope, Send, header, route_error
 from ansambl.gateway.chat import ChatHandler
 from ansambl.gateway.dialect_routes import DIALECTS, Dialect
 from ansambl.gateway.exchange import LEFT, Exchange
 from ansambl.gateway.guard import check_request
 from ansambl.gateway.listing import Listing
-from ansambl.gateway.metrics import Metrics, Observed
+from ansambl.gateway.metrics import Metrics
+from ansambl.gateway.metrics_requests import NO_CLASS, OTHER
+from ansambl.gateway.metrics_runtime import Observed
 from ansambl.gateway.peers import is_local
 from ansambl.gateway.refusals import style_of
+from ansambl.gateway.request_log import RequestLog
 from ansambl.gateway.route import Route
 from ansambl.gateway.translating import broken_before_an_answer
 from ansambl.roles.resolver import Resolver
@@ -31,7 +34,9 @@ from ansambl.runtime.usage import UsageBook
 
 log = get_logger(__name__)
 
-_METRICS_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+_MODEL_PATH = "/v1/models/{model}"
+_ERROR = 400
+_WATCHED = frozenset({"/health", "/ready", "/metrics"})
 
 
 class InternalError(AnsamblError):
@@ -44,16 +49,19 @@ class Gateway:
     """`/v1`, `/health`, `/ready` and `/metrics`. `answering` are the answers that are being made.
 
     `door` lets requests in, `recognises_tasks` tells whether by-products of chats are known by their shape, too, and
-    not by a header alone. `observed` and `usage` are those of `Metrics`.
+    not by a header alone. `observed` and `usage` are those of `Metrics`. `requests` is where a line
+    of each finished request goes.
     """
 
     def __init__(
         self, resolver: Resolver, service: RoleService, coordinator: Coordinator, *, body_limit: int,
         recognises_tasks: bool = True, observed: Observed | None = None, usage: UsageBook | None = None,
-        door: Door | None = None,
+        door: Door | None = None, requests: RequestLog | None = None,
     ) -> None:  # fmt: skip
         self._chat = ChatHandler(resolver, service, coordinator, recognises_tasks=recognises_tasks)
         self.metrics = Metrics(coordinator.statuses, observed, usage)
+        self.requests = requests or RequestLog()
+        self.metrics.log_dropped = lambda: self.requests.dropped
         self.answering = Answering(self.metrics, body_limit=body_limit)
         self._door: Door = door or OpenDoor()
         self._listing = Listing(resolver, service, coordinator, self.answering, self._door)
@@ -80,6 +88,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         exchange = Exchange(scope, send, self.metrics)
+        refused: str | None = None
         try:
             check_request(scope)
             route = self._find(scope)
@@ -92,10 +101,11 @@ class Gateway:
         except ClientGoneError:
             # One that has its whole answer may leave before we are done with our own books.
             if not exchange.ended:
-                exchange.status = LEFT
-                self.metrics.cancelled.labels(exchange.name).inc()
+                exchange.status, exchange.left = LEFT, True
+                self.metrics.count_left(exchange.name)
                 log.info("client_left", name=exchange.name)
         except AnsamblError as error:
+            refused = getattr(error, "key", None)
             await exchange.fail(error)
         except asyncio.CancelledError:
             ended = exchange.visit.ended()
@@ -109,8 +119,21 @@ class Gateway:
             )
         finally:
             exchange.visit.over()
-            if exchange.name != "-":
-                exchange.count()
+            self._finish(exchange, refused)
+
+    def _finish(self, exchange: Exchange, refused: str | None) -> None:
+        """Count a finished request, and have its line written; `refused` is the id of a key that was not let in."""
+        if exchange.name != "-":
+            exchange.count()
+        path, status = exchange.scope["path"], exchange.status
+        endpoint = path if path in self._routes else _MODEL_PATH if path.startswith("/v1/models/") else OTHER
+        record = exchange.finished(endpoint, refused)
+        self.metrics.count_answer(
+            endpoint, record.request_class or NO_CLASS, record.key, status=status, code=exchange.code
+        )
+        # Whoever watches asks every few seconds, and learns nothing from reading that it did.
+        if status >= _ERROR or path not in _WATCHED:
+            self.requests.write(record)
 
     def _find(self, scope: Scope) -> Route:
         path, method = scope["path"], scope["method"]
@@ -146,4 +169,5 @@ class Gateway:
             await exchange.send_object(200, dialect.count(tokens))
 
     async def _get_metrics(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
-        await send_bytes(exchange.send, 200, self.metrics.page(), [_METRICS_TYPE])
+        page, content_type = self.metrics.page_for(header(scope, b"accept"))
+        await exchange.send_whole(200, page, [(b"content-type", content_type)])

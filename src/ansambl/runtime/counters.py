@@ -27,11 +27,11 @@ class Spread:
         self.count = 0
         self.total = 0.0
 
-    def add(self, seconds: float) -> None:
-        """Count one."""
-        self.buckets[bisect_left(self.bounds, seconds)] += 1
-        self.count += 1
-        self.total += seconds
+    def add(self, seconds: float, times: int = 1) -> None:
+        """Count one, or several that took the same."""
+        self.buckets[bisect_left(self.bounds, seconds)] += times
+        self.count += times
+        self.total += seconds * times
 
     def cumulative(self) -> list[tuple[str, float]]:
         """Counts at or below each bound, with the bound as Prometheus writes it."""

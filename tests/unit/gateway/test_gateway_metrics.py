@@ -146,7 +146,7 @@ def test_a_request_is_counted_once_under_its_name_and_by_instance() -> None:
 
 def test_without_a_scheduler_the_page_is_there_all_the_same() -> None:
     metrics = Metrics(list)
-    metrics.queued.observe(0.2)
+    metrics.queued.add(0.2)
     found = samples(metrics)
     assert found[key("ansambl_queue_seconds_count")] == 1
     assert found[key("ansambl_tasks_total", model="builtin")] == 0
