@@ -23,13 +23,14 @@ from ansambl.gateway.passing import Call, Chosen, pass_through
 from ansambl.gateway.standing import standing_of, task_of
 from ansambl.gateway.translating import TranslatedAnswer, translate
 from ansambl.roles.asking import count_prompt
+from ansambl.roles.availability import models_of_ensemble
 from ansambl.roles.context_share import with_instruction_named, within_share
 from ansambl.roles.embedding import Embedder
 from ansambl.roles.ensembles.events import BranchState, EnsembleEvent
 from ansambl.roles.ensembles.route import Choice, choose
 from ansambl.roles.ensembles.run import run
 from ansambl.roles.options import take_options
-from ansambl.roles.records import ModelTarget, RequestOptions, RoleCatalog, Target
+from ansambl.roles.records import ModelTarget, RequestOptions, Target
 from ansambl.roles.resolver import EnsembleTarget, Resolver, RoleTarget
 from ansambl.roles.service import Prepared, RoleService
 from ansambl.roles.sharing import SharedEngines
@@ -141,7 +142,7 @@ class ChatHandler:
 
     def _outlook(self, ensemble: Ensemble) -> Text:
         """What an ensemble waits for: the first of its models that is not in memory or has requests that wait."""
-        models = _models_of(ensemble, self._service.catalog)
+        models = models_of_ensemble(ensemble, self._service.catalog)
         for one in self._coordinator.statuses():
             if one.model in models and (one.waiting or one.state is not InstanceState.READY):
                 return self._coordinator.outlook(one.model)
@@ -234,22 +235,6 @@ class ChatHandler:
 
 def _forget(answer: Answer) -> None:
     """The answer to a task is no part of any conversation."""
-
-
-def _models_of(ensemble: Ensemble, catalog: RoleCatalog) -> set[str]:
-    """The models of all members, also of those of nested ensembles."""
-    found: set[str | None] = {ensemble.embedder}
-    left, seen = [*ensemble.roles, ensemble.merging_role], set[str]()
-    while left:
-        name = left.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        if name in catalog.roles:
-            found.add(catalog.model_of(catalog.roles[name]))
-        elif name in catalog.ensembles:
-            left += [*catalog.ensembles[name].roles, catalog.ensembles[name].merging_role]
-    return {one for one in found if one is not None}
 
 
 def _output(exchange: Exchange, request: ChatRequest) -> Output:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,17 +12,19 @@ from ansambl.dialects.openai_chat import LIMIT_FIELDS, Answer, ChatRequest, Mess
 from ansambl.domain.chat_template import KWARGS, TemplateFacts
 from ansambl.domain.errors import UnavailableError
 from ansambl.domain.lora import LoraAdapter
-from ansambl.domain.role import Ensemble, Layout, ModelName, Role
+from ansambl.domain.model_details import ModelDetails
+from ansambl.domain.role import Layout, ModelName, Role
 from ansambl.domain.text import text
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.roles import prompt_layout
+from ansambl.roles.availability import Availabilities
+from ansambl.roles.model_list import entries
 from ansambl.roles.prefix_groups import PrefixGroup, group_roles
 from ansambl.roles.prompt_layout import Explanation
 from ansambl.roles.records import NO_OPTIONS, RequestOptions, RoleCatalog
 from ansambl.roles.tool_limits import TOOL_FIELDS, limit_tools
 from ansambl.roles.turns import Note, Recalled, TurnMemory
 
-_CAPABILITIES = {"builtin_tools": False, "usage": True, "vision": False}
 _READ_FIELDS = (*prompt_layout.HEAD_FIELDS, *TOOL_FIELDS)
 
 
@@ -49,7 +51,8 @@ class RoleService:
 
     `common_instruction` comes first in every role's prompt; there is none by default. `created` is what
     ``GET /v1/models`` says of every entry, in seconds since the epoch; now when left out. `templates` tells what the
-    chat template of a model does, and None as long as it is not known; it must answer at once.
+    chat template of a model does, and None as long as it is not known; it must answer at once. So must `details`, which
+    tells what is known of a model without its engine.
     """
 
     def __init__(
@@ -60,10 +63,12 @@ class RoleService:
         common_instruction: str | None = None,
         created: int | None = None,
         templates: Callable[[str], TemplateFacts | None] = lambda _: None,
+        details: Callable[[str], ModelDetails | None] = lambda _: None,
         clock: Clock | None = None,
     ) -> None:
         self.catalog = catalog
         self.templates = templates
+        self.details = details
         self._turns = turns
         self._common = common_instruction or None
         self._clock = clock or RealClock()
@@ -144,47 +149,14 @@ class RoleService:
         changed = replace(request.changed(changes), lora=lora.name if lora is not None else None)
         return Prepared(model.name, changed, _forget)
 
-    def models_list(self, translate: Callable[[str], str] = str) -> list[dict[str, Any]]:
+    def models_list(
+        self, translate: Callable[[str], str] = str, available: Availabilities | None = None
+    ) -> list[dict[str, Any]]:
         """The objects of ``GET /v1/models``: roles, ensembles, models, LoRA adapters (each with its model as parent).
 
-        `translate` chooses the descriptions' language.
-
-        ``info.meta`` is what Open WebUI reads: ``builtin_tools`` false keeps its own tools, some 26 kB, out of every
-        prompt, ``usage`` true makes it ask for the usage of a stream.
+        `translate` chooses the descriptions' language. `available` tells whether each is in memory; None leaves it out.
         """
-        listed: list[tuple[str, Iterable[Role | Ensemble | ModelName]]] = [
-            ("role", self.catalog.roles.values()),
-            ("ensemble", self.catalog.ensembles.values()),
-            ("model", self.catalog.models.values()),
-        ]
-        return [
-            {
-                "id": one.name,
-                "object": "model",
-                "created": self._created,
-                "owned_by": "ansambl",
-                "name": one.name,
-                "description": translate(one.description) if one.description else "",
-                "kind": kind,
-                "aliases": list(one.aliases),
-                "info": {
-                    "meta": {
-                        "description": translate(one.description) if one.description else "",
-                        "capabilities": _CAPABILITIES,
-                    }
-                },
-            }
-            for kind, things in listed
-            for one in things
-        ] + [
-            {
-                "id": one.name, "object": "model", "created": self._created, "owned_by": "ansambl", "name": one.name,
-                "description": "", "kind": "lora", "aliases": [], "parent": one.model, "root": one.model,
-                "info": {"meta": {"description": "", "capabilities": _CAPABILITIES}},
-            }
-            for one in self.catalog.loras.values()
-            if one.model in self.catalog.models
-        ]  # fmt: skip
+        return entries(self.catalog, self._created, translate, self.templates, self.details, available)
 
     def prefix_groups(self) -> list[PrefixGroup]:
         """Which roles of the catalog share the prefixes of their prompts; every role is in one group."""
