@@ -25,6 +25,7 @@ from ansambl.app.data_folder import MIGRATIONS
 from ansambl.app.engine_checks import check_start
 from ansambl.app.engine_choice import EngineFinder, place
 from ansambl.app.footprints import Footprints
+from ansambl.app.logging_warnings import logging_warnings
 from ansambl.app.model_memory import device_title, devices_of
 from ansambl.app.plan_checks import check_plan, misfits
 from ansambl.app.running_state import read_state
@@ -88,6 +89,7 @@ def examine(chosen: Path | None = None) -> list[Check]:
         checks += asyncio.run(_plan(loaded, paths, machine))
         checks += _conversations(loaded, paths)
         checks.append(_port(loaded, paths))
+        checks += _contents(loaded, paths)
     checks.append(_language())
     return checks
 
@@ -291,6 +293,13 @@ def _port(loaded: LoadedSettings, paths: DataPaths) -> Check:
         return Check("port", Level.PROBLEM, text("{host} port {port} cannot be used ({reason})", host=host,
                      port=port, reason=who), text("stop what uses it, or choose another with --port"))  # fmt: skip
     return Check("port", Level.OK, text("Port {port} is free", port=port))
+
+
+def _contents(loaded: LoadedSettings, paths: DataPaths) -> list[Check]:
+    return [
+        Check("log_contents", Level.WARNING, one, text("when you are done, set log_contents = false under [gateway]"))
+        for one in logging_warnings(loaded.settings.gateway, paths)
+    ]
 
 
 def _language() -> Check:

@@ -18,6 +18,7 @@ from ansambl.app.configuration.settings_records import is_unconfigured
 from ansambl.app.controls import ProductControls
 from ansambl.app.data_folder import DataLock, open_database
 from ansambl.app.instance_controls import ProductInstances
+from ansambl.app.logging_warnings import logging_warnings
 from ansambl.app.plan_checks import misfits
 from ansambl.app.proposals import propose_once, with_installed
 from ansambl.app.reloading import Reloader
@@ -235,6 +236,9 @@ class _Life:
             reloading = asyncio.create_task(self._reload_when_asked())
             starting = asyncio.create_task(self._begin(product, running))
             writing = asyncio.create_task(product.usage.keep_writing())
+            looking = asyncio.create_task(product.gateway.metrics.loop_lag.keep_looking())
+            for warning in logging_warnings(self._loaded.settings.gateway, self._paths):
+                self._reporter.warn(warning)
             collector.settle()
             try:
                 while await self._has_fetched():
@@ -246,7 +250,7 @@ class _Life:
                                         seconds=round(limit)))  # fmt: skip
                 await self._drain(product, limit)
             finally:
-                tasks = (starting, reloading, writing)
+                tasks = (starting, reloading, writing, looking)
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -256,6 +260,7 @@ class _Life:
         finally:
             await product.coordinator.stop()
             product.usage.write()
+            await asyncio.to_thread(product.gateway.close_logs)
 
     def _with_saved_roles(self, product: Product, offered: Attachment | None) -> ProductRoles:
         """Let the product answer with what is saved, too; what is hidden is told."""

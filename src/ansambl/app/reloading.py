@@ -164,7 +164,10 @@ class Reloader:
         product.resolver.use(product.catalog)
         product.service.use(product.catalog, settings.prompt.common_instruction)
         product.templates.use(prepared.templates, prepared.changed)
-        product.gateway.use(body_limit=settings.gateway.max_body, recognises_tasks=settings.tasks.recognise)
+        product.gateway.use(
+            body_limit=settings.gateway.max_body, recognises_tasks=settings.tasks.recognise,
+            log_requests=settings.gateway.log_requests, log_contents=settings.gateway.log_contents,
+        )  # fmt: skip
         await product.conversations.use(conversation_budget(settings))
         for name in prepared.kept:
             maker.follow(coordinator.instance(name))

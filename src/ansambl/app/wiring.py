@@ -23,6 +23,8 @@ from ansambl.domain.plan import Attachment
 from ansambl.foundation.clock import RealClock
 from ansambl.foundation.paths import DataPaths
 from ansambl.foundation.sqlite import Database
+from ansambl.gateway.contents_log import ContentsLog
+from ansambl.gateway.request_log import RequestLog
 from ansambl.gateway.routes import Gateway
 from ansambl.hardware import inventory
 from ansambl.roles.records import RoleCatalog
@@ -159,6 +161,8 @@ async def build(
     gateway = Gateway(
         resolver, service, coordinator, body_limit=settings.gateway.max_body,
         recognises_tasks=settings.tasks.recognise, observed=coordinator, usage=usage,
+        requests=RequestLog(paths.logs, writes=settings.gateway.log_requests),
+        contents=ContentsLog(paths.logs, writes=settings.gateway.log_contents),
     )  # fmt: skip
     product = Product(catalog, resolver, service, coordinator, gateway, events, maker.loras.for_model, maker,
                       footprints, templates, {one.model: one for one in attached}, usage, conversations)  # fmt: skip

@@ -15,6 +15,7 @@ from ansambl.foundation.logging import get_logger
 from ansambl.gateway.answering import Answering
 from ansambl.gateway.asgi import ClientGoneError, MethodError, Receive, Scope, Send, header, route_error
 from ansambl.gateway.chat import ChatHandler
+from ansambl.gateway.contents_log import ContentsLog, Overheard
 from ansambl.gateway.dialect_routes import DIALECTS, Dialect
 from ansambl.gateway.exchange import LEFT, Exchange
 from ansambl.gateway.guard import check_request
@@ -50,17 +51,19 @@ class Gateway:
 
     `door` lets requests in, `recognises_tasks` tells whether by-products of chats are known by their shape, too, and
     not by a header alone. `observed` and `usage` are those of `Metrics`. `requests` is where a line
-    of each finished request goes.
+    of each finished request goes, `contents` where what was said in it goes, if that is wanted.
     """
 
     def __init__(
         self, resolver: Resolver, service: RoleService, coordinator: Coordinator, *, body_limit: int,
         recognises_tasks: bool = True, observed: Observed | None = None, usage: UsageBook | None = None,
         door: Door | None = None, requests: RequestLog | None = None,
+        contents: ContentsLog | None = None,
     ) -> None:  # fmt: skip
         self._chat = ChatHandler(resolver, service, coordinator, recognises_tasks=recognises_tasks)
         self.metrics = Metrics(coordinator.statuses, observed, usage)
         self.requests = requests or RequestLog()
+        self.contents = contents or ContentsLog()
         self.metrics.log_dropped = lambda: self.requests.dropped
         self.answering = Answering(self.metrics, body_limit=body_limit)
         self._door: Door = door or OpenDoor()
@@ -76,10 +79,18 @@ class Gateway:
             "/metrics": Route("GET", self._get_metrics, Endpoint.METRICS),
         }
 
-    def use(self, *, body_limit: int, recognises_tasks: bool) -> None:
+    def use(
+        self, *, body_limit: int, recognises_tasks: bool, log_requests: bool = True, log_contents: bool = False
+    ) -> None:
         """Read requests by other settings from the next one on."""
+        self.requests.writes, self.contents.writes = log_requests, log_contents
         self.answering.body_limit = body_limit
         self._chat.recognises_tasks = recognises_tasks
+
+    def close_logs(self) -> None:
+        """Write what waits to be written of finished requests. Blocks for a moment."""
+        self.requests.close()
+        self.contents.close()
 
     def owns(self, path: str) -> bool:
         """Whether a path is the gateway's, existing or not."""
@@ -87,6 +98,10 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
+        overheard: Overheard | None = None
+        if self.contents.writes:
+            overheard = Overheard(receive, send)
+            receive, send = overheard.receive, overheard.send
         exchange = Exchange(scope, send, self.metrics)
         refused: str | None = None
         try:
@@ -120,6 +135,9 @@ class Gateway:
         finally:
             exchange.visit.over()
             self._finish(exchange, refused)
+            if overheard is not None and exchange.record is not None:
+                about = {"id": exchange.id, "path": scope["path"], "name": exchange.name, "status": exchange.status}
+                self.contents.write(overheard, about)
 
     def _finish(self, exchange: Exchange, refused: str | None) -> None:
         """Count a finished request, and have its line written; `refused` is the id of a key that was not let in."""

@@ -19,3 +19,9 @@ class GatewaySettings(Table):
         Seconds(20.0), "How long running answers may take to finish after Ansambl was told to stop.",
         unit='seconds, or text such as "20s"', ge=0, le=600,
     )  # fmt: skip
+    log_requests: bool = setting(
+        True, "Whether a line about each finished request, without its contents, is added to logs/requests.log."
+    )
+    log_contents: bool = setting(
+        False, "Whether what is asked and answered is written, word for word, to logs/contents.log. For finding faults."
+    )
