@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import Any, cast
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from ansambl.domain.errors import AnsamblError, BodyTooLargeError, RequestError, UnavailableError
 from ansambl.domain.text import text
 from ansambl.domain.units import format_bytes
+from ansambl.gateway.wire import send_together, tell_when_client_leaves
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -55,7 +57,9 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         raise RequestError(text("The header Content-Length is not a number."), code="invalid_content_length")
     # Compared by digits first, because Python refuses to read a number of thousands of them.
     if declared is not None and (len(declared.lstrip(b"0")) > _LENGTH_DIGITS or int(declared) > limit):
-        await _discard(receive)
+        # One that waits for leave to send has sent nothing, and shall not.
+        if header(scope, b"expect") is None:
+            await _discard(receive)
         raise _too_large(limit)
     message = await receive()
     if message["type"] == "http.disconnect":
@@ -104,32 +108,44 @@ def _too_large(limit: int) -> BodyTooLargeError:
     )
 
 
-@asynccontextmanager
-async def cancelled_when_client_leaves(receive: Receive) -> AsyncIterator[None]:
+def cancelled_when_client_leaves(receive: Receive) -> AbstractAsyncContextManager[None]:
     """Cancel what runs inside as soon as the client closes the connection.
 
     Raises:
         ClientGoneError: it did.
     """
-    task = cast("asyncio.Task[None]", asyncio.current_task())
-    gone = False
+    return _WhileClientStays(receive)
 
-    async def watch() -> None:
-        nonlocal gone
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        gone = True
-        task.cancel()
 
-    watcher = asyncio.get_running_loop().create_task(watch())
-    try:
-        yield
-    except asyncio.CancelledError:
-        if gone and task.uncancel() == 0:
+class _WhileClientStays(AbstractAsyncContextManager[None]):
+    """A class, and no task where the server tells by a call: both are made for each request."""
+
+    __slots__ = ("_end", "_gone", "_receive", "_task")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._gone = False
+
+    async def __aenter__(self) -> None:
+        self._task = cast("asyncio.Task[None]", asyncio.current_task())
+        end: Callable[[], object] | None = tell_when_client_leaves(self._receive, self._left)
+        self._end = end or asyncio.get_running_loop().create_task(self._watch()).cancel
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+        if self._gone and kind is asyncio.CancelledError and self._task.uncancel() == 0:
             raise ClientGoneError from None
-        raise
-    finally:
-        watcher.cancel()
+
+    def _left(self) -> None:
+        self._gone = True
+        self._task.cancel()
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._left()
 
 
 async def send_json(send: Send, status: int, payload: Any, headers: Headers | None = None) -> None:
@@ -139,14 +155,9 @@ async def send_json(send: Send, status: int, payload: Any, headers: Headers | No
 
 async def send_bytes(send: Send, status: int, body: bytes, headers: Headers) -> None:
     """Answer with a whole body."""
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [*headers, (b"content-length", b"%d" % len(body))],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})
+    headers = [*headers, (b"content-length", b"%d" % len(body))]
+    head = {"type": "http.response.start", "status": status, "headers": headers}
+    await send_together(send, head, {"type": "http.response.body", "body": body})
 
 
 def headers_of_error(error: AnsamblError) -> Headers:

@@ -32,9 +32,10 @@ from ansambl.gateway.asgi import (
 from ansambl.gateway.dialect_routes import error_object_of
 from ansambl.gateway.metrics import Metrics
 from ansambl.gateway.recent_requests import RequestRecord
-from ansambl.gateway.request_log import request_id, shown_path
 from ansambl.gateway.refusals import headers_of_refusal
+from ansambl.gateway.request_log import request_id, shown_path
 from ansambl.gateway.stream_shapes import SERVER_SENT_EVENTS, StreamShape
+from ansambl.gateway.wire import Wire
 
 log = get_logger(__name__)
 
@@ -101,6 +102,7 @@ class Exchange:
     _settled: bool = False
     _sending: asyncio.Lock = field(default_factory=asyncio.Lock)
     _running: RunningRequest | None = None
+    _wire: Wire | None = None
 
     def __post_init__(self) -> None:
         """Give the request its id, by which its answer, its log lines and its record are found."""
@@ -121,6 +123,16 @@ class Exchange:
                 await self.send({"type": "http.response.start", "status": 200, "headers": headers})
                 self.started = self.streaming = True
                 self.status = 200
+                self._wire = Wire.of(self.send)
+
+    def write(self, piece: bytes) -> bool:
+        """Send bytes of the stream at once, where that can be. False: send them by `send_event`, which waits."""
+        if self._wire is None or not self._wire.write(piece):
+            return False
+        self.sent_at = time.perf_counter()
+        self.sent += len(piece)
+        self._within_event = not piece.endswith(self.shape.ends)
+        return True
 
     async def send_event(self, event: bytes) -> None:
         """Send bytes of the stream, which need not end with an event."""

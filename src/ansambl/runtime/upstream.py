@@ -1,4 +1,4 @@
-"""The HTTP client towards engines, on the request path: the one module that knows aiohttp.
+"""The HTTP client towards engines, on the request path. Nothing but this and `upstream_connections` knows aiohttp.
 
 Why this one: an engine stops generating only when its connection is closed, and aiohttp closes it at once at any
 moment, also during a prefill, when the answer has not begun. ``docs/decisions/0004`` has the figures and the clients
@@ -8,7 +8,8 @@ that were tried. Bytes are handed on as they arrive; nothing is decompressed, fo
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import lru_cache
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +20,7 @@ from ansambl.domain.errors import EngineError
 from ansambl.domain.instance import Endpoint
 from ansambl.domain.text import Text, text
 from ansambl.runtime.flight import Flight
+from ansambl.runtime.upstream_connections import Connection, Connector, Pouring
 
 _CONNECT_PATIENCE = 10.0
 _IDLE_LIMIT = 4.0
@@ -143,6 +145,46 @@ class UpstreamAnswer:
             flight.arrived += 1
         return piece
 
+    async def pour(self, take: Callable[[bytes], bool]) -> bool:
+        """Hand the rest of the body to `take` as it arrives; return whether it is over, and not only `take` full.
+
+        `take` says whether it can take more at once. It is called from wherever bytes arrive, and must not wait.
+
+        Raises:
+            ConnectionLostError: the engine went away in the middle.
+        """
+        while self._ahead:
+            if not take(self._ahead.pop(0)):
+                return False
+        response = self._response
+        if response is None or self.ended:
+            return True
+        connection = response.connection.protocol if response.connection is not None else None
+        if not isinstance(connection, Connection):
+            # It is here as a whole, and its connection is another answer's already; or aiohttp made another kind.
+            while (piece := await self._arriving()) is not None:
+                if not take(piece):
+                    return False
+            return True
+        flight = self.flight
+
+        def arrived(piece: bytes) -> bool:
+            if piece[0] != _COMMENT:
+                flight.arrived += 1
+            return take(piece)
+
+        pouring = Pouring(connection, response.content, arrived)
+        flight.awaited += 1
+        try:
+            pouring.begin()
+            ended = self.ended = await pouring.poured
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ConnectionLostError(_reason(error), answered=True) from error
+        finally:
+            pouring.end()
+            flight.awaited -= 1
+        return ended
+
     async def body(self, limit: int = 64 * 2**20) -> bytes:
         """The whole body.
 
@@ -189,12 +231,7 @@ class Upstream:
             if not endpoint.key.isascii() or not endpoint.key.isprintable() or " " in endpoint.key:
                 raise _unwritable()
             headers["authorization"] = f"Bearer {endpoint.key}"
-        try:
-            url = URL(endpoint.base_url + path)
-        except ValueError as error:
-            raise _unwritable() from error
-        if url.scheme not in {"http", "https"} or not url.host:
-            raise _unwritable()
+        url = _url(endpoint.base_url + path)
         return UpstreamAnswer(self._open_session(anew=anew), url, headers, body)
 
     def _open_session(self, *, anew: bool) -> aiohttp.ClientSession:
@@ -203,10 +240,10 @@ class Upstream:
         # Made when they are first used, because they belong to the event loop that runs then.
         if anew:
             if self._anew is None:
-                self._anew = _session(aiohttp.TCPConnector(limit=0, force_close=True))
+                self._anew = _session(Connector(limit=0, force_close=True))
             return self._anew
         if self._session is None:
-            self._session = _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_LIMIT))
+            self._session = _session(Connector(limit=0, keepalive_timeout=_IDLE_LIMIT))
         return self._session
 
     async def close(self) -> None:
@@ -232,6 +269,17 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         read_bufsize=_READ_AHEAD,
         skip_auto_headers=("accept-encoding",),
     )
+
+
+@lru_cache(256)
+def _url(address: str) -> URL:
+    try:
+        url = URL(address)
+    except ValueError as error:
+        raise _unwritable() from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise _unwritable()
+    return url
 
 
 def _unwritable() -> ConnectionLostError:
