@@ -17,6 +17,7 @@ from ansambl.engines.adapter import EngineCall
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.foundation.logging import get_logger
 from ansambl.runtime.carrying import Carrier, Lease
+from ansambl.runtime.changes import Changes
 from ansambl.runtime.conversations.conversations import ConversationCounts, Conversations
 from ansambl.runtime.conversations.separation import Separation
 from ansambl.runtime.counters import RuntimeCounters
@@ -126,6 +127,11 @@ class Coordinator:
     def devices(self) -> Sequence[DeviceView]:
         """How the memory of each device is used."""
         return self._scheduler.devices()
+
+    @property
+    def changes(self) -> Changes:
+        """Rings when the state of an instance may have changed."""
+        return self._residence.changes
 
     def kept(self) -> ConversationCounts | None:
         """What is kept of conversations, and what happened to them since the start; None where none are kept."""

@@ -8,6 +8,7 @@ from ansambl.domain.instance import InstanceEvent
 from ansambl.domain.text import Text
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.foundation.logging import get_logger
+from ansambl.runtime.changes import Changes
 from ansambl.runtime.store import RuntimeStore
 
 KEPT_IN_MEMORY = 200
@@ -16,11 +17,15 @@ _log = get_logger(__name__)
 
 
 class EventLog:
-    """The newest events in memory, and in the database when there is a `store`; earlier runs' are read first."""
+    """The newest events in memory, and in the database when there is a `store`; earlier runs' are read first.
+
+    `changes` is told of each.
+    """
 
     def __init__(self, store: RuntimeStore | None = None, clock: Clock | None = None) -> None:
         self._store = store
         self._clock = clock or RealClock()
+        self.changes = Changes()
         earlier = store.events(KEPT_IN_MEMORY) if store else []
         self._events: deque[InstanceEvent] = deque(earlier, maxlen=KEPT_IN_MEMORY)
 
@@ -31,6 +36,7 @@ class EventLog:
         _log.info("instance_event", model=model, kind=kind, message=message.render())
         if self._store is not None:
             self._store.add_event(event)
+        self.changes.tell()
         return event
 
     def recent(self, limit: int = KEPT_IN_MEMORY, *, model: str | None = None) -> list[InstanceEvent]:

@@ -13,6 +13,7 @@ from ansambl.domain.errors import AnsamblError, UnavailableError, UnknownNameErr
 from ansambl.domain.instance import InstanceState
 from ansambl.domain.text import text
 from ansambl.foundation.logging import get_logger
+from ansambl.runtime.changes import Changes
 from ansambl.runtime.conversations.conversations import Conversations
 from ansambl.runtime.dispatching import Dispatcher
 from ansambl.runtime.events import EventLog
@@ -51,6 +52,7 @@ class Residence:
         self._dispatcher = dispatcher
         self._facts = KnownFacts(facts or self._as_shown, self._add)
         self._events = events
+        self.changes = Changes() if events is None else events.changes
         self._conversations = conversations
         self._book = book
         self._holds: dict[str, Memory | None] = {}
@@ -69,6 +71,7 @@ class Residence:
 
     def add(self, instances: Iterable[Instance]) -> None:
         """There are these instances, too."""
+        self.changes.tell()
         for one in instances:
             self.instances[one.model] = one
             one.keep_slots(self._book(one.model))
@@ -177,6 +180,8 @@ class Residence:
     def _begin(self, tasks: dict[str, asyncio.Task[None]], model: str, work: Coroutine[Any, Any, None]) -> None:
         # It takes itself out before it tells its outcome: what happens from then on is no part of it.
         task = tasks[model] = asyncio.create_task(work, name=f"residence {model}")
+        self.changes.tell()
+        task.add_done_callback(lambda _: self.changes.tell())
         task.add_done_callback(lambda one: tasks.pop(model, None) if tasks.get(model) is one else None)
 
     async def _load(self, model: str) -> None:
@@ -370,6 +375,7 @@ class Residence:
 
     def ready(self, model: str, holds: Memory | None, seconds: float | None) -> None:
         """As `InstanceListener.ready`."""
+        self.changes.tell()
         self._holds[model] = holds
         if model in self._loads or model in self._rests or not self.knows(model):
             return
@@ -386,6 +392,7 @@ class Residence:
 
     def asleep(self, model: str, level: int, holds: Memory | None) -> None:
         """As `InstanceListener.asleep`."""
+        self.changes.tell()
         self._holds[model] = holds
         if model not in self._rests and self.knows(model):
             self._dispatcher.tell(lambda policy, now: policy.rested(model, now, level=level, holds=holds))
@@ -393,6 +400,7 @@ class Residence:
 
     def ended(self, model: str, *, out_of_memory: bool) -> None:  # noqa: ARG002 - a load tells it by its failure
         """As `InstanceListener.ended`."""
+        self.changes.tell()
         if model in self._rests:
             self._ended.add(model)
         elif model not in self._loads and self.knows(model):
