@@ -12,6 +12,7 @@ import uvicorn
 from ansambl.api import PREFIX
 from ansambl.domain.errors import AnsamblError
 from ansambl.gateway.asgi import Receive, Scope, Send, route_error
+from ansambl.gateway.connections import Connections
 from ansambl.gateway.exchange import Exchange
 from ansambl.gateway.guard import check_request
 from ansambl.gateway.routes import Gateway
@@ -63,15 +64,20 @@ class _Server(uvicorn.Server):
 class WebServer:
     """Serves an application on a socket that already listens."""
 
-    def __init__(self, application: App, listener: socket.socket) -> None:
+    def __init__(
+        self, application: App, listener: socket.socket, connections: Connections | None = None
+    ) -> None:  # fmt: skip
+        self._connections = connections or Connections()
         config = uvicorn.Config(
-            application, loop="none", http="httptools", ws="none", lifespan="off", interface="asgi3",
-            log_config=None, access_log=False, server_header=False, proxy_headers=False,
-            timeout_keep_alive=75, timeout_graceful_shutdown=1,
+            application, loop="none", http=self._connections.protocol(), ws="none", lifespan="off", interface="asgi3",
+            # What it says of each request that it cannot parse would fill the log.
+            log_config=None, log_level="error", access_log=False, server_header=False, proxy_headers=False,
+            timeout_graceful_shutdown=1,
         )  # fmt: skip
         self._server = _Server(config)
         self._listener = listener
         self._task: asyncio.Task[None] | None = None
+        self._watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to answer."""
@@ -80,9 +86,13 @@ class WebServer:
             await asyncio.sleep(0.005)
         if self._task.done():
             await self._task
+        self._watch = asyncio.create_task(self._connections.watch())
 
     async def stop(self) -> None:
         """Close the listener and the connections; answers still running get one second."""
         self._server.should_exit = True
         if self._task is not None:
             await self._task
+        if self._watch is not None:
+            self._watch.cancel()
+        self._connections.abort()
