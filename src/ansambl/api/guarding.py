@@ -1,0 +1,85 @@
+"""Lets requests in to the admin API: reading and changing are two rights, and which one is needed the method tells.
+
+It stands before all routes, so that none can be forgotten: whatever is no reading needs the right to change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from fastapi import Request
+from fastapi.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ansambl.access.credentials import credentials_of
+from ansambl.access.door import Door
+from ansambl.api import PREFIX
+from ansambl.domain.access import Endpoint
+from ansambl.domain.errors import AnsamblError
+
+OPENAPI = f"{PREFIX}/openapi.json"
+
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_READING_POSTS = frozenset(
+    f"{PREFIX}/{one}" for one in ("explain", "plan", "fit", "review", "compat", "simulate", "roles/export", "ensembles/export")
+)
+"""What is asked with a body and changes nothing."""
+_FREE = frozenset({OPENAPI, f"{PREFIX}/state"})
+"""What programs of this machine may read while there are no keys."""
+
+
+def needed(method: str, path: str) -> Endpoint | None:
+    """What a key must allow for a request; None where any key will do."""
+    if path == OPENAPI:
+        return None
+    return Endpoint.ADMIN_READ if method in _READS or path in _READING_POSTS else Endpoint.ADMIN
+
+
+class Guard:
+    """Asks the door. `is_local` tells whether a request comes from this machine, `answer` writes errors."""
+
+    def __init__(
+        self, app: ASGIApp, *, door: Door, is_local: Callable[[Scope], bool],
+        answer: Callable[[Request, AnsamblError], Response],
+    ) -> None:  # fmt: skip
+        self._app = app
+        self._door = door
+        self._is_local = is_local
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on, or refuse it."""
+        if scope["type"] != "http" or not scope["path"].startswith(f"{PREFIX}/"):
+            await self._app(scope, receive, send)
+            return
+        method, path = scope["method"], scope["path"]
+        endpoint = needed(method, path)
+        if method in _READS and path in _FREE and not self._door.has_keys:
+            endpoint = None
+        try:
+            visit = self._door.admit(credentials_of(scope, local=self._is_local(scope)), endpoint)
+        except AnsamblError as error:
+            await self._answer(Request(scope), error)(scope, receive, send)
+            return
+        scope["visit"] = visit
+        started = False
+
+        async def send_on(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        visit.begin()
+        try:
+            await self._app(scope, receive, send_on)
+        except asyncio.CancelledError:
+            ended = visit.ended()
+            if ended is None:
+                raise
+            if started:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                await self._answer(Request(scope), ended)(scope, receive, send)
+        finally:
+            visit.over()
