@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from ansambl import __version__
 from ansambl.foundation import processes
 from ansambl.foundation.paths import DataPaths, write_atomically
+from ansambl.foundation.redaction import register_secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +60,6 @@ def write_state(paths: DataPaths, host: str, port: int, token: str) -> RunningSt
 
 def new_token() -> str:
     """A fresh admin token."""
-    return secrets.token_urlsafe(32)
+    token = secrets.token_urlsafe(32)
+    register_secret(token)
+    return token

@@ -19,6 +19,8 @@ MASK: Final = "[secret]"
 """What stands in the place of a secret."""
 SHORTEST = 8
 """Characters of the shortest value that is registered; to mask shorter ones would tear up words that are none."""
+MOST = 500
+"""Values that are registered at once, the newest ones: of runs that ended long ago nothing is written any more."""
 
 _NAMES = (
     r"api[_-]?keys?|x-api-key|authorization|proxy-authorization|cookie|set-cookie|passw(?:or)?d|secret"
@@ -59,7 +61,9 @@ class _Register:
 
     def add(self, value: str) -> None:
         with self._lock:
-            self._counts[value] = self._counts.get(value, 0) + 1
+            self._counts[value] = self._counts.pop(value, 0) + 1
+            if len(self._counts) > MOST:
+                del self._counts[next(iter(self._counts))]
             self._make()
 
     def remove(self, value: str) -> None:

@@ -19,6 +19,7 @@ from ansambl.engines.adapter import ConversationCalls, KeepsConversations, LoraC
 from ansambl.engines.registry import get_engine
 from ansambl.engines.serving import serving_elsewhere
 from ansambl.foundation.clock import Clock, RealClock
+from ansambl.foundation.redaction import register_secret
 from ansambl.runtime.discovery import LLAMA_SERVER, SGLANG, VLLM
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.flight import Flight
@@ -43,6 +44,8 @@ class AttachedInstance:
     def __init__(self, attachment: Attachment, *, events: EventLog, clock: Clock | None = None) -> None:
         self.model = attachment.model
         self._attachment = attachment
+        if attachment.key:
+            register_secret(attachment.key)
         self._events = events
         self._clock = clock or RealClock()
         self._endpoint = Endpoint(

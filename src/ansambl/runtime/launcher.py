@@ -18,6 +18,7 @@ from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
 from ansambl.foundation import network, processes
 from ansambl.foundation.processes import Effort
+from ansambl.foundation.redaction import register_secret
 from ansambl.runtime.run_files import remove_run_files, write_run_files
 
 LOG_VARIABLE = "ANSAMBL_ENGINE_LOG"
@@ -168,6 +169,10 @@ class LocalLauncher:
             ) from failure  # fmt: skip
         try:
             environment = clean_environment(os.environ, {**filled.environment, **_mark(log)})
+            for name, value in filled.environment.items():
+                if _SECRET.search(name):
+                    # What an engine says of its own settings is shown in errors and in our log.
+                    register_secret(value)
             child = processes.spawn(filled.argv, environment, log, filled.working_folder)
         except OSError as failure:
             remove_run_files(log)

@@ -7,6 +7,8 @@ import re
 from collections import deque
 from pathlib import Path
 
+from ansambl.foundation.redaction import redact
+
 _PREFIX, _ENDING = "engine-", ".log"
 MAX_LINES, MAX_LINE, MAX_FILE = 1000, 2000, 8_000_000
 _MAX_STEP = 1_000_000
@@ -80,4 +82,4 @@ class LogBuffer:
 
 def _clean(line: bytes) -> str:
     # A progress bar writes over its own line; only its last state counts.
-    return line.rstrip(b"\r").rpartition(b"\r")[2][:MAX_LINE].decode("utf-8", "replace")
+    return redact(line.rstrip(b"\r").rpartition(b"\r")[2][:MAX_LINE].decode("utf-8", "replace"))

@@ -16,6 +16,7 @@ from ansambl.domain.text import text
 from ansambl.engines.adapter import EngineAdapter
 from ansambl.foundation.clock import Clock
 from ansambl.foundation.logging import get_logger
+from ansambl.foundation.redaction import register_secret
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.launcher import EngineProcess, Launcher, LaunchFailedError
 from ansambl.runtime.state_files import StateFolders, remove_folder
@@ -169,6 +170,7 @@ class EngineRuns:
         self, spec: LaunchSpec, placement: Placement, secret: str, process: EngineProcess, *, since: float | None,
         adopted: bool,
     ) -> Run:  # fmt: skip
+        register_secret(secret)
         endpoint = Endpoint(
             base_url=f"http://{spec.host}:{spec.port}{spec.base_path}", key=secret, name=spec.upstream_name,
             slots=placement.parallel, state_folder=placement.state_folder,
