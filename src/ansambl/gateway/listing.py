@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qsl
 
 from ansambl.access.credentials import credentials_of
 from ansambl.access.door import Door
+from ansambl.dialects.anthropic_messages import models
 from ansambl.domain.errors import UnknownNameError
 from ansambl.domain.instance import InstanceState
 from ansambl.domain.text import text
 from ansambl.gateway.answering import Answering
-from ansambl.gateway.asgi import Receive, Scope
+from ansambl.gateway.asgi import Receive, Scope, header
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.gateway.peers import is_local
 from ansambl.gateway.route import Route
+from ansambl.roles.availability import Availabilities
 from ansambl.roles.resolver import Resolver
 from ansambl.roles.service import RoleService
 from ansambl.runtime.coordinator import Coordinator
+
+_LONGEST_QUERY = 2_000
 
 
 class Listing:
@@ -45,19 +50,27 @@ class Listing:
         }
 
     async def _get_models(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
-        await exchange.send_object(200, {"object": "list", "data": self._listed(exchange)})
+        # Anthropic's clients say their version in every request, and read another shape.
+        listed = self.entries(exchange)
+        if header(scope, b"anthropic-version") is not None:
+            await exchange.send_object(200, models.list_object(listed, query_of(scope)))
+            return
+        await exchange.send_object(200, {"object": "list", "data": listed})
 
     async def _get_model(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
         wanted = scope["path"].removeprefix("/v1/models/")
         name = self._resolver.resolve(wanted).name
-        for one in self._listed(exchange):
+        for one in self.entries(exchange):
             if one["id"] == name:
-                await exchange.send_object(200, one)
+                anthropic = header(scope, b"anthropic-version") is not None
+                await exchange.send_object(200, models.model_object(one) if anthropic else one)
                 return
         raise UnknownNameError(text("There is no model '{name}'; GET /v1/models lists the names.", name=wanted))
 
-    def _listed(self, exchange: Exchange) -> list[dict[str, Any]]:
-        found = self._service.models_list(speaker_of_scope(exchange.scope))
+    def entries(self, exchange: Exchange) -> list[dict[str, Any]]:
+        """The entries of all names that the caller may use, from memory alone."""
+        available = Availabilities(self._coordinator, self._service.catalog)
+        found = self._service.models_list(speaker_of_scope(exchange.scope), available)
         return [one for one in found if exchange.visit.caller.may_use(one["id"])]
 
     async def _get_health(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
@@ -71,3 +84,8 @@ class Listing:
         if caller is not None:
             found["instances"] = {name: state.value for name, state in states.items() if caller.may_use(name)}
         await exchange.send_object(200 if ready else 503, found)
+
+
+def query_of(scope: Scope) -> dict[str, str]:
+    """What the address says behind its question mark; of a name that stands there twice the last value counts."""
+    return dict(parse_qsl(scope.get("query_string", b"").decode("latin-1")[:_LONGEST_QUERY], keep_blank_values=True))
