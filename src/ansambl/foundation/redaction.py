@@ -28,12 +28,14 @@ _NAMES = (
 )
 _FIELD = re.compile(rf"(?:{_NAMES}|key|token)", re.IGNORECASE)
 """Names of fields of which nothing is written; ids of keys are logged as ``key_id``."""
+_START = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
+"""Where a word begins, also after a line's end that was written as an escape."""
 _SHAPES = re.compile(
-    # Our own keys; the id in front of the last part is no secret, but nobody needs it here.
-    r"\bansambl-[A-Za-z0-9]{4,}-[A-Za-z0-9_-]{16,}|\bansambl-[A-Za-z0-9_]{24,}"
+    # Our own keys, wherever they stand.
+    r"ansambl-[A-Za-z0-9]{24,}"
     # Keys of other services by what they begin with.
-    r"|\b(?:sk|pk|rk)-[A-Za-z0-9_-]{16,}|\bhf_[A-Za-z0-9]{20,}|\bgh[opsu]_[A-Za-z0-9]{20,}"
-    r"|\bAIza[A-Za-z0-9_-]{30,}|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"
+    rf"|{_START}(?:(?:sk|pk|rk)-[A-Za-z0-9_-]{{16,}}|hf_[A-Za-z0-9]{{20,}}|gh[opsu]_[A-Za-z0-9]{{20,}}"
+    r"|AIza[A-Za-z0-9_-]{30,}|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,})"
 )
 _BEARER = re.compile(r"\b(Bearer|Basic)(\s+|%20|\+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 _USER_INFO = re.compile(r"(://)[^\s/@\"'<>]+@")
