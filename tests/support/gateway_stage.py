@@ -229,6 +229,8 @@ class Running:
 class DoorOf:
     """Lets everybody in as the same caller."""
 
+    has_keys = True
+
     def __init__(self, caller):
         self.visit = OwnersVisit()
         self.visit.caller = caller

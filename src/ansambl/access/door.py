@@ -54,6 +54,11 @@ class Visit(Protocol):
 class Door(Protocol):
     """Lets requests in."""
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether a key is needed at all."""
+        ...
+
     def known(self, credentials: Credentials) -> Caller | None:
         """Who asks, None where that is nobody who would be let in. Counts nothing."""
         ...
@@ -94,6 +99,8 @@ class OwnersVisit:
 
 class OpenDoor:
     """The door while there are no keys at all: whoever reaches it is the owner."""
+
+    has_keys = False
 
     def known(self, credentials: Credentials) -> Caller | None:  # noqa: ARG002 - one signature
         """Everybody is the owner."""

@@ -11,13 +11,15 @@ digests at most, and nobody can choose the digest of a secret.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import secrets
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ansambl.access.door import OWNERS_VISIT, Credentials, Visit
 from ansambl.access.keys import SECRET_START, ApiKey, digest_of, is_whole
-from ansambl.access.limits import Account, Headers, HeaderStyle
+from ansambl.access.limits import Account, Allowances, Headers, HeaderStyle
 from ansambl.access.sessions import Sessions
 from ansambl.access.store import KeyStore
 from ansambl.access.visits import Visits
@@ -74,10 +76,15 @@ class KeyDoor:
         """Whether there is a key that was not revoked."""
         return self._valid > 0
 
-    def keys(self) -> tuple[ApiKey, ...]:
+    def all_keys(self) -> tuple[ApiKey, ...]:
         """All keys, with when they were last used."""
         entries = self._by_id.values()
         return tuple(replace(one.key, last_used=one.last_used) for one in entries if one.key is not None)
+
+    def allowances(self, key: str) -> Allowances | None:
+        """What is left of the limits of a key, by its id."""
+        account = self._by_id[key].account
+        return account.allowances(self._clock.now()) if account is not None else None
 
     def add(self, key: ApiKey) -> None:
         """Let in with a key from the next request on."""
@@ -90,15 +97,18 @@ class KeyDoor:
         self._valid += key.revoked is None
         return account
 
-    async def revoke(self, key: str, now: float) -> None:
-        """Let nobody in with a key, by its id, from now on. What is being answered for it ends with an error."""
+    async def revoke(self, key: str, now: float, spared: asyncio.Task[Any] | None = None) -> None:
+        """Let nobody in with a key, by its id, from now on. What is being answered for it ends with an error.
+
+        `spared` may end by itself: a key can revoke itself.
+        """
         entry = self._by_id[key]
         if entry.key is None or entry.key.revoked is not None:
             return
         entry.key = replace(entry.key, revoked=now)
         self._valid -= 1
         self.sessions.end_of(key)
-        await self.visits.end(key, _refused(_REVOKED))
+        await self.visits.end(key, _refused(_REVOKED), spared)
 
     def known(self, credentials: Credentials) -> Caller | None:
         """Who asks, None where that is nobody who would be let in. Counts nothing."""

@@ -34,12 +34,12 @@ class Visits:
         """How many requests are being answered for a key."""
         return len(self._tasks.get(key, ()))
 
-    async def end(self, key: str, reason: AnsamblError) -> None:
-        """Cancel all that is being answered for a key, and wait until it has ended. Each finds `reason`.
+    async def end(self, key: str, reason: AnsamblError, spared: asyncio.Task[Any] | None = None) -> None:
+        """Cancel all that is being answered for a key but `spared`, and wait a moment until it has ended.
 
-        The task that calls it goes on: it may answer for this very key.
+        Each finds `reason`.
         """
-        tasks = tuple(self._tasks.get(key, set()) - {_this()})
+        tasks = tuple(one for one in self._tasks.get(key, ()) if one is not spared)
         for task in tasks:
             self._reasons[task] = reason
             task.cancel()

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from ansambl.api import PREFIX
+from ansambl.api.errors import may_fail
 
 _Words = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=1000)]
 
@@ -101,24 +102,26 @@ def add_key_routes(router: APIRouter, controls: KeyControls) -> None:
     base = f"{PREFIX}/keys"
     one = base + "/{key:path}"
 
-    @router.get(base)
+    @router.get(base, tags=["Keys"], operation_id="list_keys", responses=may_fail(422))
     async def get_keys(
         revoked: Annotated[bool, Query(description="Also those that were revoked.")] = False,
     ) -> KeysDocument:
         """The API keys, without their secrets."""
         return controls.keys(all_of_them=revoked)
 
-    @router.post(base, status_code=201)
+    @router.post(
+        base, status_code=201, tags=["Keys"], operation_id="create_key", responses=may_fail(400, 404, 409, 422)
+    )
     async def post_key(wanted: CreateKeyRequest) -> CreatedKeyDocument:
         """Make an API key. Its secret stands in this answer and nowhere else."""
         return await controls.create(wanted)
 
-    @router.get(one)
+    @router.get(one, tags=["Keys"], operation_id="get_key", responses=may_fail(404))
     async def get_key(key: str) -> KeyDocument:
         """One API key, by its id or name."""
         return controls.key(key)
 
-    @router.delete(one)
+    @router.delete(one, tags=["Keys"], operation_id="revoke_key", responses=may_fail(404))
     async def delete_key(key: str) -> KeyDocument:
         """Revoke an API key, by its id or name: it lets in nobody from now on, and what it is being answered ends."""
         return await controls.revoke(key)

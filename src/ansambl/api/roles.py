@@ -8,6 +8,7 @@ from typing import Annotated, Any, Protocol
 from fastapi import APIRouter, Query, Request
 
 from ansambl.api import PREFIX
+from ansambl.api.errors import may_fail
 from ansambl.api.schemas import (
     EntriesDocument,
     EntryDocument,
@@ -97,7 +98,7 @@ def add_role_routes(router: APIRouter, controls: RoleControls, language: Speak) 
     _add_table(router, controls, language, "roles")
     _add_table(router, controls, language, "ensembles")
 
-    @router.post(f"{PREFIX}/reload")
+    @router.post(f"{PREFIX}/reload", tags=["Configuration"], operation_id="reload", responses=may_fail(400, 501, 503))
     async def post_reload(request: Request) -> ReloadedDocument:
         """Read the configuration file again, and apply its roles, ensembles and prompt as a whole."""
         return await controls.reload(language(request))
@@ -148,11 +149,16 @@ def _add_table(router: APIRouter, controls: RoleControls, language: Speak, kind:
         """Save a set of roles and ensembles: all of it, or nothing."""
         return await controls.import_set(wanted.document, dry_run=wanted.dry_run)
 
-    routes: list[tuple[str, str, Callable[..., Awaitable[Any]]]] = [
-        ("GET", base, get_all), ("POST", f"{base}/export", post_export), ("POST", f"{base}/import", post_import),
-        ("GET", f"{one}/versions", get_versions), ("POST", f"{one}/restore", post_restore),
-        ("POST", f"{one}/rename", post_rename),
-        ("GET", one, get_one), ("PUT", one, put_one), ("DELETE", one, delete_one),
+    routes: list[tuple[str, str, Callable[..., Awaitable[Any]], tuple[int, ...]]] = [
+        ("GET", base, get_all, ()), ("POST", f"{base}/export", post_export, (400, 404)),
+        ("POST", f"{base}/import", post_import, (400,)), ("GET", f"{one}/versions", get_versions, (404,)),
+        ("POST", f"{one}/restore", post_restore, (400, 404, 409)),
+        ("POST", f"{one}/rename", post_rename, (400, 404, 409)), ("GET", one, get_one, (404,)),
+        ("PUT", one, put_one, (400, 404, 409)), ("DELETE", one, delete_one, (400, 404, 409, 422)),
     ]  # fmt: skip
-    for method, path, endpoint in routes:
-        router.add_api_route(path, endpoint, methods=[method], name=f"{kind}_{endpoint.__name__}")
+    for method, path, endpoint, failures in routes:
+        name = f"{kind}_{endpoint.__name__}"
+        router.add_api_route(
+            path, endpoint, methods=[method], name=name, operation_id=name, tags=[kind.capitalize()],
+            responses=may_fail(*failures),
+        )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -52,6 +52,10 @@ class InstanceDocument(BaseModel):
     cached_share: float | None = None
     kv_cache_share: float | None = None
     swaps: int = Field(0, description="Loads since the start for which another instance had to rest.")
+    pinned: bool = Field(False, description="It stays in memory whatever others want.")
+    pinned_by: Literal["configuration", "hand"] | None = Field(
+        None, description="What says so: the configuration, or a pin by hand, which lasts until the next start."
+    )
 
 
 class DeviceDocument(BaseModel):
@@ -133,9 +137,15 @@ class StateDocument(BaseModel):
 
 
 class LogDocument(BaseModel):
-    """The newest lines of an engine's log, oldest first."""
+    """The newest lines of a log, oldest first."""
 
     lines: list[str]
+
+
+class ExplainDocument(BaseModel):
+    """What a request would be turned into. More keys say it: for a role its messages, for an ensemble its roles."""
+
+    reasons: list[str]
 
 
 class StoppingDocument(BaseModel):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import signal
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from ansambl import __version__
+from ansambl.access.key_door import KeyDoor
+from ansambl.access.store import KeyStore
 from ansambl.api.routes import make_admin_api
 from ansambl.app.configuration.settings import EMBEDDED
 from ansambl.app.configuration.settings_file import LoadedSettings
@@ -18,6 +19,8 @@ from ansambl.app.configuration.settings_records import is_unconfigured
 from ansambl.app.controls import ProductControls
 from ansambl.app.data_folder import DataLock, open_database
 from ansambl.app.instance_controls import ProductInstances
+from ansambl.app.keys.controls import ProductKeys
+from ansambl.app.listening import bind, check_address
 from ansambl.app.logging_warnings import logging_warnings
 from ansambl.app.plan_checks import misfits
 from ansambl.app.proposals import propose_once, with_installed
@@ -26,18 +29,19 @@ from ansambl.app.roles.book import RoleBook
 from ansambl.app.roles.controls import ProductRoles, Reloaded, apply
 from ansambl.app.running_state import RunningState, new_token, write_state
 from ansambl.app.starting import start_instances
-from ansambl.app.web import App, Application, WebServer
+from ansambl.app.web import Application, WebServer
 from ansambl.app.wiring import Product, build, needs_embedded
 from ansambl.console.pages import make_console
 from ansambl.domain.errors import AnsamblError, CheckpointError
 from ansambl.domain.plan import Attachment
 from ansambl.domain.text import Text, text
-from ansambl.foundation import collector, network
+from ansambl.foundation import collector
+from ansambl.foundation.clock import RealClock
 from ansambl.foundation.logging import get_logger
 from ansambl.foundation.paths import DataPaths
 from ansambl.foundation.sqlite import Database
 from ansambl.foundation.terminals import has_terminal, silence, terminal_streams
-from ansambl.gateway.guard import check_binding
+from ansambl.gateway.peers import is_local
 from ansambl.model_catalog import embedded
 from ansambl.roles.store import SavedRoles
 from ansambl.runtime import discovery
@@ -48,53 +52,6 @@ if TYPE_CHECKING:
     from ansambl.app.first_plan import Proposal
 
 log = get_logger(__name__)
-
-
-class PortTakenError(AnsamblError):
-    """Another program listens on the port."""
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Take the address before anything else is started.
-
-    Raises:
-        PortTakenError: another program listens there, or the address is not this machine's.
-    """
-    try:
-        taken = network.bound_socket(host, port)
-    except OSError as error:
-        raise _port_error(host, port, error) from error
-    try:
-        # Listening now, because two sockets with SO_REUSEADDR may both bind, and only the second listen fails.
-        taken.listen(2048)
-    except OSError as error:
-        taken.close()
-        raise _port_error(host, port, error) from error
-    taken.set_inheritable(False)
-    return taken
-
-
-def _port_error(host: str, port: int, error: OSError) -> PortTakenError:
-    if error.errno != errno.EADDRINUSE:
-        return PortTakenError(
-            text(
-                "Cannot listen on {host} port {port} ({reason}). Choose another with --host and --port.",
-                host=host,
-                port=port,
-                reason=error.strerror or error,
-            )
-        )
-    owner = network.port_owner(port)
-    if owner is None:
-        return PortTakenError(text("Port {port} is taken by another program. Choose another with --port.", port=port))
-    return PortTakenError(
-        text(
-            "Port {port} is taken by {program} (process {pid}). Stop it, or choose another with --port.",
-            port=port,
-            program=owner[1],
-            pid=owner[0],
-        )
-    )
 
 
 class StopSignal:
@@ -182,7 +139,7 @@ async def serve(
         AnsamblError: it cannot start; nothing is left running.
     """
     gateway = loaded.settings.gateway
-    check_binding(gateway.host)
+    check_address(gateway.host, paths)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(bind(gateway.host, gateway.port))
         database = open_database(paths)
@@ -221,21 +178,26 @@ class _Life:
 
     async def run(self, offered: Attachment | None) -> None:
         """Serve until it is told to stop; no engine is left."""
-        product = await build(self._loaded, self._paths, self._database, offered=offered)
+        token, clock, store = new_token(), RealClock(), KeyStore(self._database)
+        door = KeyDoor(token, clock, store)
+        product = await build(self._loaded, self._paths, self._database, offered=offered, door=door)
         try:
             roles = self._with_saved_roles(product, offered)
-            token = new_token()
             host, port = self._listener.getsockname()[:2]
             running = write_state(self._paths, host, port, token)
-            application = Application(
-                product.gateway, self._admin_api(product, roles, running, token), make_console(version=__version__)
-            )
+            admin_api = make_admin_api(
+                ProductControls(product, running, self.stop.set), roles, door, ProductInstances(product),
+                keys=ProductKeys(product, door, store, clock), is_local=is_local,
+            )  # fmt: skip
+            console = make_console(version=__version__, sessions=door)
+            application = Application(product.gateway, admin_api, console)
             server = WebServer(application, self._listener)
             await server.start()
             log.info("started", address=running.address, version=__version__)
             reloading = asyncio.create_task(self._reload_when_asked())
             starting = asyncio.create_task(self._begin(product, running))
             writing = asyncio.create_task(product.usage.keep_writing())
+            counting = asyncio.create_task(door.keep_writing())
             looking = asyncio.create_task(product.gateway.metrics.loop_lag.keep_looking())
             for warning in logging_warnings(self._loaded.settings.gateway, self._paths):
                 self._reporter.warn(warning)
@@ -250,7 +212,7 @@ class _Life:
                                         seconds=round(limit)))  # fmt: skip
                 await self._drain(product, limit)
             finally:
-                tasks = (starting, reloading, writing, looking)
+                tasks = (starting, reloading, writing, counting, looking)
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -260,6 +222,7 @@ class _Life:
         finally:
             await product.coordinator.stop()
             product.usage.write()
+            door.write()
             await asyncio.to_thread(product.gateway.close_logs)
 
     def _with_saved_roles(self, product: Product, offered: Attachment | None) -> ProductRoles:
@@ -293,9 +256,6 @@ class _Life:
             else:
                 self._warn(found.warnings)
                 self._reporter.say(_told(found))
-
-    def _admin_api(self, product: Product, roles: ProductRoles, running: RunningState, token: str) -> App:
-        return make_admin_api(ProductControls(product, running, self.stop.set), roles, token, ProductInstances(product))
 
     async def _begin(self, product: Product, running: RunningState) -> None:
         await start_instances(self._loaded, self._reporter.warn, product)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from ansambl.access.door import Door
 from ansambl.app.catalog import catalog_of
 from ansambl.app.configuration.settings import EMBEDDED
 from ansambl.app.configuration.settings_file import LoadedSettings
@@ -86,9 +87,12 @@ def needs_embedded(loaded: LoadedSettings) -> bool:
 
 
 async def build(
-    loaded: LoadedSettings, paths: DataPaths, database: Database, *, offered: Attachment | None = None
-) -> Product:
+    loaded: LoadedSettings, paths: DataPaths, database: Database, *, offered: Attachment | None = None,
+    door: Door | None = None,
+) -> Product:  # fmt: skip
     """Join everything. Engines that outlived an earlier Ansambl are adopted or ended here; none is started yet.
+
+    `door` lets requests in; without one whoever asks is the owner.
 
     Raises:
         ConfigurationError: the configuration contradicts itself.
@@ -160,7 +164,7 @@ async def build(
     settings, usage = loaded.settings, UsageBook(database, clock)
     gateway = Gateway(
         resolver, service, coordinator, body_limit=settings.gateway.max_body,
-        recognises_tasks=settings.tasks.recognise, observed=coordinator, usage=usage,
+        recognises_tasks=settings.tasks.recognise, observed=coordinator, usage=usage, door=door,
         requests=RequestLog(paths.logs, writes=settings.gateway.log_requests),
         contents=ContentsLog(paths.logs, writes=settings.gateway.log_contents),
     )  # fmt: skip

@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from ansambl.console.assets import Assets, load_assets
 from ansambl.console.security import SecurityHeaders
+from ansambl.console.signing_in import SignIns, answer_sign_in
 from ansambl.console.strings import examples, page_strings
 from ansambl.foundation.locales import LANGUAGES, language_of_header, supported, translator
 
@@ -28,13 +29,23 @@ _FOREVER = "public, max-age=31536000, immutable"
 _ASK_AGAIN = "no-cache"
 
 
-def make_console(*, version: str) -> Starlette:
-    """Build the console for the paths ``/`` and ``/console/…``; `version` is what the page says of the product."""
+def make_console(*, version: str, sessions: SignIns | None = None) -> Starlette:
+    """Build the console for the paths ``/`` and ``/console/…``; `version` is what the page says of the product.
+
+    `sessions` lets browsers in by a key; without it the console has no sign-in.
+    """
     console = _Console(version)
+
+    async def session(request: Request) -> Response:
+        if sessions is None:
+            raise HTTPException(404)
+        return await answer_sign_in(request, sessions, translator(_language(request)))
+
     return Starlette(
         routes=[
             Route("/", console.get_page),
             Route("/console/words/{language}", console.get_words),
+            Route("/console/session", session, methods=["POST", "DELETE"]),
             Route("/console/static/{digest}/{name}", console.get_static),
         ],
         middleware=[Middleware(SecurityHeaders)],

@@ -30,17 +30,17 @@ def is_loopback(host: str) -> bool:
     return name in _LOCAL_NAMES or name.endswith(".localhost") or is_loopback_address(name)
 
 
-def check_binding(host: str) -> None:
-    """Refuse to listen on an address that other machines reach, because there are no keys yet.
+def check_binding(host: str, *, has_keys: bool) -> None:
+    """Refuse to listen on an address that other machines reach as long as no key lets anybody in.
 
     Raises:
-        UsageError: `host` is not a loopback address.
+        UsageError: `host` is not a loopback address, and there is no key.
     """
-    if not is_loopback(host):
+    if not has_keys and not is_loopback(host):
         raise UsageError(
             text(
-                "Listening on {host} would let other machines in without a key, and this version has no keys yet. "
-                "Use --host 127.0.0.1, and a tunnel such as ssh -L to reach it from elsewhere.",
+                "Listening on {host} would let other machines in, and there is no API key yet. Create one first: "
+                "ansambl keys create. Or use --host 127.0.0.1, and a tunnel such as ssh -L from elsewhere.",
                 host=host,
             )
         )

@@ -102,6 +102,10 @@ class RoleService:
         if common_instruction is not None:
             self._common = common_instruction or None
 
+    def forget_key(self, key: str) -> None:
+        """Forget all that is remembered for an API key."""
+        self._turns.forget_key(key)
+
     def prepare(self, request: ChatRequest, role: Role, *, key: str, options: RequestOptions = NO_OPTIONS) -> Prepared:
         """Write the role's request. `key` is the id of the API key that asks; notes are kept apart by it.
 

@@ -12,9 +12,10 @@ import datetime as dt
 import sqlite3
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansambl.dialects.openai_chat import Answer, Message
+from ansambl.domain.scheduling import LOCAL_KEY
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.foundation.logging import get_logger
 from ansambl.foundation.sqlite import Database
@@ -37,13 +38,15 @@ class Note:
     """What a turn's prompt held beyond what the client sends: the note's text, and the name of its role.
 
     An empty text stands for no note. `trailing` is whether the note stood in a system message of its own after the
-    user message. `day` is the day that the prompt said today is; None where it said none.
+    user message. `day` is the day that the prompt said today is; None where it said none. `owner` is the id of the API
+    key for which it is remembered.
     """
 
     role: str
     text: str
     trailing: bool = False
     day: dt.date | None = None
+    owner: str = field(default=LOCAL_KEY, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,13 @@ class Recalled:
 
     `notes` maps the index of a user message to the note that stood there, `end` is the chain after all messages:
     what `TurnMemory.remember` needs to know the answer by. `day` is the day of the first turn that is known, None when
-    it has none.
+    it has none. `owner` is the id of the API key that asks.
     """
 
     end: bytes
     notes: dict[int, Note] = field(default_factory=dict)
     day: dt.date | None = None
+    owner: str = LOCAL_KEY
 
     @property
     def texts(self) -> dict[int, str]:
@@ -118,7 +122,7 @@ class TurnMemory:
         known = self._find([digest for digest, _ in wanted])
         turns = [(index, known[digest]) for digest, index in wanted if digest in known]
         day = next((turn.day for _, turn in turns if turn.day is not None), None)
-        return Recalled(end, {index: turn for index, turn in turns if turn.text}, day)
+        return Recalled(end, {index: turn for index, turn in turns if turn.text}, day, key)
 
     def remember(self, recalled: Recalled, answer: Answer, note: Note) -> None:
         """Keep that `note` produced `answer` after the messages of `recalled`.
@@ -130,8 +134,24 @@ class TurnMemory:
         if message is None or answer.error is not None:
             return
         digest = canonical.extend(recalled.end, message)
-        self._keep(digest, note)
-        self._save(digest, note)
+        owned = note if note.owner == recalled.owner else replace(note, owner=recalled.owner)
+        self._keep(digest, owned)
+        self._save(digest, owned)
+
+    def forget_key(self, key: str) -> None:
+        """Forget all turns that are remembered for an API key. Returns at once; the database follows."""
+        for digest in [one for one, note in self._turns.items() if note.owner == key]:
+            del self._turns[digest]
+        if self._database is None:
+            return
+
+        def work(connection: sqlite3.Connection) -> None:
+            # What was about to be written goes first, so that nothing of it comes afterwards.
+            self._save_all(connection)
+            connection.execute("DELETE FROM role_turns WHERE owner = ?", (key,))
+            connection.execute("DELETE FROM role_notes WHERE id NOT IN (SELECT note FROM role_turns)")
+
+        self._database.submit(work)
 
     def _find(self, digests: list[bytes]) -> dict[bytes, Note]:
         found: dict[bytes, Note] = {}
@@ -164,18 +184,18 @@ class TurnMemory:
         newest = self._rows_of(self._database, "ORDER BY written DESC LIMIT ?", (self._capacity + 1,))
         self._disk_holds_more = len(newest) > self._capacity
         # One object per note: a handful of notes stand behind thousands of turns.
-        shared: dict[Note, Note] = {}
+        shared: dict[tuple[str, Note], Note] = {}
         for digest, note in reversed(newest[: self._capacity]):
-            self._turns[digest] = shared.setdefault(note, note)
+            self._turns[digest] = shared.setdefault((note.owner, note), note)
 
     @staticmethod
     def _rows_of(database: Database, condition: str, values: Sequence[object]) -> list[tuple[bytes, Note]]:
         query = (
-            "SELECT digest, role, role_notes.note AS text, trailing, day FROM role_turns"  # noqa: S608 - `condition` is ours, values are bound
+            "SELECT digest, role, role_notes.note AS text, trailing, day, owner FROM role_turns"  # noqa: S608 - `condition` is ours, values are bound
             f" JOIN role_notes ON role_notes.id = role_turns.note {condition}"
         )
         return [
-            (row["digest"], Note(row["role"], row["text"], bool(row["trailing"]), _day(row["day"])))
+            (row["digest"], Note(row["role"], row["text"], bool(row["trailing"]), _day(row["day"]), row["owner"]))
             for row in database.read(query, values)
         ]
 
@@ -202,11 +222,19 @@ class TurnMemory:
                 "INSERT INTO role_notes (role, note) VALUES (?, ?) ON CONFLICT DO NOTHING", (note.role, note.text)
             )
             connection.execute(
-                "INSERT INTO role_turns (digest, note, written, trailing, day)"
-                " SELECT ?, id, ?, ?, ? FROM role_notes WHERE role = ? AND note = ?"
+                "INSERT INTO role_turns (digest, note, written, trailing, day, owner)"
+                " SELECT ?, id, ?, ?, ?, ? FROM role_notes WHERE role = ? AND note = ?"
                 " ON CONFLICT (digest) DO UPDATE SET note = excluded.note, written = excluded.written,"
                 " trailing = excluded.trailing, day = excluded.day",
-                (digest, written, note.trailing, note.day.isoformat() if note.day else "", note.role, note.text),
+                (
+                    digest,
+                    written,
+                    note.trailing,
+                    note.day.isoformat() if note.day else "",
+                    note.owner,
+                    note.role,
+                    note.text,
+                ),
             )
             self._written += 1
             if self._written % _PRUNE_EVERY == 1:

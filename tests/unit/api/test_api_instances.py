@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
+from ansambl.access.key_door import KeyDoor
 from ansambl.api.routes import make_admin_api
 from ansambl.app.instance_controls import ProductInstances
 from ansambl.domain.errors import NotSupportedError, UnknownNameError
@@ -13,7 +14,9 @@ from ansambl.domain.instance import InstanceState, InstanceStatus
 from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
+from ansambl.foundation.clock import RealClock
 from ansambl.gateway.metrics import Metrics
+from ansambl.gateway.peers import is_local
 from ansambl.roles.records import RoleCatalog
 
 TOKEN = "the-token-of-this-run"
@@ -92,7 +95,9 @@ def product():
 
 @pytest.fixture
 async def client(product):
-    app = make_admin_api(SimpleNamespace(), SimpleNamespace(), TOKEN, ProductInstances(product))
+    app = make_admin_api(
+        SimpleNamespace(), SimpleNamespace(), KeyDoor(TOKEN, RealClock()), ProductInstances(product), is_local=is_local
+    )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as found:
         yield found
 

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from ansambl.access.key_door import KeyDoor
 from ansambl.api.roles import LARGEST_BODY
 from ansambl.api.routes import make_admin_api
 from ansambl.app.configuration.settings_file import LoadedSettings, load_settings
@@ -17,7 +18,9 @@ from ansambl.app.data_folder import MIGRATIONS
 from ansambl.app.roles.book import RoleBook
 from ansambl.app.roles.controls import ProductRoles
 from ansambl.app.wiring import Product
+from ansambl.foundation.clock import RealClock
 from ansambl.foundation.sqlite import Database, load_migrations
+from ansambl.gateway.peers import is_local
 from ansambl.roles.resolver import Resolver
 from ansambl.roles.service import RoleService
 from ansambl.roles.store import SavedRoles
@@ -62,7 +65,9 @@ class Stage:
             none,
         )
         self.book = book
-        app = make_admin_api(none, ProductRoles(self.product, book, loaded, self.read), TOKEN)
+        app = make_admin_api(
+            none, ProductRoles(self.product, book, loaded, self.read), KeyDoor(TOKEN, RealClock()), is_local=is_local
+        )
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://localhost",
             headers={"authorization": f"Bearer {TOKEN}"},

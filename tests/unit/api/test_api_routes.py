@@ -3,10 +3,13 @@
 import httpx
 import pytest
 
+from ansambl.access.key_door import KeyDoor
 from ansambl.api.routes import make_admin_api
 from ansambl.api.schemas import RequestsDocument, StateDocument
 from ansambl.domain.errors import RequestError, UnknownNameError
 from ansambl.domain.text import text
+from ansambl.foundation.clock import RealClock
+from ansambl.gateway.peers import is_local
 
 TOKEN = "the-token-of-this-run"
 
@@ -51,7 +54,7 @@ def controls():
 
 @pytest.fixture
 async def client(controls):
-    transport = httpx.ASGITransport(make_admin_api(controls, Roles(), TOKEN))
+    transport = httpx.ASGITransport(make_admin_api(controls, Roles(), KeyDoor(TOKEN, RealClock()), is_local=is_local))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as found:
         yield found
 

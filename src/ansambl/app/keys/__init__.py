@@ -1,0 +1,1 @@
+"""API keys of a running Ansambl, and of a data folder."""

@@ -1,0 +1,70 @@
+"""What the admin API does with the keys of a running Ansambl: they let in, and let in no more, at once."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from ansambl.access.key_door import KeyDoor
+from ansambl.access.keys import find_key
+from ansambl.access.store import KeyStore
+from ansambl.api.keys import CreatedKeyDocument, CreateKeyRequest, KeyDocument, KeysDocument
+from ansambl.app.keys.desk import KeyDesk, key_document
+from ansambl.app.wiring import Product
+from ansambl.foundation.clock import Clock
+from ansambl.foundation.logging import get_logger
+
+log = get_logger(__name__)
+
+
+class ProductKeys:
+    """Implements `ansambl.api.keys.KeyControls` on a product and its door."""
+
+    def __init__(self, product: Product, door: KeyDoor, store: KeyStore, clock: Clock) -> None:
+        self._product = product
+        self._door = door
+        self._clock = clock
+        self._desk = KeyDesk(store, self._own_name, clock)
+        self._lock = asyncio.Lock()
+
+    def keys(self, *, all_of_them: bool) -> KeysDocument:
+        """The keys, from memory."""
+        now = self._clock.now()
+        found = [one for one in self._door.all_keys() if all_of_them or one.revoked is None]
+        return KeysDocument(keys=[key_document(one, now, self._door.allowances(one.id)) for one in found])
+
+    def key(self, wanted: str) -> KeyDocument:
+        """One of them."""
+        found = find_key(self._door.all_keys(), wanted)
+        return key_document(found, self._clock.now(), self._door.allowances(found.id))
+
+    async def create(self, wanted: CreateKeyRequest) -> CreatedKeyDocument:
+        """Make one."""
+        # Once begun it is finished, also when the client has gone: the database has it then.
+        return await asyncio.shield(self._create(wanted))
+
+    async def revoke(self, wanted: str) -> KeyDocument:
+        """Revoke one."""
+        return await asyncio.shield(self._revoke(wanted, asyncio.current_task()))
+
+    async def _create(self, wanted: CreateKeyRequest) -> CreatedKeyDocument:
+        async with self._lock:
+            key, secret = await asyncio.to_thread(self._desk.create, wanted)
+            self._door.add(key)
+        log.info("key_created", key=key.id, key_name=key.name)
+        return CreatedKeyDocument(key=key_document(key, key.created), secret=secret)
+
+    async def _revoke(self, wanted: str, asking: asyncio.Task[Any] | None) -> KeyDocument:
+        async with self._lock:
+            key = await asyncio.to_thread(self._desk.revoke, wanted)
+            now = self._clock.now()
+            await self._door.revoke(key.id, now, spared=asking)
+        log.info("key_revoked", key=key.id, key_name=key.name)
+        # After its answers have ended: they would bring what is forgotten here.
+        self._product.service.forget_key(key.id)
+        await self._product.conversations.forget_key(key.id)
+        return key_document(replace(key, revoked=now), now)
+
+    def _own_name(self, written: str) -> str:
+        return self._product.resolver.resolve(written).name
