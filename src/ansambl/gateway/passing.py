@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from ansambl.dialects import openai_chat
 from ansambl.dialects.openai_chat import Answer, ChatRequest, Usage
+from ansambl.dialects.openai_chat.accounts import usage_of_answer, usage_of_stream
 from ansambl.dialects.openai_chat_additions import FIELD, envelope_of, split_end, stream_of, with_additions
 from ansambl.domain.errors import AnsamblError, EngineError
+from ansambl.domain.scheduling import Standing
 from ansambl.domain.text import Text, text
 from ansambl.gateway.asgi import JSON_TYPE
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
@@ -127,11 +129,15 @@ async def _relay_whole(exchange: Exchange, call: Call, answer: UpstreamAnswer) -
         kind = (b"content-type", answer.content_type.encode("latin-1")) if answer.content_type else JSON_TYPE
         await exchange.send_whole(answer.status, body, [kind])
     # After it was sent: nobody has to wait for our books.
-    found = openai_chat.read_answer(body)
-    exchange.count_usage(found.usage)
-    if call.remember is not None and found.error is None:
-        call.remember(found)
-    return found.usage
+    if call.remember is None:
+        usage = usage_of_answer(body)
+    else:
+        found = openai_chat.read_answer(body)
+        usage = found.usage
+        if found.error is None:
+            call.remember(found)
+    exchange.count_usage(usage)
+    return usage
 
 
 async def _relay_stream(
@@ -173,12 +179,17 @@ async def _relay_stream(
         raise
     finally:
         if not broken:
-            found = openai_chat.read_stream(relay.kept)
-            total = call.chosen.total(found.usage) if call.chosen is not None else None
-            exchange.count_usage(total or found.usage)
-            if remember is not None and relay.complete and found.error is None:
-                remember(found)
-    return found.usage
+            kept = relay.kept
+            if remember is None or not relay.complete:
+                usage = usage_of_stream(kept)
+            else:
+                found = openai_chat.read_stream(kept)
+                usage = found.usage
+                if found.error is None:
+                    remember(found)
+            total = call.chosen.total(usage) if call.chosen is not None else None
+            exchange.count_usage(total or usage)
+    return usage
 
 
 class _StreamAdditions:
@@ -215,8 +226,18 @@ class _StreamAdditions:
         return openai_chat.event({**last, FIELD: dict(self._chosen.account(usage))}) + self._held
 
 
+def leased(exchange: Exchange, coordinator: Coordinator, call: Call) -> AbstractAsyncContextManager[Lease]:
+    """As `leased_place`, for a prepared chat."""
+    request = call.prepared.request
+    return leased_place(
+        exchange, coordinator, call.prepared.model, hint_of(request), lora=request.lora, standing=request.standing
+    )
+
+
 @asynccontextmanager
-async def leased(exchange: Exchange, coordinator: Coordinator, call: Call) -> AsyncIterator[Lease]:
+async def leased_place(
+    exchange: Exchange, coordinator: Coordinator, model: str, hint: bytes, *, lora: str | None, standing: Standing
+) -> AsyncIterator[Lease]:  # fmt: skip
     """Hold a place for the request; while it waits, and while its prompt is read, the exchange knows what for.
 
     How long it waited is counted, and said in the headers of its answer; where the stream began before, in a comment.
@@ -224,9 +245,8 @@ async def leased(exchange: Exchange, coordinator: Coordinator, call: Call) -> As
     Raises:
         AnsamblError: as `Coordinator.lease`.
     """
-    request, model = call.prepared.request, call.prepared.model
     exchange.outlook = partial(coordinator.outlook, model)
-    async with coordinator.lease(model, hint_of(request), lora=request.lora, standing=request.standing) as lease:
+    async with coordinator.lease(model, hint, lora=lora, standing=standing) as lease:
         exchange.outlook = partial(_reading, lease.model)
         exchange.metrics.count_lease(lease)
         exchange.model, exchange.queued, exchange.swaps = lease.model, lease.queued, lease.swaps

@@ -74,13 +74,13 @@ class Pouring:
     `poured` is awaited meanwhile: True when the body is over, False when `take` has enough for now.
     """
 
-    __slots__ = ("_connection", "_content", "_take", "_within", "poured")
+    __slots__ = ("_connection", "_content", "_more", "_take", "_within", "poured")
 
     def __init__(self, connection: Connection, content: aiohttp.StreamReader, take: _Piece) -> None:
         self._connection = connection
         self._content = content
         self._take = take
-        self._within = False
+        self._within = self._more = False
         self.poured: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         connection.heard = self._heard
 
@@ -97,12 +97,15 @@ class Pouring:
     def _heard(self) -> None:
         # Taking a piece may resume the reading, which hands over what waited: that must come after it.
         if self._within or self.poured.done():
+            self._more = True
             return
         self._within = True
         try:
-            goes_on = True
-            while goes_on and (piece := self._content.read_nowait()):
-                goes_on = self._take(piece)
+            goes_on, self._more = True, True
+            while goes_on and self._more:
+                self._more = False
+                if piece := self._content.read_nowait():
+                    goes_on = self._take(piece)
             if not goes_on:
                 self._over(False)
             elif self._content.at_eof():
