@@ -13,11 +13,20 @@ from ansambl.api import PREFIX
 from ansambl.domain.errors import AnsamblError
 from ansambl.gateway.asgi import Receive, Scope, Send, route_error
 from ansambl.gateway.connections import Connections
+from ansambl.gateway.entrance import Entrance, adding
 from ansambl.gateway.exchange import Exchange
-from ansambl.gateway.guard import check_request
+from ansambl.gateway.guard import Guard
 from ansambl.gateway.routes import Gateway
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_ADMIN_HEADERS = (
+    # Answers hold keys and logs, and none of them is a page.
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+)
 
 
 class Application:
@@ -35,16 +44,13 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http":
-            return
         path: str = scope["path"]
         if self._gateway.owns(path):
             await self._gateway(scope, receive, send)
             return
         try:
-            check_request(scope)
             if path.startswith(f"{PREFIX}/"):
-                await self._admin_api(scope, receive, send)
+                await self._admin_api(scope, receive, adding(send, _ADMIN_HEADERS))
             elif path == "/" or path.startswith("/console/"):
                 await self._console(scope, receive, send)
             else:
@@ -65,14 +71,16 @@ class WebServer:
     """Serves an application on a socket that already listens."""
 
     def __init__(
-        self, application: App, listener: socket.socket, connections: Connections | None = None
+        self, application: App, listener: socket.socket, connections: Connections | None = None,
+        guard: Guard | None = None,
     ) -> None:  # fmt: skip
         self._connections = connections or Connections()
         config = uvicorn.Config(
-            application, loop="none", http=self._connections.protocol(), ws="none", lifespan="off", interface="asgi3",
+            Entrance(application, guard or Guard()), http=self._connections.protocol(), loop="none", ws="none",
+            lifespan="off", interface="asgi3",
             # What it says of each request that it cannot parse would fill the log.
             log_config=None, log_level="error", access_log=False, server_header=False, proxy_headers=False,
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=1, headers=[("x-content-type-options", "nosniff")],
         )  # fmt: skip
         self._server = _Server(config)
         self._listener = listener
