@@ -12,13 +12,14 @@ from ansambl.domain.access import Endpoint
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.text import text
 from ansambl.foundation.logging import get_logger
+from ansambl.gateway.absent import absent
 from ansambl.gateway.answering import Answering
-from ansambl.gateway.asgi import ClientGoneError, MethodError, Receive, Scope, Send, header, route_error
+from ansambl.gateway.asgi import ClientGoneError, MethodError, Receive, Scope, Send, header
 from ansambl.gateway.chat import ChatHandler
 from ansambl.gateway.contents_log import ContentsLog, Overheard
 from ansambl.gateway.dialect_routes import DIALECTS, Dialect
+from ansambl.gateway.engine_routes import EngineRoutes
 from ansambl.gateway.exchange import LEFT, Exchange
-from ansambl.gateway.guard import check_request
 from ansambl.gateway.listing import Listing
 from ansambl.gateway.metrics import Metrics
 from ansambl.gateway.metrics_requests import NO_CLASS, OTHER
@@ -76,6 +77,7 @@ class Gateway:
                 if one.count is not None
             },
             **self._listing.routes(),
+            **EngineRoutes(resolver, service, coordinator, self.answering, self._chat).routes(),
             "/metrics": Route("GET", self._get_metrics, Endpoint.METRICS),
         }
 
@@ -105,7 +107,6 @@ class Gateway:
         exchange = Exchange(scope, send, self.metrics)
         refused: str | None = None
         try:
-            check_request(scope)
             route = self._find(scope)
             if not route.public:
                 credentials = credentials_of(scope, local=is_local(scope))
@@ -157,7 +158,7 @@ class Gateway:
         path, method = scope["path"], scope["method"]
         route = self._listing.model if path.startswith("/v1/models/") else self._routes.get(path)
         if route is None:
-            raise route_error(method, path)
+            raise absent(method, path)
         if method != route.method and not (method == "HEAD" and route.method == "GET"):
             raise MethodError(method, route.method)
         return route

@@ -28,12 +28,13 @@ async def serving(coordinator: Coordinator, model: str) -> Serving:
     return await asyncio.to_thread(instance.serves)
 
 
-async def models_that(coordinator: Coordinator, operation: Operation) -> list[str]:
-    """The models here that certainly do something, in their order."""
+async def models_that(coordinator: Coordinator, operation: Operation, *, perhaps: bool = False) -> list[str]:
+    """The models here that certainly do something, in their order; with `perhaps` also those that may."""
     found = []
     for one in coordinator.statuses():
         with suppress(AnsamblError):
-            if operation in (await serving(coordinator, one.model)).certain:
+            known = await serving(coordinator, one.model)
+            if operation in known.certain or (perhaps and known.may(operation)):
                 found.append(one.model)
     return found
 

@@ -1,0 +1,135 @@
+"""Messages and responses that an engine understands itself: passed on untouched where that loses less."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from ansambl.dialects import openai_chat
+from ansambl.dialects.openai_chat import ChatRequest
+from ansambl.dialects.openai_chat.reading import decode_object
+from ansambl.domain.errors import AnsamblError
+from ansambl.domain.role import ModelName
+from ansambl.domain.scheduling import LOCAL_KEY, RequestClass, Standing
+from ansambl.domain.serving import Operation, Serving
+from ansambl.gateway.dialect_routes import error_object_of
+from ansambl.gateway.exchange import Exchange
+from ansambl.gateway.handing_on import Outgoing, hand_on
+from ansambl.roles.asking import hint_of
+from ansambl.roles.options import FIELD
+from ansambl.runtime.abilities import serving
+from ansambl.runtime.coordinator import Coordinator
+
+MESSAGES, RESPONSES = "anthropic_messages", "openai_responses"
+_DIALECTS = {"/v1/messages": MESSAGES, "/v1/responses": RESPONSES}
+_PATHS = {MESSAGES: "/messages", RESPONSES: "/responses"}
+_ENDS = {
+    MESSAGES: re.compile(rb"event: (?:message_stop|error)\b"),
+    RESPONSES: re.compile(rb"event: (?:response\.(?:completed|incomplete|failed|cancelled)|error)\b"),
+}
+"""What every whole stream ends with."""
+
+_LIMITS = {MESSAGES: "max_tokens", RESPONSES: "max_output_tokens"}
+_SAMPLING = {MESSAGES: frozenset({"temperature", "top_p", "top_k"}), RESPONSES: frozenset({"temperature", "top_p"})}
+"""What of a model's own sampling can be said in a dialect."""
+
+_TRANSLATED_BETTER = {
+    # vLLM 0.32.0 refuses a message with one of these blocks, which a translation turns into text.
+    MESSAGES: (b'"document"', b'"search_result"'),
+    RESPONSES: (),
+}
+
+
+def passes_natively(
+    dialect: str, serving: Serving, standing: Standing, model: ModelName, *, lora: bool, body: bytes
+) -> bool:  # fmt: skip
+    """Whether a request to a plain model goes to its engine untouched.
+
+    So it does where its engine speaks the dialect and loses less of it than a translation does. It is translated where
+    something must be said to the engine that it hears only in a chat completion: a LoRA adapter, whose request it is,
+    sampling of the owner's. A by-product of a chat may be answered by another model, so it is translated, too.
+    """
+    return (
+        dialect in serving.native
+        and not lora
+        and standing.request_class is not RequestClass.TASK
+        and (standing.key == LOCAL_KEY or dialect in serving.salted)
+        and model.sampling.keys() <= _SAMPLING[dialect]
+        and not any(words in body for words in _TRANSLATED_BETTER[dialect])
+    )
+
+
+async def passed_natively(
+    exchange: Exchange, coordinator: Coordinator, asked: ChatRequest, model: ModelName, *, lora: bool, body: bytes
+) -> bool:  # fmt: skip
+    """Hand a request on untouched where that is better; False where nothing was done, and it is to be translated.
+
+    `asked` is what it is translated to, by which its slot is chosen, and `body` as it came.
+
+    Raises:
+        AnsamblError: nothing was sent yet and it cannot be answered; or the stream broke.
+    """
+    dialect = _DIALECTS.get(exchange.scope["path"])
+    if dialect is None:
+        return False
+    known = await serving(coordinator, model.name)
+    if not passes_natively(dialect, known, asked.standing, model, lora=lora, body=body):
+        return False
+    request = _with_defaults(openai_chat.parse_request(body), dialect, model)
+    exchange.error_events = partial(_error_event, error_object_of(exchange.scope["path"]))
+    outgoing = Outgoing(
+        model=model.name, path=_PATHS[dialect], body=lambda name: request.changed({"model": name}).encode(),
+        standing=asked.standing, hint=hint_of(asked), ends=_ENDS[dialect], untouched=_SHAPES[dialect],
+    )  # fmt: skip
+    await hand_on(exchange, coordinator, outgoing)
+    return True
+
+
+async def counted_natively(coordinator: Coordinator, model: str, body: bytes, standing: Standing) -> int | None:
+    """The tokens of a message as the engine of a plain model counts them itself; None where it does not.
+
+    Raises:
+        UnavailableError: the engine cannot be made ready.
+    """
+    if not (await serving(coordinator, model)).may(Operation.COUNTING):
+        return None
+    request = openai_chat.parse_request(body).changed({FIELD: None})
+    async with coordinator.visit(model, standing=standing) as lease:
+        content = request.changed({"model": lease.endpoint.name or lease.model}).encode()
+        async with coordinator.open(lease, "/messages/count_tokens", content) as answer:
+            found = decode_object(await answer.body()) if answer.status == 200 else None
+    tokens = (found or {}).get("input_tokens")
+    return tokens if isinstance(tokens, int) and not isinstance(tokens, bool) else None
+
+
+def _with_defaults(request: ChatRequest, dialect: str, model: ModelName) -> ChatRequest:
+    """The request without what is meant for us, and with the model's own limit and sampling where it says none."""
+    changes: dict[str, Any] = {FIELD: None}
+    wanted = {**model.sampling, _LIMITS[dialect]: model.output_limit}
+    changes.update({name: value for name, value in wanted.items() if value is not None and request.value(name) is None})
+    return request.changed(changes)
+
+
+def _error_event(shape: Any, error: AnsamblError, sentence: str) -> bytes:
+    found: Mapping[str, Any] = shape(error, sentence)
+    # The official client of responses reads the words beside the type, that of messages those inside.
+    payload = {**found["error"], **found, "type": "error"}
+    return b"event: error\ndata: %b\n\n" % msgspec.json.encode(payload)
+
+
+def _is_message_error(body: bytes) -> bool:
+    found = decode_object(body) or {}
+    return found.get("type") == "error" and isinstance(found.get("error"), dict)
+
+
+def _is_response_error(body: bytes) -> bool:
+    error = (decode_object(body) or {}).get("error")
+    return isinstance(error, dict) and isinstance(error.get("message"), str)
+
+
+_SHAPES = {MESSAGES: _is_message_error, RESPONSES: _is_response_error}
+"""Whether an engine's refusal has the shape that the dialect's clients read."""
