@@ -6,7 +6,7 @@ ends, one after another; this finds the borders.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -35,13 +35,19 @@ class Step(StrEnum):
 
 @dataclass(slots=True)
 class Block:
-    """One part of an answer. `identifier` and `name` are those of a tool call, whose arguments are its words."""
+    """One part of an answer. `identifier` and `name` are those of a tool call, whose arguments are its words.
+
+    `logprobs` are the probabilities of a text's tokens, as the engine writes them, where they were asked for; `added`
+    those of its last piece.
+    """
 
     kind: Kind
     number: int
     identifier: str = ""
     name: str = ""
     pieces: list[str] = field(default_factory=list)
+    logprobs: list[dict[str, Any]] = field(default_factory=list)
+    added: Sequence[dict[str, Any]] = ()
 
     @property
     def words(self) -> str:
@@ -87,7 +93,7 @@ class Blocks:
         if delta.reasoning:
             yield from self._say(Kind.REASONING, delta.reasoning)
         if delta.content:
-            yield from self._say(Kind.TEXT, delta.content)
+            yield from self._say(Kind.TEXT, delta.content, delta.logprobs)
         for part in delta.tool_calls:
             yield from self._call(part)
 
@@ -117,15 +123,18 @@ class Blocks:
             ],
             finish_reason=self.finish_reason,
             usage=self.usage,
+            logprobs=tuple(token for one in self.blocks for token in one.logprobs),
         )
 
-    def _say(self, kind: Kind, words: str) -> Iterator[Change]:
+    def _say(self, kind: Kind, words: str, logprobs: Sequence[dict[str, Any]] = ()) -> Iterator[Change]:
         block = self._open
         if block is None or block.kind is not kind or self._waiting is not None:
             yield from self._close()
             block = self._begin(Block(kind, len(self.blocks)))
             yield Step.BEGINS, block, ""
         block.pieces.append(words)
+        block.added = logprobs
+        block.logprobs += logprobs
         yield Step.GROWS, block, words
 
     def _call(self, part: dict[str, Any]) -> Iterator[Change]:

@@ -16,6 +16,9 @@ from ansambl.dialects.openai_chat import Answer, ChatRequest, Delta, Message
 from ansambl.domain.errors import AnsamblError, RequestError
 from ansambl.domain.text import Text, text
 
+EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
+"""How much a model may think: the steps of these dialects, and the three that models know that are given away."""
+
 _encode = msgspec.json.Encoder().encode
 _SHOWN = 60
 
@@ -169,6 +172,12 @@ def kept(request: ChatRequest, names: Sequence[str]) -> ChatRequest:
     return ChatRequest(
         {name: request.fields[name] for name in names if name in request.fields}, request.lora, request.standing
     )
+
+
+def without_thinking(request: ChatRequest) -> dict[str, Any]:
+    """The change that switches thinking off, which is done in the chat template."""
+    given = request.value("chat_template_kwargs")
+    return {"chat_template_kwargs": {**(given if isinstance(given, dict) else {}), "enable_thinking": False}}
 
 
 def content_of(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:

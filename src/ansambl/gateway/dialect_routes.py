@@ -34,7 +34,7 @@ class Dialect:
 
 
 DIALECTS = (
-    Dialect("/v1/chat/completions", openai_chat.parse_request, openai_chat.error_object),
+    Dialect("/v1/chat/completions", openai_chat.parse_chat, openai_chat.error_object),
     Dialect("/v1/messages", messages_requests.parse_request, messages.error_object, messages.count_object),
     Dialect("/v1/responses", responses_requests.parse_request, responses.error_object),
 )

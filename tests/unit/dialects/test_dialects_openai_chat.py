@@ -367,3 +367,16 @@ def test_what_the_client_did_wrong_is_no_5xx(status, message, expected):
     assert chat.engine_status(status, body) == expected
     kind = chat.engine_error_object(status, body)["error"]["type"]
     assert (kind == "invalid_request_error") is (expected == 400)
+
+
+@pytest.mark.parametrize("tools", [b"[]", b"[ \n ]", b"null"])
+def test_an_empty_list_of_tools_is_left_out_with_what_is_said_of_tools(tools):
+    body = b'{"tools":%b,"model":"m","tool_choice":"auto","parallel_tool_calls":true,"x":[]}' % tools
+    assert chat.parse_chat(body).encode() == b'{"model":"m","x":[]}'
+    assert chat.parse_chat(b'{"model":"m","tool_choice":"none"}').encode() == b'{"model":"m"}'
+
+
+@pytest.mark.parametrize("tools", [b"[{}]", b'[{"type":"function"}]', b"5", b'"x"'])
+def test_tools_stay_as_they_are(tools):
+    body = b'{"tools":%b,"tool_choice":"auto"}' % tools
+    assert chat.parse_chat(body).encode() == body

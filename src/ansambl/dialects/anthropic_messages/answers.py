@@ -169,12 +169,15 @@ def _input(arguments: str) -> dict[str, Any]:
 def _usage(usage: Usage) -> dict[str, Any]:
     """Tokens as this dialect counts them: those from the cache are not among ``input_tokens``."""
     cached = usage.cached_tokens
-    return {
+    found: dict[str, Any] = {
         "input_tokens": max(usage.prompt_tokens - (cached or 0), 0),
         "cache_creation_input_tokens": None if cached is None else 0,
         "cache_read_input_tokens": cached,
         "output_tokens": usage.completion_tokens,
     }
+    if usage.reasoning_tokens is not None:
+        found["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
+    return found
 
 
 def error_object(error: AnsamblError, sentence: str) -> dict[str, Any]:

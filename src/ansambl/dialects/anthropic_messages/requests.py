@@ -16,6 +16,7 @@ from ansambl.dialects import openai_chat
 from ansambl.dialects.anthropic_messages.answers import PROGRESS, MessageRendering
 from ansambl.dialects.openai_chat import ChatRequest, Message
 from ansambl.dialects.translation import (
+    EFFORTS,
     Frame,
     a_limit,
     a_list,
@@ -33,6 +34,7 @@ from ansambl.dialects.translation import (
     refuse_present,
     text_part,
     untranslatable,
+    without_thinking,
     wrong,
 )
 from ansambl.domain.errors import RequestError
@@ -48,8 +50,7 @@ _REFUSED = {
     "container": text("nothing is run in containers here"),
     "mcp_servers": text("tools are called by the client here"),
 }
-_EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
-"""How much a model may think; models that are given away know three steps."""
+_EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 _BILLING = "x-anthropic-billing-header:"
 """Claude Code's bookkeeping in the system text. It is no instruction, and it is another one in every request, so that
@@ -287,10 +288,7 @@ def _thinking(request: ChatRequest) -> dict[str, Any]:
     kind = an_object(found, "thinking").get("type")
     if kind not in ("enabled", "adaptive", "between_tools", "disabled"):
         raise untranslatable("thinking.type", kind)
-    if kind != "disabled":
-        return {}
-    given = request.value("chat_template_kwargs")
-    return {"chat_template_kwargs": {**(given if isinstance(given, dict) else {}), "enable_thinking": False}}
+    return without_thinking(request) if kind == "disabled" else {}
 
 
 def _output(request: ChatRequest) -> dict[str, Any]:
@@ -299,9 +297,9 @@ def _output(request: ChatRequest) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     effort = config.get("effort")
     if effort is not None:
-        if effort not in list(_EFFORTS):
+        if effort not in _EFFORTS:
             raise wrong("output_config.effort", text("it is one of: {known}", known=", ".join(_EFFORTS)))
-        changes["reasoning_effort"] = _EFFORTS[effort]
+        changes["reasoning_effort"] = EFFORTS[effort]
     path, wanted = "output_config.format", config.get("format")
     if wanted is None:
         path, wanted = "output_format", request.value("output_format")

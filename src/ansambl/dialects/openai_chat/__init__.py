@@ -14,7 +14,7 @@ from ansambl.dialects.openai_chat.answers import (
     stream_ended,
 )
 from ansambl.dialects.openai_chat.errors import engine_error_object, engine_status, error_object
-from ansambl.dialects.openai_chat.requests import LIMIT_FIELDS, ChatRequest, Message, parse_request
+from ansambl.dialects.openai_chat.requests import LIMIT_FIELDS, ChatRequest, Message, parse_chat, parse_request
 from ansambl.dialects.openai_chat.writing import DONE_EVENT, Envelope, chunk, completion, event, usage_chunk
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "engine_status",
     "error_object",
     "event",
+    "parse_chat",
     "parse_request",
     "read_answer",
     "read_event",

@@ -14,18 +14,23 @@ END_MARK = 64
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens of an answer. `cached_tokens` is None where the engine does not report them."""
+    """Tokens of an answer.
+
+    `cached_tokens` of the prompt were read before, `reasoning_tokens` of the completion were thoughts; each is None
+    where the engine does not report it.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
     def __add__(self, other: Usage) -> Usage:
-        cached = [one.cached_tokens for one in (self, other) if one.cached_tokens is not None]
         return Usage(
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
-            sum(cached) if cached else None,
+            _sum(self.cached_tokens, other.cached_tokens),
+            _sum(self.reasoning_tokens, other.reasoning_tokens),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -37,16 +42,29 @@ class Usage:
         }
         if self.cached_tokens is not None:
             found["prompt_tokens_details"] = {"cached_tokens": self.cached_tokens}
+        if self.reasoning_tokens is not None:
+            found["completion_tokens_details"] = {"reasoning_tokens": self.reasoning_tokens}
         return found
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None and other is None else (one or 0) + (other or 0)
 
 
 def read_usage(found: Any) -> Usage | None:
     """Read a `usage` object; None when there is none."""
     if not isinstance(found, dict):
         return None
-    details = found.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    return Usage(_count(found.get("prompt_tokens")) or 0, _count(found.get("completion_tokens")) or 0, _count(cached))
+    return Usage(
+        _count(found.get("prompt_tokens")) or 0,
+        _count(found.get("completion_tokens")) or 0,
+        _detail(found.get("prompt_tokens_details"), "cached_tokens"),
+        _detail(found.get("completion_tokens_details"), "reasoning_tokens"),
+    )
+
+
+def _detail(found: Any, name: str) -> int | None:
+    return _count(found.get(name)) if isinstance(found, dict) else None
 
 
 def read_timings(found: Any) -> Usage | None:

@@ -24,6 +24,10 @@ LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
 """The request fields that limit an answer, in tokens: the older spelling and the newer one."""
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_OF_TOOLS = ("tool_choice", "parallel_tool_calls")
+_LONGEST_EMPTY = 16
+"""Bytes of a list that is looked into whether it is empty."""
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -134,6 +138,26 @@ def parse_request(body: bytes) -> ChatRequest:
         raise RequestError(
             text("The body is not a JSON object: {reason}.", reason=_reason(error)), code="invalid_json"
         ) from error
+
+
+def parse_chat(body: bytes) -> ChatRequest:
+    """Read the body of a chat completion request.
+
+    An empty list of tools is left out, and so is what is said of tools where there are none: clients send both, and
+    engines refuse them (Open WebUI's issue 26655: vLLM).
+
+    Raises:
+        RequestError: it is not JSON, or not an object.
+    """
+    request = parse_request(body)
+    fields = request.fields
+    tools = fields.get("tools")
+    if tools is not None and len(tools) <= _LONGEST_EMPTY and not request.value("tools"):
+        del fields["tools"]
+    if "tools" not in fields:
+        for name in _OF_TOOLS:
+            fields.pop(name, None)
+    return request
 
 
 def _reason(error: Exception) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ansambl.dialects import openai_chat
@@ -20,17 +21,44 @@ Clients send reasoning items back. The first are the model's to see again; the s
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """Why an answer that did not come to its end stopped."""
 
+_IMPOSSIBLE = -9999.0
+"""What OpenAI writes as the logarithm of the probability of a token that is not among the likely ones."""
+
 _PREFIXES = {Kind.TEXT: "msg_", Kind.CALL: "fc_", Kind.REASONING: THOUGHTS, Kind.PROGRESS: PROGRESS}
-_NAMES = {Kind.TEXT: "response.output_text", Kind.REASONING: "response.reasoning_text",
-          Kind.PROGRESS: "response.reasoning_text", Kind.CALL: "response.function_call_arguments"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Wording:
+    """How the events of one kind of block are called, and where in its item its words stand.
+
+    `part` is how the events of its part are called, `kind` the type of that part; both are "" for a tool call, which
+    has none.
+    """
+
+    words: str
+    index: str = ""
+    part: str = ""
+    kind: str = ""
+
+
+_TEXT = _Wording("response.output_text", "content_index", "response.content_part", "output_text")
+_THOUGHTS = _Wording("response.reasoning_text", "content_index", "response.content_part", "reasoning_text")
+_SUMMARY = _Wording(
+    "response.reasoning_summary_text", "summary_index", "response.reasoning_summary_part", "summary_text"
+)
+_CALL = _Wording("response.function_call_arguments")
 
 
 class ResponseRendering:
-    """One response, as it grows (`translation.Rendering`). `echo` is what it says of its request."""
+    """One response, as it grows (`translation.Rendering`). `echo` is what it says of its request.
 
-    def __init__(self, frame: Frame, echo: Mapping[str, Any]) -> None:
+    With `summarises` reasoning is told as the summary of itself, all of it: most clients show no other reasoning.
+    """
+
+    def __init__(self, frame: Frame, echo: Mapping[str, Any], *, summarises: bool = False) -> None:
         self._frame = frame
         self._echo = echo
+        self._reasoning = _SUMMARY if summarises else _THOUGHTS
         self._blocks = Blocks(frame.identifier)
         self._sent = 0
 
@@ -107,64 +135,87 @@ class ResponseRendering:
                 "id": self._id(block), "type": "function_call", "status": status, "arguments": block.words,
                 "call_id": block.identifier, "name": block.name,
             }  # fmt: skip
-        content = [_part(block)] if block.pieces else []
+        parts = [self._part(block)] if block.pieces else []
         if block.kind is Kind.TEXT:
             return {
-                "id": self._id(block), "type": "message", "status": status, "role": "assistant", "content": content,
+                "id": self._id(block), "type": "message", "status": status, "role": "assistant", "content": parts,
             }  # fmt: skip
-        return {"id": self._id(block), "type": "reasoning", "summary": [], "content": content, "status": status}
+        summary, content = (parts, []) if self._reasoning is _SUMMARY else ([], parts)
+        return {"id": self._id(block), "type": "reasoning", "summary": summary, "content": content, "status": status}
 
     def _id(self, block: Block) -> str:
         return f"{_PREFIXES[block.kind]}{self._frame.identifier}_{block.number}"
 
     def _event(self, change: Change) -> bytes:
         step, block, words = change
-        name = _NAMES[block.kind]
+        wording = self._wording(block)
+        place: dict[str, Any] = {"item_id": self._id(block), "output_index": block.number}
+        if wording.index:
+            place[wording.index] = 0
         if step is Step.GROWS:
-            place = {"item_id": self._id(block), "output_index": block.number}
-            return self._send(f"{name}.delta", {**place, **_within(block), "delta": words, **_probabilities(block)})
+            return self._send(f"{wording.words}.delta", {**place, "delta": words, **_probabilities(block, block.added)})
         if step is Step.BEGINS:
             begun = self._send(
                 "response.output_item.added",
                 {"output_index": block.number, "item": self._item(block, "in_progress")},
             )
-            if block.kind is Kind.CALL:
-                return begun
-            return begun + self._part_event("response.content_part.added", block)
-        return self._end(block, name)
+            return begun + self._part_event("added", block, place)
+        return self._end(block, place)
 
-    def _end(self, block: Block, name: str) -> bytes:
-        place = {"item_id": self._id(block), "output_index": block.number}
-        if block.kind is Kind.CALL:
-            ended = self._send(f"{name}.done", {**place, "name": block.name, "arguments": block.words})
-        else:
-            ended = self._send(
-                f"{name}.done", {**place, **_within(block), "text": block.words, **_probabilities(block)}
-            ) + self._part_event("response.content_part.done", block)
+    def _end(self, block: Block, place: Mapping[str, Any]) -> bytes:
+        said = (
+            {"name": block.name, "arguments": block.words}
+            if block.kind is Kind.CALL
+            else {"text": block.words, **_probabilities(block, block.logprobs)}
+        )
+        ended = self._send(f"{self._wording(block).words}.done", {**place, **said})
         status = self._status if block.number == len(self._blocks.blocks) - 1 else "completed"
-        return ended + self._send(
-            "response.output_item.done", {"output_index": block.number, "item": self._item(block, status)}
+        return (
+            ended
+            + self._part_event("done", block, place)
+            + self._send("response.output_item.done", {"output_index": block.number, "item": self._item(block, status)})
         )
 
-    def _part_event(self, kind: str, block: Block) -> bytes:
-        return self._send(
-            kind,
-            {"item_id": self._id(block), "output_index": block.number, **_within(block), "part": _part(block)},
-        )
+    def _part_event(self, what: str, block: Block, place: Mapping[str, Any]) -> bytes:
+        wording = self._wording(block)
+        return self._send(f"{wording.part}.{what}", {**place, "part": self._part(block)}) if wording.part else b""
+
+    def _wording(self, block: Block) -> _Wording:
+        if block.kind is Kind.TEXT:
+            return _TEXT
+        return _CALL if block.kind is Kind.CALL else self._reasoning
+
+    def _part(self, block: Block) -> dict[str, Any]:
+        annotated: dict[str, Any] = {"annotations": []} if block.kind is Kind.TEXT else {}
+        words = {"type": self._wording(block).kind, "text": block.words}
+        return {**words, **annotated, **_probabilities(block, block.logprobs, bytes_too=True)}
 
 
-def _within(block: Block) -> dict[str, Any]:
-    return {} if block.kind is Kind.CALL else {"content_index": 0}
+def _probabilities(block: Block, tokens: Sequence[Mapping[str, Any]], *, bytes_too: bool = False) -> dict[str, Any]:
+    """The probabilities in a part, or in an event, which has no place for bytes; only text has any."""
+    return {"logprobs": [_token(one, bytes_too=bytes_too) for one in tokens]} if block.kind is Kind.TEXT else {}
 
 
-def _probabilities(block: Block) -> dict[str, Any]:
-    return {"logprobs": []} if block.kind is Kind.TEXT else {}
+def _token(found: Mapping[str, Any], *, bytes_too: bool) -> dict[str, Any]:
+    """A token of a chat completion's probabilities, which engines write with fields of their own."""
+    alternatives = found.get("top_logprobs")
+    listed = alternatives if isinstance(alternatives, list) else []
+    return {
+        **_choice(found, bytes_too=bytes_too),
+        "top_logprobs": [_choice(one, bytes_too=bytes_too) for one in listed if isinstance(one, dict)],
+    }
 
 
-def _part(block: Block) -> dict[str, Any]:
-    if block.kind is Kind.TEXT:
-        return {"type": "output_text", "text": block.words, "annotations": [], "logprobs": []}
-    return {"type": "reasoning_text", "text": block.words}
+def _choice(found: Mapping[str, Any], *, bytes_too: bool) -> dict[str, Any]:
+    word, probability = found.get("token"), found.get("logprob")
+    word = word if isinstance(word, str) else ""
+    if not isinstance(probability, (int, float)) or isinstance(probability, bool):
+        probability = _IMPOSSIBLE
+    chosen: dict[str, Any] = {"token": word, "logprob": probability}
+    if bytes_too:
+        told = found.get("bytes")
+        chosen["bytes"] = told if isinstance(told, list) else list(word.encode("utf-8", "replace"))
+    return chosen
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
@@ -172,8 +223,8 @@ def _usage(usage: Usage) -> dict[str, Any]:
         "input_tokens": usage.prompt_tokens,
         "input_tokens_details": {"cached_tokens": usage.cached_tokens or 0, "cache_write_tokens": 0},
         "output_tokens": usage.completion_tokens,
-        # Engines do not tell them apart.
-        "output_tokens_details": {"reasoning_tokens": 0},
+        # Many engines do not tell them apart.
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0},
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
     }
 

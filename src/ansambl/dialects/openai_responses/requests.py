@@ -15,6 +15,7 @@ from ansambl.dialects import openai_chat
 from ansambl.dialects.openai_chat import ChatRequest, Message
 from ansambl.dialects.openai_responses.answers import PROGRESS, ResponseRendering
 from ansambl.dialects.translation import (
+    EFFORTS,
     Frame,
     a_limit,
     a_list,
@@ -31,6 +32,7 @@ from ansambl.dialects.translation import (
     refuse_present,
     text_part,
     untranslatable,
+    without_thinking,
     wrong,
 )
 from ansambl.domain.errors import RequestError
@@ -48,7 +50,6 @@ _REFUSED = {
     "conversation": _STATELESS,
     "background": text("an answer has to be waited for here"),
     "prompt": text("no prompts are kept here, send the words themselves"),
-    "top_logprobs": text("responses carry no probabilities here, chat completions do"),
     "moderation": text("nothing is moderated here"),
 }
 _LOGPROBS = "message.output_text.logprobs"
@@ -57,14 +58,18 @@ _FORMATS = ("text", "json_object", "json_schema")
 
 @dataclass(frozen=True, slots=True)
 class AskedResponse:
-    """A request for a response, translated. `echo` is what the response says of its request."""
+    """A request for a response, translated. `echo` is what the response says of its request.
+
+    `summarises` is whether the client wants to see reasoning as a summary.
+    """
 
     chat: ChatRequest
     echo: dict[str, Any] = field(default_factory=dict)
+    summarises: bool = False
 
     def rendering(self, frame: Frame) -> ResponseRendering:
         """What renders the answer to this request."""
-        return ResponseRendering(frame, self.echo)
+        return ResponseRendering(frame, self.echo, summarises=self.summarises)
 
 
 def parse_request(body: bytes) -> AskedResponse:
@@ -77,9 +82,6 @@ def parse_request(body: bytes) -> AskedResponse:
     # Said first, as the other dialects do.
     _ = request.model
     refuse_present(request, _REFUSED)
-    included = request.value("include")
-    if isinstance(included, list) and _LOGPROBS in included:
-        raise wrong("include", _REFUSED["top_logprobs"])
     limit = a_limit(request, "max_output_tokens")
     changes: dict[str, Any] = {
         "messages": _messages(request),
@@ -87,10 +89,13 @@ def parse_request(body: bytes) -> AskedResponse:
         **_reasoning(request),
         **_text(request),
         **_tools(request),
+        **_probabilities(request),
     }
     if request.stream:
         changes |= {"stream": True, "stream_options": {"include_usage": True}}
-    return AskedResponse(kept(request, _SAME).changed(changes), _echo(request))
+    echo = _echo(request)
+    summarises = echo["reasoning"]["summary"] is not None
+    return AskedResponse(kept(request, _SAME).changed(changes), echo, summarises=summarises)
 
 
 def _echo(request: ChatRequest) -> dict[str, Any]:
@@ -101,18 +106,28 @@ def _echo(request: ChatRequest) -> dict[str, Any]:
         "background": False,
         "instructions": request.value("instructions"),
         "max_output_tokens": request.value("max_output_tokens"),
+        # Of OpenAI's own tools, of which there are none here.
+        "max_tool_calls": request.value("max_tool_calls"),
         "metadata": request.value("metadata") or {},
         "parallel_tool_calls": True if parallel is None else parallel,
         "previous_response_id": None,
-        "reasoning": {"effort": reasoning.get("effort"), "summary": None},
+        "reasoning": {"effort": reasoning.get("effort"), "summary": _summary(reasoning)},
         "store": False,
         "temperature": request.value("temperature"),
         "text": request.value("text") or {"format": {"type": "text"}},
         "tool_choice": request.value("tool_choice") or "auto",
         "tools": request.value("tools") or [],
+        "top_logprobs": request.value("top_logprobs") or 0,
         "top_p": request.value("top_p"),
         "truncation": "disabled",
+        "user": request.value("user"),
     }
+
+
+def _summary(reasoning: Mapping[str, Any]) -> str | None:
+    # The second is its older name.
+    found = reasoning.get("summary") or reasoning.get("generate_summary")
+    return found if isinstance(found, str) else None
 
 
 # --- the conversation ------------------------------------------------------------------------------------------------
@@ -271,7 +286,19 @@ def _reasoning(request: ChatRequest) -> dict[str, Any]:
     if found is None:
         return {}
     effort = an_object(found, "reasoning").get("effort")
-    return {} if effort is None else {"reasoning_effort": a_string(effort, "reasoning.effort", empty=False)}
+    if effort is None:
+        return {}
+    wanted = a_string(effort, "reasoning.effort", empty=False)
+    return without_thinking(request) if wanted == "none" else {"reasoning_effort": EFFORTS.get(wanted, wanted)}
+
+
+def _probabilities(request: ChatRequest) -> dict[str, Any]:
+    included, alternatives = request.value("include"), request.value("top_logprobs")
+    if alternatives is not None and (isinstance(alternatives, bool) or not isinstance(alternatives, int)):
+        raise wrong("top_logprobs", text("it must be a whole number"))
+    if not alternatives and not (isinstance(included, list) and _LOGPROBS in included):
+        return {}
+    return {"logprobs": True, "top_logprobs": alternatives or 0}
 
 
 def _text(request: ChatRequest) -> dict[str, Any]:
