@@ -14,6 +14,7 @@ import openai
 import pytest
 from instance_defaults import InstanceDefaults
 from prometheus_client.parser import text_string_to_metric_families
+from secrets_watch import heard
 
 from ansambl.access.door import OpenDoor, OwnersVisit
 from ansambl.app.lifecycle import bind
@@ -65,9 +66,14 @@ class Call:
     """One request as the scripted engine saw it."""
 
     body: bytes
+    head: bytes = b""
     began: float = field(default_factory=time.perf_counter)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     left_at: float = 0.0
+
+    @property
+    def path(self):
+        return self.head.split(b" ", 2)[1].decode()
 
 
 class ScriptedEngine:
@@ -100,7 +106,7 @@ class ScriptedEngine:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = int(re.search(rb"(?i)content-length: *(\d+)", head)[1])
-                call = Call(await reader.readexactly(length))
+                call = Call(await reader.readexactly(length), head)
                 self.calls.append(call)
                 # One request at a time is sent, so what is read now is the end of the connection.
                 watch = asyncio.get_running_loop().create_task(self._watch(reader, call))
@@ -314,12 +320,15 @@ async def read_rest(reader, head):
     status = int(head.split()[1])
     headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if line)
     if "content-length" in headers:
-        return status, headers, await reader.readexactly(int(headers["content-length"]))
+        body = await reader.readexactly(int(headers["content-length"]))
+        heard(f"an answer with status {status}", f"{head}".encode() + body)
+        return status, headers, body
     body = b""
     while True:
         size = int(await asyncio.wait_for(reader.readline(), 20), 16)
         chunk = await reader.readexactly(size + 2)
         if not size:
+            heard(f"a stream with status {status}", f"{head}".encode() + body)
             return status, headers, body
         body += chunk[:-2]
 
