@@ -3,6 +3,18 @@
 from pathlib import Path
 
 import pytest
+from secrets_watch import (
+    pytest_runtest_makereport as pytest_runtest_makereport,  # noqa: PLC0414 - hooks of the plugin
+)
+from secrets_watch import (
+    pytest_runtest_teardown as pytest_runtest_teardown,  # noqa: PLC0414
+)
+from secrets_watch import (
+    pytest_sessionfinish as pytest_sessionfinish,  # noqa: PLC0414
+)
+from secrets_watch import (
+    pytest_terminal_summary as pytest_terminal_summary,  # noqa: PLC0414
+)
 
 from ansambl.foundation.locales import speak
 from ansambl.model_catalog import embedded

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from secrets_watch import heard, learn_from_product
 
 from ansambl.foundation.network import free_port
 
@@ -70,6 +71,7 @@ class Started:
     def end(self) -> None:
         """Stop it however it stands, as a test's last act."""
         self.seen.update(family(self.process.pid))
+        learn_from_product(self.data, self.seen)
         self.client.close()
         try:
             self.stop(signal.SIGTERM)
@@ -115,7 +117,9 @@ def start_product(
             env=environment(data), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False)
+    client = httpx.Client(
+        base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False, event_hooks={"response": [_hear]}
+    )
     started = Started(process, port, data, log, client)
 
     def answers() -> bool:
@@ -128,10 +132,18 @@ def start_product(
 
     try:
         wait_for(answers, f"{path} of ansambl up", START_LIMIT)
+        learn_from_product(data, started.seen)
     except BaseException:
         started.end()
         raise
     return started
+
+
+def _hear(response: httpx.Response) -> None:
+    """No answer holds a secret, but the one that shows a new key, once. Streams are read by whoever asked for them."""
+    shown = response.request.method == "POST" and "/keys" in response.request.url.path
+    if "content-length" in response.headers and not shown:
+        heard(f"{response.request.method} {response.request.url.path}", response.read())
 
 
 def wait_for(condition: Callable[[], Any], what: str, limit: float = 30.0) -> Any:
