@@ -19,7 +19,7 @@ from typing import Any
 
 from ansambl.access.door import OWNERS_VISIT, Credentials, Visit
 from ansambl.access.keys import SECRET_START, ApiKey, digest_of, is_whole
-from ansambl.access.limits import Account, Allowances, Headers, HeaderStyle
+from ansambl.access.limits import Account, Allowances, Headers, HeaderStyle, LimitReachedError
 from ansambl.access.sessions import Sessions
 from ansambl.access.store import KeyStore
 from ansambl.access.visits import Visits
@@ -108,7 +108,7 @@ class KeyDoor:
         entry.key = replace(entry.key, revoked=now)
         self._valid -= 1
         self.sessions.end_of(key)
-        await self.visits.end(key, _refused(_REVOKED), spared)
+        await self.visits.end(key, _refused(_REVOKED, key), spared)
 
     def known(self, credentials: Credentials) -> Caller | None:
         """Who asks, None where that is nobody who would be let in. Counts nothing."""
@@ -143,7 +143,11 @@ class KeyDoor:
             caller.require(endpoint)
         now = self._clock.now()
         if endpoint in ANSWERING:
-            entry.account.take(now)
+            try:
+                entry.account.take(now)
+            except LimitReachedError as error:
+                error.key = caller.key
+                raise
         entry.last_used = now
         entry.account.changed = True
         return _KeysVisit(caller, entry.account, self)
@@ -185,9 +189,9 @@ class KeyDoor:
         key = entry.key
         if key is not None:
             if key.revoked is not None:
-                raise _refused(_REVOKED)
+                raise _refused(_REVOKED, key.id)
             if key.expires is not None and self._clock.now() >= key.expires:
-                raise _refused(_EXPIRED)
+                raise _refused(_EXPIRED, key.id)
         return entry
 
     def sign_in(self, secret: str) -> str:
@@ -274,5 +278,7 @@ def _unknown(secret: str) -> Text:
     return _TORN if secret.startswith(SECRET_START) and not is_whole(secret) else _UNKNOWN
 
 
-def _refused(reason: Text) -> UnauthorizedError:
-    return UnauthorizedError(reason)
+def _refused(reason: Text, key: str | None = None) -> UnauthorizedError:
+    error = UnauthorizedError(reason)
+    error.key = key
+    return error

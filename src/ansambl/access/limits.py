@@ -93,8 +93,13 @@ def duration(seconds: float) -> str:
 
 
 class LimitReachedError(AnsamblError):
-    """A limit of the key is reached; `retry_after` is in seconds, `allowances` what is left of all its limits."""
+    """A limit of a key is reached.
 
+    `retry_after` is in seconds, `allowances` what is left of all limits; `key` is the id of the key, None where it is
+    not known.
+    """
+
+    key: str | None = None
     status = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"

@@ -185,9 +185,11 @@ class _Life:
             roles = self._with_saved_roles(product, offered)
             host, port = self._listener.getsockname()[:2]
             running = write_state(self._paths, host, port, token)
+            keys = ProductKeys(product, door, store, clock)
+            await keys.forget_revoked()
             admin_api = make_admin_api(
                 ProductControls(product, running, self.stop.set), roles, door, ProductInstances(product),
-                keys=ProductKeys(product, door, store, clock), is_local=is_local,
+                keys=keys, is_local=is_local,
             )  # fmt: skip
             console = make_console(version=__version__, sessions=door)
             application = Application(product.gateway, admin_api, console)

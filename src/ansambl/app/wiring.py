@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
-from ansambl.access.door import Door
+from ansambl.access.door import Door, OpenDoor
 from ansambl.app.catalog import catalog_of
 from ansambl.app.configuration.settings import EMBEDDED
 from ansambl.app.configuration.settings_file import LoadedSettings
@@ -72,6 +72,7 @@ class Product:
     attached: Mapping[str, Attachment]
     usage: UsageBook
     conversations: Conversations
+    door: Door = field(default_factory=OpenDoor)
 
 
 def footprints_of(maker: InstanceMaker) -> Footprints:
@@ -169,7 +170,8 @@ async def build(
         contents=ContentsLog(paths.logs, writes=settings.gateway.log_contents),
     )  # fmt: skip
     product = Product(catalog, resolver, service, coordinator, gateway, events, maker.loras.for_model, maker,
-                      footprints, templates, {one.model: one for one in attached}, usage, conversations)  # fmt: skip
+                      footprints, templates, {one.model: one for one in attached}, usage, conversations,
+                      door or OpenDoor())  # fmt: skip
     return product
 
 

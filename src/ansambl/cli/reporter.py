@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _QUESTION = "Write a haiku about loops"
 
+_WITH_KEY = '      -H "authorization: Bearer $ANSAMBL_KEY" \\\n'
+"""The line of the example where a key is needed; it stands in a variable, so that no history keeps it."""
+
 
 class TerminalReporter:
     """Implements `ansambl.app.lifecycle.Reporter` on a console. `yes` answers its questions."""
@@ -86,9 +89,11 @@ class TerminalReporter:
         catalog = product.catalog
         names = ", ".join((*catalog.roles, *catalog.ensembles, *catalog.models))
         address = running.address
+        needs_key = product.door.has_keys
+        api = speak("{address}/v1 (OpenAI; with an API key)") if needs_key else speak("{address}/v1 (OpenAI; any key)")
         rows = (
             (speak("Console"), f"{address}/"),
-            (speak("API"), speak("{address}/v1 (OpenAI; any key)").format(address=address)),
+            (speak("API"), api.format(address=address)),
             (speak("Models"), names),
         )
         self._line("")
@@ -98,6 +103,7 @@ class TerminalReporter:
         self._line("\n  " + speak("Try it:"))
         self._line(
             f"    curl {address}/v1/chat/completions -H 'content-type: application/json' \\\n"
+            f"{_WITH_KEY if needs_key else ''}"
             f"""      -d '{{"model": "coder", "messages": [{{"role": "user", "content": "{_QUESTION}"}}]}}'"""
         )
         if any(one.name == EMBEDDED for one in catalog.models.values()):

@@ -37,7 +37,9 @@ EVERYTHING = frozenset(Endpoint)
 
 
 class UnauthorizedError(AnsamblError):
-    """No key was given, or none that is known."""
+    """No key was given, or none that lets in; `key` is the id of one that is known all the same."""
+
+    key: str | None = None
 
     status = 401
     type = "authentication_error"
@@ -45,7 +47,9 @@ class UnauthorizedError(AnsamblError):
 
 
 class ForbiddenError(AnsamblError):
-    """The key is known and may not do this."""
+    """The key, of which `key` is the id, is known and may not do this."""
+
+    key: str | None = None
 
     status = 403
     type = "permission_error"
@@ -83,9 +87,11 @@ class Caller:
             ForbiddenError: it may not.
         """
         if not self.may(endpoint):
-            raise ForbiddenError(
-                text("This API key may not use '{endpoint}'; the owner of this Ansambl can create one that may.",
-                     endpoint=endpoint.value)
+            raise self._forbidden(
+                ForbiddenError(
+                    text("This API key may not use '{endpoint}'; the owner of this Ansambl can create one that may.",
+                         endpoint=endpoint.value)
+                )
             )  # fmt: skip
 
     def require_name(self, name: str) -> None:
@@ -95,10 +101,16 @@ class Caller:
             ForbiddenError: it may not.
         """
         if not self.may_use(name):
-            raise ForbiddenError(
-                text("This API key may not use '{name}'; GET /v1/models lists what it may use.", name=name),
-                param="model",
+            raise self._forbidden(
+                ForbiddenError(
+                    text("This API key may not use '{name}'; GET /v1/models lists what it may use.", name=name),
+                    param="model",
+                )
             )
+
+    def _forbidden(self, error: ForbiddenError) -> ForbiddenError:
+        error.key = self.key
+        return error
 
 
 OWNER = Caller()

@@ -27,6 +27,9 @@ CLASS_HEADER, PATIENCE_HEADER, TASK_HEADER = b"x-ansambl-class", b"x-ansambl-pat
 _TIERS = {"flex": RequestClass.BATCH, "priority": RequestClass.INTERACTIVE, "fast": RequestClass.INTERACTIVE}
 """OpenAI's ``service_tier``: "flex" is theirs for answers that may come slowly. The others ask for nothing."""
 
+_URGENCY = (RequestClass.INTERACTIVE, RequestClass.BATCH, RequestClass.BACKGROUND, RequestClass.TASK)
+"""The classes, the most urgent first."""
+
 _PLACEHOLDER = b"{{"
 """An Open WebUI that fills in no placeholders sends the text ``{{TASK}}`` as it stands in its settings."""
 
@@ -39,13 +42,14 @@ def standing_of(scope: Scope, body: bytes, options: RequestOptions, caller: Call
     """The standing of a request.
 
     The first of these that says something is its class: that it is a `task`, the header ``X-Ansambl-Class``, the field
-    ``ansambl.class``, the field ``service_tier`` of `body`, and what the caller's key gives.
+    ``ansambl.class``, the field ``service_tier`` of `body`, and what the caller's key gives. Nobody can ask for more
+    than the key gives: what is more urgent counts as that.
 
     Raises:
         RequestError: a header has a value that means nothing; names it.
     """
     said = _class_of_header(scope) or options.request_class or _class_of_tier(body) or caller.default_class
-    found = RequestClass.TASK if task is not None else said
+    found = RequestClass.TASK if task is not None else max(said, caller.default_class, key=_URGENCY.index)
     patience = _patience_of_header(scope)
     return Standing(found, caller.key, options.patience if patience is None else patience)
 

@@ -52,7 +52,7 @@ class ProductKeys:
         async with self._lock:
             key, secret = await asyncio.to_thread(self._desk.create, wanted)
             self._door.add(key)
-        log.info("key_created", key=key.id, key_name=key.name)
+        log.info("key_created", key_id=key.id, called=key.name)
         return CreatedKeyDocument(key=key_document(key, key.created), secret=secret)
 
     async def _revoke(self, wanted: str, asking: asyncio.Task[Any] | None) -> KeyDocument:
@@ -60,11 +60,20 @@ class ProductKeys:
             key = await asyncio.to_thread(self._desk.revoke, wanted)
             now = self._clock.now()
             await self._door.revoke(key.id, now, spared=asking)
-        log.info("key_revoked", key=key.id, key_name=key.name)
+        log.info("key_revoked", key_id=key.id, called=key.name)
         # After its answers have ended: they would bring what is forgotten here.
-        self._product.service.forget_key(key.id)
-        await self._product.conversations.forget_key(key.id)
+        await self._forget(key.id)
         return key_document(replace(key, revoked=now), now)
+
+    async def forget_revoked(self) -> None:
+        """Forget what is remembered of keys that were revoked while no Ansambl ran."""
+        for key in self._door.all_keys():
+            if key.revoked is not None:
+                await self._forget(key.id)
+
+    async def _forget(self, key: str) -> None:
+        self._product.service.forget_key(key)
+        await self._product.conversations.forget_key(key)
 
     def _own_name(self, written: str) -> str:
         return self._product.resolver.resolve(written).name
