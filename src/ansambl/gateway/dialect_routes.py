@@ -9,6 +9,8 @@ from typing import Any
 from ansambl.dialects import openai_chat
 from ansambl.dialects.anthropic_messages import answers as messages
 from ansambl.dialects.anthropic_messages import requests as messages_requests
+from ansambl.dialects.ollama import answers as ollama
+from ansambl.dialects.ollama import requests as ollama_requests
 from ansambl.dialects.openai_chat import ChatRequest
 from ansambl.dialects.openai_responses import answers as responses
 from ansambl.dialects.openai_responses import requests as responses_requests
@@ -38,6 +40,15 @@ DIALECTS = (
     Dialect("/v1/messages", messages_requests.parse_request, messages.error_object, messages.count_object),
     Dialect("/v1/responses", responses_requests.parse_request, responses.error_object),
 )
+"""The dialects of `/v1`, which one handler answers."""
+
+OLLAMA = (
+    Dialect("/api/chat", ollama_requests.parse_chat, ollama.error_object),
+    Dialect("/api/generate", ollama_requests.parse_generate, ollama.error_object),
+)
+"""Ollama's, whose streams are lines, and which load and unload models, too."""
+
+EVERY = (*DIALECTS, *OLLAMA)
 """All dialects in which roles, ensembles and models answer."""
 
 
@@ -46,4 +57,6 @@ def error_object_of(path: str) -> ErrorObject:
     for one in DIALECTS:
         if path == one.path or path.startswith(f"{one.path}/"):
             return one.error_object
+    if path.startswith("/api/"):
+        return ollama.error_object
     return openai_chat.error_object

@@ -21,8 +21,12 @@ from ansambl.gateway.dialect_routes import DIALECTS, Dialect
 from ansambl.gateway.engine_routes import EngineRoutes
 from ansambl.gateway.exchange import LEFT, Exchange
 from ansambl.gateway.listing import Listing
+from ansambl.gateway.llama_router import LlamaRouter
+from ansambl.gateway.loading import Loading
 from ansambl.gateway.metrics import Metrics
 from ansambl.gateway.metrics_requests import NO_CLASS, OTHER
+from ansambl.gateway.ollama_routes import PREFIX as OLLAMA
+from ansambl.gateway.ollama_routes import OllamaRoutes
 from ansambl.gateway.metrics_runtime import Observed
 from ansambl.gateway.peers import is_local
 from ansambl.gateway.refusals import style_of
@@ -69,6 +73,10 @@ class Gateway:
         self.answering = Answering(self.metrics, body_limit=body_limit)
         self._door: Door = door or OpenDoor()
         self._listing = Listing(resolver, service, coordinator, self.answering, self._door)
+        loading = Loading(service, coordinator)
+        self._ollama = OllamaRoutes(
+            resolver, service, coordinator, self.answering, self._chat, self._listing, loading
+        )  # fmt: skip
         self._routes: dict[str, Route] = {
             **{one.path: Route("POST", partial(self._post_chat, one), Endpoint.CHAT) for one in DIALECTS},
             **{
@@ -77,6 +85,8 @@ class Gateway:
                 if one.count is not None
             },
             **self._listing.routes(),
+            **LlamaRouter(resolver, self._listing, loading, coordinator, self.answering).routes(),
+            **self._ollama.routes(),
             **EngineRoutes(resolver, service, coordinator, self.answering, self._chat).routes(),
             "/metrics": Route("GET", self._get_metrics, Endpoint.METRICS),
         }
@@ -96,7 +106,7 @@ class Gateway:
 
     def owns(self, path: str) -> bool:
         """Whether a path is the gateway's, existing or not."""
-        return path in self._routes or path.startswith("/v1/") or path == "/v1"
+        return path in self._routes or path.startswith(("/v1/", OLLAMA)) or path == "/v1"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -157,6 +167,7 @@ class Gateway:
     def _find(self, scope: Scope) -> Route:
         path, method = scope["path"], scope["method"]
         route = self._listing.model if path.startswith("/v1/models/") else self._routes.get(path)
+        route = route or self._ollama.find(path)
         if route is None:
             raise absent(method, path)
         if method != route.method and not (method == "HEAD" and route.method == "GET"):
