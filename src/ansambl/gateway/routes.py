@@ -25,9 +25,9 @@ from ansambl.gateway.llama_router import LlamaRouter
 from ansambl.gateway.loading import Loading
 from ansambl.gateway.metrics import Metrics
 from ansambl.gateway.metrics_requests import NO_CLASS, OTHER
+from ansambl.gateway.metrics_runtime import Observed
 from ansambl.gateway.ollama_routes import PREFIX as OLLAMA
 from ansambl.gateway.ollama_routes import OllamaRoutes
-from ansambl.gateway.metrics_runtime import Observed
 from ansambl.gateway.peers import is_local
 from ansambl.gateway.refusals import style_of
 from ansambl.gateway.request_log import RequestLog
