@@ -26,7 +26,7 @@ class Example:
 
 def page_strings(speak: Speak) -> dict[str, str]:
     """The sentences of the page in the language of `speak`, by key."""
-    return {**_frame(speak), **_chat(speak), **_answers(speak), **_state(speak)}
+    return {**_frame(speak), **_session(speak), **_chat(speak), **_answers(speak), **_state(speak)}
 
 
 def examples(speak: Speak) -> list[Example]:
@@ -63,6 +63,16 @@ def _frame(speak: Speak) -> dict[str, str]:
         "embedded_next": speak(
             "For real work name your own model, or the address of an engine that already runs, in ansambl.toml."
         ),
+    }
+
+
+def _session(speak: Speak) -> dict[str, str]:
+    return {
+        "sign_in_text": speak("This Ansambl asks for an API key. Whoever runs it makes one with: ansambl keys create"),
+        "key": speak("API key"),
+        "sign_in": speak("Sign in"),
+        "sign_out": speak("Sign out"),
+        "forbidden": speak("Your API key may not see what the machine is doing; it needs admin:read."),
     }
 
 

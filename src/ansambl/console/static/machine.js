@@ -1,5 +1,6 @@
 // The side panel: what the machine does, every 2 s.
 import { byId, el } from "./dom.js";
+import { look, needsKey } from "./session.js";
 import { clock, has, language, number, onLanguage, say, size } from "./words.js";
 
 const PERIOD = 2000;
@@ -12,6 +13,7 @@ export class Machine {
     this.picker = picker;
     this.state = null;
     this.reachable = true;
+    this.forbidden = false;
     this.drawn = new Map();
     this.listeners = [];
     this.timer = null;
@@ -28,18 +30,20 @@ export class Machine {
   async poll() {
     clearTimeout(this.timer);
     this.asking?.abort();
+    if (needsKey()) return;
     const asking = new AbortController();
     this.asking = asking;
     const limit = setTimeout(() => asking.abort(), PATIENCE);
     const before = this.reachable;
     let found = null;
     try {
-      const answer = await fetch("/admin/api/state", { headers: { "accept-language": language() }, signal: asking.signal });
+      const answer = look(await fetch("/admin/api/state", { headers: { "accept-language": language() }, signal: asking.signal }));
+      this.forbidden = answer.status === 403;
       if (answer.ok) found = await answer.json();
     } catch { /* found stays null, which says it */ }
     clearTimeout(limit);
     if (this.asking !== asking) return;
-    this.reachable = Array.isArray(found?.instances);
+    this.reachable = this.forbidden || Array.isArray(found?.instances);
     if (this.reachable) this.state = found;
     this.draw();
     for (const listener of this.listeners) listener({ returned: this.reachable && !before });
@@ -47,7 +51,8 @@ export class Machine {
   }
 
   draw() {
-    byId("gone").textContent = this.reachable ? "" : say("gone");
+    byId("gone").textContent = this.forbidden ? say("forbidden") : this.reachable ? "" : say("gone");
+    byId("sections").hidden = this.forbidden;
     byId("state").classList.toggle("stale", !this.reachable);
     byId("overall").className = `dot ${this.reachable ? overall(this.state) : "failed"}`;
     if (!this.state) return;

@@ -4,6 +4,7 @@ import { Conversation } from "./conversation.js";
 import { byId, el, forBrowser, keep, kept } from "./dom.js";
 import { Machine } from "./machine.js";
 import { Picker } from "./picker.js";
+import { onSignedIn, startSession } from "./session.js";
 import { onLanguage, say, startLanguages } from "./words.js";
 
 const WIDE = window.matchMedia("(min-width: 60rem)");
@@ -18,6 +19,7 @@ startTheme();
 startPanel();
 startExport();
 startLanguages();
+startSession();
 start();
 
 function startTheme() {
@@ -92,5 +94,6 @@ async function start() {
     if (returned || (!known && machine.reachable)) read();
     if (embedded !== machine.isEmbedded) { embedded = machine.isEmbedded; chat.known(); }
   });
+  onSignedIn(() => { read(); machine.poll(); });
   await Promise.all([read(), machine.poll()]);
 }

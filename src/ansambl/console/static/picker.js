@@ -1,5 +1,6 @@
 // Who answers: chips for roles and ensembles, a list for plain models.
 import { byId, el, forTab, keep, kept } from "./dom.js";
+import { look, needsKey } from "./session.js";
 import { language, onLanguage, say } from "./words.js";
 
 const KEY = "ansambl.target";
@@ -20,8 +21,9 @@ export class Picker {
 
   /** Read GET /v1/models; false when it cannot be read. */
   async load() {
+    if (needsKey()) return false;
     try {
-      const answer = await fetch("/v1/models", { headers: { "accept-language": language() } });
+      const answer = look(await fetch("/v1/models", { headers: { "accept-language": language() } }));
       const found = (await answer.json()).data;
       if (!answer.ok || !Array.isArray(found)) return false;
       const targets = found.filter((one) => typeof one?.id === "string");

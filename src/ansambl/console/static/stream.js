@@ -1,4 +1,5 @@
 // One question to POST /v1/chat/completions and its streamed answer.
+import { look } from "./session.js";
 import { language, say } from "./words.js";
 
 /** An answer that did not come, or broke off, with a sentence for the reader. */
@@ -50,7 +51,7 @@ async function send(body, signal) {
     if (error.name === "AbortError") throw error;
     throw new AnswerError(say("lost_before"), { cause: error });
   }
-  if (response.ok) return response;
+  if (look(response).ok) return response;
   const found = await response.json().catch(() => null);
   const message = found?.error?.message;
   throw new AnswerError(typeof message === "string" && message ? message : say("bad_answer", { status: response.status }));
