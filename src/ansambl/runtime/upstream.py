@@ -8,19 +8,20 @@ that were tried. Bytes are handed on as they arrive; nothing is decompressed, fo
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from ansambl.domain.errors import EngineError
 from ansambl.domain.instance import Endpoint
 from ansambl.domain.text import Text, text
 from ansambl.runtime.flight import Flight
-from ansambl.runtime.upstream_connections import Connection, Connector, Pouring
+from ansambl.runtime.upstream_connections import Connector, Destination, EngineConnection, Pouring, Transfer
 
 _CONNECT_PATIENCE = 10.0
 _IDLE_LIMIT = 4.0
@@ -33,8 +34,9 @@ _READ_AHEAD = 2**16
 _SETTLED_LIMIT = 64 * 2**20
 """Bytes of an answer that are waited for before any of it is handed on."""
 _COMMENT = ord(":")
-_SENT_AT_ONCE = 2**18
-"""Bytes of a body in pieces that are handed to the connection before it is waited for."""
+_MOST_DESTINATIONS = 256
+_SHOWN = 200
+_LOST = (aiohttp.ClientError, HttpProcessingError, OSError, ValueError)
 
 JSON = "application/json"
 Body = bytes | Sequence[bytes | memoryview]
@@ -65,10 +67,12 @@ class UpstreamAnswer:
     `flight` is told what is waited for and what arrives. `ended` tells whether the body arrived as a whole.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, url: URL, headers: dict[str, str], body: Body) -> None:
-        content = body if isinstance(body, bytes) else _in_turn(body)
-        self._request = session.post(url, data=content, headers=headers, allow_redirects=False)
-        self._response: aiohttp.ClientResponse | None = None
+    def __init__(self, connector: Connector, destination: Destination, head: bytes, body: Body) -> None:
+        self._transfer = Transfer()
+        self._begin = partial(
+            self._transfer.begin, connector, destination, head, body,
+            connect=_CONNECT_PATIENCE, silence=_SILENCE_LIMIT, read_ahead=_READ_AHEAD,
+        )  # fmt: skip
         self.status = 0
         self.content_type = ""
         self.flight = Flight()
@@ -76,25 +80,27 @@ class UpstreamAnswer:
         self._ahead: list[bytes] = []
 
     async def __aenter__(self) -> Self:
+        transfer = self._transfer
         self.flight.awaited += 1
         try:
-            self._response = await self._request
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            garbage = isinstance(error, aiohttp.ClientResponseError)
+            await self._begin()
+        except BaseException as error:
+            transfer.close()
+            if not isinstance(error, _LOST):
+                raise
+            garbage = isinstance(error, HttpProcessingError)
             raise ConnectionLostError(_reason(error), answered=False, garbage=garbage) from error
         finally:
             self.flight.awaited -= 1
         self.flight.arrived += 1
-        self.status = self._response.status
-        self.content_type = self._response.headers.get("content-type", "")
+        self.status = transfer.status
+        self.content_type = transfer.headers.get("content-type", "")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Closing and not releasing: a connection whose answer was read to its end is in the pool again already.
-        if self._response is not None:
-            self._response.close()
+        self._transfer.close()
 
     @property
     def streams(self) -> bool:
@@ -127,13 +133,13 @@ class UpstreamAnswer:
         return self._ahead
 
     async def _arriving(self) -> bytes | None:
-        if self._response is None or self.ended:
+        if self.ended:
             return None
         flight = self.flight
         flight.awaited += 1
         try:
-            piece = await self._response.content.readany()
-        except (aiohttp.ClientError, TimeoutError) as error:
+            piece = await self._transfer.content.readany()
+        except _LOST as error:
             raise ConnectionLostError(_reason(error), answered=True) from error
         finally:
             flight.awaited -= 1
@@ -156,11 +162,10 @@ class UpstreamAnswer:
         while self._ahead:
             if not take(self._ahead.pop(0)):
                 return False
-        response = self._response
-        if response is None or self.ended:
+        if self.ended:
             return True
-        connection = response.connection.protocol if response.connection is not None else None
-        if not isinstance(connection, Connection):
+        connection = self._transfer.protocol
+        if not isinstance(connection, EngineConnection):
             # It is here as a whole, and its connection is another answer's already; or aiohttp made another kind.
             while (piece := await self._arriving()) is not None:
                 if not take(piece):
@@ -173,12 +178,12 @@ class UpstreamAnswer:
                 flight.arrived += 1
             return take(piece)
 
-        pouring = Pouring(connection, response.content, arrived)
+        pouring = Pouring(connection, self._transfer.content, arrived)
         flight.awaited += 1
         try:
             pouring.begin()
             ended = self.ended = await pouring.poured
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except _LOST as error:
             raise ConnectionLostError(_reason(error), answered=True) from error
         finally:
             pouring.end()
@@ -209,8 +214,9 @@ class Upstream:
     """
 
     def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
-        self._anew: aiohttp.ClientSession | None = None
+        self._kept: Connector | None = None
+        self._anew: Connector | None = None
+        self._destinations: dict[str, Destination] = {}
         self._closed = False
 
     def post(
@@ -224,62 +230,51 @@ class Upstream:
         Raises:
             ConnectionLostError: the address or the key cannot be sent as it is written, or this was closed.
         """
-        headers = {"content-type": content_type, "accept": "*/*", "user-agent": "ansambl"}
-        if not isinstance(body, bytes):
-            headers["content-length"] = str(sum(len(one) for one in body))
+        length = len(body) if isinstance(body, bytes) else sum(map(len, body))
+        head = f"content-type: {content_type}\r\naccept: */*\r\nuser-agent: ansambl\r\ncontent-length: {length}\r\n"
         if endpoint.key:
-            if not endpoint.key.isascii() or not endpoint.key.isprintable() or " " in endpoint.key:
+            if " " in endpoint.key:
                 raise _unwritable()
-            headers["authorization"] = f"Bearer {endpoint.key}"
-        url = _url(endpoint.base_url + path)
-        return UpstreamAnswer(self._open_session(anew=anew), url, headers, body)
+            head += f"authorization: Bearer {endpoint.key}\r\n"
+        if not content_type.isprintable() or not (endpoint.key or "").isprintable() or not head.isascii():
+            raise _unwritable()
+        connector = self._connector(anew=anew)
+        address = endpoint.base_url + path
+        destination = self._destinations.get(address)
+        if destination is None:
+            if len(self._destinations) >= _MOST_DESTINATIONS:
+                self._destinations.clear()
+            destination = self._destinations[address] = _destination(address)
+        return UpstreamAnswer(connector, destination, head.encode("ascii") + b"\r\n", body)
 
-    def _open_session(self, *, anew: bool) -> aiohttp.ClientSession:
+    def _connector(self, *, anew: bool) -> Connector:
         if self._closed:
             raise ConnectionLostError("Ansambl is stopping", answered=False)
         # Made when they are first used, because they belong to the event loop that runs then.
         if anew:
             if self._anew is None:
-                self._anew = _session(Connector(limit=0, force_close=True))
+                self._anew = Connector(limit=0, force_close=True)
             return self._anew
-        if self._session is None:
-            self._session = _session(Connector(limit=0, keepalive_timeout=_IDLE_LIMIT))
-        return self._session
+        if self._kept is None:
+            self._kept = Connector(limit=0, keepalive_timeout=_IDLE_LIMIT)
+        return self._kept
 
     async def close(self) -> None:
         """Close all connections; nothing can be sent any more."""
         self._closed = True
-        for session in (self._session, self._anew):
-            if session is not None:
-                await session.close()
+        for connector in (self._kept, self._anew):
+            if connector is not None:
+                await connector.close()
 
 
-async def _in_turn(pieces: Sequence[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:
-    for piece in pieces:
-        for start in range(0, len(piece), _SENT_AT_ONCE):
-            yield piece[start : start + _SENT_AT_ONCE]
-
-
-def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=connector,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_PATIENCE, sock_read=_SILENCE_LIMIT),
-        auto_decompress=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        read_bufsize=_READ_AHEAD,
-        skip_auto_headers=("accept-encoding",),
-    )
-
-
-@lru_cache(256)
-def _url(address: str) -> URL:
+def _destination(address: str) -> Destination:
     try:
         url = URL(address)
+        if url.scheme not in {"http", "https"} or not url.host:
+            raise _unwritable()
+        return Destination.of(url)
     except ValueError as error:
         raise _unwritable() from error
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise _unwritable()
-    return url
 
 
 def _unwritable() -> ConnectionLostError:
@@ -292,6 +287,8 @@ def _reason(error: Exception) -> Text | str:
         return BROKE_OFF
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return text("it closed the connection without an answer")
+    if isinstance(error, HttpProcessingError):
+        return " ".join(error.message.split())[:_SHOWN]
     # asyncio writes words of its own where the system has some that people know.
     number = getattr(error, "errno", None)
     if isinstance(error, aiohttp.ClientOSError) and number is None:
