@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import re
 import socket
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]+)?")
 
 
 def is_loopback_address(address: str) -> bool:
@@ -13,6 +19,39 @@ def is_loopback_address(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
+
+
+def network_of(written: str) -> Network:
+    """A network such as ``10.0.0.0/8``, or one address as a network of its own.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    return ipaddress.ip_network(written.strip(), strict=False)
+
+
+def host_name_of(written: str) -> str:
+    """A host name in lower case; ``*.example.org`` stands for every name below one.
+
+    Raises:
+        ValueError: it is none, or has a scheme, a port or a path.
+    """
+    found = written.strip().lower().removesuffix(".")
+    if not _HOST_NAME.fullmatch(found):
+        raise ValueError(written)
+    return found
+
+
+def origin_of(written: str) -> str:
+    """A web origin as browsers write it, such as ``https://chat.example``.
+
+    Raises:
+        ValueError: it is none, or has a path.
+    """
+    found = written.strip().lower().removesuffix("/")
+    if not _ORIGIN.fullmatch(found):
+        raise ValueError(written)
+    return found
 
 
 def bound_socket(host: str, port: int) -> socket.socket:

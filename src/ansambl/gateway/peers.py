@@ -11,12 +11,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ansambl.domain.errors import UsageError
-from ansambl.domain.text import text
+from ansambl.foundation.network import Network, network_of
 from ansambl.gateway.asgi import Scope, header
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 UNKNOWN = "unknown"
 """The address of a client that nobody can name."""
@@ -72,9 +70,9 @@ class Proxies:
         """Read addresses and networks.
 
         Raises:
-            UsageError: one is neither.
+            ValueError: one is neither.
         """
-        return cls(tuple(_network(one) for one in written))
+        return cls(tuple(map(network_of, written)))
 
     def trusts(self, address: Address) -> bool:
         """Whether what comes from an address is believed."""
@@ -109,16 +107,6 @@ class Proxies:
             if address is None or not self.trusts(address):
                 break
         return str(address) if address is not None else UNKNOWN
-
-
-def _network(written: str) -> Network:
-    try:
-        return ipaddress.ip_network(written.strip(), strict=False)
-    except ValueError:
-        raise UsageError(
-            text("'{written}' under trusted_proxies is no address or network; write 10.0.0.5 or 10.0.0.0/8.",
-                 written=written[:100])
-        ) from None  # fmt: skip
 
 
 def _values(scope: Scope, name: bytes) -> list[str]:

@@ -159,7 +159,18 @@ def _with_absolute_paths(settings: Settings, file: Path | None) -> Settings:
         name: model.model_copy(update={"checkpoint": _checkpoint(model.checkpoint, base)})
         for name, model in settings.models.items()
     }
-    return settings.model_copy(update={"data": settings.data.model_copy(update={"folder": folder}), "models": models})
+    files = {
+        key: str(absolute_path(path, base))
+        for key in ("tls_certificate", "tls_key")
+        if (path := getattr(settings.gateway, key)) is not None
+    }
+    return settings.model_copy(
+        update={
+            "data": settings.data.model_copy(update={"folder": folder}),
+            "models": models,
+            "gateway": settings.gateway.model_copy(update=files),
+        }
+    )
 
 
 def _checkpoint(reference: str | None, base: Path) -> str | None:
