@@ -45,7 +45,7 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path: str = scope["path"]
-        if self._gateway.owns(path):
+        if self._gateway.owns(path) or self._gateway.greets(scope):
             await self._gateway(scope, receive, send)
             return
         try:

@@ -13,25 +13,30 @@ from ansambl.dialects import openai_chat
 from ansambl.dialects.ollama import listing as lists
 from ansambl.dialects.ollama.answers import Moments, residence_object, silence_line
 from ansambl.dialects.ollama.requests import AskedOllama, parse_chat, parse_generate
+from ansambl.dialects.ollama.vectors import AskedVectors, parse_vectors
 from ansambl.domain.access import Endpoint
-from ansambl.domain.errors import NotSupportedError, UnknownNameError
+from ansambl.domain.errors import AnsamblError, EngineError, NotSupportedError, UnknownNameError
 from ansambl.domain.instance import InstanceStatus
 from ansambl.domain.model_details import NOTHING_KNOWN
+from ansambl.domain.serving import Operation
 from ansambl.domain.text import Text, text
 from ansambl.gateway.answering import Answering
 from ansambl.gateway.asgi import Receive, Scope, header
 from ansambl.gateway.chat import ChatHandler
 from ansambl.gateway.exchange import Exchange
+from ansambl.gateway.handing_on import Outgoing, hand_on
 from ansambl.gateway.listing import Listing
 from ansambl.gateway.loading import Loading
+from ansambl.gateway.operations import cannot, says_cannot
 from ansambl.gateway.route import Route
 from ansambl.gateway.standing import standing_of
 from ansambl.gateway.stream_shapes import JSON_LINES, StreamShape
 from ansambl.gateway.translating import broken_before_an_answer
-from ansambl.roles.availability import Availabilities, Presence
-from ansambl.roles.records import NO_OPTIONS, RoleTarget, Target
+from ansambl.roles.availability import Availabilities, Presence, models_of
+from ansambl.roles.records import NO_OPTIONS, EnsembleTarget, ModelTarget, RoleTarget, Target
 from ansambl.roles.resolver import Resolver
 from ansambl.roles.service import RoleService
+from ansambl.runtime.abilities import serving
 from ansambl.runtime.coordinator import Coordinator
 from ansambl.runtime.scheduling.records import RAM
 
@@ -75,6 +80,8 @@ class OllamaRoutes:
         return {
             "/api/chat": Route("POST", partial(self._post, parse_chat), Endpoint.CHAT),
             "/api/generate": Route("POST", partial(self._post, parse_generate), Endpoint.CHAT),
+            "/api/embed": Route("POST", partial(self._post_vectors, single=False), Endpoint.EMBEDDINGS),
+            "/api/embeddings": Route("POST", partial(self._post_vectors, single=True), Endpoint.EMBEDDINGS),
             "/api/tags": Route("GET", self._get_tags),
             "/api/ps": Route("GET", self._get_ps),
             "/api/show": Route("POST", self._post_show),
@@ -135,6 +142,33 @@ class OllamaRoutes:
                 raise
             return self._resolver.resolve(name.removesuffix(lists.TAG))
 
+    async def _post_vectors(self, exchange: Exchange, scope: Scope, receive: Receive, *, single: bool) -> None:
+        body = await self._answering.read(exchange, scope, receive)
+        asked = parse_vectors(body, single=single)
+        await self._answering.while_client_stays(receive, self._answer_vectors(exchange, asked, body))
+
+    async def _answer_vectors(self, exchange: Exchange, asked: AskedVectors, body: bytes) -> None:
+        target, caller = self._target(asked.model), exchange.visit.caller
+        exchange.name = target.name
+        caller.require_name(target.name)
+        models = [] if isinstance(target, EnsembleTarget) else models_of(target, self._service.catalog)
+        if not models or not (await serving(self._coordinator, models[0])).may(Operation.EMBEDDINGS):
+            raise await cannot(self._coordinator, caller, Operation.EMBEDDINGS, target.name)
+        standing = standing_of(exchange.scope, body, NO_OPTIONS, caller, None)
+        if not asked.texts:
+            await self._loading.load(target, standing)
+            await exchange.send_object(200, asked.result([], _moments(exchange)))
+            return
+        outgoing = Outgoing(
+            models[0], "/embeddings", asked.encode, standing, meaning=_meaning, untouched=lambda _: False,
+            lora=target.lora.name if isinstance(target, ModelTarget) and target.lora is not None else None,
+            whole=lambda found: asked.answer(found, _moments(exchange)),
+        )  # fmt: skip
+        try:
+            await hand_on(exchange, self._coordinator, outgoing)
+        except _NotThereError:
+            raise await cannot(self._coordinator, caller, Operation.EMBEDDINGS, target.name) from None
+
     # --- lists --------------------------------------------------------------------------------------------------------
 
     async def _get_tags(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
@@ -192,6 +226,14 @@ def is_ollama_client(scope: Scope) -> bool:
     """
     agent = header(scope, b"user-agent") or b""
     return agent.lower().startswith(b"ollama")
+
+
+class _NotThereError(EngineError):
+    """The engine makes no vectors, or not of this model."""
+
+
+def _meaning(status: int, body: bytes) -> AnsamblError | None:
+    return _NotThereError(text("The engine makes no vectors.")) if says_cannot(status, body) else None
 
 
 def _moments(exchange: Exchange) -> Moments:

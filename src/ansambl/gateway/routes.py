@@ -27,7 +27,7 @@ from ansambl.gateway.metrics import Metrics
 from ansambl.gateway.metrics_requests import NO_CLASS, OTHER
 from ansambl.gateway.metrics_runtime import Observed
 from ansambl.gateway.ollama_routes import PREFIX as OLLAMA
-from ansambl.gateway.ollama_routes import OllamaRoutes
+from ansambl.gateway.ollama_routes import OllamaRoutes, is_ollama_client
 from ansambl.gateway.peers import is_local
 from ansambl.gateway.refusals import style_of
 from ansambl.gateway.request_log import RequestLog
@@ -108,6 +108,10 @@ class Gateway:
         """Whether a path is the gateway's, existing or not."""
         return path in self._routes or path.startswith(("/v1/", OLLAMA)) or path == "/v1"
 
+    def greets(self, scope: Scope) -> bool:
+        """Whether a request for ``/`` is answered here: Ollama's clients ask whether it is there."""
+        return scope["path"] == "/" and is_ollama_client(scope)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         overheard: Overheard | None = None
@@ -167,7 +171,7 @@ class Gateway:
     def _find(self, scope: Scope) -> Route:
         path, method = scope["path"], scope["method"]
         route = self._listing.model if path.startswith("/v1/models/") else self._routes.get(path)
-        route = route or self._ollama.find(path)
+        route = route or (self._ollama.greeting if path == "/" else self._ollama.find(path))
         if route is None:
             raise absent(method, path)
         if method != route.method and not (method == "HEAD" and route.method == "GET"):

@@ -146,15 +146,15 @@ class OllamaRendering:
         found: dict[str, Any] = {
             "done": True,
             "done_reason": "length" if self._blocks.finish_reason == "length" else "stop",
-            "total_duration": _nanoseconds(now.elapsed),
-            "load_duration": _nanoseconds(now.queued),
+            "total_duration": nanoseconds(now.elapsed),
+            "load_duration": nanoseconds(now.queued),
         }
         if usage is not None:
             found["prompt_eval_count"] = usage.prompt_tokens
-        found["prompt_eval_duration"] = _nanoseconds(reading)
+        found["prompt_eval_duration"] = nanoseconds(reading)
         if usage is not None:
             found["eval_count"] = usage.completion_tokens
-        found["eval_duration"] = _nanoseconds(writing)
+        found["eval_duration"] = nanoseconds(writing)
         if self._conversation is not None:
             said: Message = {"role": "assistant", "content": self._joined(Kind.TEXT)}
             found["context"] = pack([*self._conversation, said])
@@ -207,7 +207,8 @@ def _line(payload: Mapping[str, Any]) -> bytes:
     return _encode(payload) + b"\n"
 
 
-def _nanoseconds(seconds: float) -> int:
+def nanoseconds(seconds: float) -> int:
+    """A time, as Ollama tells it."""
     return round(seconds * _BILLION)
 
 
