@@ -22,7 +22,8 @@ OPENAPI = f"{PREFIX}/openapi.json"
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _READING_POSTS = frozenset(
-    f"{PREFIX}/{one}" for one in ("explain", "plan", "fit", "review", "compat", "simulate", "roles/export", "ensembles/export")
+    f"{PREFIX}/{one}"
+    for one in ("explain", "plan", "fit", "review", "compat", "simulate", "roles/export", "ensembles/export")
 )
 """What is asked with a body and changes nothing."""
 _FREE = frozenset({OPENAPI, f"{PREFIX}/state"})

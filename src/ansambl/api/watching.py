@@ -43,8 +43,8 @@ class WatchControls(Protocol):
         """
         ...
 
-    def log_tail(self, model: str | None, lines: int) -> list[str]:
-        """The newest lines of the log of an engine, of Ansambl itself where `model` is None. Blocks.
+    async def log_tail(self, model: str | None, lines: int) -> list[str]:
+        """The newest lines of the log of an engine, of Ansambl itself where `model` is None.
 
         Raises:
             UnknownNameError: no instance serves `model`.
@@ -56,6 +56,7 @@ class WatchControls(Protocol):
 
         Raises:
             UnknownNameError: no instance serves `model`.
+            NotSupportedError: somebody else runs it, and keeps its log.
             UnavailableError: too many streams are open.
         """
         ...
@@ -82,9 +83,9 @@ def add_watch_routes(router: APIRouter, controls: WatchControls, language: Calla
         return EventStream(controls.events(last_event_id or after, language(request)), controls.closing)
 
     @router.get(f"{PREFIX}/logs", tags=["Watching"], operation_id="get_own_log", responses=may_fail(422))
-    def get_own_log(lines: Lines = 200) -> LogDocument:
+    async def get_own_log(lines: Lines = 200) -> LogDocument:
         """The newest lines of Ansambl's own log."""
-        return LogDocument(lines=controls.log_tail(None, lines))
+        return LogDocument(lines=await controls.log_tail(None, lines))
 
     @router.get(
         f"{PREFIX}/logs/stream", tags=["Watching"], operation_id="watch_own_log", response_class=Response,
@@ -98,7 +99,7 @@ def add_watch_routes(router: APIRouter, controls: WatchControls, language: Calla
 
     @router.get(
         f"{PREFIX}/instances/{{model:path}}/logs/stream", tags=["Watching"], operation_id="watch_instance_log",
-        response_class=Response, responses={**_STREAM, **may_fail(404)},
+        response_class=Response, responses={**_STREAM, **may_fail(404, 501)},
     )  # fmt: skip
     async def get_log_stream(
         model: str, last_event_id: LastEventId = None, after: After = None, lines: Lines = 50
@@ -110,6 +111,6 @@ def add_watch_routes(router: APIRouter, controls: WatchControls, language: Calla
         f"{PREFIX}/instances/{{model:path}}/logs", tags=["Watching"], operation_id="get_instance_log",
         responses=may_fail(404, 422),
     )  # fmt: skip
-    def get_log(model: str, lines: Lines = 200) -> LogDocument:
+    async def get_log(model: str, lines: Lines = 200) -> LogDocument:
         """The newest lines of an engine's log."""
-        return LogDocument(lines=controls.log_tail(model, lines))
+        return LogDocument(lines=await controls.log_tail(model, lines))

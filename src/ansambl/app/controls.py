@@ -14,7 +14,7 @@ from ansambl.api.schemas import (
     StateDocument,
 )
 from ansambl.app.running_state import RunningState
-from ansambl.app.status_documents import device_documents, instance_documents
+from ansambl.app.status_documents import device_documents, instance_documents, mark_pins
 from ansambl.app.wiring import Product
 from ansambl.dialects import openai_chat
 from ansambl.domain.scheduling import LOCAL_KEY
@@ -41,8 +41,9 @@ class ProductControls:
             started=running.started,
             address=running.address,
             default_model=catalog.default_model or "",
-            instances=instance_documents(
-                product.coordinator.statuses(), metrics.observed, metrics.usage, translate
+            instances=mark_pins(
+                instance_documents(product.coordinator.statuses(), metrics.observed, metrics.usage, translate),
+                product.coordinator.pins(),
             ),
             devices=device_documents(metrics.observed),
             roles=[
@@ -69,10 +70,6 @@ class ProductControls:
                 answered=metrics.answered, failed=metrics.failed, running=product.gateway.answering.running
             ),
         )  # fmt: skip
-
-    def log_tail(self, model: str, lines: int) -> list[str]:
-        """The newest lines of an engine's log."""
-        return self._product.coordinator.instance(model).log_tail(lines)
 
     def explain(self, body: bytes, translate: Callable[[str], str]) -> dict[str, Any]:
         """What a chat completion request would be turned into."""

@@ -13,11 +13,13 @@ from ansambl import __version__
 from ansambl.access.key_door import KeyDoor
 from ansambl.access.store import KeyStore
 from ansambl.api.routes import make_admin_api
+from ansambl.app.admin.joining import AdminSide
 from ansambl.app.configuration.settings import EMBEDDED
 from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.app.configuration.settings_records import is_unconfigured
 from ansambl.app.controls import ProductControls
 from ansambl.app.data_folder import DataLock, open_database
+from ansambl.app.front import Front, make_room_for_connections
 from ansambl.app.instance_controls import ProductInstances
 from ansambl.app.keys.controls import ProductKeys
 from ansambl.app.listening import bind, check_address
@@ -180,20 +182,27 @@ class _Life:
         """Serve until it is told to stop; no engine is left."""
         token, clock, store = new_token(), RealClock(), KeyStore(self._database)
         door = KeyDoor(token, clock, store)
-        product = await build(self._loaded, self._paths, self._database, offered=offered, door=door)
+        front = Front(self._loaded.settings.gateway, lambda: door.has_keys)
+        product = await build(self._loaded, self._paths, self._database, offered=offered, door=door, front=front)
         try:
             roles = self._with_saved_roles(product, offered)
             host, port = self._listener.getsockname()[:2]
-            running = write_state(self._paths, host, port, token)
+            running = self._write_state(front, host, port, token)
+            front.renewed = partial(self._write_state, front, host, port, token)
             keys = ProductKeys(product, door, store, clock)
             await keys.forget_revoked()
+            controls = ProductControls(product, running, self.stop.set)
+            admin = AdminSide(product, controls, lambda: roles.loaded, self._paths, self._database)
             admin_api = make_admin_api(
-                ProductControls(product, running, self.stop.set), roles, door, ProductInstances(product),
-                keys=keys, is_local=is_local,
+                controls, roles, door, ProductInstances(product), keys=keys, is_local=is_local,
+                planning=admin.planning, watching=admin.watching, reading=admin.reading,
             )  # fmt: skip
             console = make_console(version=__version__, sessions=door)
             application = Application(product.gateway, admin_api, console)
-            server = WebServer(application, self._listener)
+            tls = front.certificate.context if front.certificate is not None else None
+            server = WebServer(
+                application, self._listener, front.connections, front.guard, tls=tls, hsts=front.hsts
+            )  # fmt: skip
             await server.start()
             log.info("started", address=running.address, version=__version__)
             reloading = asyncio.create_task(self._reload_when_asked())
@@ -201,6 +210,7 @@ class _Life:
             writing = asyncio.create_task(product.usage.keep_writing())
             counting = asyncio.create_task(door.keep_writing())
             looking = asyncio.create_task(product.gateway.metrics.loop_lag.keep_looking())
+            self._warn(front.warnings())
             for warning in logging_warnings(self._loaded.settings.gateway, self._paths):
                 self._reporter.warn(warning)
             collector.settle()
@@ -218,6 +228,7 @@ class _Life:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                admin.close()
                 await server.stop()
                 self._paths.state.unlink(missing_ok=True)
                 log.info("stopped")
@@ -226,6 +237,10 @@ class _Life:
             product.usage.write()
             door.write()
             await asyncio.to_thread(product.gateway.close_logs)
+
+    def _write_state(self, front: Front, host: str, port: int, token: str) -> RunningState:
+        certificate = front.certificate.pem if front.certificate is not None else None
+        return write_state(self._paths, host, port, token, certificate)
 
     def _with_saved_roles(self, product: Product, offered: Attachment | None) -> ProductRoles:
         """Let the product answer with what is saved, too; what is hidden is told."""

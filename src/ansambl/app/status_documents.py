@@ -52,6 +52,7 @@ def instance_document(
         document.residency = view.residency.value
         document.wanted = view.wanted
         document.reserved = dict(view.reserved)
+        document.pinned = view.pinned
         document.measured = view.measured
         document.waiting_by_class = {one.value: count for one, count in view.waiting_by_class.items() if count}
         document.running, document.waiting = view.running, view.waiting
@@ -59,6 +60,15 @@ def instance_document(
             time = clock or RealClock()
             document.rests_at = time.now() + view.rests_at - time.monotonic()
     return document
+
+
+def mark_pins(documents: list[InstanceDocument], pins: Mapping[str, bool]) -> list[InstanceDocument]:
+    """The same documents, saying which instances are pinned, and by what; `pins` are those of this run by hand."""
+    for one in documents:
+        by_hand = pins.get(one.model)
+        one.pinned = one.pinned if by_hand is None else by_hand
+        one.pinned_by = None if not one.pinned else "hand" if by_hand else "configuration"
+    return documents
 
 
 def device_documents(observed: Observed | None) -> list[DeviceDocument]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from ansambl.domain.instance import InstanceEvent
 from ansambl.domain.text import Text
@@ -19,7 +20,9 @@ _log = get_logger(__name__)
 class EventLog:
     """The newest events in memory, and in the database when there is a `store`; earlier runs' are read first.
 
-    `changes` is told of each.
+    `changes` is told of each, and so is `watcher`, in the thread that adds it; it returns at once.
+
+    `watcher` is told of each event in the thread that adds it, and returns at once.
     """
 
     def __init__(self, store: RuntimeStore | None = None, clock: Clock | None = None) -> None:
@@ -28,6 +31,7 @@ class EventLog:
         self.changes = Changes()
         earlier = store.events(KEPT_IN_MEMORY) if store else []
         self._events: deque[InstanceEvent] = deque(earlier, maxlen=KEPT_IN_MEMORY)
+        self.watcher: Callable[[InstanceEvent], None] | None = None
 
     def add(self, model: str, kind: str, message: Text) -> InstanceEvent:
         """Record that `kind` happened to the instance of `model`."""
@@ -37,6 +41,8 @@ class EventLog:
         if self._store is not None:
             self._store.add_event(event)
         self.changes.tell()
+        if self.watcher is not None:
+            self.watcher(event)
         return event
 
     def recent(self, limit: int = KEPT_IN_MEMORY, *, model: str | None = None) -> list[InstanceEvent]:

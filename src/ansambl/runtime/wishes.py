@@ -55,8 +55,7 @@ class OwnerWishes:
             return running
         against = (Wish.UNLOAD,) if wish is not Wish.UNLOAD else (Wish.LOAD, Wish.PIN)
         for one in against:
-            if (other := self._tasks.pop((model, one), None)) is not None:
-                other.cancel()
+            self.forget(model, one)
         if wish is Wish.PIN:
             self._pin(model, True)
         elif wish is Wish.UNLOAD:
@@ -65,6 +64,12 @@ class OwnerWishes:
         self._tasks[model, wish] = task
         task.add_done_callback(lambda done: self._ended(model, wish, done))
         return task
+
+    def forget(self, model: str, wish: Wish) -> None:
+        """Go on with it no longer, if it is under way; a model that is being loaded is loaded all the same."""
+        running = self._tasks.pop((model, wish), None)
+        if running is not None:
+            running.cancel()
 
     async def fulfilled(self, model: str, wish: Wish) -> None:
         """Begin, and wait until it is fulfilled.

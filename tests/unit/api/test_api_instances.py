@@ -68,6 +68,9 @@ class Coordinator:
         assert level is None
         await self.instance(model).stop()
 
+    def pins(self):
+        return {"small": True}
+
     def statuses(self):
         return [dataclasses.replace(one.status()) for one in self.instances.values()]
 

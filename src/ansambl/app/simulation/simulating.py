@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ansambl.app.catalog import catalog_of
 from ansambl.app.configuration.settings_file import load_settings
 from ansambl.app.footprints import rules_of
 from ansambl.app.simulation.machines import SimulatedMachine, load_basis, simulated_machine
-from ansambl.app.simulation.trace_files import read_trace
+from ansambl.app.simulation.trace_files import parse_trace, read_trace
 from ansambl.domain.errors import UsageError
 from ansambl.domain.scheduling import RequestClass
 from ansambl.domain.text import text
@@ -50,8 +50,10 @@ class SimulationAnswer:
     results: Mapping[str, SimulationResult]
 
 
-def answer_simulation(question: SimulationQuestion, config: Path | None = None) -> SimulationAnswer:
-    """Simulate the trace under each policy that was asked for.
+def answer_simulation(
+    question: SimulationQuestion, config: Path | None = None, *, given: BinaryIO | None = None
+) -> SimulationAnswer:
+    """Simulate the trace under each policy that was asked for; `given` are its lines, where it is no file.
 
     Raises:
         AnsamblError: the configuration, the trace, the machine or a policy is wrong; a model of the trace cannot be
@@ -64,7 +66,8 @@ def answer_simulation(question: SimulationQuestion, config: Path | None = None) 
             )
     loaded = load_settings(config)
     machine = simulated_machine(loaded, question.machine, config)
-    trace = read_trace(question.trace, model_finder(catalog_of(loaded), machine))
+    finder = model_finder(catalog_of(loaded), machine)
+    trace = read_trace(question.trace, finder) if given is None else parse_trace(given, question.trace, finder)
     rules = rules_of(loaded.settings)
     results = {name: run_policy(name, machine, rules, trace) for name in question.policies}
     return SimulationAnswer(machine, rules, results)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import typer
 
 from ansambl.cli.options import Config, Json
 from ansambl.foundation.locales import speak
-
-_SECRET_NAME = re.compile(r"key|token|secret|password", re.IGNORECASE)
-_HIDDEN = "set, hidden"
 
 
 def register(app: typer.Typer) -> None:
@@ -27,12 +23,13 @@ def show(config: Config = None, as_json: Json = False) -> None:
     from ansambl.app.catalog import catalog_of
     from ansambl.app.configuration.configuration_file import shown_path
     from ansambl.app.configuration.settings_file import load_settings
+    from ansambl.app.configuration.shown_settings import without_secrets
     from ansambl.cli.output import console, print_json, say
 
     loaded = load_settings(config)
     # What contradicts itself is not in effect.
     catalog_of(loaded)
-    effective = hide_secrets(loaded.settings.model_dump())
+    effective = without_secrets(loaded.settings.model_dump())
     if as_json:
         file = str(loaded.file.absolute()) if loaded.file else None
         print_json({"file": file, "settings": effective, "origins": dict(loaded.origins)})
@@ -46,17 +43,6 @@ def show(config: Config = None, as_json: Json = False) -> None:
         for name, path, value in lines:
             out.print(f"{name} = {value}", end="")
             out.print(f"  # {loaded.origins.get(path, '')}", style="dim")
-
-
-def hide_secrets(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings without keys and without environment values whose name tells that they are secret."""
-    for model in settings["models"].values():
-        if model["key"] is not None:
-            model["key"] = _HIDDEN
-        model["environment"] = {
-            name: _HIDDEN if _SECRET_NAME.search(name) else value for name, value in model["environment"].items()
-        }
-    return settings
 
 
 def _tables(settings: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, str]]]]:
