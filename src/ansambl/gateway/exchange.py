@@ -14,7 +14,7 @@ from ansambl.access.door import OwnersVisit, Visit
 from ansambl.dialects import openai_chat
 from ansambl.dialects.openai_chat import Usage
 from ansambl.dialects.translation import Asked
-from ansambl.domain.errors import AnsamblError
+from ansambl.domain.errors import AnsamblError, UnavailableError
 from ansambl.domain.text import Text
 from ansambl.foundation.locales import speaker_of_header
 from ansambl.foundation.logging import RunningRequest, begin_request, get_logger
@@ -39,6 +39,7 @@ from ansambl.gateway.wire import Wire
 
 log = get_logger(__name__)
 
+_OURS = 500
 LEFT = 499
 """The status under which a request is counted whose client left; nobody gets it."""
 
@@ -179,7 +180,10 @@ class Exchange:
         # What an engine said may hold the key that we gave it.
         sentence = redact(error.message.render(speaker_of_scope(self.scope)))
         self.code = error.code
-        log.info("request_failed", name=self.name, status=error.status, code=error.code, reason=str(error))
+        if error.status >= _OURS and not isinstance(error, UnavailableError):
+            # What a client did wrong, or was told to wait for, stands in the log of requests: any number of such
+            # requests must not rotate away here what went wrong with us.
+            log.info("request_failed", name=self.name, status=error.status, code=error.code, reason=str(error))
         await self.settle()
         if not self.started:
             payload = error_object_of(self.scope["path"])(error, sentence)

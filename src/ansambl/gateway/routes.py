@@ -41,8 +41,8 @@ from ansambl.runtime.usage import UsageBook
 log = get_logger(__name__)
 
 _MODEL_PATH = "/v1/models/{model}"
-_ERROR = 400
 _WATCHED = frozenset({"/health", "/ready", "/metrics"})
+_EXPECTED = frozenset({200, 503})
 
 
 class InternalError(AnsamblError):
@@ -133,7 +133,6 @@ class Gateway:
             if not exchange.ended:
                 exchange.status, exchange.left = LEFT, True
                 self.metrics.count_left(exchange.name)
-                log.info("client_left", name=exchange.name)
         except AnsamblError as error:
             refused = getattr(error, "key", None)
             await exchange.fail(error)
@@ -165,7 +164,7 @@ class Gateway:
             endpoint, record.request_class or NO_CLASS, record.key, status=status, code=exchange.code
         )
         # Whoever watches asks every few seconds, and learns nothing from reading that it did.
-        if status >= _ERROR or path not in _WATCHED:
+        if path not in _WATCHED or status not in _EXPECTED:
             self.requests.write(record)
 
     def _find(self, scope: Scope) -> Route:
