@@ -6,9 +6,7 @@ A prompt must never wait for a template: until a model's is found it counts as u
 from __future__ import annotations
 
 import shlex
-import threading
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +16,7 @@ import msgspec
 
 from ansambl.app.configuration.settings import EMBEDDED, ModelSettings
 from ansambl.app.configuration.settings_file import LoadedSettings
+from ansambl.app.looked_up import LookedUp
 from ansambl.domain.chat_template import KWARGS, DateUse, Place, TemplateFacts
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.plan import Attachment
@@ -30,10 +29,6 @@ from ansambl.model_catalog.template_files import TemplateText, read_template_fil
 
 _log = get_logger(__name__)
 
-AGAIN = 60.0
-"""Seconds before a model whose template was not found is looked at again, when somebody asks for it."""
-RENEWED = 600.0
-"""Seconds after which a server that somebody else runs is asked again: it may run another model by now."""
 _PATIENCE = 5.0
 _LONGEST_PROPS = 4 << 20
 _ARGUMENTS = ("--chat-template-file", "--chat-template")
@@ -46,68 +41,11 @@ Reader = Callable[[], TemplateFacts | None]
 """Looks at one model's template; None where it cannot be found. It may take seconds, and raises nothing of its own."""
 
 
-class ModelTemplates:
-    """Tells what a model's chat template does, and None as long as it is not known; looks are made in threads.
-
-    `renewed` names the models that are looked at again after `RENEWED` seconds.
-    """
+class ModelTemplates(LookedUp[TemplateFacts]):
+    """Tells what a model's chat template does, and None as long as it is not known."""
 
     def __init__(self, readers: Mapping[str, Reader], renewed: Sequence[str] = ()) -> None:
-        self._readers = dict(readers)
-        self._renewed = frozenset(renewed)
-        self._known: dict[str, TemplateFacts] = {}
-        self._looked: dict[str, float] = {}
-        self._busy: set[str] = set()
-        self._lock = threading.Lock()
-
-    def use(self, other: ModelTemplates, changed: Collection[str]) -> None:
-        """Tell of the models of `other` from now on; what is known of those that are not `changed` stays known."""
-        with self._lock:
-            kept = {name for name in other._readers if name in self._readers and name not in changed}
-            self._readers = {**other._readers, **{name: self._readers[name] for name in kept}}
-            self._renewed = other._renewed
-            self._busy &= kept
-            self._known = {name: facts for name, facts in self._known.items() if name in kept}
-            self._looked = {name: when for name, when in self._looked.items() if name in kept}
-        self.look([name for name in self._readers if name not in kept])
-
-    def __call__(self, model: str) -> TemplateFacts | None:
-        """The facts, at once; looks for them in the background where that was not done lately."""
-        known = self._known.get(model)
-        patience = AGAIN if known is None else RENEWED if model in self._renewed else None
-        if patience is not None and model in self._readers:
-            with self._lock:
-                due = model not in self._busy and time.monotonic() - self._looked.get(model, -patience) >= patience
-            if due:
-                self.look([model])
-        return known
-
-    def look(self, models: Sequence[str] | None = None) -> threading.Thread:
-        """Look at the templates of `models` (all when left out), one after another, in a thread that is returned."""
-        wanted = [name for name in (self._readers if models is None else models) if name in self._readers]
-        with self._lock:
-            wanted = [name for name in wanted if name not in self._busy]
-            self._busy.update(wanted)
-        thread = threading.Thread(target=self._look, args=(wanted,), name="chat templates", daemon=True)
-        thread.start()
-        return thread
-
-    def _look(self, models: Sequence[str]) -> None:
-        for name in models:
-            reader = self._readers.get(name)
-            try:
-                found = reader() if reader is not None else None
-            except Exception as error:  # noqa: BLE001 - a template that cannot be looked at is unknown, whatever the cause
-                found = None
-                _log.warning("chat_template_not_found", model=name, reason=str(error))
-            with self._lock:
-                self._busy.discard(name)
-                if reader is not self._readers.get(name):
-                    # Another configuration came meanwhile, and with it another look.
-                    continue
-                self._looked[name] = time.monotonic()
-                if found is not None:
-                    self._known[name] = found
+        super().__init__(readers, renewed, what="chat template")
 
 
 def model_templates(loaded: LoadedSettings, paths: DataPaths, attached: Sequence[Attachment]) -> ModelTemplates:

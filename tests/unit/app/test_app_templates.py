@@ -175,7 +175,7 @@ def test_nobody_waits_for_a_template() -> None:
 def test_what_was_not_found_is_looked_for_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[TemplateFacts | None] = [None, TemplateFacts("new"), TemplateFacts("newer")]
     now = [100.0]
-    monkeypatch.setattr("ansambl.app.templates.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("ansambl.app.looked_up.time.monotonic", lambda: now[0])
 
     def read() -> TemplateFacts | None:
         found = answers.pop(0)
@@ -188,7 +188,7 @@ def test_what_was_not_found_is_looked_for_again_later(monkeypatch: pytest.Monkey
     def told() -> str | None:
         found = templates("m")
         for thread in threading.enumerate():
-            if thread.name == "chat templates":
+            if thread.name == "chat template":
                 thread.join(10)
         return found.digest if found is not None else None
 
