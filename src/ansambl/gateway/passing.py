@@ -151,7 +151,8 @@ async def _relay_stream(
 
     def take(piece: bytes) -> bool:
         nonlocal waiting
-        exchange.first_byte()
+        if not exchange.answering:
+            exchange.first_byte()
         passed = relay.feed(piece)
         if passed and additions is not None:
             passed = additions.around(passed)

@@ -15,13 +15,16 @@ class EventRelay:
     Chunks nearly always end with an event, and are then passed on as they are; the beginning of an event is held back
     until its end arrives (or it grows beyond 1 MiB). So when the engine dies in the middle of one, the client gets an
     error event and not a broken line in front of it. Lines may end with LF or with CR LF.
+
+    `complete` tells whether `kept` is the whole stream so far: with `keep_all`, up to 8 MiB of it.
     """
 
     def __init__(self, *, keep_all: bool = False) -> None:
         self._held = b""
         self._kept: list[bytes] = []
         self._size = 0
-        self._keep_all = keep_all
+        self._limit = _KEPT_ALL if keep_all else 2 * _KEPT_TAIL
+        self.complete = keep_all
 
     def feed(self, chunk: bytes) -> bytes:
         """Take what arrived, return what may be passed on now (perhaps nothing)."""
@@ -34,7 +37,11 @@ class EventRelay:
             chunk = chunk[:cut]
             if not chunk:
                 return b""
-        self._keep(chunk)
+        # As `_keep` does it: no call for each event.
+        self._kept.append(chunk)
+        self._size += len(chunk)
+        if self._size > self._limit:
+            self._shorten()
         return chunk
 
     def finish(self) -> bytes:
@@ -44,18 +51,16 @@ class EventRelay:
         return rest
 
     def _keep(self, chunk: bytes) -> None:
-        if self._keep_all and self._size > _KEPT_ALL:
-            return
         self._kept.append(chunk)
         self._size += len(chunk)
-        if not self._keep_all and self._size > 2 * _KEPT_TAIL:
-            tail = b"".join(self._kept)[-_KEPT_TAIL:]
-            self._kept, self._size = [tail], len(tail)
+        if self._size > self._limit:
+            self._shorten()
 
-    @property
-    def complete(self) -> bool:
-        """Whether `kept` is the whole stream so far."""
-        return self._keep_all and self._size <= _KEPT_ALL
+    def _shorten(self) -> None:
+        self.complete = False
+        self._limit = 2 * _KEPT_TAIL
+        tail = b"".join(self._kept)[-_KEPT_TAIL:]
+        self._kept, self._size = [tail], len(tail)
 
     @property
     def kept(self) -> bytes:

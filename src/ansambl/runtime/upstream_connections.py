@@ -29,24 +29,24 @@ _Piece = Callable[[bytes], bool]
 
 
 class EngineConnection(ResponseHandler):
-    """One connection to an engine. `heard` is called when bytes arrived, and when nothing more will."""
+    """One connection to an engine. `pouring` takes the body of the answer that arrives, None while it is kept."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
-        self.heard: Callable[[], None] | None = None
+        self.pouring: Pouring | None = None
         self._last = 0.0
 
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived."""
         super().data_received(data)
-        if self.heard is not None:
-            self.heard()
+        if self.pouring is not None:
+            self.pouring.look()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection is closed."""
         super().connection_lost(exc)
-        if self.heard is not None:
-            self.heard()
+        if self.pouring is not None:
+            self.pouring.look()
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """There is room for more. aiohttp says so after each piece."""
@@ -66,8 +66,32 @@ class EngineConnection(ResponseHandler):
             self._read_timeout_handle = self._loop.call_later(left, self._on_read_timeout)
             return
         super()._on_read_timeout()
-        if self.heard is not None:
-            self.heard()
+        if self.pouring is not None:
+            self.pouring.look()
+
+
+class _Body(aiohttp.StreamReader):
+    """A body whose pieces go to `EngineConnection.pouring`, where there is one.
+
+    aiohttp's parser makes its readers itself, so they are turned into this one, which has no state of its own. It also
+    leaves out where the pieces of the transfer encoding end, which nobody here asks for.
+    """
+
+    __slots__ = ()
+
+    def feed_data(self, data: bytes, size: int = 0) -> bool:
+        """A piece arrived."""
+        pouring = cast("EngineConnection", self._protocol).pouring
+        if pouring is None:
+            return super().feed_data(data, size)
+        pouring.pieces.append(data)
+        return False
+
+    def begin_http_chunk_receiving(self) -> None:
+        """A piece of the transfer encoding begins."""
+
+    def end_http_chunk_receiving(self) -> None:
+        """A piece of the transfer encoding ends."""
 
 
 class Connector(aiohttp.TCPConnector):
@@ -144,6 +168,8 @@ class Transfer:
         while 100 <= message.code < 200 and message.code != _SWITCHING:
             message, content = await protocol.read()
         self.status, self.headers, self.content = message.code, message.headers, content
+        if type(content) is aiohttp.StreamReader and isinstance(protocol, EngineConnection):
+            content.__class__ = _Body
         content.on_eof(self._arrived)
 
     @property
@@ -180,51 +206,56 @@ async def _send(protocol: ResponseHandler, transport: asyncio.Transport, body: S
 class Pouring:
     """Hands the pieces of a body to `take` while they arrive, until it is over or `take` says False.
 
-    `poured` is awaited meanwhile: True when the body is over, False when `take` has enough for now.
+    `poured` is awaited meanwhile: True when the body is over, False when `take` has enough for now. What arrived
+    together is handed over together.
     """
 
-    __slots__ = ("_connection", "_content", "_more", "_take", "_within", "poured")
+    __slots__ = ("_connection", "_content", "_take", "pieces", "poured")
 
     def __init__(self, connection: EngineConnection, content: aiohttp.StreamReader, take: _Piece) -> None:
         self._connection = connection
         self._content = content
         self._take = take
-        self._within = self._more = False
+        self.pieces: list[bytes] = []
         self.poured: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        connection.heard = self._heard
 
     def begin(self) -> None:
-        """Hand over what is there already."""
-        self._heard()
+        """Hand over what is there already, and then what comes."""
+        # What is read may let more in, which then is read as well.
+        while piece := self._content.read_nowait():
+            self.pieces.append(piece)
+        self._connection.pouring = self
+        self.look()
 
     def end(self) -> None:
-        """Be called no more; what arrives is kept again."""
+        """Be told no more; what arrives is kept again."""
         # Another answer may have the connection by now.
-        if self._connection.heard == self._heard:
-            self._connection.heard = None
+        if self._connection.pouring is self:
+            self._connection.pouring = None
 
-    def _heard(self) -> None:
-        # Taking a piece may resume the reading, which hands over what waited: that must come after it.
-        if self._within or self.poured.done():
-            self._more = True
-            return
-        self._within = True
+    def look(self) -> None:
+        """Something happened on the connection."""
+        pieces = self.pieces
         try:
-            goes_on, self._more = True, True
-            while goes_on and self._more:
-                self._more = False
-                if piece := self._content.read_nowait():
-                    goes_on = self._take(piece)
-            if not goes_on:
-                self._over(False)
-            elif self._content.at_eof():
+            if pieces:
+                piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                pieces.clear()
+                if not self._take(piece):
+                    self._over(False)
+                    return
+            if (lost := self._content.exception()) is not None:
+                self._failed(lost)
+            elif self._content.is_eof():
                 self._over(True)
         except Exception as error:  # noqa: BLE001 - whoever waits is told of it
-            self.end()
-            self.poured.set_exception(error)
-        finally:
-            self._within = False
+            self._failed(error)
 
     def _over(self, ended: bool) -> None:
         self.end()
-        self.poured.set_result(ended)
+        if not self.poured.done():
+            self.poured.set_result(ended)
+
+    def _failed(self, error: BaseException) -> None:
+        self.end()
+        if not self.poured.done():
+            self.poured.set_exception(error)
