@@ -31,6 +31,9 @@ _ERROR_TYPES = {
 _TOO_LONG = "prompt is too long: "
 """How a prompt over the context is known: clients look for these words to shorten a conversation."""
 
+THREAD_NOT_FOUND = "thread_not_found"
+"""The code of the error on which the official client sends a conversation anew, whole."""
+
 _UNREADABLE = "INVALID_JSON"
 """The key under which Anthropic's documentation puts arguments that are no JSON object (an answer that was cut)."""
 
@@ -186,7 +189,10 @@ def error_object(error: AnsamblError, sentence: str) -> dict[str, Any]:
     kind = _ERROR_TYPES.get(status, "invalid_request_error" if 400 <= status < 500 else "api_error")
     if error.code == "context_length_exceeded":
         sentence = _TOO_LONG + sentence
-    return {"type": "error", "error": {"type": kind, "message": sentence}}
+    found: dict[str, Any] = {"type": kind, "message": sentence}
+    if error.code == THREAD_NOT_FOUND:
+        found["details"] = {"error_code": THREAD_NOT_FOUND}
+    return {"type": "error", "error": found}
 
 
 def count_object(tokens: int) -> dict[str, Any]:

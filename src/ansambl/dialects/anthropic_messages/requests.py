@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ansambl.dialects import openai_chat
-from ansambl.dialects.anthropic_messages.answers import PROGRESS, MessageRendering
+from ansambl.dialects.anthropic_messages.answers import PROGRESS, THREAD_NOT_FOUND, MessageRendering
 from ansambl.dialects.openai_chat import ChatRequest, Message
 from ansambl.dialects.translation import (
     EFFORTS,
@@ -37,7 +37,7 @@ from ansambl.dialects.translation import (
     without_thinking,
     wrong,
 )
-from ansambl.domain.errors import RequestError
+from ansambl.domain.errors import RequestError, UnknownNameError
 from ansambl.domain.text import text
 
 _SAME = (
@@ -79,6 +79,7 @@ def parse_request(body: bytes) -> AskedMessage:
     # Said first, as the other dialects do.
     _ = request.model
     refuse_present(request, _REFUSED)
+    _refuse_threads(request)
     changes: dict[str, Any] = {
         "messages": [*_system(request), *_messages(request)],
         "max_tokens": a_limit(request, "max_tokens"),
@@ -93,6 +94,26 @@ def parse_request(body: bytes) -> AskedMessage:
     thinking = request.value("thinking")
     hidden = isinstance(thinking, dict) and (thinking.get("type") == "disabled" or thinking.get("display") == "omitted")
     return AskedMessage(kept(request, _SAME).changed(changes), shows_reasoning=not hidden)
+
+
+def _refuse_threads(request: ChatRequest) -> None:
+    """Refuse to go on with a conversation that only its beginner has: the official client then sends all of it again.
+
+    Raises:
+        UnknownNameError: the request has nothing but what is new since an earlier answer.
+    """
+    found = request.value("thread")
+    if found is None:
+        return
+    kind = an_object(found, "thread").get("type")
+    if kind == "continue":
+        raise UnknownNameError(
+            text("Conversations are not kept here: send the whole conversation in 'messages', without 'thread'."),
+            param="thread",
+            code=THREAD_NOT_FOUND,
+        )
+    if kind != "create":
+        raise untranslatable("thread.type", kind)
 
 
 # --- messages --------------------------------------------------------------------------------------------------------
