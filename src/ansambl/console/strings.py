@@ -72,6 +72,7 @@ def _session(speak: Speak) -> dict[str, str]:
         "key": speak("API key"),
         "sign_in": speak("Sign in"),
         "sign_out": speak("Sign out"),
+        "no_key": speak("Sign in with an API key to see it."),
         "forbidden": speak("Your API key may not see what the machine is doing; it needs admin:read."),
     }
 

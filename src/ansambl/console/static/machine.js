@@ -51,7 +51,7 @@ export class Machine {
   }
 
   draw() {
-    byId("gone").textContent = this.forbidden ? say("forbidden") : this.reachable ? "" : say("gone");
+    byId("gone").textContent = this.reachable && !this.forbidden ? "" : say(needsKey() ? "no_key" : this.forbidden ? "forbidden" : "gone");
     byId("sections").hidden = this.forbidden;
     byId("state").classList.toggle("stale", !this.reachable);
     byId("overall").className = `dot ${this.reachable ? overall(this.state) : "failed"}`;
