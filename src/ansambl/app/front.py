@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from ansambl.app.configuration.gateway_settings import GatewaySettings
 from ansambl.app.tls import Certificate, CertificateFiles
@@ -45,29 +45,28 @@ class Front:
         ConfigurationError: the certificate cannot be used.
     """
 
-    def __init__(self, settings: GatewaySettings, has_keys: Callable[[], bool]) -> None:
+    def __init__(self, settings: GatewaySettings | None = None, has_keys: Callable[[], bool] = lambda: False) -> None:
+        settings = settings or GatewaySettings()
         self._settings = settings
         self._has_keys = has_keys
         self.guard = Guard(rules_of(settings), has_keys)
         self.connections = Connections(limits_of(settings))
         files = CertificateFiles.of(settings)
         self.certificate = Certificate(files) if files is not None else None
-        self.renewed: Callable[[], None] = lambda: None
+        self.renewed: Callable[[], object] = lambda: None
 
     @property
     def hsts(self) -> int:
         """For how long browsers shall come by https only, in seconds; 0 where nothing is said."""
         return round(self._settings.hsts) if self.certificate is not None else 0
 
-    def check(self, settings: GatewaySettings) -> None:
-        """Look whether other settings could be used.
+    def check(self, settings: GatewaySettings) -> list[Text]:
+        """Look whether other settings could be used; returns what should be known of them.
 
         Raises:
             ConfigurationError: the certificate cannot be used.
         """
-        files = CertificateFiles.of(settings)
-        if files is not None:
-            Certificate(files)
+        return Front(settings, self._has_keys).warnings()
 
     def use(self, settings: GatewaySettings) -> None:
         """Take other settings; requests that are being answered go on.
@@ -83,13 +82,15 @@ class Front:
         self.guard.use(rules_of(settings))
         self.connections.limits = limits_of(settings)
 
-    def warnings(self) -> Iterable[Text]:
+    def warnings(self) -> list[Text]:
         """What the owner should know of these settings."""
+        found = [] if self.certificate is None else self.certificate.warnings()
         if "*" in self._settings.origins and not self._has_keys():
-            yield text("'*' under 'origins' counts for nothing while there are no API keys: any web page could use "
-                       "this Ansambl. Create a key: ansambl keys create")  # fmt: skip
-        if self.certificate is not None:
-            yield from self.certificate.warnings()
+            found.append(
+                text("'*' under 'origins' counts for nothing while there are no API keys: any web page could use this "
+                     "Ansambl. Create a key: ansambl keys create")
+            )  # fmt: skip
+        return found
 
 
 def make_room_for_connections(settings: GatewaySettings) -> Text | None:

@@ -7,6 +7,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from ansambl import __version__
@@ -31,7 +32,7 @@ from ansambl.app.roles.book import RoleBook
 from ansambl.app.roles.controls import ProductRoles, Reloaded, apply
 from ansambl.app.running_state import RunningState, new_token, write_state
 from ansambl.app.starting import start_instances
-from ansambl.app.web import Application, WebServer
+from ansambl.app.web import App, Application, WebServer
 from ansambl.app.wiring import Product, build, needs_embedded
 from ansambl.console.pages import make_console
 from ansambl.domain.errors import AnsamblError, CheckpointError
@@ -199,10 +200,7 @@ class _Life:
             )  # fmt: skip
             console = make_console(version=__version__, sessions=door)
             application = Application(product.gateway, admin_api, console)
-            tls = front.certificate.context if front.certificate is not None else None
-            server = WebServer(
-                application, self._listener, front.connections, front.guard, tls=tls, hsts=front.hsts
-            )  # fmt: skip
+            server = self._server(application, front)
             await server.start()
             log.info("started", address=running.address, version=__version__)
             reloading = asyncio.create_task(self._reload_when_asked())
@@ -210,9 +208,7 @@ class _Life:
             writing = asyncio.create_task(product.usage.keep_writing())
             counting = asyncio.create_task(door.keep_writing())
             looking = asyncio.create_task(product.gateway.metrics.loop_lag.keep_looking())
-            self._warn(front.warnings())
-            for warning in logging_warnings(self._loaded.settings.gateway, self._paths):
-                self._reporter.warn(warning)
+            self._warn_at_start(front)
             collector.settle()
             try:
                 while await self._has_fetched():
@@ -241,6 +237,16 @@ class _Life:
     def _write_state(self, front: Front, host: str, port: int, token: str) -> RunningState:
         certificate = front.certificate.pem if front.certificate is not None else None
         return write_state(self._paths, host, port, token, certificate)
+
+    def _server(self, application: App, front: Front) -> WebServer:
+        tls = front.certificate.context if front.certificate is not None else None
+        return WebServer(application, self._listener, front.connections, front.guard, tls=tls, hsts=front.hsts)
+
+    def _warn_at_start(self, front: Front) -> None:
+        settings = self._loaded.settings.gateway
+        files = make_room_for_connections(settings)
+        for warning in (*front.warnings(), *logging_warnings(settings, self._paths), *((files,) if files else ())):
+            self._reporter.warn(warning)
 
     def _with_saved_roles(self, product: Product, offered: Attachment | None) -> ProductRoles:
         """Let the product answer with what is saved, too; what is hidden is told."""

@@ -32,8 +32,8 @@ from ansambl.runtime.instance import Instance
 
 log = get_logger(__name__)
 
-_FIXED: Mapping[str, tuple[str, ...]] = {"gateway": ("host", "port"), "data": ("folder",)}
-"""Keys that a start reads once: where Ansambl listens, and where its data are."""
+_FIXED: Mapping[str, tuple[str, ...]] = {"gateway": ("host", "port", "speaks_tls", "hsts"), "data": ("folder",)}
+"""Keys that a start reads once: where Ansambl listens and how it speaks there, and where its data are."""
 
 
 def needing_restart(before: Settings, after: Settings) -> tuple[str, ...]:
@@ -117,6 +117,7 @@ class Reloader:
         here = [] if offered is not None else maker.models()
         if offered is None:
             await check_plan(loaded, footprints)
+        warnings = product.front.check(loaded.settings.gateway)
         found = Prepared(
             loaded, attached, maker, footprints,
             model_templates(loaded, maker.workshop.paths, tuple(attached.values())),
@@ -139,7 +140,8 @@ class Reloader:
             (found.fresh if same is None else found.kept if same else found.changed).append(name)
         found.removed = [one for one in running if one not in {*attached, *here}]
         if offered is None:
-            found.warnings = [one async for one in misfits(loaded, footprints)]
+            warnings += [one async for one in misfits(loaded, footprints)]
+        found.warnings = warnings
         return found
 
     async def apply(self, prepared: Prepared, catalog: RoleCatalog) -> None:
@@ -168,6 +170,7 @@ class Reloader:
             body_limit=settings.gateway.max_body, recognises_tasks=settings.tasks.recognise,
             log_requests=settings.gateway.log_requests, log_contents=settings.gateway.log_contents,
         )  # fmt: skip
+        product.front.use(settings.gateway)
         await product.conversations.use(conversation_budget(settings))
         for name in prepared.kept:
             maker.follow(coordinator.instance(name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 
 import uvicorn
@@ -68,20 +69,29 @@ class _Server(uvicorn.Server):
 
 
 class WebServer:
-    """Serves an application on a socket that already listens."""
+    """Serves an application on a socket that already listens.
+
+    With `tls` it speaks https, and with `hsts` it tells browsers to come in no other way for so many seconds.
+    """
 
     def __init__(
         self, application: App, listener: socket.socket, connections: Connections | None = None,
-        guard: Guard | None = None,
+        guard: Guard | None = None, *, tls: ssl.SSLContext | None = None, hsts: int = 0,
     ) -> None:  # fmt: skip
         self._connections = connections or Connections()
+        headers = [("x-content-type-options", "nosniff")]
+        if hsts:
+            headers.append(("strict-transport-security", f"max-age={hsts}"))
         config = uvicorn.Config(
             Entrance(application, guard or Guard()), http=self._connections.protocol(), loop="none", ws="none",
             lifespan="off", interface="asgi3",
             # What it says of each request that it cannot parse would fill the log.
             log_config=None, log_level="error", access_log=False, server_header=False, proxy_headers=False,
-            timeout_graceful_shutdown=1, headers=[("x-content-type-options", "nosniff")],
+            timeout_graceful_shutdown=1, headers=headers,
         )  # fmt: skip
+        config.load()
+        # Loaded by us, so that it can be read again: uvicorn takes names of files, and reads them once.
+        config.ssl = tls
         self._server = _Server(config)
         self._listener = listener
         self._task: asyncio.Task[None] | None = None

@@ -14,6 +14,7 @@ from ansambl.app.configuration.settings import EMBEDDED
 from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.app.configuration.settings_records import attachments, conversation_budget
 from ansambl.app.footprints import Footprints, rules_of
+from ansambl.app.front import Front
 from ansambl.app.instance_making import InstanceMaker, Workshop
 from ansambl.app.measuring import Recorder
 from ansambl.app.model_memory import OtherPrograms, devices_of
@@ -56,7 +57,7 @@ from ansambl.runtime.usage import UsageBook
 class Product:
     """The running parts, joined. A reload puts others in the place of those that a configuration decides.
 
-    `attached` are the models that somebody else runs, by name.
+    `attached` are the models that somebody else runs, by name; `front` is what stands before the faces.
     """
 
     catalog: RoleCatalog
@@ -73,6 +74,7 @@ class Product:
     usage: UsageBook
     conversations: Conversations
     door: Door = field(default_factory=OpenDoor)
+    front: Front = field(default_factory=Front)
 
 
 def footprints_of(maker: InstanceMaker) -> Footprints:
@@ -89,11 +91,11 @@ def needs_embedded(loaded: LoadedSettings) -> bool:
 
 async def build(
     loaded: LoadedSettings, paths: DataPaths, database: Database, *, offered: Attachment | None = None,
-    door: Door | None = None,
+    door: Door | None = None, front: Front | None = None,
 ) -> Product:  # fmt: skip
     """Join everything. Engines that outlived an earlier Ansambl are adopted or ended here; none is started yet.
 
-    `door` lets requests in; without one whoever asks is the owner.
+    `door` lets requests in; without one whoever asks is the owner. `front` is what stands before the faces.
 
     Raises:
         ConfigurationError: the configuration contradicts itself.
@@ -171,7 +173,7 @@ async def build(
     )  # fmt: skip
     product = Product(catalog, resolver, service, coordinator, gateway, events, maker.loras.for_model, maker,
                       footprints, templates, {one.model: one for one in attached}, usage, conversations,
-                      door or OpenDoor())  # fmt: skip
+                      door or OpenDoor(), front or Front())  # fmt: skip
     return product
 
 

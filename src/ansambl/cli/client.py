@@ -59,6 +59,7 @@ class Client:
             timeout=httpx.Timeout(_PATIENCE),
             # A proxy of the environment must not stand between two processes of one machine.
             trust_env=False,
+            verify=state.verification(),
         )
 
     def __enter__(self) -> Self:

@@ -32,6 +32,7 @@ class EvaluationClient:
             # Loading a model and an ensemble's calls take minutes.
             timeout=httpx.Timeout(_PATIENCE, read=None, pool=None),
             trust_env=False,
+            verify=state.verification(),
         )
 
     async def __aenter__(self) -> Self:

@@ -86,6 +86,11 @@ class GatewaySettings(Table):
         unit='seconds, or text such as "75s"', ge=0.1, le=3600,
     )  # fmt: skip
 
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether clients come by https."""
+        return self.tls_certificate is not None
+
     @field_validator("hosts")
     @classmethod
     def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
