@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from gateway_stage import running as running  # noqa: PLC0414 - a fixture of the gateway's tests
+from own_log import own_log_of as own_log_of  # noqa: PLC0414
 from product import Started, alive, make_data_folder, run_command, start_product, wait_for
 
 from ansambl.testing.fake_hub import FakeHub
