@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -35,11 +36,10 @@ def usage_of_stream(head: bytes, tail: bytes) -> Usage | None:
     The last one that is told counts. A message tells its prompt at the beginning, and at the end perhaps its answer
     alone. A stream that tells no usage may end with llama.cpp's timings.
     """
-    last, first = _last(tail, _USAGE), _last(head, _USAGE)
-    found = read_any_usage(last)
+    found = read_any_usage(_value(tail, _USAGE))
     if found is None:
-        return read_timings(_last(tail, _TIMINGS))
-    before = read_any_usage(first)
+        return read_timings(_value(tail, _TIMINGS))
+    before = read_any_usage(_value(head, _USAGE, first=True))
     if before is not None and not found.prompt_tokens:
         cached = found.cached_tokens if found.cached_tokens is not None else before.cached_tokens
         return Usage(before.prompt_tokens, found.completion_tokens, cached)
@@ -66,21 +66,16 @@ def read_any_usage(found: Any) -> Usage | None:
     return Usage((_count(found, "input_tokens") or 0) + apart, _count(found, "output_tokens") or 0, cached)
 
 
-def _last(piece: bytes, name: bytes) -> Any:
-    """The last value under `name` that can be read; what was cut in the middle cannot."""
-    words = piece.decode("utf-8", "replace")
-    key = name.decode()
-    place = words.rfind(key)
-    while place >= 0:
-        after = words[place + len(key) :].lstrip()
-        if after.startswith(":"):
-            try:
-                found, _ = _decoder.raw_decode(after[1:].lstrip())
-            except (ValueError, RecursionError):
-                found = None
-            if isinstance(found, dict):
-                return found
-        place = words.rfind(key, 0, place)
+def _value(piece: bytes, name: bytes, *, first: bool = False) -> Any:
+    """The last object under `name`, or the first one, that can be read; what was cut in the middle cannot."""
+    places = [one.end() for one in re.finditer(re.escape(name) + rb"\s*:\s*(?={)", piece)]
+    for place in places if first else reversed(places):
+        try:
+            found, _ = _decoder.raw_decode(piece[place:].decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(found, dict):
+            return found
     return None
 
 

@@ -19,7 +19,7 @@ from ansambl.foundation.logging import get_logger
 from ansambl.gateway.ensemble_writer import ChatOutput, EnsembleWriter, Output, branch_object
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.gateway.keep_alive import kept_alive
-from ansambl.gateway.native import counted_natively, passed_natively
+from ansambl.gateway.native import counted_natively
 from ansambl.gateway.passing import Call, Chosen, pass_through
 from ansambl.gateway.standing import standing_of, task_of
 from ansambl.gateway.translating import TranslatedAnswer, translate
@@ -50,12 +50,11 @@ _LONGEST_HEADER = 300
 
 @dataclass(frozen=True, slots=True)
 class _Asker:
-    """Who asks, what for, and the service that writes the prompts. `body` is the request as it came."""
+    """Who asks, what for, and the service that writes the prompts."""
 
     service: RoleService
     key: str
     options: RequestOptions
-    body: bytes
 
 
 class ChatHandler:
@@ -89,7 +88,7 @@ class ChatHandler:
         target = self._resolver.resolve(request.model)
         exchange.name = target.name
         caller.require_name(target.name)
-        asker = _Asker(self._service, caller.key, options, body)
+        asker = _Asker(self._service, caller.key, options)
         keeping = kept_alive(exchange) if request.stream else nullcontext()
         async with keeping:
             if standing.request_class is RequestClass.TASK:
@@ -114,11 +113,6 @@ class ChatHandler:
         elif isinstance(target, RoleTarget):
             await self._answer_role(exchange, request, target.role, asker, None)
         else:
-            lora = target.lora is not None
-            if exchange.asked is not None and await passed_natively(
-                exchange, self._coordinator, request, target.model, lora=lora, body=asker.body
-            ):
-                return
             plain = asker.service.prepare_plain(request, target.model, target.lora)
             await self._pass_on(exchange, Call(plain, remembers=False))
 

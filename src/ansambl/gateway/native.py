@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -19,8 +20,11 @@ from ansambl.domain.serving import Operation, Serving
 from ansambl.gateway.dialect_routes import error_object_of
 from ansambl.gateway.exchange import Exchange
 from ansambl.gateway.handing_on import Outgoing, hand_on
-from ansambl.roles.asking import hint_of
-from ansambl.roles.options import FIELD
+from ansambl.gateway.keep_alive import kept_alive
+from ansambl.gateway.standing import standing_of, task_of
+from ansambl.roles.options import FIELD, take_options
+from ansambl.roles.records import ModelTarget
+from ansambl.roles.resolver import Resolver
 from ansambl.runtime.abilities import serving
 from ansambl.runtime.coordinator import Coordinator
 
@@ -63,30 +67,51 @@ def passes_natively(
     )
 
 
-async def passed_natively(
-    exchange: Exchange, coordinator: Coordinator, asked: ChatRequest, model: ModelName, *, lora: bool, body: bytes
-) -> bool:  # fmt: skip
-    """Hand a request on untouched where that is better; False where nothing was done, and it is to be translated.
+class NativePassing:
+    """Hands messages and responses on untouched, where `passes_natively` says so."""
 
-    `asked` is what it is translated to, by which its slot is chosen, and `body` as it came.
+    def __init__(self, resolver: Resolver, coordinator: Coordinator) -> None:
+        self._resolver = resolver
+        self._coordinator = coordinator
 
-    Raises:
-        AnsamblError: nothing was sent yet and it cannot be answered; or the stream broke.
-    """
-    dialect = _DIALECTS.get(exchange.scope["path"])
-    if dialect is None:
-        return False
-    known = await serving(coordinator, model.name)
-    if not passes_natively(dialect, known, asked.standing, model, lora=lora, body=body):
-        return False
-    request = _with_defaults(openai_chat.parse_request(body), dialect, model)
-    exchange.error_events = partial(_error_event, error_object_of(exchange.scope["path"]))
-    outgoing = Outgoing(
-        model=model.name, path=_PATHS[dialect], body=lambda name: request.changed({"model": name}).encode(),
-        standing=asked.standing, hint=hint_of(asked), ends=_ENDS[dialect], untouched=_SHAPES[dialect],
-    )  # fmt: skip
-    await hand_on(exchange, coordinator, outgoing)
-    return True
+    async def passed(self, exchange: Exchange, body: bytes) -> bool:
+        """Answer a request; False where nothing was done, and it is to be translated (or refused) by others.
+
+        It is asked before anything is translated: what a translation would have to refuse its engine may know.
+
+        Raises:
+            AnsamblError: nothing was sent yet and it cannot be answered; or the stream broke.
+        """
+        path = exchange.scope["path"]
+        dialect = _DIALECTS.get(path)
+        if dialect is None:
+            return False
+        request, options = take_options(openai_chat.parse_request(body))
+        try:
+            target = self._resolver.resolve(request.model)
+            known = await serving(self._coordinator, target.model.name) if isinstance(target, ModelTarget) else None
+        except AnsamblError:
+            # Said by those who answer it.
+            return False
+        if known is None or not isinstance(target, ModelTarget):
+            return False
+        caller = exchange.visit.caller
+        task = task_of(exchange.scope, request, recognises=False)
+        standing = standing_of(exchange.scope, body, options, caller, task)
+        lora = target.lora is not None
+        if not passes_natively(dialect, known, standing, target.model, lora=lora, body=body):
+            return False
+        caller.require_name(target.name)
+        exchange.name, exchange.request_class = target.name, standing.request_class.value
+        exchange.error_events = partial(_error_event, error_object_of(path))
+        request = _with_defaults(request, dialect, target.model)
+        outgoing = Outgoing(
+            model=target.model.name, path=_PATHS[dialect], standing=standing, ends=_ENDS[dialect],
+            body=lambda name: request.changed({"model": name}).encode(), untouched=_SHAPES[dialect],
+        )  # fmt: skip
+        async with kept_alive(exchange) if request.stream else nullcontext():
+            await hand_on(exchange, self._coordinator, outgoing)
+        return True
 
 
 async def counted_natively(coordinator: Coordinator, model: str, body: bytes, standing: Standing) -> int | None:
@@ -107,11 +132,10 @@ async def counted_natively(coordinator: Coordinator, model: str, body: bytes, st
 
 
 def _with_defaults(request: ChatRequest, dialect: str, model: ModelName) -> ChatRequest:
-    """The request without what is meant for us, and with the model's own limit and sampling where it says none."""
-    changes: dict[str, Any] = {FIELD: None}
+    """The request with the model's own limit and sampling where it says none."""
     wanted = {**model.sampling, _LIMITS[dialect]: model.output_limit}
-    changes.update({name: value for name, value in wanted.items() if value is not None and request.value(name) is None})
-    return request.changed(changes)
+    missing = {name: value for name, value in wanted.items() if value is not None and request.value(name) is None}
+    return request.changed(missing) if missing else request
 
 
 def _error_event(shape: Any, error: AnsamblError, sentence: str) -> bytes:

@@ -26,10 +26,11 @@ from ansambl.gateway.loading import Loading
 from ansambl.gateway.metrics import Metrics
 from ansambl.gateway.metrics_requests import NO_CLASS, OTHER
 from ansambl.gateway.metrics_runtime import Observed
+from ansambl.gateway.native import NativePassing
 from ansambl.gateway.ollama_routes import PREFIX as OLLAMA
 from ansambl.gateway.ollama_routes import OllamaRoutes, is_ollama_client
 from ansambl.gateway.peers import is_local
-from ansambl.gateway.refusals import style_of
+from ansambl.gateway.refusals import style_of, told_to
 from ansambl.gateway.request_log import RequestLog
 from ansambl.gateway.route import Route
 from ansambl.gateway.translating import broken_before_an_answer
@@ -77,6 +78,7 @@ class Gateway:
         self._ollama = OllamaRoutes(
             resolver, service, coordinator, self.answering, self._chat, self._listing, loading
         )  # fmt: skip
+        self._native = NativePassing(resolver, coordinator)
         self._routes: dict[str, Route] = {
             **{one.path: Route("POST", partial(self._post_chat, one), Endpoint.CHAT) for one in DIALECTS},
             **{
@@ -135,7 +137,7 @@ class Gateway:
                 self.metrics.count_left(exchange.name)
         except AnsamblError as error:
             refused = getattr(error, "key", None)
-            await exchange.fail(error)
+            await exchange.fail(told_to(exchange.visit.caller, error))
         except asyncio.CancelledError:
             ended = exchange.visit.ended()
             if ended is None:
@@ -182,6 +184,8 @@ class Gateway:
         await self.answering.while_client_stays(receive, self._answer_chat(dialect, exchange, body))
 
     async def _answer_chat(self, dialect: Dialect, exchange: Exchange, body: bytes) -> None:
+        if await self._native.passed(exchange, body):
+            return
         asked = dialect.parse(body)
         if isinstance(asked, ChatRequest):
             await self._chat.answer(exchange, asked, body)
