@@ -257,8 +257,13 @@ async def running():
 
 
 @asynccontextmanager
-async def a_gateway(*, coordinator=Coordinator, parallel=None, others=(), roles=None, ensembles=None, door=None):
-    """A running gateway. `others` are models beside "big" on the same engine, `parallel` is their places."""
+async def a_gateway(
+    *, coordinator=Coordinator, parallel=None, others=(), roles=None, ensembles=None, door=None, **web
+):  # fmt: skip
+    """A running gateway. `others` are models beside "big" on the same engine, `parallel` is their places.
+
+    What else is given is for `WebServer`.
+    """
     engine = ScriptedEngine()
     await engine.start()
     instance = Attached("big", engine.port, parallel)
@@ -271,7 +276,7 @@ async def a_gateway(*, coordinator=Coordinator, parallel=None, others=(), roles=
     )
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    server = WebServer(gateway, listener)
+    server = WebServer(gateway, listener, **web)
     await server.start()
     try:
         yield Running(engine, instance, gateway, port, coordinator)
