@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from ansambl.dialects.openai_chat import Envelope as ChatEnvelope
 from ansambl.dialects.translation import Asked
 from ansambl.domain.errors import EngineError, RequestError, UnavailableError
 from ansambl.domain.text import text
-from ansambl.gateway.dialect_routes import DIALECTS, Dialect, error_object_of
+from ansambl.gateway.dialect_routes import DIALECTS, EVERY, Dialect, error_object_of
 from ansambl.roles.turns import Note, TurnMemory
 
 NOTE = Note("coder", "[Role: coder] …")
@@ -24,13 +24,23 @@ NOTE = Note("coder", "[Role: coder] …")
 
 @dataclass(frozen=True)
 class World:
-    """How a client of a dialect writes: a conversation, what it adds after an answer, a tool and how it is chosen."""
+    """How a client of a dialect writes: a conversation, what it adds after an answer, a field of the sampling.
+
+    `sentence` is where an error has its words.
+    """
 
     ask: Callable[[list[Any]], dict[str, Any]]
     user: Callable[[str], Any]
     sent_back: Callable[[Mapping[str, Any]], list[Any]]
     said: Callable[[Mapping[str, Any]], str]
     system: str
+    warm: Mapping[str, Any] = field(default_factory=lambda: {"temperature": 0.5})
+    sentence: Callable[[Mapping[str, Any]], str] = lambda error: _sentence(error["error"])
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    assert isinstance(error["type"], str)
+    return str(error["message"])
 
 
 def _chat_message(whole: Mapping[str, Any]) -> list[Any]:
@@ -55,10 +65,22 @@ WORLDS = {
         ),
         "instructions",
     ),
+    "/api/chat": World(
+        lambda messages: {"messages": messages, "stream": False}, lambda words: {"role": "user", "content": words},
+        lambda whole: [whole["message"]], lambda whole: whole["message"]["content"], "",
+        {"options": {"temperature": 0.5}}, lambda error: error["error"],
+    ),
 }  # fmt: skip
 
 
-@pytest.fixture(params=DIALECTS, ids=[one.path for one in DIALECTS])
+CHATS = tuple(one for one in EVERY if one.path in WORLDS)
+
+
+def test_every_dialect_of_conversations_is_tried() -> None:
+    assert {one.path for one in EVERY} - {one.path for one in CHATS} == {"/api/generate"}
+
+
+@pytest.fixture(params=CHATS, ids=[one.path for one in CHATS])
 def dialect(request: pytest.FixtureRequest) -> Dialect:
     found: Dialect = request.param
     return found
@@ -90,7 +112,7 @@ def answered(asked: ChatRequest | Asked, parts: list[Delta]) -> tuple[Answer, di
 
 
 def test_the_same_question_is_the_same_chat(dialect: Dialect, world: World) -> None:
-    found = chat_of(request_of(dialect, [world.user("Hi")], ansambl={"layout": "classic"}, temperature=0.5))
+    found = chat_of(request_of(dialect, [world.user("Hi")], ansambl={"layout": "classic"}, **world.warm))
     assert found.model == "coder"
     assert found.messages() == [{"role": "user", "content": "Hi"}]
     assert (found.value("ansambl"), found.value("temperature")) == ({"layout": "classic"}, 0.5)
@@ -117,15 +139,13 @@ def test_what_is_no_request_is_refused_in_one_line(dialect: Dialect, body: bytes
 @pytest.mark.parametrize(
     "error", [RequestError(text("x")), UnavailableError(text("x")), EngineError(text("x"))], ids=["400", "503", "502"]
 )
-def test_errors_carry_the_sentence(dialect: Dialect, error: Any) -> None:
-    found = dialect.error_object(error, "Так нельзя.")
-    assert found["error"]["message"] == "Так нельзя."
-    assert isinstance(found["error"]["type"], str)
+def test_errors_carry_the_sentence(dialect: Dialect, world: World, error: Any) -> None:
+    assert world.sentence(dialect.error_object(error, "Так нельзя.")) == "Так нельзя."
     assert error_object_of(dialect.path) is dialect.error_object
     assert error_object_of(f"{dialect.path}/more") is dialect.error_object
 
 
-@pytest.mark.parametrize("dialect", DIALECTS, ids=[one.path for one in DIALECTS])
+@pytest.mark.parametrize("dialect", CHATS, ids=[one.path for one in CHATS])
 @settings(max_examples=30)
 @given(parts=deltas())
 def test_an_answer_that_goes_back_is_known_again(dialect: Dialect, parts: list[Delta]) -> None:
