@@ -102,7 +102,7 @@ def parse_chat(body: bytes) -> AskedOllama:
     request = openai_chat.parse_request(body)
     model = _model(request)
     reader = _Messages()
-    for index, one in enumerate(a_list(request.value("messages") or [], "messages")):
+    for index, one in enumerate(_listed(request.value("messages"), "messages")):
         reader.add(an_object(one, f"messages[{index}]"), f"messages[{index}]")
     chat = _chat(request, model, reader.messages, {**_tools(request), **_logprobs(request)})
     return AskedOllama(
@@ -202,7 +202,7 @@ class _Messages:
         thinking = message.get("thinking")
         if thinking:
             found["reasoning_content"] = a_string(thinking, f"{path}.thinking")
-        listed = a_list(message.get("tool_calls") or [], f"{path}.tool_calls")
+        listed = _listed(message.get("tool_calls"), f"{path}.tool_calls")
         calls = [self._call(one, f"{path}.tool_calls[{index}]") for index, one in enumerate(listed)]
         if calls:
             found["tool_calls"] = calls
@@ -243,7 +243,7 @@ def _with_images(words: str, images: list[dict[str, Any]]) -> str | list[dict[st
 
 def _images(found: Any, path: str) -> list[dict[str, Any]]:
     path = path if path == "images" else f"{path}.images"
-    listed = a_list(found or [], path)
+    listed = _listed(found, path)
     return [_image(a_string(one, f"{path}[{i}]", empty=False), f"{path}[{i}]") for i, one in enumerate(listed)]
 
 
@@ -329,7 +329,7 @@ def _shows(request: ChatRequest) -> bool:
 
 
 def _tools(request: ChatRequest) -> dict[str, Any]:
-    listed = a_list(request.value("tools") or [], "tools")
+    listed = _listed(request.value("tools"), "tools")
     tools = [_tool(an_object(one, f"tools[{i}]"), f"tools[{i}]") for i, one in enumerate(listed)]
     return {"tools": tools} if tools else {}
 
@@ -359,6 +359,10 @@ def _logprobs(request: ChatRequest) -> dict[str, Any]:
     if not wanted:
         return {}
     return {"logprobs": True, "top_logprobs": most or None}
+
+
+def _listed(found: Any, path: str) -> list[Any]:
+    return [] if found is None else a_list(found, path)
 
 
 def _unloads(request: ChatRequest) -> bool:
