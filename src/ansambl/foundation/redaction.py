@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
@@ -19,7 +19,7 @@ MASK: Final = "[secret]"
 """What stands in the place of a secret."""
 SHORTEST = 8
 """Characters of the shortest value that is registered; to mask shorter ones would tear up words that are none."""
-MOST = 500
+MOST = 100
 """Values that are registered at once, the newest ones: of runs that ended long ago nothing is written any more."""
 
 _NAMES = (
@@ -54,19 +54,20 @@ _HINTS = ("-", "_", "=", ":", "earer", "asic", "AIza", "eyJ")
 
 
 class _Register:
-    """The registered values, with one pattern for all of them that is made anew when they change."""
+    """The registered values, with one pattern for all of them that is made when it is next asked for."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
-        self.pattern: re.Pattern[str] | None = None
+        self._pattern: re.Pattern[str] | None = None
+        self._changed = False
 
     def add(self, value: str) -> None:
         with self._lock:
             self._counts[value] = self._counts.pop(value, 0) + 1
             if len(self._counts) > MOST:
                 del self._counts[next(iter(self._counts))]
-            self._make()
+            self._changed = True
 
     def remove(self, value: str) -> None:
         with self._lock:
@@ -75,17 +76,27 @@ class _Register:
                 self._counts[value] = left
             else:
                 self._counts.pop(value, None)
-            self._make()
+            self._changed = True
 
     def values(self) -> tuple[str, ...]:
         with self._lock:
             return tuple(self._counts)
 
-    def _make(self) -> None:
-        forms = {form for value in self._counts for form in spellings(value)}
-        # The longest first, because an alternation takes the first that matches.
-        ordered = sorted(forms, key=lambda one: (-len(one), one))
-        self.pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+    def pattern(self) -> re.Pattern[str] | None:
+        if self._changed:
+            with self._lock:
+                self._pattern, self._changed = _pattern(self._counts), False
+        return self._pattern
+
+
+def _pattern(values: Iterable[str]) -> re.Pattern[str] | None:
+    """One for all spellings of all values, divided by their first letters: few are compared at each place of a line."""
+    by_first: dict[str, list[str]] = {}
+    # The longest first, because an alternation takes the first that matches.
+    for form in sorted({form for value in values for form in spellings(value)}, key=lambda one: (-len(one), one)):
+        by_first.setdefault(form[0], []).append(re.escape(form[1:]))
+    branches = (f"{re.escape(first)}(?:{'|'.join(rest)})" for first, rest in sorted(by_first.items()))
+    return re.compile("|".join(branches)) if by_first else None
 
 
 _REGISTER = _Register()
@@ -124,7 +135,7 @@ def registered_secrets() -> tuple[str, ...]:
 
 def redact(words: str) -> str:
     """`words` with every secret masked."""
-    pattern = _REGISTER.pattern
+    pattern = _REGISTER.pattern()
     if pattern is not None:
         words = pattern.sub(MASK, words)
     if not any(one in words for one in _HINTS):
