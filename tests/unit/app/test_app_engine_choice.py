@@ -1,5 +1,6 @@
 """Which engine runs a model: what its owner named, else what its files ask for and what is here."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from ansambl.app import engine_choice
 from ansambl.app.configuration.settings_file import load_settings
 from ansambl.app.engine_choice import EngineFinder, place
+from ansambl.domain.catalog import ModelKind
 from ansambl.domain.engine import Installed, NotUsable
 from ansambl.domain.errors import NotSupportedError
 from ansambl.domain.hardware import Cpu, Gpu, Machine, Memory
@@ -117,3 +119,19 @@ def test_a_build_uses_the_cards_of_its_own_vendor(find, build, named, gpus, vend
     finder = find({"vllm": Installed("1", build=build)}, f'checkpoint = "/m"\nengine = "vllm"\n{named}')
     placed = place(finder._loaded, "m", files("safetensors"), finder)
     assert (placed.gpus, placed.vendor) == (gpus, vendor)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "pooling", "kind"),
+    [
+        ("llama", None, None),
+        ("bert", None, ModelKind.EMBEDDING),
+        ("bert", "rank", ModelKind.RERANKER),
+        ("qwen3", "last", ModelKind.EMBEDDING),
+        ("qwen3", "rank", ModelKind.RERANKER),
+    ],
+)
+def test_a_file_tells_whether_it_makes_vectors_or_scores(find, architecture, pooling, kind):
+    finder = find(BUNDLED)
+    checkpoint = replace(files("gguf"), architecture=architecture, pooling=pooling)
+    assert place(finder._loaded, "m", checkpoint, finder).kind is kind

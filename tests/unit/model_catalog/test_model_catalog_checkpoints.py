@@ -176,3 +176,12 @@ def test_an_exl3_folder_is_not_taken_for_plain_safetensors(tmp_path):
     found = open_checkpoint(str(path), tmp_path)
     assert (found.format, found.quantization) == ("exl3", "3.5bpw")
     assert inspect_checkpoint(path).format == "exl3"
+
+
+@pytest.mark.parametrize(
+    ("value", "pooling"), [(None, None), (0, None), (1, "mean"), (4, "rank"), (99, None), (True, None)]
+)
+def test_a_file_says_how_it_pools_a_text(tmp_path, value, pooling):
+    fields = {"general.architecture": "bert"} | ({} if value is None else {"bert.pooling_type": value})
+    write_gguf(tmp_path / "m.gguf", fields)
+    assert open_checkpoint(str(tmp_path / "m.gguf"), tmp_path).pooling == pooling
