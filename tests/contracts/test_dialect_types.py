@@ -135,6 +135,7 @@ def test_reasoning_and_probabilities_of_a_response_are_told() -> None:
     assert [[token["token"] for token in one["logprobs"]] for one in deltas_] == [["a"], ["é"]]
     thoughts, said = named["response.completed"]["response"]["output"][:2]
     assert (thoughts["summary"], thoughts["content"]) == ([{"type": "summary_text", "text": "Snow falls."}], [])
+    assert thoughts["encrypted_content"], "clients send no reasoning back without it"
     (part,) = said["content"]
     assert [(one["token"], one["bytes"]) for one in part["logprobs"]] == [("a", [97]), ("é", [195, 169])]
     assert part["logprobs"][0]["top_logprobs"] == [{"token": "a", "bytes": [97], "logprob": -0.5}]

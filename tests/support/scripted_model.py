@@ -75,10 +75,12 @@ def _message(body, words):
     format_ = body.get("response_format") or {}
     if tools and last != "tool" and body.get("tool_choice") != "none":
         cities = ["Omsk", "Paris"] if "both" in words else ["Omsk"]
-        name = tools[0]["function"]["name"]
+        function = tools[0]["function"]
+        wanted = (function.get("parameters") or {}).get("properties") or {}
+        given = {"degrees": -5} if "degrees" in wanted else {}
         message["tool_calls"] = [
             {"id": f"call_{city}", "type": "function",
-             "function": {"name": name, "arguments": json.dumps({"city": city})}}
+             "function": {"name": function["name"], "arguments": json.dumps({"city": city, **given})}}
             for city in cities
         ]  # fmt: skip
         if "aloud" in words:

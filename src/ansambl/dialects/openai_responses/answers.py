@@ -18,6 +18,9 @@ THOUGHTS, PROGRESS = "rs_", "rs_progress_"
 Clients send reasoning items back. The first are the model's to see again; the second were never its own thoughts.
 """
 
+SEAL = "ansambl"
+"""The encrypted content of reasoning, which is not encrypted."""
+
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """Why an answer that did not come to its end stopped."""
 
@@ -52,13 +55,18 @@ _CALL = _Wording("response.function_call_arguments")
 class ResponseRendering:
     """One response, as it grows (`translation.Rendering`). `echo` is what it says of its request.
 
-    With `summarises` reasoning is told as the summary of itself, all of it: most clients show no other reasoning.
+    With `summarises` reasoning is told as the summary of itself, all of it: most clients show no other reasoning. With
+    `seals` it says that it may be sent back: clients leave out reasoning that has no encrypted content where nothing is
+    kept. Its words stand beside it.
     """
 
-    def __init__(self, frame: Frame, echo: Mapping[str, Any], *, summarises: bool = False) -> None:
+    def __init__(
+        self, frame: Frame, echo: Mapping[str, Any], *, summarises: bool = False, seals: bool = False
+    ) -> None:  # fmt: skip
         self._frame = frame
         self._echo = echo
         self._reasoning = _SUMMARY if summarises else _THOUGHTS
+        self._seals = seals
         self._blocks = Blocks(frame.identifier)
         self._sent = 0
 
@@ -141,7 +149,11 @@ class ResponseRendering:
                 "id": self._id(block), "type": "message", "status": status, "role": "assistant", "content": parts,
             }  # fmt: skip
         summary, content = (parts, []) if self._reasoning is _SUMMARY else ([], parts)
-        return {"id": self._id(block), "type": "reasoning", "summary": summary, "content": content, "status": status}
+        sealed = {"encrypted_content": SEAL} if self._seals else {}
+        return {
+            "id": self._id(block), "type": "reasoning", "summary": summary, "content": content, "status": status,
+            **sealed,
+        }  # fmt: skip
 
     def _id(self, block: Block) -> str:
         return f"{_PREFIXES[block.kind]}{self._frame.identifier}_{block.number}"

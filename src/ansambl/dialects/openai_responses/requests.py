@@ -52,7 +52,7 @@ _REFUSED = {
     "prompt": text("no prompts are kept here, send the words themselves"),
     "moderation": text("nothing is moderated here"),
 }
-_LOGPROBS = "message.output_text.logprobs"
+_LOGPROBS, _SEALED = "message.output_text.logprobs", "reasoning.encrypted_content"
 _FORMATS = ("text", "json_object", "json_schema")
 
 
@@ -60,16 +60,18 @@ _FORMATS = ("text", "json_object", "json_schema")
 class AskedResponse:
     """A request for a response, translated. `echo` is what the response says of its request.
 
-    `summarises` is whether the client wants to see reasoning as a summary.
+    `summarises` is whether the client wants to see reasoning as a summary, `seals` whether it asked for what it is to
+    send back of reasoning where nothing is kept.
     """
 
     chat: ChatRequest
     echo: dict[str, Any] = field(default_factory=dict)
     summarises: bool = False
+    seals: bool = False
 
     def rendering(self, frame: Frame) -> ResponseRendering:
         """What renders the answer to this request."""
-        return ResponseRendering(frame, self.echo, summarises=self.summarises)
+        return ResponseRendering(frame, self.echo, summarises=self.summarises, seals=self.seals)
 
 
 def parse_request(body: bytes) -> AskedResponse:
@@ -94,8 +96,15 @@ def parse_request(body: bytes) -> AskedResponse:
     if request.stream:
         changes |= {"stream": True, "stream_options": {"include_usage": True}}
     echo = _echo(request)
-    summarises = echo["reasoning"]["summary"] is not None
-    return AskedResponse(kept(request, _SAME).changed(changes), echo, summarises=summarises)
+    return AskedResponse(
+        kept(request, _SAME).changed(changes), echo, summarises=echo["reasoning"]["summary"] is not None,
+        seals=_SEALED in _included(request),
+    )  # fmt: skip
+
+
+def _included(request: ChatRequest) -> list[Any]:
+    found = request.value("include")
+    return found if isinstance(found, list) else []
 
 
 def _echo(request: ChatRequest) -> dict[str, Any]:
@@ -293,10 +302,10 @@ def _reasoning(request: ChatRequest) -> dict[str, Any]:
 
 
 def _probabilities(request: ChatRequest) -> dict[str, Any]:
-    included, alternatives = request.value("include"), request.value("top_logprobs")
+    alternatives = request.value("top_logprobs")
     if alternatives is not None and (isinstance(alternatives, bool) or not isinstance(alternatives, int)):
         raise wrong("top_logprobs", text("it must be a whole number"))
-    if not alternatives and not (isinstance(included, list) and _LOGPROBS in included):
+    if not alternatives and _LOGPROBS not in _included(request):
         return {}
     return {"logprobs": True, "top_logprobs": alternatives or 0}
 
