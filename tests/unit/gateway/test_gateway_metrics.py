@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import math
 import re
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pytest
+from prometheus_client.core import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
 from ansambl.dialects.openai_chat import Usage
@@ -14,7 +21,9 @@ from ansambl.domain.instance import InstanceState, InstanceStatus
 from ansambl.domain.scheduling import RequestClass
 from ansambl.domain.units import Bytes, TokensPerSecond
 from ansambl.foundation.clock import RealClock
+from ansambl.gateway import metrics_process
 from ansambl.gateway.metrics import Metrics
+from ansambl.gateway.metrics_requests import MOST, OTHER
 from ansambl.runtime.conversations.conversations import ConversationCounts
 from ansambl.runtime.counters import RuntimeCounters
 from ansambl.runtime.scheduling.records import DeviceView, InstanceView, Refusal, Residency
@@ -152,13 +161,182 @@ def test_without_a_scheduler_the_page_is_there_all_the_same() -> None:
     assert found[key("ansambl_tasks_total", model="builtin")] == 0
 
 
-def test_the_names_on_the_page_for_people_exist() -> None:
+@pytest.fixture
+def full() -> Metrics:
+    """Metrics in which everything was counted at least once."""
     machine = Machine()
-    machine.counters.loaded("m", 1.0)
-    machine.counters.loaded("m", 1.0, woke=True)
+    counters = machine.counters
+    counters.loaded("m", 1.0)
+    counters.loaded("m", 1.0, woke=True)
+    counters.refuse(RequestClass.BATCH, Refusal.EXPIRED)
+    for count in (counters.swaps, counters.load_failures, counters.sleeps, counters.stops, counters.saved):
+        count["m"] += 1
     metrics = Metrics(statuses, machine)
-    there = {family.name for family in text_string_to_metric_families(metrics.page().decode())}
-    page = (Path(__file__).parents[3] / "docs" / "how-to" / "watch-with-prometheus.md").read_text(encoding="utf-8")
-    told = set(re.findall(r"`(ansambl_\w+)", page))
-    assert len(told) > 20
-    assert {name for name in told if name.removesuffix("_total") not in there} == set()
+    metrics.count_first_byte("coder", 0.5)
+    metrics.count_usage("coder", Usage(prompt_tokens=10, completion_tokens=5, cached_tokens=3), "m", "k1")
+    metrics.count_request("coder", "m", status=200, seconds=1.0, first=0.5, last=0.9, tokens=5)
+    metrics.count_answer("/v1/chat/completions", "interactive", "k1", status=429, code="rate_limit_exceeded")
+    metrics.count_left("coder")
+    return metrics
+
+
+def families(metrics: Metrics) -> dict[str, Metric]:
+    return {one.name: one for one in text_string_to_metric_families(metrics.page().decode())}
+
+
+def names_of(metrics: Metrics) -> set[str]:
+    """All names on the page, as queries and the page for people write them."""
+    there = families(metrics)
+    return {f"{name}_total" if one.type == "counter" else name for name, one in there.items()} | {
+        sample.name for one in there.values() for sample in one.samples
+    }
+
+
+def test_times_of_tokens_follow_their_formula() -> None:
+    metrics = Metrics(list)
+    # First byte after 1 s, last after 3 s, five tokens: four times of half a second.
+    metrics.count_request("coder", "m", status=200, seconds=3.5, first=1.0, last=3.0, tokens=5)
+    # Two tokens: one time of 0.1 s.
+    metrics.count_request("coder", "m", status=200, seconds=1.0, first=0.5, last=0.6, tokens=2)
+    for nothing in (
+        {"first": None, "last": 1.0, "tokens": 9}, {"first": 0.5, "last": 1.0, "tokens": 1},
+        {"first": 0.5, "last": 1.0, "tokens": None},
+    ):  # fmt: skip
+        metrics.count_request("coder", "m", status=200, seconds=1.0, **nothing)  # type: ignore[arg-type]
+    metrics.count_request("coder", "m", status=502, seconds=1.0, first=0.5, last=1.0, tokens=9)
+    metrics.count_request("council", "", status=200, seconds=1.0, first=0.5, last=1.0, tokens=9)
+    found = samples(metrics)
+    assert found[key("ansambl_time_per_output_token_seconds_count", name="coder")] == 2
+    assert found[key("ansambl_time_per_output_token_seconds_sum", name="coder")] == pytest.approx(0.6)
+    assert found[key("ansambl_inter_token_latency_seconds_count", model="m")] == 5
+    assert found[key("ansambl_inter_token_latency_seconds_sum", model="m")] == pytest.approx(2.1)
+    assert found[key("ansambl_inter_token_latency_seconds_bucket", model="m", le="0.1")] == 1
+    assert found[key("ansambl_inter_token_latency_seconds_bucket", model="m", le="0.5")] == 5
+    assert key("ansambl_time_per_output_token_seconds_count", name="council") not in found
+
+
+def test_tokens_are_told_by_name_model_and_key(full: Metrics) -> None:
+    full.count_branch(
+        "critic", "n", Usage(prompt_tokens=8, completion_tokens=2, cached_tokens=4), seconds=0.5, failed=False
+    )
+    found = samples(full)
+    expected = {
+        key("ansambl_prompt_tokens_total", name="coder"): 10,
+        key("ansambl_model_generation_tokens_total", model="m"): 5,
+        key("ansambl_model_cached_tokens_total", model="n"): 4,
+        key("ansambl_cache_hit_ratio", name="coder"): 0.3,
+        key("ansambl_key_tokens_total", key="k1", kind="cached"): 3,
+        key("ansambl_rate_limited_total", key="k1"): 1,
+        key("ansambl_errors_total", code="rate_limit_exceeded"): 1,
+        key("ansambl_endpoint_requests_total", dialect="openai", endpoint="/v1/chat/completions", class_="interactive",
+            status="429"): 1,
+        key("ansambl_requests_cancelled_total", name="coder"): 1,
+        key("ansambl_instance_requests_running", model="m"): 1,
+    }  # fmt: skip
+    assert {name: found.get(name) for name in expected} == expected
+    assert key("ansambl_prompt_tokens_total", name="critic") not in found
+
+
+def test_labels_are_bounded_whatever_is_counted() -> None:
+    metrics = Metrics(list)
+    for number in range(3 * MOST):
+        name = f"name-{number}"
+        metrics.count_request(name, name, status=200, seconds=1.0, first=0.1, last=0.9, tokens=9)
+        metrics.count_usage(name, Usage(prompt_tokens=1, completion_tokens=1), name, name)
+        metrics.count_answer("/v1/models", "none", name, status=500, code=f'e"\n{number}')
+        metrics.count_left(name)
+    found = samples(metrics)
+    assert found[key("ansambl_requests_total", name=OTHER, status="200")] == 2 * MOST
+    for name in ("ansambl_requests_total", "ansambl_key_requests_total", "ansambl_model_prompt_tokens_total"):
+        assert len([one for one in found if one[0] == name]) == MOST + 1
+    assert len([one for one in found if one[0] == "ansambl_errors_total"]) == 201
+    assert all(re.fullmatch("[A-Za-z0-9_]+", dict(labels).get("code", "x")) for _, labels in found)
+
+
+def test_the_page_in_both_formats_tells_the_same(full: Metrics) -> None:
+    plain, kind = full.page_for(None)
+    assert kind == b"text/plain; version=0.0.4; charset=utf-8"
+    for accept in (b"*/*", b"text/plain;version=0.0.4;q=0.5", b"text/html", b""):
+        assert full.page_for(accept)[1] == kind
+    page, kind = full.page_for(b"application/openmetrics-text;version=1.0.0;escaping=x\x00,text/plain;q=0.1")
+    assert kind.startswith(b"application/openmetrics-text; version=1.0.0")
+    there = {one.name for one in openmetrics_families(page.decode())}
+    assert there >= {"ansambl_requests", "ansambl_build", "ansambl_queue_seconds", "process_cpu_seconds"}
+    assert {one.name.removesuffix("_info") for one in text_string_to_metric_families(plain.decode())} == there
+
+
+UNITS = ("milliseconds", "microseconds", "minutes", "hours", "days", "kilobytes", "megabytes", "gigabytes", "percent")
+SHORT = ("_ms", "_s", "_sec", "_secs", "_kb", "_mb", "_gb", "_kib", "_mib", "_gib", "_pct")
+
+
+def test_the_names_follow_the_rules_of_prometheus(full: Metrics) -> None:
+    """What `promtool check metrics` would say, whose rules these are."""
+    page = full.page().decode()
+    assert len(re.findall("^# TYPE ", page, re.MULTILINE)) == len(set(re.findall("^# TYPE .*", page, re.MULTILINE)))
+    for name, family in families(full).items():
+        assert family.documentation, name
+        assert re.fullmatch("[a-z][a-z0-9_]*", name)
+        # The type is no part of the name, and `_total` is what counters end with: the parser takes it off.
+        assert not re.search("_(?:counter|gauge|histogram|summary|metric)", name), name
+        assert f"# TYPE {name}_total counter" in page or family.type != "counter", name
+        assert not name.endswith(("_total", "_count", "_sum", "_bucket", *SHORT)), name
+        assert not any(unit in name for unit in UNITS), name
+        for sample in family.samples:
+            assert all(re.fullmatch("[a-z][a-z_]*", label) for label in sample.labels), name
+            assert not set(sample.labels) & ({"le", "quantile"} if family.type != "histogram" else {"quantile"}), name
+            assert family.type != "histogram" or math.isfinite(sample.value)
+
+
+DOCS = Path(__file__).parents[3] / "docs"
+
+
+def test_the_page_for_people_names_every_metric_and_no_other(full: Metrics) -> None:
+    page = (DOCS / "how-to" / "watch-with-prometheus.md").read_text(encoding="utf-8")
+    there = names_of(full)
+    told = set(re.findall(r"(?:^|[^A-Za-z_:`])`?((?:ansambl|process)_[a-z_]+)", page))
+    assert len(told) > 40
+    assert told - there == set()
+    tables = "\n".join(line for line in page.splitlines() if line.startswith("|"))
+    documented = set(re.findall(r"`((?:ansambl|process)_[a-z_]+)", tables))
+    main = {
+        f"{name}_total" if one.type == "counter" else name for name, one in families(full).items()
+    }  # fmt: skip
+    assert main - documented == set()
+
+
+def test_the_labels_on_the_page_for_people_are_those_of_the_metrics(full: Metrics) -> None:
+    page = (DOCS / "how-to" / "watch-with-prometheus.md").read_text(encoding="utf-8")
+    told = {name: set(labels.split(",")) for name, labels in re.findall(r"`(ansambl_\w+)\{([a-z,]+)\}`", page)}
+    assert len(told) > 30
+    for name, family in families(full).items():
+        shown = f"{name}_total" if family.type == "counter" else name
+        labels = {one for sample in family.samples for one in sample.labels} - {"le"}
+        assert told.get(shown, set()) == labels or not family.samples or name.startswith("process_"), shown
+
+
+def test_the_dashboard_asks_only_for_what_is_there(full: Metrics) -> None:
+    board = json.loads((DOCS / "assets" / "grafana-dashboard.json").read_text(encoding="utf-8"))
+    there = names_of(full)
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    names = {name for one in asked for name in re.findall(r"\b((?:ansambl|process)_\w+)", one)}
+    assert len(names) > 20
+    assert names - there == set()
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    places = [panel["gridPos"] for panel in board["panels"]]
+    assert all(one["x"] >= 0 and one["x"] + one["w"] <= 24 for one in places)
+    assert len({(one["x"], one["y"]) for one in places}) == len(places)
+
+
+async def test_a_late_event_loop_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics_process, "LOOK_EVERY", 0.0)
+    lag = metrics_process.LoopLag()
+    looking = asyncio.create_task(lag.keep_looking())
+    await asyncio.sleep(0)
+    # Nothing else gets its turn for so long.
+    time.sleep(0.03)  # noqa: ASYNC251 - what is measured
+    for _ in range(3):
+        await asyncio.sleep(0)
+    looking.cancel()
+    family = next(iter(lag.collect()))
+    worst = {one.labels["le"]: one.value for one in family.samples if "le" in one.labels}
+    assert worst["0.025"] < worst["+Inf"]
