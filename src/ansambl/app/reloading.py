@@ -17,6 +17,7 @@ from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.app.configuration.settings_records import attachments, conversation_budget, is_unconfigured
 from ansambl.app.footprints import Footprints, rules_of
 from ansambl.app.instance_making import InstanceMaker
+from ansambl.app.model_details import DetailsBook, model_details
 from ansambl.app.plan_checks import check_plan, misfits
 from ansambl.app.starting import start_pinned
 from ansambl.app.templates import ModelTemplates, model_templates
@@ -82,6 +83,7 @@ class Prepared:
     maker: InstanceMaker
     footprints: Footprints
     templates: ModelTemplates
+    details: DetailsBook
     added: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     fresh: list[str] = field(default_factory=list)
@@ -121,6 +123,7 @@ class Reloader:
         found = Prepared(
             loaded, attached, maker, footprints,
             model_templates(loaded, maker.workshop.paths, tuple(attached.values())),
+            model_details(loaded, maker.workshop.paths),
         )  # fmt: skip
         # What is on its way out is there no more, and what is being replaced is not what was asked for now.
         moving = set(self._replacing)
@@ -166,6 +169,7 @@ class Reloader:
         product.resolver.use(product.catalog)
         product.service.use(product.catalog, settings.prompt.common_instruction)
         product.templates.use(prepared.templates, prepared.changed)
+        product.details.use(prepared.details, prepared.changed)
         product.gateway.use(
             body_limit=settings.gateway.max_body, recognises_tasks=settings.tasks.recognise,
             log_requests=settings.gateway.log_requests, log_contents=settings.gateway.log_contents,

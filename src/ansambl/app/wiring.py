@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from ansambl.app.footprints import Footprints, rules_of
 from ansambl.app.front import Front
 from ansambl.app.instance_making import InstanceMaker, Workshop
 from ansambl.app.measuring import Recorder
+from ansambl.app.model_details import DetailsBook, model_details
 from ansambl.app.model_memory import OtherPrograms, devices_of
 from ansambl.app.plan_checks import check_plan
 from ansambl.app.templates import ModelTemplates, model_templates
@@ -70,6 +71,7 @@ class Product:
     maker: InstanceMaker
     footprints: Footprints
     templates: ModelTemplates
+    details: DetailsBook
     attached: Mapping[str, Attachment]
     usage: UsageBook
     conversations: Conversations
@@ -157,11 +159,14 @@ async def build(
     )
     await coordinator.adopt(adopted)
     turns = TurnMemory(database, clock=clock)
-    templates = model_templates(loaded, paths, attached)
-    # In a thread: the start waits for nothing that a prompt can do without.
-    templates.look()
+    templates, details = _looked_up(loaded, paths, attached)
     service = RoleService(
-        catalog, turns, common_instruction=loaded.settings.prompt.common_instruction, templates=templates, clock=clock
+        catalog,
+        turns,
+        common_instruction=loaded.settings.prompt.common_instruction,
+        templates=templates,
+        details=details,
+        clock=clock,
     )
     resolver = Resolver(catalog)
     settings, usage = loaded.settings, UsageBook(database, clock)
@@ -172,9 +177,19 @@ async def build(
         contents=ContentsLog(paths.logs, writes=settings.gateway.log_contents),
     )  # fmt: skip
     product = Product(catalog, resolver, service, coordinator, gateway, events, maker.loras.for_model, maker,
-                      footprints, templates, {one.model: one for one in attached}, usage, conversations,
+                      footprints, templates, details, {one.model: one for one in attached}, usage, conversations,
                       door or OpenDoor(), front or Front())  # fmt: skip
     return product
+
+
+def _looked_up(
+    loaded: LoadedSettings, paths: DataPaths, attached: Sequence[Attachment]
+) -> tuple[ModelTemplates, DetailsBook]:
+    """What is found in the background: the start waits for nothing that a prompt can do without."""
+    templates, details = model_templates(loaded, paths, attached), model_details(loaded, paths)
+    templates.look()
+    details.look()
+    return templates, details
 
 
 async def _coordinator(
