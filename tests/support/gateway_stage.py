@@ -21,6 +21,7 @@ from ansambl.app.lifecycle import bind
 from ansambl.app.web import WebServer
 from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
 from ansambl.domain.role import ModelName
+from ansambl.gateway.connections import Connections
 from ansambl.gateway.routes import Gateway
 from ansambl.roles.catalog import build_catalog
 from ansambl.roles.resolver import Resolver
@@ -216,6 +217,7 @@ class Running:
     gateway: Gateway
     port: int
     coordinator: Coordinator
+    service: RoleService
 
     def client(self):
         return openai.AsyncOpenAI(
@@ -240,6 +242,9 @@ class DoorOf:
     def __init__(self, caller):
         self.visit = OwnersVisit()
         self.visit.caller = caller
+
+    def is_proven(self, credentials):
+        return True
 
     def known(self, credentials):
         return self.visit.caller
@@ -271,15 +276,15 @@ async def a_gateway(
     coordinator = coordinator(instances, Upstream())
     models = [ModelName("big", aliases=("large",)), ModelName("50%25"), *map(ModelName, others)]
     catalog = build_catalog(roles or {}, ensembles or {}, models)
-    gateway = Gateway(
-        Resolver(catalog), RoleService(catalog, TurnMemory()), coordinator, body_limit=LIMIT, door=door or OpenDoor()
-    )
+    service = RoleService(catalog, TurnMemory())
+    gateway = Gateway(Resolver(catalog), service, coordinator, body_limit=LIMIT, door=door or OpenDoor())
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    server = WebServer(gateway, listener, **web)
+    connections = web.pop("connections", None) or Connections()
+    server = WebServer(gateway, listener, connections, **web)
     await server.start()
     try:
-        yield Running(engine, instance, gateway, port, coordinator)
+        yield Running(engine, instance, gateway, port, coordinator, service)
     finally:
         await server.stop()
         await coordinator.stop()

@@ -63,6 +63,10 @@ class Door(Protocol):
         """Who asks, None where that is nobody who would be let in. Counts nothing."""
         ...
 
+    def is_proven(self, credentials: Credentials) -> bool:
+        """Whether a request comes from the owner for sure, and not only from this machine while there are no keys."""
+        ...
+
     def admit(self, credentials: Credentials, endpoint: Endpoint | None) -> Visit:
         """Let a request in that wants `endpoint`; None is what everybody with any key may have (lists of names).
 
@@ -105,6 +109,10 @@ class OpenDoor:
     def known(self, credentials: Credentials) -> Caller | None:  # noqa: ARG002 - one signature
         """Everybody is the owner."""
         return OWNER
+
+    def is_proven(self, credentials: Credentials) -> bool:  # noqa: ARG002 - one signature
+        """Everybody is the owner."""
+        return True
 
     def admit(self, credentials: Credentials, endpoint: Endpoint | None) -> Visit:  # noqa: ARG002 - one signature
         """Let everybody in."""

@@ -1,6 +1,8 @@
 """Lets requests in to the admin API: reading and changing are two rights, and which one is needed the method tells.
 
-It stands before all routes, so that none can be forgotten: whatever is no reading needs the right to change.
+It stands before all routes, so that none can be forgotten: whatever is no reading needs the right to change. While
+there are no keys it takes the token of the run: every program of this machine reaches the port, but only the owner's
+can read the token.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ansambl.access.credentials import credentials_of
 from ansambl.access.door import Door
 from ansambl.api import PREFIX
-from ansambl.domain.access import Endpoint
+from ansambl.domain.access import Endpoint, UnauthorizedError
 from ansambl.domain.errors import AnsamblError
+from ansambl.domain.text import text
 
 OPENAPI = f"{PREFIX}/openapi.json"
 
@@ -55,11 +58,15 @@ class Guard:
             await self._app(scope, receive, send)
             return
         method, path = scope["method"], scope["path"]
-        endpoint = needed(method, path)
-        if method in _READS and path in _FREE and not self._door.has_keys:
-            endpoint = None
+        credentials = credentials_of(scope, local=self._is_local(scope))
         try:
-            visit = self._door.admit(credentials_of(scope, local=self._is_local(scope)), endpoint)
+            visit = self._door.admit(credentials, needed(method, path))
+            is_free = self._door.has_keys or (method in _READS and path in _FREE)
+            if not is_free and not self._door.is_proven(credentials):
+                raise UnauthorizedError(
+                    text("This needs the admin token, which stands in state.json in the data folder."),
+                    code="invalid_token",
+                )
         except AnsamblError as error:
             await self._answer(Request(scope), error)(scope, receive, send)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from functools import partial
 
 from ansambl.access.credentials import credentials_of
@@ -105,6 +106,11 @@ class Gateway:
         """Write what waits to be written of finished requests. Blocks for a moment."""
         self.requests.close()
         self.contents.close()
+
+    @property
+    def routes(self) -> Mapping[str, Route]:
+        """What answers, by its path."""
+        return self._routes
 
     def owns(self, path: str) -> bool:
         """Whether a path is the gateway's, existing or not."""
