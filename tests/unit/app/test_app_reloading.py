@@ -10,6 +10,7 @@ from ansambl.app.catalog import catalog_of
 from ansambl.app.configuration.settings_file import load_settings
 from ansambl.app.configuration.settings_records import attachments
 from ansambl.app.instance_making import InstanceMaker, Workshop
+from ansambl.app.looked_up import LookedUp
 from ansambl.app.reloading import Reloader, joined_with_plan
 from ansambl.app.templates import ModelTemplates
 from ansambl.domain.errors import ConfigurationError, EngineError, NotSupportedError
@@ -84,7 +85,8 @@ class Stage:
             coordinator=self.coordinator, events=self.events, lora_source=none, catalog=catalog_of(loaded),
             resolver=SimpleNamespace(use=lambda catalog: self.asked.append(sorted(catalog.models))),
             conversations=SimpleNamespace(use=self.keep), service=SimpleNamespace(use=lambda *_: None),
-            templates=ModelTemplates({}),
+            templates=ModelTemplates({}), details=LookedUp({}, what="details"),
+            front=SimpleNamespace(check=lambda _: [], use=lambda _: None),
             gateway=SimpleNamespace(use=lambda **settings: self.asked.append(settings)),
         )  # fmt: skip
         for name in made:
