@@ -60,6 +60,7 @@ class Stage:
             none,
             none,
             none,
+            none,
             {},
             none,
             none,
