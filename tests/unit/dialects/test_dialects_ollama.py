@@ -286,6 +286,7 @@ def test_probabilities_are_told_once() -> None:
         {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": [{"token": "b", "logprob": -1.0}]}
     ]
     assert "logprobs" not in lines(rendering.finish())[0]
+    assert rendering.whole()["logprobs"] == first["logprobs"]
 
 
 def test_errors_and_lines_that_say_nothing() -> None:

@@ -56,6 +56,7 @@ class OllamaRendering:
         self._first: Moments | None = None
         self._told: tuple[float, float] | None = None
         self._logprobs: list[dict[str, Any]] = []
+        self._lined = 0
 
     @property
     def answer(self) -> Answer:
@@ -103,6 +104,8 @@ class OllamaRendering:
         shown: dict[str, Any] = {
             **words, **({"thinking": thinking} if thinking else {}), **({"tool_calls": calls} if calls else {})
         }  # fmt: skip
+        # Lines were made of all that was said, and nobody got them.
+        self._lined = 0
         return {**self._part(shown), **self._end(), **(additions or {})}
 
     def _joined(self, kind: Kind) -> str:
@@ -123,8 +126,8 @@ class OllamaRendering:
     def _part(self, shown: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of one line, with what was said since the last one."""
         found = {"model": self._model, "created_at": self._now(), **_said(shown, generates=self._generates)}
-        if self._logprobs:
-            found["logprobs"], self._logprobs = self._logprobs, []
+        if fresh := self._logprobs[self._lined :]:
+            found["logprobs"], self._lined = fresh, len(self._logprobs)
         return found
 
     def _now(self) -> str:
