@@ -280,7 +280,7 @@ async def a_gateway(
     gateway = Gateway(Resolver(catalog), service, coordinator, body_limit=LIMIT, door=door or OpenDoor())
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    connections = web.pop("connections", None) or Connections()
+    connections = web.pop("connections", Connections())
     server = WebServer(gateway, listener, connections, **web)
     await server.start()
     try:

@@ -78,12 +78,12 @@ class WebServer:
         self, application: App, listener: socket.socket, connections: Connections | None = None,
         guard: Guard | None = None, *, tls: ssl.SSLContext | None = None, hsts: int = 0,
     ) -> None:  # fmt: skip
-        self._connections = connections or Connections()
+        self._connections = connections if connections is not None else Connections()
         headers = [("x-content-type-options", "nosniff")]
         if hsts:
             headers.append(("strict-transport-security", f"max-age={hsts}"))
         config = uvicorn.Config(
-            Entrance(application, guard or Guard()), http=self._connections.protocol(), loop="none", ws="none",
+            Entrance(application, guard if guard is not None else Guard()), http=self._connections.protocol(), loop="none", ws="none",
             lifespan="off", interface="asgi3",
             # What it says of each request that it cannot parse would fill the log.
             log_config=None, log_level="error", access_log=False, server_header=False, proxy_headers=False,
