@@ -7,6 +7,7 @@ import http.client
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -95,21 +96,74 @@ def start_ansambl(config_text: str, data_folder: Path, *, limit: float = 120.0) 
     Raises:
         BenchmarkError: it did not become ready within `limit` seconds.
     """
-    data_folder.mkdir(parents=True, exist_ok=True)
-    config, log, port = data_folder / "ansambl.toml", data_folder / "ansambl.log", free_port()
-    config.write_text(config_text)
-    program = [sys.executable, "-m", "ansambl", "up", "--config", str(config), "--port", str(port)]
-    pid = start(program, log, {**os.environ, "ANSAMBL_DATA": str(data_folder / "data"), "ANSAMBL_LANG": "en"})
+    port, log = free_port(), data_folder / "ansambl.log"
+    pid = start(*_with_log(ansambl_command(config_text, data_folder, port), log))
     wait_until_answers(pid, port, "/ready", log, limit)
     return pid, port
 
 
-def start_upstream(folder: Path) -> tuple[int, int]:
-    """Start the fixed upstream; returns process id and port."""
+def _with_log(command: tuple[list[str], dict[str, str]], log: Path) -> tuple[list[str], Path, dict[str, str]]:
+    return command[0], log, command[1]
+
+
+def start_upstream(folder: Path, *, chunks: int = 100, pace: float = 0.005) -> tuple[int, int]:
+    """Start the fixed upstream, whose streams have that many chunks, `pace` s apart; returns process id and port."""
     port, log = free_port(), folder / "upstream.log"
-    pid = start([sys.executable, str(Path(__file__).with_name("upstream.py")), str(port)], log)
+    program = [sys.executable, str(Path(__file__).with_name("upstream.py")), str(port), str(chunks), str(pace)]
+    pid = start(program, log)
     wait_until_answers(pid, port, "/health", log, 20.0)
     return pid, port
+
+
+def litellm_program(named: str | None) -> str | None:
+    """LiteLLM's proxy: the program that was named, else one that is installed; None where there is none."""
+    return shutil.which(named or os.environ.get("LITELLM_PROGRAM") or "litellm")
+
+
+def litellm_command(program: str, upstream: int, folder: Path) -> tuple[list[str], dict[str, str], int]:
+    """How LiteLLM's proxy is started before the upstream, with one worker: arguments, environment, port."""
+    port, config = free_port(), folder / "litellm.yaml"
+    config.write_text(
+        "model_list:\n  - model_name: fixed\n    litellm_params:\n      model: openai/fixed\n"
+        f"      api_base: http://127.0.0.1:{upstream}/v1\n      api_key: none\n"
+        "litellm_settings:\n  telemetry: false\n"
+    )
+    argv = [program, "--config", str(config), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
+    # Or it would ask the network for prices when it starts.
+    quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "NO_PROXY": "127.0.0.1"}
+    # And it does not start without a key of its own unless that is said; a key would need its database.
+    open_to_all = {"LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
+    return argv, {**os.environ, **quiet, **open_to_all}, port
+
+
+def ansambl_command(config_text: str, folder: Path, port: int) -> tuple[list[str], dict[str, str]]:
+    """How Ansambl is started on a configuration and a data folder of its own: arguments and environment."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "ansambl.toml"
+    config.write_text(config_text)
+    program = [sys.executable, "-m", "ansambl", "up", "--config", str(config), "--port", str(port)]
+    return program, {**os.environ, "ANSAMBL_DATA": str(folder / "data"), "ANSAMBL_LANG": "en"}
+
+
+def start_and_ask(
+    argv: Sequence[str], environment: Mapping[str, str], log: Path, port: int, content: bytes, limit: float
+) -> tuple[int, float]:
+    """Start a proxy; returns its process id and the seconds until it first answered a request with 200.
+
+    Raises:
+        BenchmarkError: the program ended, or `limit` seconds passed.
+    """
+    began = time.monotonic()
+    pid = start(argv, log, environment)
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(content)
+            if connection.recv(16).startswith(b"HTTP/1.1 200"):
+                return pid, time.monotonic() - began
+        if _started[pid].poll() is not None or time.monotonic() - began > limit:
+            words = " ".join(log.read_text(errors="replace").split()[-60:])
+            raise BenchmarkError(f"{log.stem} did not answer in {limit:.0f} s; its last words: {words}")
+        time.sleep(0.005)
 
 
 _NGINX = """
@@ -118,7 +172,7 @@ daemon off;
 pid {folder}/nginx.pid;
 error_log {folder}/nginx-errors.log;
 {user}
-events {{ worker_connections 1024; }}
+events {{ worker_connections 8192; }}
 http {{
   access_log off;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;

@@ -1,18 +1,19 @@
 """A fixed upstream that speaks OpenAI: the same JSON body, or the same chunks at a steady pace, whoever asks.
 
 It is an asyncio protocol and does as little as it can, so that a benchmark measures the proxy before it.
-Run as a program: ``python upstream.py PORT``; SIGTERM ends it.
+Run as a program: ``python upstream.py PORT [CHUNKS PACE]``, PACE in seconds between two chunks; SIGTERM ends it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import sys
 from typing import cast
 
-CHUNKS = 100
-PACE = 0.005
+CHUNKS = int(sys.argv[2]) if len(sys.argv) > 2 else 100
+PACE = float(sys.argv[3]) if len(sys.argv) > 3 else 0.005
 """Seconds between two chunks."""
 
 _IDENTITY = {"id": "chatcmpl-5f0e2a41c3d84b7f9a6e", "created": 1767225600, "model": "fixed"}
@@ -50,7 +51,7 @@ _STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n"
 )
-_STREAM = [_chunk(number) for number in range(CHUNKS)]
+_STREAM = [_chunk(number % 1000) for number in range(CHUNKS)]
 _STREAM_END = (
     _event(
         json.dumps({
@@ -119,14 +120,21 @@ class Upstream(asyncio.Protocol):
         self._timer = loop.call_at(start + (number + 1) * PACE, self._send, loop, number + 1, start)
 
 
+def raise_open_files() -> None:
+    """Let this process hold as many connections as the system allows it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def serve(port: int) -> None:
     """Answer on a loopback port until cancelled."""
-    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", port, backlog=512)
+    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", port, backlog=2048)
     async with server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
+    raise_open_files()
     try:
         import uvloop
     except ImportError:
