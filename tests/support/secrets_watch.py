@@ -54,6 +54,10 @@ class Watch:
             self._known.setdefault(word, origin)
             self._lengths.add(len(word))
 
+    def known(self) -> dict[bytes, str]:
+        """The secrets that are known, and where each is from."""
+        return dict(self._known)
+
     def learn_registered(self) -> None:
         """Learn what product code in this process registered."""
         for value in registered_secrets():
