@@ -1,4 +1,4 @@
-"""Wherever a secret is sent to the product, it comes up nowhere: not in a log, an answer, a metric, a list of processes."""
+"""Wherever a secret is sent to the product, it comes up nowhere: in no log, answer, metric or list of processes."""
 
 from __future__ import annotations
 
