@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 import scripted_model
+from foreign_programs import output_of
 from gateway_stage import running as running  # noqa: PLC0414 - a fixture of the gateway's tests
 from product import Started, alive, make_data_folder, run_command, start_product, wait_for
 
@@ -19,7 +19,6 @@ VARIABLE = "ANSAMBL_TEST_CLIENTS"
 """Names the folder into which the clients were installed; without it these tests are skipped."""
 
 HERE = Path(__file__).parent
-LIMIT = 120.0
 Script = Callable[..., Awaitable[dict[str, Any]]]
 
 
@@ -49,23 +48,6 @@ def node_folder(clients: Path) -> Path:
     for script in (HERE / "node").glob("*.mjs"):
         shutil.copy(script, folder)
     return folder
-
-
-async def output_of(*command: str | Path, **more: str) -> str:
-    """What a program wrote; it must succeed. It sees no setting of whoever runs the tests."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-    process = await asyncio.create_subprocess_exec(
-        *command, env={**kept, "NO_PROXY": "127.0.0.1", **more}, stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        out, problems = await asyncio.wait_for(process.communicate(), LIMIT)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, problems.decode(errors="replace") + out.decode(errors="replace")
-    return out.decode()
 
 
 @pytest.fixture
@@ -103,7 +85,8 @@ def product(tmp_path_factory: pytest.TempPathFactory, embedded_model_folder: Pat
     """The product with the real embedded model."""
     folder = tmp_path_factory.mktemp("clients")
     config = folder / "ansambl.toml"
-    # The same answer each time, as far as a client asks for nothing else.
+    # Its file under another name, so that nothing is added to requests, with so little room that a model as small as
+    # this one comes to an end soon when it rambles.
     (file,) = embedded_model_folder.glob("*.gguf")
     config.write_text(CONFIGURATION.format(file=json.dumps(str(file))), encoding="utf-8")
     data = make_data_folder(folder / "data", embedded_model_folder)
@@ -117,6 +100,6 @@ def product(tmp_path_factory: pytest.TempPathFactory, embedded_model_folder: Pat
 CONFIGURATION = """
 [models.small]
 checkpoint = {file}
-context = 4096
+context = 1024
 parallel = 2
 """
