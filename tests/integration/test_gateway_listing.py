@@ -50,6 +50,11 @@ def other(running):
     return running.coordinator.instance("other")
 
 
+def becomes(running, state):
+    other(running).state = state
+    running.coordinator.changes.tell()
+
+
 async def test_every_name_tells_whether_it_is_in_memory(several):
     found = await states(several)
     assert {found[one]["value"] for one in NAMES} == {"loaded"}
@@ -58,7 +63,7 @@ async def test_every_name_tells_whether_it_is_in_memory(several):
         (InstanceState.STOPPED, "unloaded"), (InstanceState.STARTING, "loading"), (InstanceState.RESTARTING, "loading"),
         (InstanceState.ASLEEP, "sleeping"), (InstanceState.STOPPING, "loaded"), (InstanceState.FAILED, "unloaded"),
     ):  # fmt: skip
-        other(several).state = state
+        becomes(several, state)
         found = await states(several)
         assert {found[one]["value"] for one in ("critic", "other", "council")} == {value}, state
         assert (found["coder"]["value"], found["big"]["value"]) == ("loaded", "loaded")
@@ -90,6 +95,7 @@ async def test_lists_answer_while_every_engine_hangs(several, path):
     for instance in (several.instance, other(several)):
         instance.ensure_ready = for_ever
         instance.state = InstanceState.STARTING
+    several.coordinator.changes.tell()
     several.coordinator.open = several.coordinator.call = for_ever
     async with asyncio.TaskGroup() as tasks:
         waiting = [tasks.create_task(raw(several, post(request(model=one)))) for one in ("big", "critic")]
@@ -178,7 +184,7 @@ async def test_unloading_is_the_owners():
 
 async def test_a_load_that_fails_is_shown_by_its_state(several):
     async def refused():
-        other(several).state = InstanceState.FAILED
+        becomes(several, InstanceState.FAILED)
         raise UnavailableError(text("it was stopped"))
 
     other(several).ensure_ready = refused
@@ -201,15 +207,13 @@ async def test_changes_are_told_as_they_come(several):
         writer.write(b"GET /models/sse HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert "text/event-stream" in await read_head(reader)
         await asyncio.wait_for(reader.readuntil(b"\n\n"), 20)
-        other(several).state = InstanceState.STARTING
-        several.coordinator.changes.tell()
+        becomes(several, InstanceState.STARTING)
         found = await read_events(reader, b'"model":"other"')
         told = {one["model"]: one["data"] for one in found}
         loading = {"status": "loading"}
         assert [told.get(one) for one in NAMES] == [None, loading, loading, None, loading]
         assert {one["event"] for one in found} == {"status_change"}
-        other(several).state = InstanceState.FAILED
-        several.coordinator.changes.tell()
+        becomes(several, InstanceState.FAILED)
         failed = await read_events(reader, b'"model":"other"')
         assert failed[0]["data"] == {"status": "unloaded", "failed": True, "exit_code": 1}
 
@@ -220,8 +224,7 @@ async def test_a_listener_that_reads_nothing_misses_what_lies_between(several):
         await read_head(reader)
         await asyncio.wait_for(reader.readuntil(b"\n\n"), 20)
         for state in [InstanceState.STARTING, InstanceState.READY] * 50 + [InstanceState.ASLEEP]:
-            other(several).state = state
-            several.coordinator.changes.tell()
+            becomes(several, state)
         found = await read_events(reader, b'"model":"other"')
         assert [one["data"]["status"] for one in found if one["model"] == "other"] == ["sleeping"]
 

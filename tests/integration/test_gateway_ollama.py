@@ -251,8 +251,10 @@ async def test_lists(running):
     assert {"name", "model", "modified_at", "size", "digest", "details"} <= set(tags[0])
     assert "big:latest" in [one["model"] for one in tags]
     running.instance.state = InstanceState.STOPPED
+    running.coordinator.changes.tell()
     assert json.loads((await get(running, "/api/ps"))[2]) == {"models": []}
     running.instance.state = InstanceState.READY
+    running.coordinator.changes.tell()
     there = json.loads((await get(running, "/api/ps"))[2])["models"]
     assert "big:latest" in [one["name"] for one in there]
     _, _, body = await ask(running, "/api/show")

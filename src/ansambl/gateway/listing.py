@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -17,11 +20,23 @@ from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.gateway.peers import is_local
 from ansambl.gateway.route import Route
 from ansambl.roles.availability import Availabilities
+from ansambl.roles.records import RoleCatalog
 from ansambl.roles.resolver import Resolver
 from ansambl.roles.service import RoleService
 from ansambl.runtime.coordinator import Coordinator
 
+FRESH = 1.0
+"""Seconds for which entries are kept where nothing rang: what waits for a model changes silently."""
+_LANGUAGES = 16
 _LONGEST_QUERY = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    catalog: RoleCatalog
+    count: int
+    made: float
+    entries: list[dict[str, Any]]
 
 
 class Listing:
@@ -38,6 +53,7 @@ class Listing:
         self._coordinator = coordinator
         self._answering = answering
         self._door = door
+        self._kept: dict[Callable[[str], str], _Kept] = {}
         self.model = Route("GET", self._get_model)
         """What answers below `/v1/models/`."""
 
@@ -68,10 +84,21 @@ class Listing:
         raise UnknownNameError(text("There is no model '{name}'; GET /v1/models lists the names.", name=wanted))
 
     def entries(self, exchange: Exchange) -> list[dict[str, Any]]:
-        """The entries of all names that the caller may use, from memory alone."""
-        available = Availabilities(self._coordinator, self._service.catalog)
-        found = self._service.models_list(speaker_of_scope(exchange.scope), available)
-        return [one for one in found if exchange.visit.caller.may_use(one["id"])]
+        """The entries of all names that the caller may use, from memory alone; they are shared, so change none."""
+        caller = exchange.visit.caller
+        return [one for one in self._all(speaker_of_scope(exchange.scope)) if caller.may_use(one["id"])]
+
+    def _all(self, speak: Callable[[str], str]) -> list[dict[str, Any]]:
+        """The entries of all names. They are made again when something changed, and every second."""
+        catalog, count, now = self._service.catalog, self._coordinator.changes.count, time.monotonic()
+        kept = self._kept.get(speak)
+        if kept is not None and kept.catalog is catalog and kept.count == count and now - kept.made < FRESH:
+            return kept.entries
+        entries = self._service.models_list(speak, Availabilities(self._coordinator, catalog))
+        if len(self._kept) >= _LANGUAGES:
+            self._kept.clear()
+        self._kept[speak] = _Kept(catalog, count, now, entries)
+        return entries
 
     async def _get_health(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
         await exchange.send_object(200, {"status": "ok"})
