@@ -218,6 +218,7 @@ class Running:
     port: int
     coordinator: Coordinator
     service: RoleService
+    connections: Connections = field(default_factory=Connections)
 
     def client(self):
         return openai.AsyncOpenAI(
@@ -284,7 +285,7 @@ async def a_gateway(
     server = WebServer(gateway, listener, connections, **web)
     await server.start()
     try:
-        yield Running(engine, instance, gateway, port, coordinator, service)
+        yield Running(engine, instance, gateway, port, coordinator, service, connections)
     finally:
         await server.stop()
         await coordinator.stop()
