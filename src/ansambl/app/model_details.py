@@ -44,9 +44,11 @@ def details_of(model: ModelSettings, models_folder: Path) -> ModelDetails | None
     if reference is None:
         return None
     try:
-        # Its hash was looked at when it was fetched, and is before it is started.
         whole = reference != EMBEDDED
-        found = open_checkpoint(reference, models_folder) if whole else embedded.find(models_folder, verify=False)
+        if not whole:
+            # Its hash was looked at when it was fetched, and is before it is started.
+            reference = embedded.find(models_folder, verify=False).path
+        found = open_checkpoint(reference, models_folder)
         sees = model.mmproj is not None or _PROJECTOR in model.arguments or _has_vision(Path(found.path))
     except (OSError, AnsamblError, ValueError) as error:
         _log.info("model_details_not_read", reason=str(error))
