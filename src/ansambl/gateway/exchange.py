@@ -207,6 +207,7 @@ class Exchange:
         self.metrics.count_request(
             self.name, self.model, status=self.status, seconds=time.perf_counter() - self.began, queued=self.queued,
             first=self.first, swaps=self.swaps, last=self.sent_at - self.began, tokens=self.output_tokens,
+            key=self.visit.caller.key,
         )  # fmt: skip
 
     def finished(self, endpoint: str, key: str | None = None) -> RequestRecord:

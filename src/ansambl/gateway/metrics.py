@@ -99,12 +99,13 @@ class Metrics:
 
     def count_request(
         self, name: str, model: str, *, status: int, seconds: float, queued: float = 0.0, first: float | None = None,
-        swaps: int = 0, last: float | None = None, tokens: int | None = None,
+        swaps: int = 0, last: float | None = None, tokens: int | None = None, key: str = "",
     ) -> None:  # fmt: skip
         """Add a finished request that asked for a model. One whose client left is neither answered nor failed.
 
         `model` is the one whose instance answered, "" where none did; `queued`, `first` and `last` are seconds from the
-        request to its place and to the first and the last bytes of a stream, `tokens` those of its answer.
+        request to its place and to the first and the last bytes of a stream, `tokens` those of its answer. `key` is
+        the id of the API key.
         """
         one = self.requests.names.of(name)
         one.statuses[status] += 1
@@ -126,6 +127,10 @@ class Metrics:
             if first is not None:
                 usage.first_token_seconds += first
                 usage.first_tokens += 1
+        if self.usage is not None and key:
+            of_key = self.usage.of_key(key, model)
+            of_key.requests += 1
+            of_key.failed += failed
 
     def count_usage(self, name: str, usage: Usage | None, model: str = "", key: str = "") -> None:
         """Add an answer's tokens; `model` is the one whose instance answered, "" where there were several."""
@@ -143,6 +148,12 @@ class Metrics:
                 kept.prompt_tokens += prompt
                 kept.output_tokens += output
                 kept.cached_tokens += cached
+        if key and self.usage is not None:
+            # An ensemble's answer is of several models.
+            of_key = self.usage.of_key(key, model)
+            of_key.prompt_tokens += prompt
+            of_key.output_tokens += output
+            of_key.cached_tokens += cached
 
     def count_branch(self, role: str, model: str | None, usage: Usage | None, *, seconds: float, failed: bool) -> None:
         """Add a call that an ensemble made for a role to its model and to the usage by day; not to the requests.

@@ -69,6 +69,35 @@ class UsageRow:
     usage: Usage
 
 
+@dataclass(slots=True)
+class KeyUsage:
+    """Sums over the requests of one API key to one model."""
+
+    requests: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+
+
+_KEY_NAMES = tuple(one.name for one in fields(KeyUsage))
+_KEY_UPSERT = (
+    f"INSERT INTO key_usage (day, key, model, {', '.join(_KEY_NAMES)}) VALUES (?, ?, ?{', ?' * len(_KEY_NAMES)}) "  # noqa: S608 - columns are ours
+    f"ON CONFLICT (day, key, model) DO UPDATE SET {', '.join(f'{one} = {one} + excluded.{one}' for one in _KEY_NAMES)}"
+)
+_KEY_BOUND = "DELETE FROM key_usage WHERE day < ?"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUsageRow:
+    """One day of one API key, by its id, with one model."""
+
+    day: date
+    key: str
+    model: str
+    usage: KeyUsage
+
+
 class UsageBook:
     """Counts, and writes by and by. Used on one event loop; adding to it takes about a microsecond.
 
@@ -81,6 +110,7 @@ class UsageBook:
         self._database = database
         self._clock = clock
         self._open: dict[tuple[int, str, str], Usage] = {}
+        self._open_keys: dict[tuple[int, str, str], KeyUsage] = {}
         self._since = clock.monotonic()
         self._totals: dict[str, Usage] = {}
         self._conversations: Conversations = dict
@@ -101,6 +131,16 @@ class UsageBook:
             found = self._open[key] = Usage()
         return found
 
+    def of_key(self, key: str, model: str) -> KeyUsage:
+        """The sums of today of an API key, by its id, to add to; do not keep it."""
+        if len(self._open_keys) >= MOST_NAMES:
+            self.write()
+        place = int(self._clock.now() // 86_400), key, model
+        found = self._open_keys.get(place)
+        if found is None:
+            found = self._open_keys[place] = KeyUsage()
+        return found
+
     def totals(self) -> dict[str, Usage]:
         """By model, all that was counted since the start."""
         found = {model: Usage() for _, model, _ in self._open}
@@ -115,19 +155,26 @@ class UsageBook:
         self._since = self._clock.monotonic()
         self._take_conversations()
         written, self._open = self._open, {}
+        by_key, self._open_keys = self._open_keys, {}
         for (_, model, _), usage in written.items():
             self._totals.setdefault(model, Usage()).add(usage)
-        if self._database is None or not written:
+        if self._database is None or not (written or by_key):
             return
         oldest = (datetime.fromtimestamp(self._clock.now(), UTC).date() - timedelta(days=KEPT_DAYS)).isoformat()
         rows = [
             (_day(number), model, name, *(getattr(usage, one) for one in _NAMES))
             for (number, model, name), usage in written.items()
         ]
+        key_rows = [
+            (_day(number), key, model, *(getattr(usage, one) for one in _KEY_NAMES))
+            for (number, key, model), usage in by_key.items()
+        ]
 
         def work(connection: sqlite3.Connection) -> None:
             connection.executemany(_UPSERT, rows)
             connection.execute(_BOUND, (oldest,))
+            connection.executemany(_KEY_UPSERT, key_rows)
+            connection.execute(_KEY_BOUND, (oldest,))
 
         self._database.submit(work)
 
@@ -161,11 +208,30 @@ def read_usage(database: Path, *, since: date) -> tuple[UsageRow, ...]:
         return ()
     query = f"SELECT day, model, name, {', '.join(_NAMES)} FROM usage WHERE day >= ? ORDER BY day DESC, model, name"  # noqa: S608 - columns are ours
     try:
-        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
-            rows: Iterable[tuple[object, ...]] = connection.execute(query, (since.isoformat(),)).fetchall()
         return tuple(
             UsageRow(date.fromisoformat(str(day)), str(model), str(name), Usage(*sums))  # type: ignore[arg-type]
-            for day, model, name, *sums in rows
+            for day, model, name, *sums in _rows(database, query, since)
         )
     except (sqlite3.Error, ValueError):
         return ()
+
+
+def read_key_usage(database: Path, *, since: date) -> tuple[KeyUsageRow, ...]:
+    """What was asked with each API key since a day, the newest day first. As `read_usage` otherwise. Blocks."""
+    if not database.is_file():
+        return ()
+    query = (
+        f"SELECT day, key, model, {', '.join(_KEY_NAMES)} FROM key_usage WHERE day >= ? ORDER BY day DESC, key, model"  # noqa: S608 - columns are ours
+    )
+    try:
+        return tuple(
+            KeyUsageRow(date.fromisoformat(str(day)), str(key), str(model), KeyUsage(*sums))  # type: ignore[arg-type]
+            for day, key, model, *sums in _rows(database, query, since)
+        )
+    except (sqlite3.Error, ValueError):
+        return ()
+
+
+def _rows(database: Path, query: str, since: date) -> Iterable[tuple[object, ...]]:
+    with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
+        return connection.execute(query, (since.isoformat(),)).fetchall()

@@ -215,6 +215,17 @@ def test_times_of_tokens_follow_their_formula() -> None:
     assert key("ansambl_time_per_output_token_seconds_count", name="council") not in found
 
 
+def test_what_a_key_asked_is_kept_by_day() -> None:
+    book = UsageBook(None, RealClock())
+    metrics = Metrics(list, usage=book)
+    metrics.count_request("coder", "m", status=200, seconds=1.0, key="k1")
+    metrics.count_request("unresolved", "", status=404, seconds=1.0, key="k1")
+    metrics.count_usage("coder", Usage(prompt_tokens=10, completion_tokens=5, cached_tokens=3), "m", "k1")
+    answered, refused = book.of_key("k1", "m"), book.of_key("k1", "")
+    assert (answered.requests, answered.failed, answered.prompt_tokens, answered.output_tokens) == (1, 0, 10, 5)
+    assert (refused.requests, refused.failed) == (1, 1)
+
+
 def test_tokens_are_told_by_name_model_and_key(full: Metrics) -> None:
     full.count_branch(
         "critic", "n", Usage(prompt_tokens=8, completion_tokens=2, cached_tokens=4), seconds=0.5, failed=False

@@ -12,7 +12,7 @@ import pytest
 import ansambl.app
 from ansambl.foundation.clock import VirtualClock
 from ansambl.foundation.sqlite import Database, load_migrations
-from ansambl.runtime.usage import KEPT_DAYS, MOST_NAMES, WRITE_EVERY, UsageBook, read_usage
+from ansambl.runtime.usage import KEPT_DAYS, MOST_NAMES, WRITE_EVERY, UsageBook, read_key_usage, read_usage
 
 MIGRATIONS = load_migrations(Path(ansambl.app.__file__).parent / "migrations")
 DAY = 86_400
@@ -128,3 +128,34 @@ async def test_what_was_asked_is_written_although_nobody_asks_again(database: Da
     writing.cancel()
     database.close()
     assert [one.usage.requests for one in read_usage(database.path, since=date(1970, 1, 1))] == [2]
+
+
+def test_what_was_asked_with_each_key_is_found_again(database: Database) -> None:
+    clock = Hands()
+    book = UsageBook(database, clock)
+    for key, tokens in (("k1", 10), ("k1", 20), ("local", 5)):
+        one = book.of_key(key, "m")
+        one.requests += 1
+        one.output_tokens += tokens
+    # Nothing else was counted: keys alone are reason enough to write.
+    book.write()
+    book.of_key("k1", "m").failed += 1
+    clock.time += DAY
+    book.of_key("k1", "n").prompt_tokens += 3
+    book.write()
+    database.close()
+    rows = read_key_usage(database.path, since=date(1970, 1, 1))
+    assert [(str(one.day), one.key, one.model) for one in rows] == [
+        ("2024-10-05", "k1", "n"), ("2024-10-04", "k1", "m"), ("2024-10-04", "local", "m")
+    ]  # fmt: skip
+    assert (rows[1].usage.requests, rows[1].usage.failed, rows[1].usage.output_tokens) == (2, 1, 30)
+    assert len(read_key_usage(database.path, since=date(2024, 10, 5))) == 1
+    assert read_key_usage(database.path.with_name("none.db"), since=date(1970, 1, 1)) == ()
+
+
+def test_usage_of_keys_is_written_before_it_takes_too_much_memory(database: Database) -> None:
+    book = UsageBook(database, Hands())
+    for number in range(MOST_NAMES + 1):
+        book.of_key(f"k{number}", "m").requests += 1
+    database.close()
+    assert len(read_key_usage(database.path, since=date(1970, 1, 1))) == MOST_NAMES

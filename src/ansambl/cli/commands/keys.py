@@ -19,7 +19,45 @@ def register(app: typer.Typer) -> None:
     group.command("list", help=speak("List the keys; their secrets are nowhere."))(list_keys)
     group.command("show", help=speak("Show one key, and what is left of its limits."))(show)
     group.command("revoke", help=speak("Let nobody in with a key any more, at once."))(revoke)
+    group.command("usage", help=speak("What was asked with each key, by day and by model."))(usage)
     app.add_typer(group, name="keys")
+
+
+def usage(
+    days: Annotated[
+        int, typer.Option("--days", metavar="N", min=1, max=400, help=speak("How many days, today included."))
+    ] = 7,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Usage by key; it is read from the database, so Ansambl need not run."""
+    from dataclasses import asdict
+    from datetime import UTC, datetime, timedelta
+
+    from ansambl.app.configuration.configuration_file import load_data_paths
+    from ansambl.cli.output import print_json, print_table, say
+    from ansambl.runtime.usage import read_key_usage
+
+    since = datetime.now(UTC).date() - timedelta(days=days - 1)
+    rows = read_key_usage(load_data_paths(config).database, since=since)
+    if as_json:
+        print_json(
+            {"usage": [{"day": str(one.day), "key": one.key, "model": one.model, **asdict(one.usage)} for one in rows]}
+        )
+        return
+    if not rows:
+        say(speak("Nothing was asked in these days, or what was asked is not written yet (that takes half a minute)."))
+        return
+    print_table(
+        speak("Usage by key, days in UTC"),
+        (speak("Day"), speak("Key"), speak("Model"), speak("Requests"), speak("Failed"), speak("Prompt tokens"),
+         speak("Of them cached"), speak("Tokens written")),
+        [
+            (str(row.day), row.key, row.model, str(row.usage.requests), str(row.usage.failed),
+             str(row.usage.prompt_tokens), str(row.usage.cached_tokens), str(row.usage.output_tokens))
+            for row in rows
+        ],
+    )  # fmt: skip
 
 
 def create(
