@@ -8,7 +8,7 @@ from dialect_inputs import FRAME, deltas, grown, json_values, message_like, mixe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansambl.dialects.anthropic_messages import answers, requests
+from ansambl.dialects.anthropic_messages import answers, models, requests
 from ansambl.dialects.openai_chat import Answer, Delta, Usage
 from ansambl.domain.errors import EngineError, RequestError, UnavailableError
 from ansambl.domain.text import text
@@ -418,3 +418,38 @@ def test_an_empty_answer():
     assert gathered(events) == []
     assert rendering.whole()["content"] == []
     assert rendering.answer == Answer()
+
+
+LISTED = [
+    {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "ansambl", "name": name, "kind": "role",
+     "capabilities": ["completion"], "context_length": 4096}
+    for name in "abcde"
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "names", "more"), [
+    ({}, "abcde", False), ({"limit": "2"}, "ab", True), ({"limit": "2", "after_id": "b"}, "cd", True),
+    ({"limit": "2", "after_id": "d"}, "e", False), ({"limit": "2", "before_id": "d"}, "bc", True),
+    ({"before_id": "b"}, "a", False), ({"after_id": "e"}, "", False), ({"after_id": "nobody"}, "abcde", False),
+    ({"limit": "1000"}, "abcde", False),
+])  # fmt: skip
+def test_the_list_of_models_comes_in_pages(asked, names, more):
+    found = models.list_object(LISTED, asked)
+    assert "".join(one["id"] for one in found["data"]) == names
+    assert found["has_more"] is more
+    assert (found["first_id"], found["last_id"]) == ((names[0], names[-1]) if names else (None, None))
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "-1", "x", "", "9" * 5000])
+def test_a_limit_of_models_that_cannot_be(limit):
+    with pytest.raises(RequestError) as raised:
+        models.list_object(LISTED, {"limit": limit})
+    assert raised.value.param == "limit"
+
+
+def test_an_entry_of_the_list_of_models():
+    found = models.model_object(LISTED[0])
+    assert (found["type"], found["display_name"], found["max_input_tokens"]) == ("model", "a", 4096)
+    assert found["created_at"] == "2023-11-14T22:13:20Z"
+    assert found["kind"] == "role"
+    assert "object" not in found
