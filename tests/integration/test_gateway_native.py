@@ -118,14 +118,22 @@ async def test_a_broken_stream_of_a_response_is_an_error_of_its_dialect(native):
                 pass
 
 
-async def test_an_engines_refusal_keeps_its_bytes_where_it_has_the_dialects_shape(native):
-    own = b'{"type":"error","error":{"type":"invalid_request_error","message":"max_tokens: too small"}}'
+@pytest.mark.parametrize(
+    ("own", "kind", "words"),
+    [
+        (b'{"type":"error","error":{"type":"BadRequestError","message":"max_tokens: too small"}}',
+         "invalid_request_error", "max_tokens: too small"),
+        (b'{"type":"error","error":{"type":"BadRequestError","message":"the maximum context length is 5"}}',
+         "invalid_request_error", "prompt is too long"),
+        (b'{"detail":"no"}', "invalid_request_error", "no"),
+    ],
+)  # fmt: skip
+async def test_an_engines_refusal_has_the_words_and_types_that_the_dialects_clients_know(native, own, kind, words):
     native.engine.script = native.engine.fixed(reply(own, b"400 Bad Request"))
-    assert (await raw(native, post(ASK, "/v1/messages")))[::2] == (400, own)
-    native.engine.script = native.engine.fixed(reply(b'{"detail":"no"}', b"422 Unprocessable Entity"))
     status, _, body = await raw(native, post(ASK, "/v1/messages"))
-    assert status == 422
-    assert json.loads(body)["type"] == "error"
+    error = json.loads(body)
+    assert (status, error["type"], error["error"]["type"]) == (400, "error", kind)
+    assert words in error["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ class Outgoing:
 
     `body` makes the body, given the name that the model has there. `hint` chooses the slot, `lora` is the LoRA adapter.
     `ends` is found at the end of every whole stream, None where nobody knows a mark. `whole` is what becomes of a whole
-    answer; `meaning` may say what a refusal means; `untouched` tells of a refusal whether the client gets it as it is.
+    answer; `meaning` may say what a refusal means. `raises_refusals` where the dialect's errors are not OpenAI's: an
+    engine's refusal is then said by whoever tells errors there.
     """
 
     model: str
@@ -44,7 +45,7 @@ class Outgoing:
     ends: re.Pattern[bytes] | None = None
     whole: Callable[[bytes], bytes] | None = None
     meaning: Callable[[int, bytes], AnsamblError | None] | None = None
-    untouched: Callable[[bytes], bool] | None = None
+    raises_refusals: bool = False
 
 
 async def hand_on(exchange: Exchange, coordinator: Coordinator, outgoing: Outgoing) -> None:
@@ -77,12 +78,8 @@ async def _refuse(exchange: Exchange, outgoing: Outgoing, answer: UpstreamAnswer
     if meant is not None:
         raise meant
     await exchange.settle()
-    if exchange.started or (outgoing.untouched is not None and not outgoing.untouched(body)):
+    if exchange.started or outgoing.raises_refusals:
         raise refusal_of(answer.status, body)
-    if outgoing.untouched is not None:
-        exchange.code = _REFUSED
-        await exchange.send_whole(answer.status, body, [_type_of(answer)])
-        return
     payload = openai_chat.engine_error_object(answer.status, body)
     exchange.code = str(payload["error"]["code"] or _REFUSED)
     await exchange.send_object(openai_chat.engine_status(answer.status, body), payload)

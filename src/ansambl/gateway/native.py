@@ -107,7 +107,9 @@ class NativePassing:
         request = _with_defaults(request, dialect, target.model)
         outgoing = Outgoing(
             model=target.model.name, path=_PATHS[dialect], standing=standing, ends=_ENDS[dialect],
-            body=lambda name: request.changed({"model": name}).encode(), untouched=_SHAPES[dialect],
+            # vLLM names the types of its errors after its own classes, and says otherwise than Anthropic that a prompt
+            # is over the context.
+            body=lambda name: request.changed({"model": name}).encode(), raises_refusals=True,
         )  # fmt: skip
         async with kept_alive(exchange) if request.stream else nullcontext():
             await hand_on(exchange, self._coordinator, outgoing)
@@ -143,17 +145,3 @@ def _error_event(shape: Any, error: AnsamblError, sentence: str) -> bytes:
     # The official client of responses reads the words beside the type, that of messages those inside.
     payload = {**found["error"], **found, "type": "error"}
     return b"event: error\ndata: %b\n\n" % msgspec.json.encode(payload)
-
-
-def _is_message_error(body: bytes) -> bool:
-    found = decode_object(body) or {}
-    return found.get("type") == "error" and isinstance(found.get("error"), dict)
-
-
-def _is_response_error(body: bytes) -> bool:
-    error = (decode_object(body) or {}).get("error")
-    return isinstance(error, dict) and isinstance(error.get("message"), str)
-
-
-_SHAPES = {MESSAGES: _is_message_error, RESPONSES: _is_response_error}
-"""Whether an engine's refusal has the shape that the dialect's clients read."""

@@ -160,7 +160,7 @@ class OllamaRoutes:
             await exchange.send_object(200, asked.result([], _moments(exchange)))
             return
         outgoing = Outgoing(
-            models[0], "/embeddings", asked.encode, standing, meaning=_meaning, untouched=lambda _: False,
+            models[0], "/embeddings", asked.encode, standing, meaning=_meaning, raises_refusals=True,
             lora=target.lora.name if isinstance(target, ModelTarget) and target.lora is not None else None,
             whole=lambda found: asked.answer(found, _moments(exchange)),
         )  # fmt: skip
