@@ -85,8 +85,8 @@ def product(tmp_path_factory: pytest.TempPathFactory, embedded_model_folder: Pat
     """The product with the real embedded model."""
     folder = tmp_path_factory.mktemp("clients")
     config = folder / "ansambl.toml"
-    # Its file under another name, so that nothing is added to requests, with so little room that a model as small as
-    # this one comes to an end soon when it rambles.
+    # Its file under another name, so that nothing is added to requests, and with so little room that a model this small
+    # soon comes to an end when it rambles.
     (file,) = embedded_model_folder.glob("*.gguf")
     config.write_text(CONFIGURATION.format(file=json.dumps(str(file))), encoding="utf-8")
     data = make_data_folder(folder / "data", embedded_model_folder)
