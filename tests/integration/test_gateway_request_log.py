@@ -144,8 +144,10 @@ async def test_an_engine_that_dies_within_its_stream_is_one_line(tmp_path):
     assert line["first_token_ms"] is not None
 
 
-async def test_a_client_that_leaves_is_one_line(tmp_path):
+@pytest.mark.parametrize("contents", [False, True])
+async def test_a_client_that_leaves_is_one_line(tmp_path, contents):
     async with logged(tmp_path) as running:
+        running.gateway.contents = ContentsLog(tmp_path, writes=contents)
         begun = asyncio.Event()
 
         async def script(call, writer):

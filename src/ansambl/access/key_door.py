@@ -84,6 +84,11 @@ class KeyDoor:
         account = self._by_id[key].account
         return account.allowances(self._clock.now()) if account is not None else None
 
+    def all_allowances(self) -> dict[str, Allowances]:
+        """What is left of the limits of all keys that are not revoked, by their ids."""
+        found = {one.id: self.allowances(one.id) for one in self.all_keys() if one.revoked is None}
+        return {key: left for key, left in found.items() if left is not None}
+
     def add(self, key: ApiKey) -> None:
         """Let in with a key from the next request on."""
         self._add(key)

@@ -191,6 +191,7 @@ class _Life:
             running = self._write_state(front, host, port, token)
             front.renewed = partial(self._write_state, front, host, port, token)
             keys = ProductKeys(product, door, store, clock)
+            product.gateway.metrics.key_limits.tell = door.all_allowances
             await keys.forget_revoked()
             controls = ProductControls(product, running, self.stop.set)
             admin = AdminSide(product, controls, lambda: roles.loaded, self._paths, self._database)

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from ansambl.dialects.openai_chat import Usage
 from ansambl.domain.instance import InstanceStatus
 from ansambl.gateway.metrics_process import Build, LoopLag
-from ansambl.gateway.metrics_requests import LATENCIES, RequestCounts, plain_spread
+from ansambl.gateway.metrics_requests import LATENCIES, KeyLimits, RequestCounts, plain_spread
 from ansambl.gateway.metrics_runtime import Instances, Observed, Runtime
 from ansambl.gateway.recent_requests import RecentRequests
 from ansambl.runtime.carrying import Lease
@@ -33,8 +33,8 @@ BUILT_IN = "builtin"
 class Metrics:
     """The counters of one gateway, and its newest requests (`recent`). `name` is the role, ensemble or model asked for.
 
-    `requests` counts requests, `loop_lag` looks at the event loop while its `keep_looking` runs. `log_dropped` tells
-    how many lines of the request log were not written.
+    `requests` counts requests, `loop_lag` looks at the event loop while its `keep_looking` runs, `key_limits` tells
+    what is left of the limits of API keys. `log_dropped` tells how many lines of the request log were not written.
 
     Args:
         statuses: the instances as they are.
@@ -51,6 +51,7 @@ class Metrics:
         self.recent = RecentRequests()
         self.requests = RequestCounts()
         self.loop_lag = LoopLag()
+        self.key_limits = KeyLimits()
         self.log_dropped: Callable[[], int] = int
         # By class where the scheduler's driver counts it.
         self.queued = Spread(LATENCIES)
@@ -61,7 +62,7 @@ class Metrics:
         registry.register(Instances(statuses))
         if observed is not None:
             registry.register(Runtime(observed))
-        for one in (self.requests, _Own(self, observed), self.loop_lag, Build()):
+        for one in (self.requests, _Own(self, observed), self.key_limits, self.loop_lag, Build()):
             registry.register(one)
         ProcessCollector(registry=registry)
         if usage is not None and observed is not None:

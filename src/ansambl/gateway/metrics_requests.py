@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Generic, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ansambl.access.limits import Allowances
 from ansambl.domain.scheduling import RequestClass
 from ansambl.gateway.metrics_runtime import spread_family
 from ansambl.runtime.counters import Spread
@@ -96,6 +98,27 @@ class OfKey(Tokens):
     def __init__(self) -> None:
         super().__init__()
         self.requests = self.limited = 0
+
+
+class KeyLimits(Collector):
+    """What is left of the limits of API keys, asked for when the page is; `tell` gives it by the keys' ids."""
+
+    def __init__(self) -> None:
+        self.tell: Callable[[], Mapping[str, Allowances]] = dict
+
+    def collect(self) -> Iterator[Metric]:
+        """The families, for the page."""
+        words = ("What an API key may use within the period of its tightest limit", "What is left of it")
+        names = ("ansambl_key_limit", "ansambl_key_limit_remaining")
+        families = [
+            GaugeMetricFamily(name, what, labels=["key", "kind"]) for name, what in zip(names, words, strict=True)
+        ]
+        for key, left in islice(self.tell().items(), MOST):
+            for kind, one in (("requests", left.requests), ("tokens", left.tokens)):
+                if one is not None:
+                    families[0].add_metric([key, kind], one.limit)
+                    families[1].add_metric([key, kind], one.remaining)
+        yield from families
 
 
 class RequestCounts(Collector):

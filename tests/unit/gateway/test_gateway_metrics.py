@@ -15,6 +15,7 @@ from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
+from ansambl.access.limits import Allowance, Allowances
 from ansambl.dialects.openai_chat import Usage
 from ansambl.domain.engine import EngineMetrics
 from ansambl.domain.instance import InstanceState, InstanceStatus
@@ -177,6 +178,7 @@ def full() -> Metrics:
     metrics.count_request("coder", "m", status=200, seconds=1.0, first=0.5, last=0.9, tokens=5)
     metrics.count_answer("/v1/chat/completions", "interactive", "k1", status=429, code="rate_limit_exceeded")
     metrics.count_left("coder")
+    metrics.key_limits.tell = lambda: {"k1": Allowances(0.0, Allowance(60, 59, 1.0), None)}
     return metrics
 
 
@@ -238,6 +240,8 @@ def test_tokens_are_told_by_name_model_and_key(full: Metrics) -> None:
         key("ansambl_cache_hit_ratio", name="coder"): 0.3,
         key("ansambl_key_tokens_total", key="k1", kind="cached"): 3,
         key("ansambl_rate_limited_total", key="k1"): 1,
+        key("ansambl_key_limit", key="k1", kind="requests"): 60,
+        key("ansambl_key_limit_remaining", key="k1", kind="requests"): 59,
         key("ansambl_errors_total", code="rate_limit_exceeded"): 1,
         key("ansambl_endpoint_requests_total", dialect="openai", endpoint="/v1/chat/completions", class_="interactive",
             status="429"): 1,
