@@ -9,7 +9,7 @@ import pytest
 from gateway_stage import until
 from scripted_model import IMAGE
 
-from ansambl.gateway import keep_alive
+from ansambl.gateway import keep_alive, ollama_routes
 
 THOUGHTS, RUSSIAN = "Snow is cold. Мороз.", "Здравствуйте! Это ответ 😀."
 SEEN = f"An image of {len('data:image/png;base64,' + IMAGE)} letters."
@@ -62,11 +62,15 @@ async def test_the_python_client(capable, python_ollama, model):
 
 async def test_the_python_client_bears_lines_that_say_nothing(capable, python_ollama, monkeypatch):
     monkeypatch.setattr(keep_alive, "SILENCE", 0.01)
-    answer = capable.engine.script
+    answer, made, silences = capable.engine.script, ollama_routes.silence_line, []
+    monkeypatch.setattr(
+        ollama_routes, "silence_line", lambda *given, **more: silences.append(given) or made(*given, **more)
+    )
 
     async def slowly(call, writer):
-        # As long as it takes until such lines were sent.
-        await asyncio.sleep(0.05)
+        if b'"stream":true' in call.body:
+            count = len(silences)
+            await until(lambda: len(silences) > count, "a line that says nothing")
         return await answer(call, writer)
 
     capable.engine.script = slowly

@@ -55,7 +55,7 @@ whole = client.chat(MODEL, user("Please think, по-русски"), options={"nu
 parts = list(client.chat(MODEL, user("Please think, по-русски"), stream=True))
 first = client.generate(MODEL, "Hello", system="Be kind.")
 listed = client.list().models
-print(json.dumps({
+found = {
     "text": [whole.message.content, whole.message.thinking, whole.done_reason, whole.prompt_eval_count],
     "times": [whole.total_duration >= whole.load_duration + whole.eval_duration, whole.eval_duration > 0],
     "streamed": ["".join(one.message.content for one in parts), "".join(one.message.thinking or "" for one in parts)],
@@ -78,4 +78,5 @@ print(json.dumps({
         "busy": refused(lambda: client.chat(MODEL, user("be busy")))[0],
         "pull": refused(lambda: client.pull("llama3")),
     },
-}))  # fmt: skip
+}  # fmt: skip
+sys.stdout.write(json.dumps(found))
