@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from ansambl.api import PREFIX
 from ansambl.dialects import openai_chat
@@ -96,7 +97,10 @@ def add_error_handlers(app: FastAPI) -> None:
                  openapi=f"{PREFIX}/openapi.json")
         )  # fmt: skip
         failure.status = error.status_code
-        return answer_with(request, failure, dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["allow"] = ", ".join(_methods_at(app, request))
+        return answer_with(request, failure, headers)
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
@@ -108,6 +112,15 @@ def add_error_handlers(app: FastAPI) -> None:
         return answer_with(
             request, _CrashError(text("Something failed inside Ansambl; its log says more: ansambl logs."))
         )
+
+
+def _methods_at(app: FastAPI, request: Request) -> list[str]:
+    """Every method that a path has: each is a route of its own, and the framework tells those of the first alone."""
+    found: set[str] = set()
+    for route in app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return sorted(found)
 
 
 def _invalid(request: Request, first: dict[str, Any]) -> RequestError:

@@ -116,7 +116,7 @@ def _add_wishes(router: APIRouter, controls: InstanceControls, language: Callabl
     begun: dict[int | str, dict[str, Any]] = {
         202: {"model": InstanceDocument, "description": "Begun. The event stream tells when it is done."}
     }
-    failures = may_fail(404, 409, 422, 501, 502, 503)
+    failures = may_fail(400, 404, 409, 422, 501, 502, 503)
 
     def answered(response: Response, found: tuple[bool, InstanceDocument]) -> InstanceDocument:
         done, document = found
@@ -158,7 +158,7 @@ def _add_wishes(router: APIRouter, controls: InstanceControls, language: Callabl
 
     @router.post(
         f"{PREFIX}/instances/{{name:path}}/unpin", tags=["Instances"], operation_id="unpin_instance",
-        responses=may_fail(404, 501),
+        responses=may_fail(400, 404, 501),
     )  # fmt: skip
     async def post_unpin(name: str, request: Request) -> InstanceDocument:
         """Let a model go when others want its memory; also one that the configuration pins, until the next start."""

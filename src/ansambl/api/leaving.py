@@ -59,6 +59,8 @@ class EventStream(Response):
     """
 
     media_type = "text/event-stream"
+    longest = 86_400.0
+    """Seconds after which a stream ends by itself: who still reads comes back with the id of the last event."""
 
     def __init__(self, source: AsyncGenerator[bytes], closing: asyncio.Event) -> None:
         super().__init__(headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
@@ -73,7 +75,7 @@ class EventStream(Response):
         pump = asyncio.create_task(self._pump(send), name="event stream")
         ends = [asyncio.create_task(_until_gone(receive)), asyncio.create_task(self._closing.wait())]
         try:
-            await asyncio.wait([pump, *ends], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([pump, *ends], timeout=self.longest, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for one in (pump, *ends):
                 one.cancel()

@@ -39,6 +39,13 @@ SCHEMES = {
 """How a request may show who asks. Each alone is enough; while no key exists, programs of this machine need none for
 what is free."""
 
+_STREAM_EVENT = {
+    "type": "object",
+    "title": "StreamEvent",
+    "description": "One event of a stream. Its kind is `event`; `data` is a JSON object.",
+    "required": ["event", "data"],
+    "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}},
+}
 _EVERYWHERE = (401, 403, 429)
 _METHODS = ("get", "put", "post", "delete", "patch")
 
@@ -69,6 +76,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     error = ErrorDocument.model_json_schema(ref_template=template)
     schemas.update(error.pop("$defs"))
     schemas["ErrorDocument"] = error
+    schemas["StreamEvent"] = _STREAM_EVENT
     for path in document["paths"].values():
         for method, operation in path.items():
             if method in _METHODS:

@@ -17,7 +17,7 @@ MACHINE = "A machine of `ansambl machines list`; left out: this one."
 MODEL = "A model of the configuration or of the catalog, or `embedded`; no path."
 
 
-class PlanRequest(BaseModel, extra="forbid"):
+class PlanRequest(BaseModel, extra="forbid", strict=True):
     """What `ansambl plan` is asked; what is left out is left open."""
 
     machines: list[Name] = Field([], max_length=8, description=MACHINE)
@@ -29,7 +29,7 @@ class PlanRequest(BaseModel, extra="forbid"):
     language: Name | None = Field(None, description="Weigh the quality in this language, for example ru.")
 
 
-class FitRequest(BaseModel, extra="forbid"):
+class FitRequest(BaseModel, extra="forbid", strict=True):
     """What `ansambl fit` is asked."""
 
     model: Name = Field(description=MODEL)
@@ -44,14 +44,14 @@ class FitRequest(BaseModel, extra="forbid"):
     )
 
 
-class ReviewRequest(FitRequest, extra="forbid"):
+class ReviewRequest(FitRequest, extra="forbid", strict=True):
     """What `ansambl review` is asked."""
 
     ui: Name | None = Field(None, description="The interface in which it will be used, for example open-webui.")
     language: Name | None = Field(None, description="The language in which it will be used, for example ru.")
 
 
-class CompatRequest(BaseModel, extra="forbid"):
+class CompatRequest(BaseModel, extra="forbid", strict=True):
     """What `ansambl compat` is asked."""
 
     model: Name | None = Field(None, description=f"{MODEL} Left out: engines and devices alone.")
@@ -61,7 +61,7 @@ class CompatRequest(BaseModel, extra="forbid"):
     settings: dict[Name, Annotated[str, Field(max_length=200)]] = Field({}, max_length=50)
 
 
-class SimulateRequest(BaseModel, extra="forbid"):
+class SimulateRequest(BaseModel, extra="forbid", strict=True):
     """A trace and the policies that are to serve it, by the models of the configuration in effect."""
 
     trace: str | list[dict[str, JsonValue]] = Field(

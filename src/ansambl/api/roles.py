@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 
 from ansambl.api import PREFIX
 from ansambl.api.errors import may_fail
@@ -104,6 +104,10 @@ def add_role_routes(router: APIRouter, controls: RoleControls, language: Speak) 
         return await controls.reload(language(request))
 
 
+async def _not_here() -> None:
+    raise HTTPException(405)
+
+
 def _add_table(router: APIRouter, controls: RoleControls, language: Speak, kind: Kind) -> None:
     base = f"{PREFIX}/{kind}"
     # With slashes and empty too: what checks names says what is wrong with one.
@@ -156,6 +160,12 @@ def _add_table(router: APIRouter, controls: RoleControls, language: Speak, kind:
         ("POST", f"{one}/rename", post_rename, (400, 404, 409)), ("GET", one, get_one, (404,)),
         ("PUT", one, put_one, (400, 404, 409)), ("DELETE", one, delete_one, (400, 404, 409, 422)),
     ]  # fmt: skip
+    for below in ("versions", "restore", "rename"):
+        # Or a role's name would seem to end with it.
+        router.add_api_route(
+            f"{one}/{below}", _not_here, methods=["PUT", "DELETE", "PATCH"], include_in_schema=False,
+            name=f"{kind}_{below}_otherwise",
+        )  # fmt: skip
     for method, path, endpoint, failures in routes:
         name = f"{kind}_{endpoint.__name__}"
         router.add_api_route(

@@ -234,7 +234,7 @@ class ReloadedDocument(BaseModel):
     removed: list[str] = []
 
 
-class SaveRequest(BaseModel, extra="forbid"):
+class SaveRequest(BaseModel, extra="forbid", strict=True):
     """The keys of a role or ensemble, as a configuration file names them."""
 
     fields: dict[str, Any]
@@ -243,27 +243,27 @@ class SaveRequest(BaseModel, extra="forbid"):
     )
 
 
-class RestoreRequest(BaseModel, extra="forbid"):
+class RestoreRequest(BaseModel, extra="forbid", strict=True):
     """The version that is to be in effect again."""
 
     version: int = Field(ge=1)
     base_version: int | None = Field(None, ge=0)
 
 
-class RenameRequest(BaseModel, extra="forbid"):
+class RenameRequest(BaseModel, extra="forbid", strict=True):
     """The new name."""
 
     name: str
     base_version: int | None = Field(None, ge=0)
 
 
-class ExportRequest(BaseModel, extra="forbid"):
+class ExportRequest(BaseModel, extra="forbid", strict=True):
     """What to export; left out: all that is saved or in the configuration file."""
 
     names: list[str] | None = None
 
 
-class ImportRequest(BaseModel, extra="forbid"):
+class ImportRequest(BaseModel, extra="forbid", strict=True):
     """A set to import: all of it, or nothing when something of it cannot be used."""
 
     document: dict[str, Any]

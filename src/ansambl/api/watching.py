@@ -65,7 +65,7 @@ class WatchControls(Protocol):
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "An event stream. It goes on until the client leaves or Ansambl stops.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": {"$ref": "#/components/schemas/StreamEvent"}}},
     },
     **may_fail(422, 503),
 }
