@@ -21,7 +21,6 @@ from ansambl.engines.registry import get_engine
 from ansambl.foundation.paths import DataPaths
 from ansambl.model_catalog.checkpoints import open_checkpoint
 from ansambl.model_catalog.lora.base_model import BaseModel, read_base
-from ansambl.model_catalog.lora.convert import convert_to_gguf
 from ansambl.model_catalog.lora.fitting import check_fit, other_name
 from ansambl.model_catalog.lora.limits import refuse_over_limits, refuse_over_settings
 from ansambl.model_catalog.lora.reading import read_adapter
@@ -143,6 +142,9 @@ class LoraBook:
                 check_fit(kept, base)
                 converted = kept.format == PEFT and base.format == GGUF
                 if converted:
+                    # With numpy, which nothing else needs while Ansambl runs.
+                    from ansambl.model_catalog.lora.convert import convert_to_gguf
+
                     convert_to_gguf(kept, base, incoming / GGUF_FILE)
                 adapter = self._folders.keep(incoming, kept, name, model)
         own = self._loaded.settings.models[model]

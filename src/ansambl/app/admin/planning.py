@@ -1,4 +1,8 @@
-"""Answers the admin API's questions to the planner and the simulation, as the commands answer them."""
+"""Answers the admin API's questions to the planner and the simulation, as the commands answer them.
+
+Both are imported where they are asked, in the thread that answers: they bring numpy and a solver, which a gateway that
+is asked for nothing else neither waits for nor holds in memory.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,7 @@ import msgspec
 
 from ansambl.api.planning_schemas import CompatRequest, FitRequest, PlanRequest, ReviewRequest, SimulateRequest
 from ansambl.app.admin.desk import Desk
-from ansambl.app.compatibility import CompatibilityQuestion, answer_compatibility, compatibility_document
 from ansambl.app.configuration.settings_file import LoadedSettings
-from ansambl.app.fitting import Question, answer_with_changes
-from ansambl.app.plan_documents import fit_document, plan_document
-from ansambl.app.plan_question import PlanQuestion, answer_plan, read_goal
-from ansambl.app.review import ReviewQuestion, review_choice, review_document
-from ansambl.app.simulation.simulating import SimulationQuestion, answer_simulation, simulation_document
 from ansambl.app.simulation.trace_files import shipped_traces
 from ansambl.domain.errors import UsageError
 from ansambl.domain.text import text
@@ -52,20 +50,31 @@ class ProductPlanning:
                 text("a plan for more than {most} machines is not made here; use: ansambl plan", most=MOST_MACHINES),
                 param="machines",
             )
-        question = PlanQuestion(
-            machines=_machines(wanted.machines), goal=read_goal(wanted.goal),
-            models=tuple(_model(one, loaded) for one in wanted.models), roles=tuple(wanted.roles),
-            context=wanted.context, parallel=wanted.parallel, language=wanted.language,
-        )  # fmt: skip
-        return await self._desk.answer(lambda: plan_document(answer_plan(question, loaded.file), translate))
+        machines = _machines(wanted.machines)
+        models = tuple(_model(one, loaded) for one in wanted.models)
+
+        def work() -> dict[str, Any]:
+            from ansambl.app.plan_documents import plan_document
+            from ansambl.app.plan_question import PlanQuestion, answer_plan, read_goal
+
+            question = PlanQuestion(
+                machines=machines, goal=read_goal(wanted.goal), models=models, roles=tuple(wanted.roles),
+                context=wanted.context, parallel=wanted.parallel, language=wanted.language,
+            )  # fmt: skip
+            return plan_document(answer_plan(question, loaded.file), translate)
+
+        return await self._desk.answer(work)
 
     async def fit(self, wanted: FitRequest, translate: Translate) -> dict[str, Any]:
         """As `ansambl fit --json`."""
         loaded = self._loaded()
-        question = Question(**_fit_fields(wanted, loaded))
+        fields = _fit_fields(wanted, loaded)
 
         def work() -> dict[str, Any]:
-            found = answer_with_changes(question, loaded.file)
+            from ansambl.app.fitting import Question, answer_with_changes
+            from ansambl.app.plan_documents import fit_document
+
+            found = answer_with_changes(Question(**fields), loaded.file)
             return fit_document(found.choice.best, found.limits, translate, found.instead)
 
         return await self._desk.answer(work)
@@ -73,17 +82,29 @@ class ProductPlanning:
     async def review(self, wanted: ReviewRequest, translate: Translate) -> dict[str, Any]:
         """As `ansambl review --json`."""
         loaded = self._loaded()
-        question = ReviewQuestion(**_fit_fields(wanted, loaded), ui=wanted.ui, language=wanted.language)
-        return await self._desk.answer(lambda: review_document(review_choice(question, loaded.file), translate))
+        fields = _fit_fields(wanted, loaded)
+
+        def work() -> dict[str, Any]:
+            from ansambl.app.review import ReviewQuestion, review_choice, review_document
+
+            question = ReviewQuestion(**fields, ui=wanted.ui, language=wanted.language)
+            return review_document(review_choice(question, loaded.file), translate)
+
+        return await self._desk.answer(work)
 
     async def compat(self, wanted: CompatRequest, translate: Translate) -> dict[str, Any]:
         """As `ansambl compat --json`."""
         loaded = self._loaded()
         model = _model(wanted.model, loaded) if wanted.model is not None else None
-        question = CompatibilityQuestion(model, _machine(wanted.machine), wanted.engine, wanted.ui, wanted.settings)
-        return await self._desk.answer(
-            lambda: compatibility_document(answer_compatibility(question, loaded.file), translate)
-        )
+        machine = _machine(wanted.machine)
+
+        def work() -> dict[str, Any]:
+            from ansambl.app.compatibility import CompatibilityQuestion, answer_compatibility, compatibility_document
+
+            question = CompatibilityQuestion(model, machine, wanted.engine, wanted.ui, wanted.settings)
+            return compatibility_document(answer_compatibility(question, loaded.file), translate)
+
+        return await self._desk.answer(work)
 
     async def simulate(self, wanted: SimulateRequest, translate: Translate) -> dict[str, Any]:
         """As `ansambl simulate --compare --json`."""
@@ -101,9 +122,12 @@ class ProductPlanning:
             )
         policies = tuple(dict.fromkeys(wanted.policies))
         name = lines if isinstance(lines, str) else "trace"
-        question = SimulationQuestion(name, _machine(wanted.machine), policies)
+        machine = _machine(wanted.machine)
 
         def work() -> dict[str, Any]:
+            from ansambl.app.simulation.simulating import SimulationQuestion, answer_simulation, simulation_document
+
+            question = SimulationQuestion(name, machine, policies)
             given = None if isinstance(lines, str) else io.BytesIO(b"\n".join(map(msgspec.json.encode, lines)))
             found = answer_simulation(question, loaded.file, given=given)
             return {"policies": [simulation_document(found, one, translate) for one in policies]}

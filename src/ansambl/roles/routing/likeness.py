@@ -7,15 +7,18 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from ansambl.domain.code_in_text import holds_code
 from ansambl.domain.errors import EngineError
 from ansambl.domain.text import text
 from ansambl.roles.routing.concepts import concepts
 from ansambl.roles.routing.records import Member, plain, searched
+
+if TYPE_CHECKING:
+    # Imported where vectors are compared: it takes 11 MB, and few routes have an embeddings model.
+    import numpy as np
+    from numpy.typing import NDArray
 
 LONGEST_COMPARED = 600
 """Characters of a question that are compared: its beginning and its end, where the wish stands beside a pasted text."""
@@ -105,6 +108,8 @@ class VectorLikeness:
         Raises:
             EngineError: they are not as many, not of one length, or not numbers.
         """
+        import numpy as np
+
         self._examples = [(member.name, example) for member in members for example in member.examples]
         found = _matrix(vectors)
         if len(found) != len(self._examples):
@@ -134,6 +139,8 @@ class VectorLikeness:
 
 
 def _matrix(vectors: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    import numpy as np
+
     try:
         found = np.asarray(vectors, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -152,6 +159,8 @@ def _unusable() -> EngineError:
 
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    import numpy as np
+
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / np.where(lengths > 1e-12, lengths, np.inf)
 
