@@ -335,3 +335,13 @@ def test_ten_thousand_keys_are_looked_up_like_one(clock, monkeypatch):
     for key, credentials in made_keys[::500]:
         assert door.admit(credentials, Endpoint.CHAT).caller.key == key.id
     assert len(compared) == 20
+
+
+def test_what_is_left_of_all_limits_is_told_without_revoked_keys(clock):
+    door = KeyDoor(TOKEN, clock)
+    limited, credentials = with_key(door, name="limited", requests=(Rate(60, 5),))
+    gone, _ = with_key(door, name="gone", requests=(Rate(60, 5),), revoked=clock.now())
+    door.admit(credentials, Endpoint.CHAT)
+    left = door.all_allowances()
+    assert gone.id not in left
+    assert (left[limited.id].requests.limit, left[limited.id].requests.remaining) == (5, 4)
