@@ -17,7 +17,9 @@ from ansambl.api.routes import make_admin_api
 from ansambl.app.data_folder import MIGRATIONS
 from ansambl.app.keys.controls import ProductKeys
 from ansambl.domain.access import Endpoint
+from ansambl.domain.errors import RequestError
 from ansambl.domain.role import ModelName
+from ansambl.domain.text import text
 from ansambl.foundation.clock import VirtualClock
 from ansambl.foundation.sqlite import Database, load_migrations
 from ansambl.gateway.peers import is_local
@@ -35,7 +37,7 @@ class Anything:
 
     def __getattr__(self, name):
         self.reached.append(name)
-        raise AssertionError(name)
+        raise RequestError(text("reached {name}", name=name))
 
 
 class Product:
