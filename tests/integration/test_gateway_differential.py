@@ -158,6 +158,20 @@ def test_streams_are_the_engines_byte_for_byte(both):
             assert kinds == ["text/event-stream"] * 2, name
 
 
+def test_a_named_tool_is_called_although_llama_cpp_takes_no_name(both):
+    """It takes a name for "auto", and its model answers as it likes; so the request goes out with that tool alone."""
+    other = {"type": "function", "function": {"name": "other", "parameters": {"type": "object", "properties": {}}}}
+    named = {"type": "function", "function": {"name": "weather"}}
+    fields = {"max_tokens": 60, "tools": [other, TOOL]}
+    for stream in (False, True):
+        alone, _ = both({**fields, "tools": [TOOL], "tool_choice": "required", "stream": stream})
+        _, through = both({**fields, "tool_choice": named, "stream": stream})
+        assert masked(through.content) == masked(alone.content)
+    (call,) = both({**fields, "tool_choice": named})[1].json()["choices"][0]["message"]["tool_calls"]
+    assert call["function"]["name"] == "weather"
+    assert json.loads(call["function"]["arguments"])["city"] in {"Omsk", "Paris"}
+
+
 def test_refusals_keep_the_engines_words_in_openais_shape(both):
     """Three things are mended: the type and the code are words (llama.cpp's code is a number), `param` is always
     there, and what can never succeed is no 500, which the official clients would send again."""

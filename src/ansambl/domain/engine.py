@@ -46,7 +46,8 @@ class EngineTraits:
     knows activated ones (aLoRA) where `activated_loras` says so: else it would apply them to the whole prompt.
     `operations` is all that any of its models does beside the chat. `native` are those of `dialects` in which a request
     loses less when it goes out untouched than when it is translated to a chat completion; `salted` those of them in
-    which it hears whose a request is.
+    which it hears whose a request is. `names_tools` is whether a chat completion request may name the tool to call (an
+    object as its ``tool_choice``).
     `verified` is the version that was tried on the real engine, empty where only `documented`, a version with its
     source, was followed.
     """
@@ -62,6 +63,7 @@ class EngineTraits:
     operations: frozenset[Operation] = frozenset()
     native: frozenset[str] = frozenset()
     salted: frozenset[str] = frozenset()
+    names_tools: bool = True
     verified: str = ""
     documented: str = ""
 

@@ -32,6 +32,7 @@ class Serving:
     `engine` is its engine's title. `certain` are operations that it is known to do, `possible` those that may be tried,
     because nobody can tell before; whatever is in neither it cannot do. `native` are the dialects of the chat in which
     a request goes to it untouched, `salted` those of them in which it hears whose a request is (`SaltsCache`).
+    `names_tools` is whether a request may name the tool to call.
     """
 
     engine: str
@@ -39,6 +40,7 @@ class Serving:
     possible: frozenset[Operation] = frozenset()
     native: frozenset[str] = frozenset()
     salted: frozenset[str] = frozenset()
+    names_tools: bool = True
 
     def may(self, operation: Operation) -> bool:
         """Whether it is worth asking."""

@@ -40,7 +40,10 @@ def serving_of(adapter: EngineAdapter, placement: Placement) -> Serving:
 def serving_elsewhere(adapter: EngineAdapter) -> Serving:
     """What may be asked of a server of that engine, of whose model nothing is known."""
     traits = adapter.traits
-    return Serving(traits.title, possible=traits.operations, native=traits.native, salted=traits.salted)
+    return Serving(
+        traits.title, possible=traits.operations, native=traits.native, salted=traits.salted,
+        names_tools=traits.names_tools,
+    )  # fmt: skip
 
 
 def able(adapters: list[EngineAdapter], operation: Operation) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from ansambl.gateway.keep_alive import kept_alive
 from ansambl.gateway.native import counted_natively
 from ansambl.gateway.passing import Call, Chosen, pass_through
 from ansambl.gateway.standing import standing_of, task_of
+from ansambl.gateway.tool_choices import with_tools_understood
 from ansambl.gateway.translating import TranslatedAnswer, translate
 from ansambl.roles.asking import count_prompt
 from ansambl.roles.availability import models_of_ensemble
@@ -191,6 +192,7 @@ class ChatHandler:
         await self._pass_on(exchange, Call(prepared, chosen=chosen, clearer=clearer))
 
     async def _pass_on(self, exchange: Exchange, call: Call) -> None:
+        call = await with_tools_understood(self._coordinator, call)
         if exchange.asked is None:
             await pass_through(exchange, self._coordinator, call)
         else:

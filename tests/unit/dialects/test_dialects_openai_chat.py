@@ -380,3 +380,39 @@ def test_an_empty_list_of_tools_is_left_out_with_what_is_said_of_tools(tools):
 def test_tools_stay_as_they_are(tools):
     body = b'{"tools":%b,"tool_choice":"auto"}' % tools
     assert chat.parse_chat(body).encode() == body
+
+
+def tool(name):
+    return {"type": "function", "function": {"name": name}}
+
+
+def choosing(choice, *names):
+    body = json.dumps({"model": "m", "tools": [tool(one) for one in names], "tool_choice": choice}).encode()
+    return json.loads(chat.with_chosen_tools_alone(chat.parse_chat(body)).encode())
+
+
+def test_a_named_tool_becomes_the_only_one():
+    assert choosing(tool("b"), "a", "b") == {"model": "m", "tools": [tool("b")], "tool_choice": "required"}
+    allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [tool("c"), tool("a"), tool("c")]}}
+    assert choosing(allowed, "a", "b", "c") == {"model": "m", "tools": [tool("c"), tool("a")], "tool_choice": "auto"}
+
+
+@pytest.mark.parametrize("choice", ["auto", "required", "none", 5, ["x"], {"type": "custom"}, {}])
+def test_other_choices_of_tools_stay(choice):
+    assert choosing(choice, "a") == {"model": "m", "tools": [tool("a")], "tool_choice": choice}
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        tool("x" * 500),
+        {"type": "function"},
+        {"type": "function", "function": {"name": 5}},
+        {"type": "allowed_tools", "allowed_tools": {"tools": [tool("a"), tool("z")]}},
+    ],
+)
+def test_a_tool_that_is_not_there_cannot_be_chosen(choice):
+    with pytest.raises(RequestError, match="is not in the request") as raised:
+        choosing(choice, "a")
+    assert raised.value.param == "tool_choice"
+    assert len(str(raised.value)) < 200

@@ -14,7 +14,14 @@ from ansambl.dialects.openai_chat.answers import (
     stream_ended,
 )
 from ansambl.dialects.openai_chat.errors import engine_error_object, engine_status, error_object
-from ansambl.dialects.openai_chat.requests import LIMIT_FIELDS, ChatRequest, Message, parse_chat, parse_request
+from ansambl.dialects.openai_chat.requests import (
+    LIMIT_FIELDS,
+    ChatRequest,
+    Message,
+    parse_chat,
+    parse_request,
+    with_chosen_tools_alone,
+)
 from ansambl.dialects.openai_chat.writing import DONE_EVENT, Envelope, chunk, completion, event, usage_chunk
 
 __all__ = [
@@ -43,4 +50,5 @@ __all__ = [
     "stream_data",
     "stream_ended",
     "usage_chunk",
+    "with_chosen_tools_alone",
 ]

@@ -25,6 +25,7 @@ LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _OF_TOOLS = ("tool_choice", "parallel_tool_calls")
+_SHOWN = 60
 _LONGEST_EMPTY = 16
 """Bytes of a list that is looked into whether it is empty."""
 
@@ -158,6 +159,43 @@ def parse_chat(body: bytes) -> ChatRequest:
         for name in _OF_TOOLS:
             fields.pop(name, None)
     return request
+
+
+def with_chosen_tools_alone(request: ChatRequest) -> ChatRequest:
+    """A request that names the tools to call, as one that has no others; any other request as it is.
+
+    Offering a tool alone and asking for a call means the same, also to engines that take no name.
+
+    Raises:
+        RequestError: a name is not among the tools.
+    """
+    raw = request.fields.get("tool_choice")
+    if raw is None or not bytes(raw).startswith(b"{"):
+        return request
+    choice, tools = request.value("tool_choice"), request.value("tools")
+    allowed = choice.get("allowed_tools")
+    wanted: Any = [choice]
+    mode: Any = "required"
+    if choice.get("type") == "allowed_tools" and isinstance(allowed, dict):
+        wanted, mode = allowed.get("tools"), allowed.get("mode", "auto")
+    elif choice.get("type") != "function":
+        return request
+    names = [_tool_name(one) for one in wanted] if isinstance(wanted, list) else []
+    known = {_tool_name(one): one for one in tools} if isinstance(tools, list) else {}
+    for name in names:
+        if name is None or name not in known:
+            shown = (name or "?")[:_SHOWN]
+            raise RequestError(
+                text("The field 'tool_choice' names the tool '{name}', which is not in the request.", name=shown),
+                param="tool_choice",
+            )
+    return request.changed({"tools": [known[name] for name in dict.fromkeys(names)], "tool_choice": mode})
+
+
+def _tool_name(found: Any) -> str | None:
+    function = found.get("function") if isinstance(found, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _reason(error: Exception) -> str:

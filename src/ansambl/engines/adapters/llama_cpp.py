@@ -199,6 +199,7 @@ class LlamaCpp(LlamaAbilities):
         dialects=frozenset({"openai_chat", "openai_responses", "anthropic_messages"}), operations=OPERATIONS,
         lora_formats=frozenset({FORMAT}),
         activated_loras=True,
+        names_tools=False,
         verified="b11434 (CPU)", documented="b11549, its flags and README (CUDA, ROCm, Vulkan, Metal)",
     )  # fmt: skip
     lines: EngineLines | None = LINES

@@ -136,6 +136,8 @@ class LlamaCppBundled(LlamaAbilities):
         operations=OPERATIONS,
         lora_formats=frozenset({FORMAT}),
         activated_loras=True,
+        # Tried on 2026.10.11549, and llama.cpp's issue 26535: an object is taken for "auto", without a word.
+        names_tools=False,
         verified="xllamacpp 2026.10.11549 (CPU)",
     )
     lines: EngineLines | None = LINES

@@ -137,6 +137,8 @@ class LMStudio:
         # Its documentation says that it keeps earlier responses and calls servers of tools, which a chat completion
         # cannot ask for.
         native=frozenset({"openai_responses"}), operations=frozenset({Operation.COMPLETIONS, Operation.EMBEDDINGS}),
+        # Its bug tracker's issue 670: an object is refused.
+        names_tools=False,
         documented="lmstudio-ai/lms, load.ts and server.ts, and the documentation of LM Studio",
     )  # fmt: skip
     lines: EngineLines | None = LINES
