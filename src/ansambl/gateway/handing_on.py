@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from ansambl.runtime.coordinator import Coordinator
 from ansambl.runtime.upstream import BROKE_OFF, JSON, Body, ConnectionLostError, UpstreamAnswer
 
 _REFUSED = "engine_refused"
+_LARGEST = 2**29
+"""Bytes of a whole answer: a thousand vectors of 4,096 numbers, written out, are some 90 MB."""
+_AT_ONCE = 2**18
 _TAIL = 256
 """Bytes at the end of what arrived among which the mark of an end may begin that is not whole yet."""
 
@@ -86,8 +90,11 @@ async def _refuse(exchange: Exchange, outgoing: Outgoing, answer: UpstreamAnswer
 
 
 async def _whole(exchange: Exchange, outgoing: Outgoing, answer: UpstreamAnswer) -> Usage | None:
-    body = await answer.body()
-    sent = outgoing.whole(body) if outgoing.whole is not None else body
+    body = await answer.body(_LARGEST)
+    sent = body
+    if outgoing.whole is not None:
+        # Numbers of thousands of texts take long to write in another way, and others are answered meanwhile.
+        sent = outgoing.whole(body) if len(body) < _AT_ONCE else await asyncio.to_thread(outgoing.whole, body)
     await exchange.settle()
     if exchange.started:
         # An engine that does not stream, of whose answer the client was told already that it would come as a stream.

@@ -142,7 +142,7 @@ class Carrier:
             if isinstance(failure, ConnectionLostError):
                 _blame(instance, garbage=failure.garbage)
             raise
-        if answer.status != _OK or is_answer(answer.content_type, pieces):
+        if answer.status != _OK or is_answer(answer.content_type, pieces, whole=answer.ended):
             return answer
         await answer.__aexit__(None, None, None)
         instance.garbled()

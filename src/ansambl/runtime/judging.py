@@ -7,18 +7,23 @@ from collections.abc import Sequence
 
 _SHOWN = 100
 _DATA = b"data:"
+_OPENS, _CLOSES = frozenset({b"{", b"[", b'"'}), frozenset({b"}", b"]", b'"'})
 
 
-def is_answer(content_type: str, pieces: Sequence[bytes]) -> bool:
+def is_answer(content_type: str, pieces: Sequence[bytes], *, whole: bool = True) -> bool:
     """Whether an answer with status 200 that begins with `pieces` (of JSON: is made of them) can be one.
 
-    What is neither JSON, nor a stream of events, nor a web page is not judged: it may be sound or an image.
+    Without `whole` more of it comes, so that only its beginning is judged. What is neither JSON, nor a stream of
+    events, nor a web page is not judged: it may be sound or an image.
     """
     if content_type.startswith("text/event-stream"):
         return _begins_as_stream(pieces[0]) if pieces else True
     if content_type.startswith("application/json"):
         # Not parsed: that is done once, by whoever reads it, and takes long for many embeddings.
-        return bool(pieces) and pieces[0].lstrip()[:1] in {b"{", b"["} and pieces[-1].rstrip()[-1:] in {b"}", b"]"}
+        # Servers that write down speech answer with a bare string where plain text is asked for.
+        return (
+            bool(pieces) and pieces[0].lstrip()[:1] in _OPENS and (not whole or pieces[-1].rstrip()[-1:] in _CLOSES)
+        )  # fmt: skip
     return not content_type.startswith("text/html")
 
 

@@ -53,6 +53,7 @@ class Answer:
         for one in self.plan:
             if isinstance(one, Exception):
                 raise one
+        self.ended = self.content_type != STREAM
         return self.plan
 
     async def __aexit__(self, *_args):
@@ -61,14 +62,15 @@ class Answer:
 
 class Stage:
     def __init__(self, *plans, kind="application/json", status=200):
-        self.instance, self.sent, self.answers = Instance(), [], []
+        self.instance, self.sent, self.answers, self.bodies = Instance(), [], [], []
         self.plans, self.kind, self.status, self.gate = list(plans), kind, status, None
         self.carrier = Carrier(
             lambda _model: self.instance, self, lambda _lease: None, lambda _lease: self.instance.ensure_ready()
         )  # fmt: skip
         self.lease = Lease("m", Endpoint("http://127.0.0.1:1/v1"), 0.0)
 
-    def post(self, endpoint, path, body, *, anew=False):
+    def post(self, endpoint, path, body, *, anew=False, content_type="application/json"):
+        self.bodies.append((body, content_type))
         self.sent.append((endpoint.base_url, anew))
         answer = Answer(self.plans.pop(0), self.kind, self.status)
         answer.gate = self.gate
@@ -182,8 +184,25 @@ async def test_a_client_that_leaves_before_the_first_bytes_closes_the_connection
         ("application/json", [b" [1", b"]\n"], True),
         ("application/json; charset=utf-8", [b"null"], False),
         ("text/html", [b"<html>"], False),
+        ("application/json", [b'"written down"'], True),
+        ("application/json", [b'{"data": ['], False),
         ("audio/wav", [b"RIFF"], True),
     ],
 )
 def test_what_an_answer_is(kind, pieces, is_one):
     assert is_answer(kind, pieces) is is_one
+
+
+def test_of_an_answer_that_is_too_long_to_be_waited_for_only_the_beginning_is_judged():
+    assert is_answer("application/json", [b'{"data": ['], whole=False)
+    assert not is_answer("application/json", [b"data"], whole=False)
+
+
+async def test_a_form_goes_out_as_it_is_with_its_own_type():
+    stage = Stage([b"what?"], [GOOD])
+    stage.lease.salt = "s"
+    form = (b"a", memoryview(b"b"))
+    async with stage.carrier.open(stage.lease, "/audio/transcriptions", form, "multipart/form-data; boundary=x"):
+        pass
+    # The same pieces again: they were not used up by the first try.
+    assert stage.bodies == [(form, "multipart/form-data; boundary=x")] * 2

@@ -92,7 +92,7 @@ class FakeUpstream:
         self.closed = 0
         self.status = 200
 
-    def post(self, endpoint, path, body, *, anew=False):
+    def post(self, endpoint, path, body, *, anew=False, content_type="application/json"):
         self.anew.append(anew)
         return FakeAnswer(self, endpoint, body)
 

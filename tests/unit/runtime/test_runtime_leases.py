@@ -82,7 +82,7 @@ class Sent:
     def __init__(self):
         self.sent, self.failures, self.status = [], [], 200
 
-    def post(self, endpoint, path, body, *, anew=False):
+    def post(self, endpoint, path, body, *, anew=False, content_type="application/json"):
         self.sent.append((endpoint.base_url + path, json.loads(body)))
         return Answer(self)
 
