@@ -46,6 +46,10 @@ BROKE_OFF = text("it broke off in the middle of its answer")
 """The reason of a `ConnectionLostError` when an answer began and has no end."""
 
 
+_FIRST_STATUS, _LAST_STATUS = 200, 599
+"""What may end a request: 1xx announces another answer, and there is nothing above."""
+
+
 class ConnectionLostError(EngineError):
     """The connection to the engine failed.
 
@@ -94,7 +98,13 @@ class UpstreamAnswer:
             self.flight.awaited -= 1
         self.flight.arrived += 1
         self.status = transfer.status
-        self.content_type = transfer.headers.get("content-type", "")
+        if not _FIRST_STATUS <= self.status <= _LAST_STATUS:
+            transfer.close()
+            raise ConnectionLostError(text("it answered with status {status}", status=self.status),
+                                      answered=False, garbage=True)  # fmt: skip
+        kind = transfer.headers.get("content-type", "")
+        # It stands in our own answer's head, where other characters would end that.
+        self.content_type = kind if kind.isascii() and kind.isprintable() else ""
         return self
 
     async def __aexit__(
