@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from ansambl.access.credentials import credentials_of
 from ansambl.access.door import Door, OpenDoor
@@ -18,6 +19,7 @@ from ansambl.gateway.answering import Answering
 from ansambl.gateway.asgi import ClientGoneError, MethodError, Receive, Scope, Send, header
 from ansambl.gateway.chat import ChatHandler
 from ansambl.gateway.contents_log import ContentsLog, Overheard
+from ansambl.gateway.describing import document
 from ansambl.gateway.dialect_routes import DIALECTS, Dialect
 from ansambl.gateway.engine_routes import EngineRoutes
 from ansambl.gateway.exchange import LEFT, Exchange
@@ -80,6 +82,7 @@ class Gateway:
             resolver, service, coordinator, self.answering, self._chat, self._listing, loading
         )  # fmt: skip
         self._native = NativePassing(resolver, coordinator)
+        self._document: dict[str, Any] | None = None
         self._routes: dict[str, Route] = {
             **{one.path: Route("POST", partial(self._post_chat, one), Endpoint.CHAT) for one in DIALECTS},
             **{
@@ -92,6 +95,7 @@ class Gateway:
             **self._ollama.routes(),
             **EngineRoutes(resolver, service, coordinator, self.answering, self._chat).routes(),
             "/metrics": Route("GET", self._get_metrics, Endpoint.METRICS),
+            "/openapi.json": Route("GET", self._get_openapi, public=True),
         }
 
     def use(
@@ -210,6 +214,11 @@ class Gateway:
         tokens = await self._chat.count(exchange, request, body)
         if dialect.count is not None:
             await exchange.send_object(200, dialect.count(tokens))
+
+    async def _get_openapi(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
+        if self._document is None:
+            self._document = document(self._routes)
+        await exchange.send_object(200, self._document)
 
     async def _get_metrics(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
         page, content_type = self.metrics.page_for(header(scope, b"accept"))
