@@ -10,16 +10,18 @@ from ansambl.gateway.asgi import route_error
 from ansambl.gateway.operations import NOT_SERVED
 
 _ROOT = "/v1/"
-_KEEPS_NOTHING = text("Ansambl keeps no {what} for its clients; send what they hold with the request itself.")
+_KEEPS_NOTHING = text(
+    "Ansambl keeps nothing for its clients under {path}; send what would be there with the request itself."
+)
 _INSTEAD: Mapping[str, Text] = {
     "batches": text("Ansambl has no batches; send each request with the header X-Ansambl-Class: batch."),
     "messages/batches": text("Ansambl has no batches; send each request with the header X-Ansambl-Class: batch."),
-    "files": Text(_KEEPS_NOTHING.template, {"what": "files"}),
-    "uploads": Text(_KEEPS_NOTHING.template, {"what": "uploads"}),
-    "vector_stores": Text(_KEEPS_NOTHING.template, {"what": "vector_stores"}),
-    "assistants": Text(_KEEPS_NOTHING.template, {"what": "assistants"}),
-    "threads": Text(_KEEPS_NOTHING.template, {"what": "threads"}),
-    "conversations": Text(_KEEPS_NOTHING.template, {"what": "conversations"}),
+    "files": Text(_KEEPS_NOTHING.template, {"path": "/v1/files"}),
+    "uploads": Text(_KEEPS_NOTHING.template, {"path": "/v1/uploads"}),
+    "vector_stores": Text(_KEEPS_NOTHING.template, {"path": "/v1/vector_stores"}),
+    "assistants": Text(_KEEPS_NOTHING.template, {"path": "/v1/assistants"}),
+    "threads": Text(_KEEPS_NOTHING.template, {"path": "/v1/threads"}),
+    "conversations": Text(_KEEPS_NOTHING.template, {"path": "/v1/conversations"}),
     "responses/resp_": text("Ansambl keeps no responses; send the earlier turns with the next request."),
     "fine_tuning": text("Ansambl trains nothing by request; a LoRA adapter that exists is added with: ansambl lora "
                         "add"),
