@@ -5,64 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Protocol
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
 
 from ansambl.api import PREFIX
 from ansambl.api.errors import may_fail
-
-_Words = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=1000)]
-
-
-class KeyDocument(BaseModel):
-    """One API key; its secret is nowhere. Times are seconds since the epoch.
-
-    `state` is valid, expired or revoked. `names` are the roles, ensembles and models that it may use, null for all.
-    `limit` and `tokens` are its limits of requests and of tokens, such as 60/min. What is left of the tightest ones is
-    null where there is none, and where Ansambl does not run.
-    """
-
-    id: str
-    name: str
-    shown: str
-    state: str
-    names: list[str] | None
-    endpoints: list[str]
-    request_class: str
-    limit: list[str]
-    tokens: list[str]
-    created: float
-    expires: float | None
-    revoked: float | None
-    last_used: float | None
-    requests_left: int | None = None
-    tokens_left: int | None = None
-
-
-class KeysDocument(BaseModel):
-    """API keys in the order in which they were made."""
-
-    keys: list[KeyDocument]
-
-
-class CreatedKeyDocument(BaseModel):
-    """A new key with its secret, which nobody can read again."""
-
-    key: KeyDocument
-    secret: str = Field(repr=False)
-
-
-class CreateKeyRequest(BaseModel):
-    """What a new key shall be. Left out: all roles and models, what models answer, interactive, no limit, no end."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str | None = Field(None, max_length=200)
-    roles: _Words = []
-    endpoints: _Words = []
-    limit: _Words = []
-    tokens: _Words = []
-    request_class: str | None = Field(None, max_length=200)
-    expires: str | None = Field(None, max_length=200)
+from ansambl.api.key_schemas import CreatedKeyDocument, CreateKeyRequest, KeyDocument, KeysDocument
 
 
 class KeyControls(Protocol):

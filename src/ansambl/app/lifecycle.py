@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 from ansambl import __version__
 from ansambl.access.key_door import KeyDoor
 from ansambl.access.store import KeyStore
-from ansambl.api.routes import make_admin_api
 from ansambl.app.admin.joining import AdminSide
 from ansambl.app.configuration.settings import EMBEDDED
 from ansambl.app.configuration.settings_file import LoadedSettings
@@ -21,7 +20,6 @@ from ansambl.app.configuration.settings_records import is_unconfigured
 from ansambl.app.controls import ProductControls
 from ansambl.app.data_folder import DataLock, open_database
 from ansambl.app.front import Front, make_room_for_connections
-from ansambl.app.instance_controls import ProductInstances
 from ansambl.app.keys.controls import ProductKeys
 from ansambl.app.listening import bind, check_address
 from ansambl.app.logging_warnings import logging_warnings
@@ -32,7 +30,7 @@ from ansambl.app.roles.book import RoleBook
 from ansambl.app.roles.controls import ProductRoles, Reloaded, apply
 from ansambl.app.running_state import RunningState, new_token, write_state
 from ansambl.app.starting import start_instances
-from ansambl.app.web import App, Application, WebServer
+from ansambl.app.web import App, Application, MadeWhenAsked, WebServer
 from ansambl.app.wiring import Product, build, needs_embedded
 from ansambl.console.pages import make_console
 from ansambl.domain.errors import AnsamblError, CheckpointError
@@ -44,7 +42,6 @@ from ansambl.foundation.logging import get_logger
 from ansambl.foundation.paths import DataPaths
 from ansambl.foundation.sqlite import Database
 from ansambl.foundation.terminals import has_terminal, silence, terminal_streams
-from ansambl.gateway.peers import is_local
 from ansambl.model_catalog import embedded
 from ansambl.roles.store import SavedRoles
 from ansambl.runtime import discovery
@@ -55,6 +52,9 @@ if TYPE_CHECKING:
     from ansambl.app.first_plan import Proposal
 
 log = get_logger(__name__)
+
+_SETTLES = 2.0
+"""Seconds after the start when the collector looks at all that was made, which takes a tenth of a second."""
 
 
 class StopSignal:
@@ -195,12 +195,8 @@ class _Life:
             await keys.forget_revoked()
             controls = ProductControls(product, running, self.stop.set)
             admin = AdminSide(product, controls, lambda: roles.loaded, self._paths, self._database)
-            admin_api = make_admin_api(
-                controls, roles, door, ProductInstances(product), keys=keys, is_local=is_local,
-                planning=admin.planning, watching=admin.watching, reading=admin.reading,
-            )  # fmt: skip
-            console = make_console(version=__version__, sessions=door)
-            application = Application(product.gateway, admin_api, console)
+            admin_api = MadeWhenAsked(partial(admin.api, roles, door, keys))
+            application = Application(product.gateway, admin_api, make_console(version=__version__, sessions=door))
             server = self._server(application, front)
             await server.start()
             log.info("started", address=running.address, version=__version__)
@@ -210,7 +206,7 @@ class _Life:
             counting = asyncio.create_task(door.keep_writing())
             looking = asyncio.create_task(product.gateway.metrics.loop_lag.keep_looking())
             self._warn_at_start(front)
-            collector.settle()
+            asyncio.get_running_loop().call_later(_SETTLES, collector.settle)
             try:
                 while await self._has_fetched():
                     await self._use_fetched(roles)
@@ -315,6 +311,8 @@ class _Life:
     async def _drain(self, product: Product, limit: float) -> None:
         answering = product.gateway.answering
         answering.draining = True
+        # Whoever only watches is told that it ends.
+        product.coordinator.changes.tell()
         if not await _holds(lambda: answering.running == 0, limit, self.stop.urgent):
             await answering.cut()
 

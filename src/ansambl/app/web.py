@@ -30,6 +30,23 @@ _ADMIN_HEADERS = (
 )
 
 
+class MadeWhenAsked:
+    """A face that is made, in a thread, by the first request for it."""
+
+    def __init__(self, make: Callable[[], App]) -> None:
+        self._make = make
+        self._made: App | None = None
+        self._making = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if self._made is None:
+            async with self._making:
+                if self._made is None:
+                    self._made = await asyncio.to_thread(self._make)
+        await self._made(scope, receive, send)
+
+
 class Application:
     """Sends each request to its face. The gateway's paths are looked up first: they are the request path."""
 

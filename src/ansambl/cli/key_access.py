@@ -82,7 +82,7 @@ class StoppedKeys:
 
     def create(self, wanted: Mapping[str, Any]) -> Document:
         """Make one."""
-        from ansambl.api.keys import CreateKeyRequest
+        from ansambl.api.key_schemas import CreateKeyRequest
         from ansambl.app.keys.desk import key_document
 
         key, secret = self._desk.create(CreateKeyRequest(**wanted))

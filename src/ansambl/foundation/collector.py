@@ -8,8 +8,14 @@ from __future__ import annotations
 
 import gc
 
+_STARTING = 100_000
 _YOUNG = 20_000
 """Objects that may be made, and not yet freed, before the young ones are looked at: some MB of garbage at most."""
+
+
+def begin() -> None:
+    """Collect seldom while the program is put together: nearly all that is made then stays. `settle` ends it."""
+    gc.set_threshold(_STARTING, 10, 10)
 
 
 def settle() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ansambl.access.key_door import KeyDoor
 from ansambl.app.admin.desk import Desk
 from ansambl.app.admin.event_board import EventBoard
 from ansambl.app.admin.planning import ProductPlanning
@@ -11,9 +12,14 @@ from ansambl.app.admin.reading import ProductReading
 from ansambl.app.admin.watching import ProductWatching
 from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.app.controls import ProductControls
+from ansambl.app.instance_controls import ProductInstances
+from ansambl.app.keys.controls import ProductKeys
+from ansambl.app.roles.controls import ProductRoles
+from ansambl.app.web import App
 from ansambl.app.wiring import Product
 from ansambl.foundation.paths import DataPaths
 from ansambl.foundation.sqlite import Database
+from ansambl.gateway.peers import is_local
 
 _IN_SNAPSHOT = ("version", "started", "default_model", "instances", "devices", "requests")
 
@@ -26,12 +32,22 @@ class AdminSide:
         database: Database,
     ) -> None:  # fmt: skip
         self._desk = Desk()
+        self._product, self._controls = product, controls
         board = EventBoard(
             product, lambda translate: controls.state(translate).model_dump(include=set(_IN_SNAPSHOT))
         )  # fmt: skip
         self.planning = ProductPlanning(self._desk, loaded)
         self.watching = ProductWatching(product, paths.logs, board)
         self.reading = ProductReading(product, self._desk, loaded, paths, database)
+
+    def api(self, roles: ProductRoles, door: KeyDoor, keys: ProductKeys) -> App:
+        """The admin API; takes a few tenths of a second and some memory, which no client of a model waits for."""
+        from ansambl.api.routes import make_admin_api
+
+        return make_admin_api(
+            self._controls, roles, door, ProductInstances(self._product), keys=keys, is_local=is_local,
+            planning=self.planning, watching=self.watching, reading=self.reading,
+        )  # fmt: skip
 
     def close(self) -> None:
         """End all streams, and answer no more questions."""

@@ -9,7 +9,7 @@ from typing import Any
 from ansambl.access.key_door import KeyDoor
 from ansambl.access.keys import find_key
 from ansambl.access.store import KeyStore
-from ansambl.api.keys import CreatedKeyDocument, CreateKeyRequest, KeyDocument, KeysDocument
+from ansambl.api.key_schemas import CreatedKeyDocument, CreateKeyRequest, KeyDocument, KeysDocument
 from ansambl.app.keys.desk import KeyDesk, key_document
 from ansambl.app.wiring import Product
 from ansambl.foundation.clock import Clock

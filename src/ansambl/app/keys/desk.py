@@ -18,7 +18,7 @@ from ansambl.access.keys import (
 from ansambl.access.limits import Allowances
 from ansambl.access.rates import parse_life, parse_rates
 from ansambl.access.store import KeyStore
-from ansambl.api.keys import CreateKeyRequest, KeyDocument
+from ansambl.api.key_schemas import CreateKeyRequest, KeyDocument
 from ansambl.domain.scheduling import RequestClass
 from ansambl.foundation.clock import Clock
 from ansambl.foundation.redaction import register_secret

@@ -32,6 +32,10 @@ def up(
     import asyncio
     from contextlib import closing
 
+    from ansambl.foundation import collector
+
+    collector.begin()
+
     from ansambl import __version__
     from ansambl.app.configuration.settings_file import LoadedSettings, load_settings
     from ansambl.app.data_folder import DataLock, open_log, prepare_folder
