@@ -12,7 +12,7 @@ ARGS ?=
 NO_INDEX := "pip could not install the packages (its reason stands above). It needs a package index: check the network and pip's configuration, and run make again."
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test test-engines test-clients test-chaos check lint format types contracts docs docs-check recording locales lock bench fuzz setup browser sandbox clean help
+.PHONY: up test test-engines test-clients test-chaos check lint format types contracts docs docs-check recording locales lock bench fuzz fuzz-api setup browser sandbox clean help
 
 help: ## What each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -139,6 +139,12 @@ fuzz: $(FUZZ)/.installed ## Fuzz the readers of model and machine files, FUZZ_SE
 	for harness in fuzz/fuzz_*.py; do \
 	  echo "$$harness"; $(FUZZ)/bin/python $$harness || exit 1; \
 	done && $(FUZZ)/bin/python fuzz/replay.py
+
+# Half of them for each of the two OpenAPI documents.
+API_SECONDS ?= 600
+
+fuzz-api: $(DEV) ## Requests made up from our OpenAPI documents, good and bad, API_SECONDS (600) long
+	$(BIN)/python tests/support/api_stage.py $(API_SECONDS)
 
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q \

@@ -132,7 +132,7 @@ ADDITIONAL: Mapping[str, tuple[str, Described]] = {
 _TEXT: dict[str, Any] = {"type": "string"}
 _NAME: dict[str, Any] = {"type": "string", "minLength": 1, "description": "A role, an ensemble, a model or an alias."}
 _COUNT: dict[str, Any] = {"type": ["integer", "null"], "minimum": 1}
-_NUMBER: dict[str, Any] = {"type": ["number", "null"]}
+_ENGINES: dict[str, Any] = {"description": "A number; the engine reads it, and says what is wrong with it."}
 _FLAG: dict[str, Any] = {"type": ["boolean", "null"]}
 
 
@@ -178,8 +178,8 @@ SCHEMAS: dict[str, Any] = {
     "Anything": {"description": "As the dialect's own documents say."},
     "ChatRequest": _object(
         ("model", "messages"), model=_NAME, messages=_CHAT_MESSAGES, stream=_FLAG, max_tokens=_COUNT,
-        temperature=_NUMBER, top_p=_NUMBER,
-        ansambl=_object(layout={"enum": ["shared-prefix", "trailing-system", "classic"]}),
+        temperature=_ENGINES, top_p=_ENGINES,
+        ansambl=_object(layout={"enum": ["shared-prefix", "trailing-system", "classic", None]}),
     ),
     "ChatCompletion": _object(
         ("object", "choices"), id=_TEXT, object=_TEXT, created={"type": "integer"}, model=_TEXT,
@@ -187,7 +187,7 @@ SCHEMAS: dict[str, Any] = {
     ),
     "MessagesRequest": _object(
         ("model", "messages"), model=_NAME, messages=_MESSAGES, max_tokens=_COUNT, stream=_FLAG,
-        system=_ONE_OR_MORE["anyOf"][0], temperature=_NUMBER,
+        system=_ONE_OR_MORE["anyOf"][0], temperature=_ENGINES,
     ),
     "Message": _object(
         ("type", "role", "content"), id=_TEXT, type={"const": "message"}, role=_TEXT, content=_list(_object()),
@@ -196,7 +196,7 @@ SCHEMAS: dict[str, Any] = {
     "TokenCount": _object(("input_tokens",), input_tokens={"type": "integer", "minimum": 0}),
     "ResponsesRequest": _object(
         ("model", "input"), model=_NAME, input=_TEXT, instructions={"type": ["string", "null"]}, stream=_FLAG,
-        max_output_tokens=_COUNT, temperature=_NUMBER,
+        max_output_tokens=_COUNT, temperature=_ENGINES,
     ),
     "ResponsesAnswer": _object(
         ("object", "status", "output"), id=_TEXT, object=_TEXT, status=_TEXT, output=_list(_object())
