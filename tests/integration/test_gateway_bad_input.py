@@ -28,10 +28,12 @@ CHAT = b'"messages":[{"role":"user","content":"x"}],"input":"x","prompt":"x","qu
 UNREADABLE = {
     "nothing": b"", "spaces": b"   ", "null": b"null", "a number": b"1", "a string": b'"x"', "a list": b"[]",
     "the half of it": b'{"model":"big","mess', "more than one": b'{"model":"big"}{}',
-    "single quotes": b"{'model':'big'}", "a comment": b'{"model":"big",/**/%b}' % CHAT, "invalid UTF-8": b'{"model":"\xff\xfe",%b}' % CHAT,
+    "single quotes": b"{'model':'big'}",
+    "a comment": b'{"model":"big",/**/%b}' % CHAT,
+    "invalid UTF-8": b'{"model":"\xff\xfe",%b}' % CHAT,
     "UTF-16": '{"model":"big"}'.encode("utf-16"), "a bare NUL": b'{"model":"big\x00",%b}' % CHAT,
     "NaN": b'{"model":"big","temperature":NaN,%b}' % CHAT, "Infinity": b'{"model":"big","top_p":-Infinity,%b}' % CHAT,
-    "100,000 lists": b"[" * 100_000, 
+    "100,000 lists": b"[" * 100_000,
     "100,000 closed lists": b'{"model":"big","x":%b%b,%b}' % (b"[" * 100_000, b"]" * 100_000, CHAT),
     "100,000 objects": b'{"model":"big",%b,"tools":%b1%b}' % (CHAT, b'{"a":' * 100_000, b"}" * 100_000),
 }  # fmt: skip
@@ -46,9 +48,9 @@ ODD = {
 }  # fmt: skip
 WRONG = [None, True, -1, 1.5, 1e308, 10**30, "", "x", "\x00", [], [None], [[]], {}, {"a": 1}, [{}]]
 FIELDS = {
-    "/v1/chat/completions": "messages tools tool_choice stream stream_options max_tokens response_format stop n ansambl",
+    "/v1/chat/completions": "messages tools tool_choice stream stream_options max_tokens response_format stop ansambl",
     "/v1/messages": "messages system tools tool_choice stream max_tokens stop_sequences thinking metadata temperature",
-    "/v1/responses": "input instructions tools tool_choice stream text reasoning max_output_tokens previous_response_id",
+    "/v1/responses": "input instructions tools tool_choice stream text reasoning max_output_tokens store",
     "/v1/completions": "prompt stream max_tokens stop suffix n best_of",
     "/v1/embeddings": "input encoding_format dimensions",
     "/v1/rerank": "query documents top_n",
