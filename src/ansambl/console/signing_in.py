@@ -58,11 +58,12 @@ async def _key(request: Request) -> str:
     async for part in request.stream():
         body += part
         if len(body) > _LARGEST_BODY:
+            body = b""
             break
     try:
         found = json.loads(body)["key"]
     except (ValueError, KeyError, TypeError, RecursionError):
         found = None
     if not isinstance(found, str) or not found.strip():
-        raise RequestError(text('Send the key as JSON: {"key": "ansambl-…"}.'), param="key")
+        raise RequestError(text("Send the key as the field 'key' of a JSON document."), param="key")
     return found.strip()

@@ -15,7 +15,7 @@ from ansambl.console.strings import examples, page_strings
 
 FOLDER = Path(ansambl.console.__file__).parent
 # What a phone on a slow link should have to load, before any compression.
-LIMIT = 60 * 1024
+LIMIT = 64 * 1024
 
 
 @pytest.fixture(scope="module")
