@@ -245,12 +245,14 @@ async def test_lines_of_ansambls_log_say_which_request_they_are_about(tmp_path, 
     assert "request=" not in afterwards
 
 
-async def test_what_the_engine_says_of_its_key_does_not_reach_the_client(tmp_path):
+@pytest.mark.parametrize("how", [{"kind": b"text/html"}, {"status": b"400 Bad Request"}, {"status": b"500 Broken"}])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/embeddings"])
+async def test_what_the_engine_says_of_its_key_does_not_reach_the_client(tmp_path, how, path):
     key = "sk-" + "Ab3dE6gH9k" * 3
     async with logged(tmp_path) as running:
-        running.engine.script = running.engine.fixed(reply(f"wrong key {key}".encode(), kind=b"text/html"))
-        status, _, body = await raw(running, ask())
-    assert status >= 500
+        running.engine.script = running.engine.fixed(reply(f"wrong key {key}".encode(), **how))
+        status, _, body = await raw(running, ask(path=path, max_tokens=5, input="x"))
+    assert status >= 400
     assert b"wrong key" in body
     assert key.encode() not in body
 

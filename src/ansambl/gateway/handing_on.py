@@ -13,6 +13,7 @@ from ansambl.dialects.usage_reading import HEAD, usage_of_answer, usage_of_strea
 from ansambl.domain.errors import AnsamblError, EngineError
 from ansambl.domain.scheduling import Standing
 from ansambl.domain.text import text
+from ansambl.foundation.redaction import redact
 from ansambl.gateway.asgi import JSON_TYPE
 from ansambl.gateway.exchange import Exchange
 from ansambl.gateway.passing import leased_place
@@ -85,6 +86,8 @@ async def _refuse(exchange: Exchange, outgoing: Outgoing, answer: UpstreamAnswer
     if exchange.started or outgoing.raises_refusals:
         raise refusal_of(answer.status, body)
     payload = openai_chat.engine_error_object(answer.status, body)
+    # An engine may say the key that it was given.
+    payload["error"]["message"] = redact(payload["error"]["message"])
     exchange.code = str(payload["error"]["code"] or _REFUSED)
     await exchange.send_object(openai_chat.engine_status(answer.status, body), payload)
 

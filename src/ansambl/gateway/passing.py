@@ -16,6 +16,7 @@ from ansambl.dialects.openai_chat_additions import FIELD, envelope_of, split_end
 from ansambl.domain.errors import AnsamblError, EngineError
 from ansambl.domain.scheduling import Standing
 from ansambl.domain.text import Text, text
+from ansambl.foundation.redaction import redact
 from ansambl.gateway.asgi import JSON_TYPE
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.gateway.streaming import EventRelay
@@ -96,6 +97,8 @@ async def _refuse(exchange: Exchange, call: Call, status: int, body: bytes) -> N
         plain = EngineError(text("{reason}", reason=found["message"]), code=found["code"])
         clearer = call.clearer(plain)
         found["message"] = clearer.message.render(speaker_of_scope(exchange.scope))
+    # An engine may say the key that it was given.
+    payload["error"]["message"] = redact(payload["error"]["message"])
     refused = openai_chat.engine_status(status, body)
     exchange.code = str(payload["error"]["code"] or ENGINE_REFUSED)
     await exchange.settle()
