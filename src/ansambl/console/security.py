@@ -1,4 +1,7 @@
-"""The headers that keep the console's pages to themselves: own files only, no frames, no guessing of types."""
+"""The headers that keep the console's pages to themselves: own files only, no frames.
+
+That browsers do not guess types is said on every answer of Ansambl, by `ansambl.app.web`.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ _HEADERS = {
     ),
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
     "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
 }
 
 
