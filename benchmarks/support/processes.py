@@ -130,10 +130,10 @@ def litellm_command(program: str, upstream: int, folder: Path) -> tuple[list[str
     )
     argv = [program, "--config", str(config), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
     # Or it would ask the network for prices when it starts.
-    quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "NO_PROXY": "127.0.0.1"}
+    quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "127.0.0.1"}
     # And it does not start without a key of its own unless that is said; a key would need its database.
     open_to_all = {"LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
-    return argv, {**os.environ, **quiet, **open_to_all}, port
+    return argv, {**_compiled(folder), **quiet, **open_to_all}, port
 
 
 def ansambl_command(config_text: str, folder: Path, port: int) -> tuple[list[str], dict[str, str]]:
@@ -142,7 +142,13 @@ def ansambl_command(config_text: str, folder: Path, port: int) -> tuple[list[str
     config = folder / "ansambl.toml"
     config.write_text(config_text)
     program = [sys.executable, "-m", "ansambl", "up", "--config", str(config), "--port", str(port)]
-    return program, {**os.environ, "ANSAMBL_DATA": str(folder / "data"), "ANSAMBL_LANG": "en"}
+    return program, {**_compiled(folder.parent), "ANSAMBL_DATA": str(folder / "data"), "ANSAMBL_LANG": "en"}
+
+
+def _compiled(folder: Path) -> dict[str, str]:
+    """An environment in which modules are compiled once and not at each start, as they are when pip installs them."""
+    found = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**found, "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
 
 
 def start_and_ask(

@@ -258,5 +258,5 @@ class Account:
 def _tightest(windows: tuple[Window, ...], now: float) -> Allowance | None:
     if not windows:
         return None
-    found = min(windows, key=lambda one: (one.room(now), -one.empty_at(now)))
+    found = windows[0] if len(windows) == 1 else min(windows, key=lambda one: (one.room(now), -one.empty_at(now)))
     return Allowance(found.rate.amount, found.room(now), found.empty_at(now))

@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ansambl.foundation.network import Network, network_of
 from ansambl.gateway.asgi import Scope, header
@@ -19,6 +20,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 UNKNOWN = "unknown"
 """The address of a client that nobody can name."""
 
+_LONGEST = 200
+"""Characters of an address with its zone; what is longer is none."""
 _HOPS = 50
 """More proxies than that stand in no real chain."""
 _PORT = re.compile(r"\[(?P<six>[^\[\]]*)\](?::\d+)?|(?P<four>[0-9.]+):\d+")
@@ -28,6 +31,11 @@ _SCHEMES = frozenset({"http", "https"})
 
 def address_of(said: str) -> Address | None:
     """An IP address as proxies write it: perhaps with a port, in brackets, with a zone, or IPv4 within IPv6."""
+    return _read(said) if len(said) <= _LONGEST else None
+
+
+@lru_cache(1024)
+def _read(said: str) -> Address | None:
     found = _PORT.fullmatch(said.strip())
     bare = said.strip() if found is None else found["six"] or found["four"] or ""
     try:
@@ -35,6 +43,11 @@ def address_of(said: str) -> Address | None:
     except ValueError:
         return None
     return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
+
+
+@lru_cache(1024)
+def _is_loopback(address: Address) -> bool:
+    return address.is_loopback
 
 
 def client_address(scope: Scope) -> str:
@@ -54,9 +67,9 @@ def is_local(scope: Scope) -> bool:
     """
     client = scope.get("client")
     sender = address_of(client[0]) if client else None
-    if sender is None or not sender.is_loopback:
+    if sender is None or not _is_loopback(sender):
         return False
-    return all(one is not None and one.is_loopback for one in map(address_of, _all_hops(scope)))
+    return all(one is not None and _is_loopback(one) for one in map(address_of, _all_hops(scope)))
 
 
 @dataclass(frozen=True, slots=True)

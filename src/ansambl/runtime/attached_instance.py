@@ -53,6 +53,9 @@ class AttachedInstance:
             slots=attachment.parallel,
         )  # fmt: skip
         self.flight = Flight()
+        # Asked once: whether an object follows a protocol takes longer than all that is done with the answer.
+        adapter = get_engine(attachment.engine)
+        self._salts = adapter if isinstance(adapter, SaltsCache) else None
         self._trouble: Text | None = None
         self._note: Text | None = None
         self._known = False
@@ -124,8 +127,7 @@ class AttachedInstance:
 
     def salted(self, body: bytes, salt: str) -> bytes:
         """Where its owner named an engine whose requests can carry one."""
-        adapter = get_engine(self._attachment.engine)
-        return adapter.salted(body, salt) if isinstance(adapter, SaltsCache) else body
+        return body if self._salts is None else self._salts.salted(body, salt)
 
     def begin_use(self) -> None:
         """Nothing: whoever runs the server decides when it rests."""

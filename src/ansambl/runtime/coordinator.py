@@ -25,7 +25,7 @@ from ansambl.runtime.dispatching import Dispatcher, Observer
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.instance import Instance
 from ansambl.runtime.known_facts import FactsOf
-from ansambl.runtime.leasing import LeaseGroup
+from ansambl.runtime.leasing import FirstLease, LeaseGroup
 from ansambl.runtime.marks import is_plain, lora_mark, owner_mark, with_adapter_tail
 from ansambl.runtime.outlooks import outlook_of
 from ansambl.runtime.residence import Residence
@@ -164,10 +164,9 @@ class Coordinator:
 
     # --- places -------------------------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def lease(
+    def lease(
         self, model: str, hint: bytes = b"", *, lora: str | None = None, standing: Standing = ORDINARY
-    ) -> AsyncIterator[Lease]:
+    ) -> AbstractAsyncContextManager[Lease]:
         """Hold a place on the instance of `model`, waiting for its turn and for its engine.
 
         `hint` is what the engine will read, as bytes whose beginning is that of the prompt: it chooses the slot.
@@ -178,8 +177,7 @@ class Coordinator:
             UnavailableError: too many wait already, or the engine cannot be made ready.
             NotSupportedError, UnknownNameError: the LoRA adapter cannot be used there.
         """
-        async with self.lease_group(model, 1, hint, lora=lora, standing=standing) as group:
-            yield group.leases[0]
+        return FirstLease(self.lease_group(model, 1, hint, lora=lora, standing=standing))
 
     @asynccontextmanager
     async def visit(self, model: str, *, standing: Standing = ORDINARY) -> AsyncIterator[Lease]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from types import TracebackType
 
 from ansambl.domain.instance import Endpoint
 from ansambl.runtime.carrying import Lease
@@ -56,3 +58,18 @@ class LeaseGroup:
         """Give back what is still held."""
         for one in tuple(self._held):
             self.release(one)
+
+
+@dataclass(slots=True)
+class FirstLease(AbstractAsyncContextManager[Lease]):
+    """The only lease of a group. A class, because a generator for each request costs several times as much."""
+
+    group: AbstractAsyncContextManager[LeaseGroup]
+
+    async def __aenter__(self) -> Lease:
+        return (await self.group.__aenter__()).leases[0]
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self.group.__aexit__(kind, error, trace)
