@@ -44,6 +44,7 @@ class Answering:
         exchange.begin()
         self._refuse_when_draining()
         body = await read_body(scope, receive, self.body_limit)
+        exchange.received = len(body)
         # Again, because reading takes as long as the client likes, and only running answers are waited for.
         self._refuse_when_draining()
         return body

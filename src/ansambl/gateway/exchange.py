@@ -40,6 +40,10 @@ from ansambl.gateway.wire import Wire
 log = get_logger(__name__)
 
 _OURS = 500
+_PROMPT_BYTES, _PIECE_BYTES, _MOST_GUESSED = 4, 150, 10_000
+"""What a token is taken for where no engine has counted: bytes of a request, bytes of a stream, and the most of a
+request, because pictures have many bytes and few tokens."""
+
 LEFT = 499
 """The status under which a request is counted whose client left; nobody gets it."""
 
@@ -67,8 +71,9 @@ class Exchange:
     whoever asks. `record` is what the admin API tells of it, None for what no model answers.
     `shape` is how it streams.
     `id` is the request's, which its answer tells, `code` that of the error that it ended with. `request_class` is how
-    urgent it is, "" before that is known. `left` tells that its client left before the answer was whole, `sent` are the
-    bytes of the answer's body so far. `output_tokens` are those of the answer, None where they are not known.
+    urgent it is, "" before that is known. `left` tells that its client left before the answer was whole, `received`
+    are the bytes of the request's body, `sent` those of the answer's so far. `output_tokens` are those of the answer,
+    None where they are not known.
     """
 
     scope: Scope
@@ -96,6 +101,7 @@ class Exchange:
     code: str | None = None
     request_class: str = ""
     left: bool = False
+    received: int = 0
     sent: int = 0
     output_tokens: int | None = None
     shape: StreamShape = SERVER_SENT_EVENTS
@@ -201,6 +207,9 @@ class Exchange:
 
     def count(self) -> None:
         """Add the finished request to the metrics. One whose client left is neither answered nor failed."""
+        if self.output_tokens is None and self.model and (self.answering or self.left):
+            # Whoever leaves before the engine has counted would else have it for nothing.
+            self.visit.spend(min(self.received // _PROMPT_BYTES, _MOST_GUESSED) + self.sent // _PIECE_BYTES)
         if (record := self.record) is not None:
             self._fill(record)
             self.metrics.recent.end(record)

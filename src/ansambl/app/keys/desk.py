@@ -21,7 +21,6 @@ from ansambl.access.store import KeyStore
 from ansambl.api.key_schemas import CreateKeyRequest, KeyDocument
 from ansambl.domain.scheduling import RequestClass
 from ansambl.foundation.clock import Clock
-from ansambl.foundation.redaction import register_secret
 
 
 class KeyDesk:
@@ -47,7 +46,6 @@ class KeyDesk:
             UsageError: it cannot be made so, or its name is taken.
         """
         now, key, secret = self._clock.now(), new_id(), new_secret()
-        register_secret(secret)
         life = parse_life(wanted.expires) if wanted.expires is not None else None
         made = ApiKey(
             key, f"key-{key}" if wanted.name is None else checked_name(wanted.name), digest_of(secret),
