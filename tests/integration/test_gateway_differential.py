@@ -35,6 +35,18 @@ TOOL = {
         },
     },
 }
+CALLING = [
+    message
+    for number, city in enumerate(["Omsk", "Paris", "Omsk"])
+    for message in (
+        {"role": "user", "content": f"What is the weather in {city}?"},
+        {"role": "assistant", "content": None, "tool_calls": [
+            {"id": f"c{number}", "type": "function",
+             "function": {"name": "weather", "arguments": json.dumps({"city": city})}}]},
+    )
+] + [{"role": "user", "content": "What is the weather in Paris?"}]  # fmt: skip
+"""A conversation after which also a small model calls the tool."""
+
 SCHEMA = {
     "type": "json_schema",
     "json_schema": {
@@ -68,7 +80,7 @@ ANSWERED = {
     "json object": {"max_tokens": 12, "response_format": {"type": "json_object"}},
     "grammar": {"grammar": 'root ::= "yes" | "no"'},
     "tools": {"tools": [TOOL], "tool_choice": "auto"},
-    "a call": {"max_tokens": 60, "tools": [TOOL], "tool_choice": "required"},
+    "a call": {"messages": CALLING, "max_tokens": 60, "tools": [TOOL], "tool_choice": "required"},
     "the result of a call": {
         "messages": [
             *ASK,
@@ -92,11 +104,22 @@ REFUSED = {
     "a part that is none": {"messages": [{"role": "user", "content": [{"type": "smell"}]}]},
     "a call without a name": {"messages": [*ASK, {"role": "assistant", "tool_calls": [{"type": "function"}]}, *ASK]},
 }  # fmt: skip
+TEMPLATE = (
+    "{%- if tools %}<|im_start|>system\n<tools>{%- for tool in tools %}\n{{ tool | tojson }}{%- endfor %}\n</tools>\n"
+    'A call is <tool_call>\n{"name": <name>, "arguments": <object>}\n</tool_call><|im_end|>\n{%- endif %}'
+    "{%- for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content or '' }}"
+    "{%- for call in message.tool_calls or [] %}<tool_call>\n"
+    '{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}\n</tool_call>'
+    "{%- endfor %}<|im_end|>\n{%- endfor %}{%- if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""With tools, of which the model's own template knows nothing."""
+
 CONFIGURATION = """
 [models.plain]
 checkpoint = {file}
 context = 2048
 parallel = 2
+arguments = ["--chat-template", {template}]
 """
 
 pytestmark = pytest.mark.engine
@@ -133,7 +156,7 @@ def masked(body):
 def both(start, embedded_model_folder):
     # Its file under another name: to a model that the configuration says nothing of, nothing is added.
     (file,) = embedded_model_folder.glob("*.gguf")
-    made = Both(start(CONFIGURATION.format(file=json.dumps(str(file)))))
+    made = Both(start(CONFIGURATION.format(file=json.dumps(str(file)), template=json.dumps(TEMPLATE))))
     yield made
     made.close()
 
@@ -145,31 +168,32 @@ def test_whole_answers_are_the_engines_byte_for_byte(both):
         assert masked(through.content) == masked(straight.content), name
         assert through.headers["content-type"] == straight.headers["content-type"], name
         assert masked(straight.content) != straight.content, "the masks fit what the engine writes"
+        calls = straight.json()["choices"][0]["message"].get("tool_calls", [])
+        assert len(calls) == (name == "a call"), name
 
 
 def test_streams_are_the_engines_byte_for_byte(both):
-    for name, fields in ANSWERED.items():
-        for options in ({}, {"stream_options": {"include_usage": True}}):
-            straight, through = both({**fields, **options, "stream": True})
-            assert straight.status_code == through.status_code == 200, (name, straight.text, through.text)
-            assert masked(through.content) == masked(straight.content), name
-            assert through.content.endswith(b"data: [DONE]\n\n"), name
-            kinds = [one.headers["content-type"].partition(";")[0] for one in (straight, through)]
-            assert kinds == ["text/event-stream"] * 2, name
+    for number, (name, fields) in enumerate(ANSWERED.items()):
+        options = {"stream_options": {"include_usage": True}} if number % 2 else {}
+        straight, through = both({**fields, **options, "stream": True})
+        assert straight.status_code == through.status_code == 200, (name, straight.text, through.text)
+        assert masked(through.content) == masked(straight.content), name
+        assert through.content.endswith(b"data: [DONE]\n\n"), name
+        assert (b'"tool_calls":[{"index":0' in straight.content) == (name == "a call"), name
+        kinds = [one.headers["content-type"].partition(";")[0] for one in (straight, through)]
+        assert kinds == ["text/event-stream"] * 2, name
 
 
 def test_a_named_tool_is_called_although_llama_cpp_takes_no_name(both):
     """It takes a name for "auto", and its model answers as it likes; so the request goes out with that tool alone."""
-    other = {"type": "function", "function": {"name": "other", "parameters": {"type": "object", "properties": {}}}}
-    named = {"type": "function", "function": {"name": "weather"}}
-    fields = {"max_tokens": 60, "tools": [other, TOOL]}
-    for stream in (False, True):
-        alone, _ = both({**fields, "tools": [TOOL], "tool_choice": "required", "stream": stream})
-        _, through = both({**fields, "tool_choice": named, "stream": stream})
-        assert masked(through.content) == masked(alone.content)
-    (call,) = both({**fields, "tool_choice": named})[1].json()["choices"][0]["message"]["tool_calls"]
-    assert call["function"]["name"] == "weather"
-    assert json.loads(call["function"]["arguments"])["city"] in {"Omsk", "Paris"}
+    other = {"type": "function", "function": {"name": "forecast", "parameters": TOOL["function"]["parameters"]}}
+    fields = {"messages": CALLING, "max_tokens": 90, "tools": [TOOL, other]}
+    for name in ("weather", "forecast"):
+        named = {"type": "function", "function": {"name": name}}
+        answer = both({**fields, "tool_choice": named})[1].json()
+        (call,) = answer["choices"][0]["message"]["tool_calls"]
+        assert call["function"]["name"] == name
+        assert json.loads(call["function"]["arguments"])["city"] in {"Omsk", "Paris"}
 
 
 def test_refusals_keep_the_engines_words_in_openais_shape(both):
