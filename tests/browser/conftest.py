@@ -32,6 +32,8 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    # Names of foreign pages that lead to this machine, as an attacker's own name server can say it.
+    "--host-resolver-rules=MAP *.example 127.0.0.1",
 ]
 PATIENCE = 15_000
 
