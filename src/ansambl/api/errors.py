@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
+from starlette.routing import BaseRoute, Match
 
 from ansambl.api import PREFIX
 from ansambl.dialects import openai_chat
@@ -82,8 +83,8 @@ def answer_with(request: Request, error: AnsamblError, headers: dict[str, str] |
     return JSONResponse(body, error.status, found)
 
 
-def add_error_handlers(app: FastAPI) -> None:
-    """Have `app` answer with our errors, whatever goes wrong."""
+def add_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Have `app` answer with our errors, whatever goes wrong; `routes` are those that it has in the end."""
 
     @app.exception_handler(AnsamblError)
     async def on_error(request: Request, error: AnsamblError) -> Response:
@@ -97,9 +98,9 @@ def add_error_handlers(app: FastAPI) -> None:
                  openapi=f"{PREFIX}/openapi.json")
         )  # fmt: skip
         failure.status = error.status_code
-        headers = dict(error.headers or {})
+        headers = {name.lower(): value for name, value in (error.headers or {}).items()}
         if error.status_code == 405:
-            headers["allow"] = ", ".join(_methods_at(app, request))
+            headers["allow"] = ", ".join(_methods_at(routes, request))
         return answer_with(request, failure, headers)
 
     @app.exception_handler(RequestValidationError)
@@ -114,13 +115,11 @@ def add_error_handlers(app: FastAPI) -> None:
         )
 
 
-def _methods_at(app: FastAPI, request: Request) -> list[str]:
+def _methods_at(routes: Sequence[BaseRoute], request: Request) -> list[str]:
     """Every method that a path has: each is a route of its own, and the framework tells those of the first alone."""
-    found: set[str] = set()
-    for route in app.routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            found |= route.methods or set()
-    return sorted(found)
+    known = [one for one in routes if isinstance(one, APIRoute) and one.include_in_schema]
+    first = next((one for one in known if one.matches(request.scope)[0] is not Match.NONE), None)
+    return sorted({method for one in known if first and one.path == first.path for method in one.methods or ()})
 
 
 def _invalid(request: Request, first: dict[str, Any]) -> RequestError:

@@ -65,10 +65,10 @@ def make_admin_api(
         redirect_slashes=False,
     )
 
-    add_error_handlers(app)
+    router = APIRouter()
+    add_error_handlers(app, router.routes)
     app.add_middleware(BodyLimit, limit=LARGEST_BODY, prefixes=(f"{PREFIX}/",), answer=answer_with)
     app.add_middleware(Guard, door=door, is_local=is_local, answer=answer_with)
-    router = APIRouter()
     if watching is not None:
         add_watch_routes(router, watching, language_of)
     if instances is not None:

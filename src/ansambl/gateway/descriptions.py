@@ -131,7 +131,7 @@ ADDITIONAL: Mapping[str, tuple[str, Described]] = {
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _NAME: dict[str, Any] = {"type": "string", "minLength": 1, "description": "A role, an ensemble, a model or an alias."}
-_COUNT: dict[str, Any] = {"type": ["integer", "null"], "minimum": 1}
+_COUNT: dict[str, Any] = {"type": ["integer", "null"]}
 _ENGINES: dict[str, Any] = {"description": "A number; the engine reads it, and says what is wrong with it."}
 _FLAG: dict[str, Any] = {"type": ["boolean", "null"]}
 

@@ -149,3 +149,13 @@ async def test_its_own_errors_have_the_shape_of_all_others(client, method, path,
     error = answer.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
     assert words in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [("/roles/coder", "DELETE, GET, PUT"), ("/roles/coder/versions", "GET"), ("/roles/coder/restore", "POST"),
+     ("/ensembles", "GET"), ("/stop", "POST"), ("/logs", "GET")],
+)  # fmt: skip
+async def test_what_a_path_can_do_is_said_where_it_cannot_do_something(client, path, methods):
+    answer = await client.request("PATCH", f"/admin/api{path}", headers=bearer())
+    assert (answer.status_code, answer.headers.get_list("allow")) == (405, [methods])
