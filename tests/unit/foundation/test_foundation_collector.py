@@ -1,4 +1,4 @@
-"""What the start made is left out of later collections; in a process of its own, since it holds for the whole of one."""
+"""What the start made is left out of later collections; in a process of its own, since it holds for all of one."""
 
 import subprocess
 import sys
