@@ -31,10 +31,20 @@ def test_who_says_nothing_is_a_person() -> None:
     assert read() == (Standing(RequestClass.INTERACTIVE, "local", None), None)
 
 
-def test_a_key_gives_its_own_class() -> None:
-    batch = Caller("k1", RequestClass.BATCH)
-    assert read(caller=batch)[0] == Standing(RequestClass.BATCH, "k1")
-    assert read({"x-ansambl-class": "interactive"}, caller=batch)[0].request_class is RequestClass.INTERACTIVE
+ORDER = (RequestClass.INTERACTIVE, RequestClass.BATCH, RequestClass.BACKGROUND, RequestClass.TASK)
+"""The most urgent first."""
+
+
+@pytest.mark.parametrize("given", ORDER)
+def test_a_key_gives_its_own_class_and_no_more_urgent_one(given: RequestClass) -> None:
+    caller = Caller("k1", given)
+    assert read(caller=caller)[0] == Standing(given, "k1")
+    for asked in ORDER[:3]:
+        wanted = max(given, asked, key=ORDER.index)
+        assert read({"x-ansambl-class": asked.value}, caller=caller)[0].request_class is wanted
+        assert read(ansambl={"class": asked.value}, caller=caller)[0].request_class is wanted
+    assert read(service_tier="priority", caller=caller)[0].request_class is given
+    assert read({"x-task": "title_generation"}, caller=caller)[0].request_class is RequestClass.TASK
 
 
 @pytest.mark.parametrize("name", ["interactive", "batch", "background"])

@@ -17,7 +17,7 @@ from ansambl.foundation.sqlite import Database, Migration
 from ansambl.roles import canonical
 from ansambl.roles.turns import Note, TurnMemory
 
-_SCRIPTS = sorted((Path(ansambl.__file__).parent / "app" / "migrations").glob("000[23]_*.sql"))
+_SCRIPTS = sorted((Path(ansambl.__file__).parent / "app" / "migrations").glob("000[238]_*.sql"))
 NOTE, OTHER = Note("coder", "[Role: coder] …"), Note("brief", "[Role: brief] …")
 USER: Message = {"role": "user", "content": "Сколько строк в файле?"}
 
@@ -127,6 +127,28 @@ def test_notes_survive_a_restart(tmp_path: Path) -> None:
     second = database(tmp_path)
     try:
         assert TurnMemory(second).recall("k", "h", [USER, said("42")]).notes == {0: NOTE}
+    finally:
+        second.close()
+
+
+def test_what_is_remembered_of_a_key_is_forgotten_with_it(tmp_path: Path) -> None:
+    first = database(tmp_path)
+    memory = TurnMemory(first)
+    for key in ("k", "other"):
+        remember(memory, [USER], Answer(content="42"), key=key)
+    remember(memory, [USER], Answer(content="43"), OTHER, key="k")
+    memory.forget_key("k")
+    for key, notes in (("k", {}), ("other", {0: NOTE})):
+        assert memory.recall(key, "h", [USER, said("42")]).notes == notes
+    first.close()
+    second = database(tmp_path)
+    try:
+        again = TurnMemory(second)
+        assert len(again) == 1
+        assert again.recall("k", "h", [USER, said("42")]).notes == {}
+        assert again.recall("other", "h", [USER, said("42")]).notes == {0: NOTE}
+        # The instruction of a role that only the key used is gone, too.
+        assert [row["role"] for row in second.read("SELECT role FROM role_notes")] == [NOTE.role]
     finally:
         second.close()
 
