@@ -191,6 +191,41 @@ async def test_cached_tokens_and_rates_are_reported(client: Client) -> None:
     assert 0 <= after.kv_cache_share <= 1
 
 
+async def test_its_own_messages_and_responses_keep_what_a_translation_needs(client: Client) -> None:
+    """Why they are passed on untouched, and when not: `EngineTraits.native`, `salted`, and `gateway.native`."""
+    story = "time " * 700
+    message = {"model": "tiny", "max_tokens": 4, "messages": [{"role": "user", "content": story}]}
+    response = {"model": "tiny", "max_output_tokens": 4, "input": story, "store": False}
+    cached = {"/v1/messages": [], "/v1/responses": []}
+    for salt in ("one", "one", "two"):
+        for path, body in (("/v1/messages", message), ("/v1/responses", response)):
+            # A salt of its own for each dialect: both read the same prompt.
+            answer = await client.http.post(path, json={**body, "cache_salt": salt + path[-5:]})
+            usage = answer.raise_for_status().json()["usage"]
+            cached[path].append(
+                usage["cache_read_input_tokens"] if path == "/v1/messages"
+                else usage["input_tokens_details"]["cached_tokens"]
+            )  # fmt: skip
+    for first, second, other in cached.values():
+        assert (first, other) == (0, 0)
+        assert second >= 512
+    cut = await client.http.post("/v1/responses", json=response)
+    assert cut.json()["incomplete_details"] == {"reason": "max_output_tokens"}
+    counted = await client.http.post("/v1/messages/count_tokens", json={**message, "max_tokens": 1})
+    assert counted.json()["input_tokens"] > 640
+    source = {"type": "text", "media_type": "text/plain", "data": "words"}
+    document = [{"role": "user", "content": [{"type": "document", "source": source}]}]
+    assert (await client.http.post("/v1/messages", json={**message, "messages": document})).status_code == 400
+
+
+async def test_what_it_serves_beside_the_chat(client: Client) -> None:
+    body = {"model": "tiny", "prompt": "a", "max_tokens": 2}
+    assert (await client.http.post("/v1/completions", json=body)).json()["object"] == "text_completion"
+    # A model that writes has no other routes at all.
+    for path in ("/v1/embeddings", "/v1/rerank", "/v1/audio/transcriptions", "/v1/audio/speech"):
+        assert (await client.http.post(path, json={"model": "tiny", "input": "a"})).status_code == 404
+
+
 async def test_a_request_whose_client_leaves_frees_the_engine(client: Client) -> None:
     """It stops in mid-answer. This model ends its longest answer in 3 s: a busy machine gets several tries."""
 
