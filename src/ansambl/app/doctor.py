@@ -10,6 +10,7 @@ import shutil
 import socket
 import sqlite3
 import sys
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +30,7 @@ from ansambl.app.logging_warnings import logging_warnings
 from ansambl.app.model_memory import device_title, devices_of
 from ansambl.app.plan_checks import check_plan, misfits
 from ansambl.app.running_state import read_state
+from ansambl.app.tls import Certificate, CertificateFiles
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.hardware import Machine
 from ansambl.domain.model import Checkpoint
@@ -89,6 +91,7 @@ def examine(chosen: Path | None = None) -> list[Check]:
         checks += asyncio.run(_plan(loaded, paths, machine))
         checks += _conversations(loaded, paths)
         checks.append(_port(loaded, paths))
+        checks += _certificate(loaded)
         checks += _contents(loaded, paths)
     checks.append(_language())
     return checks
@@ -293,6 +296,23 @@ def _port(loaded: LoadedSettings, paths: DataPaths) -> Check:
         return Check("port", Level.PROBLEM, text("{host} port {port} cannot be used ({reason})", host=host,
                      port=port, reason=who), text("stop what uses it, or choose another with --port"))  # fmt: skip
     return Check("port", Level.OK, text("Port {port} is free", port=port))
+
+
+def _certificate(loaded: LoadedSettings) -> list[Check]:
+    files = CertificateFiles.of(loaded.settings.gateway)
+    if files is None:
+        return []
+    try:
+        certificate = Certificate(files)
+    except AnsamblError as error:
+        return [Check("certificate", Level.PROBLEM, error.message, text("mend the files, and run this again"))]
+    warnings = certificate.warnings()
+    if warnings:
+        return [Check("certificate", Level.WARNING, one) for one in warnings]
+    until = certificate.valid_until()
+    day = "?" if until is None else time.strftime("%Y-%m-%d", time.gmtime(until))
+    fine = text("The certificate {file} is good until {day}", file=files.certificate, day=day)
+    return [Check("certificate", Level.OK, fine)]
 
 
 def _contents(loaded: LoadedSettings, paths: DataPaths) -> list[Check]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -172,3 +173,22 @@ def test_the_disk_for_conversations_is_told(paths: DataPaths) -> None:
     assert "8.0 GiB" in str(found("conversations").message)
     Path("ansambl.toml").write_text("[conversations]\npersist = false\n")
     assert str(found("conversations").message) == "No conversations are kept on the disk"
+
+
+def test_a_certificate_is_looked_at(paths: DataPaths) -> None:
+    Path("ansambl.toml").write_text('[gateway]\ntls_certificate = "nothing.pem"\n', encoding="utf-8")
+    check = found("certificate")
+    assert check.level is Level.PROBLEM
+    assert "nothing.pem cannot be read" in str(check.message)
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
+         "99", "-subj", "/CN=x", "-keyout", "key.pem", "-out", "cert.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    Path("key.pem").chmod(0o600)
+    Path("ansambl.toml").write_text('[gateway]\ntls_certificate = "cert.pem"\ntls_key = "key.pem"\n', encoding="utf-8")
+    assert found("certificate").level is Level.OK
+    Path("key.pem").chmod(0o644)
+    check = found("certificate")
+    assert check.level is Level.WARNING
+    assert "chmod 600" in str(check.message)
