@@ -145,8 +145,12 @@ async def test_official_clients_read_the_list(several):
         assert pages == [one.id for one in first.data] == [one.id for one in listed]
         assert first.data[0].display_name == first.data[0].id
         assert (await client.models.retrieve("council")).type == "model"
-        with pytest.raises(anthropic.BadRequestError):
+        with pytest.raises(anthropic.BadRequestError) as raised:
             await client.models.list(limit=1001)
+        assert raised.value.body["type"] == "error"
+        with pytest.raises(anthropic.NotFoundError) as raised:
+            await client.models.retrieve("nobody")
+        assert raised.value.body["error"]["type"] == "not_found_error"
 
 
 # --- llama.cpp's router ----------------------------------------------------------------------------------------------

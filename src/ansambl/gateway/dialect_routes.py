@@ -42,6 +42,8 @@ DIALECTS = (
 )
 """The dialects of `/v1`, which one handler answers."""
 
+_MODELS = "/v1/models"
+
 OLLAMA = (
     Dialect("/api/chat", ollama_requests.parse_chat, ollama.error_object),
     Dialect("/api/generate", ollama_requests.parse_generate, ollama.error_object),
@@ -52,8 +54,13 @@ EVERY = (*DIALECTS, *OLLAMA)
 """All dialects in which roles, ensembles and models answer."""
 
 
-def error_object_of(path: str) -> ErrorObject:
-    """How errors look under a path: as in the dialect that answers there or below, else as in OpenAI's."""
+def error_object_of(path: str, *, anthropic: bool = False) -> ErrorObject:
+    """How errors look under a path: as in the dialect that answers there or below, else as in OpenAI's.
+
+    The list of models is where OpenAI's and Anthropic's paths are the same; `anthropic` tells whose client asks.
+    """
+    if anthropic and (path == _MODELS or path.startswith(f"{_MODELS}/")):
+        return messages.error_object
     for one in DIALECTS:
         if path == one.path or path.startswith(f"{one.path}/"):
             return one.error_object

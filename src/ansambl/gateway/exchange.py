@@ -29,7 +29,7 @@ from ansambl.gateway.asgi import (
     headers_of_error,
     send_bytes,
 )
-from ansambl.gateway.dialect_routes import error_object_of
+from ansambl.gateway.dialect_routes import ErrorObject, error_object_of
 from ansambl.gateway.metrics import Metrics
 from ansambl.gateway.recent_requests import RequestRecord
 from ansambl.gateway.refusals import headers_of_refusal
@@ -52,6 +52,10 @@ def speaker_of_scope(scope: Scope) -> Callable[[str], str]:
     """The translator for whoever sent a request."""
     asked = header(scope, b"accept-language")
     return speaker_of_header(asked.decode("latin-1") if asked is not None else None)
+
+
+def _error_object(scope: Scope) -> ErrorObject:
+    return error_object_of(scope["path"], anthropic=header(scope, b"anthropic-version") is not None)
 
 
 def _chat_error_event(error: AnsamblError, sentence: str) -> bytes:
@@ -192,7 +196,7 @@ class Exchange:
             log.info("request_failed", name=self.name, status=error.status, code=error.code, reason=str(error))
         await self.settle()
         if not self.started:
-            payload = error_object_of(self.scope["path"])(error, sentence)
+            payload = _error_object(self.scope)(error, sentence)
             headers = [*headers_of_error(error), *headers_of_refusal(error, self.scope["path"])]
             await self.send_object(error.status, payload, headers)
         elif self.streaming:
