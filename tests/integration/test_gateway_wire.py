@@ -9,6 +9,9 @@ from ansambl.gateway import asgi, exchange
 from ansambl.gateway.wire import Wire
 
 
+OF_ONE_ANSWER = {"x-request-id", "date", "x-ansambl-queued-ms"}
+
+
 async def ask(running, *, stream):
     async with connection(running) as (reader, writer):
         writer.write(post(request(stream=stream)))
@@ -44,7 +47,7 @@ def without_ids(answer):
     found = []
     for part in answer if isinstance(answer, tuple) else (answer,):
         if isinstance(part, dict):
-            found.append({name: value for name, value in part.items() if name not in {"x-request-id", "date"}})
+            found.append({name: value for name, value in part.items() if name not in OF_ONE_ANSWER})
         else:
             found.append(part)
     return found
