@@ -8,7 +8,6 @@ from gateway_stage import LAST, connection, event, post, read_answer, request
 from ansambl.gateway import asgi, exchange
 from ansambl.gateway.wire import Wire
 
-
 OF_ONE_ANSWER = {"x-request-id", "date", "x-ansambl-queued-ms"}
 
 
