@@ -149,17 +149,16 @@ def _why(error: Exception, files: CertificateFiles, *, asked: bool) -> Text:
                 certificate=files.certificate, key=files.key, reason=reason)  # fmt: skip
 
 
-def _checked(server: ssl.SSLContext, pem: str) -> tuple[str | None, float | None]:
+def _checked(server: ssl.SSLContext, pem: str) -> tuple[Text | str | None, float | None]:
     """What a client would say against a certificate that it trusts, None if nothing; and when the certificate ends."""
     strict = pinned_context(pem)
     strict.verify_flags = ssl.VerifyFlags(strict.verify_flags & ~_NO_CHECK_TIME)
-    reason = None
+    reason: Text | str | None = None
     try:
         _shake_hands(server, strict)
     except ssl.SSLCertVerificationError as error:
-        reason = {_EXPIRED: "it has expired", _NOT_YET: "it is not valid yet"}.get(
-            error.verify_code, error.verify_message
-        )
+        words = {_EXPIRED: text("it has expired"), _NOT_YET: text("it is not valid yet")}
+        reason = words.get(error.verify_code, error.verify_message)
     except ssl.SSLError as error:
         reason = error.reason or str(error)
     try:

@@ -47,7 +47,12 @@ def slow(patience: float) -> HeadError:
 def url_too_long(limits: Limits) -> HeadError:
     """The address is too long."""
     return HeadError(
-        414, "url_too_long", text("The address is longer than {limit}.", limit=format_bytes(limits.url_bytes))
+        414,
+        "url_too_long",
+        text(
+            "The URL is longer than {limit}; shorten it, or raise 'max_url' under [gateway].",
+            limit=format_bytes(limits.url_bytes),
+        ),
     )
 
 
