@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from types import SimpleNamespace
 
@@ -12,7 +13,8 @@ from ansambl.access.door import Credentials
 from ansambl.access.key_door import KeyDoor
 from ansambl.access.keys import ApiKey, digest_of, new_id, new_secret
 from ansambl.access.store import KeyStore
-from ansambl.api.guarding import needed
+from ansambl.api.errors import answer_with
+from ansambl.api.guarding import Guard, needed
 from ansambl.api.routes import make_admin_api
 from ansambl.app.data_folder import MIGRATIONS
 from ansambl.app.keys.controls import ProductKeys
@@ -208,3 +210,28 @@ async def test_what_was_revoked_while_nothing_ran_is_forgotten_at_the_start(stag
     door = KeyDoor(TOKEN, stage.clock, stage.store)
     await ProductKeys(stage.product, door, stage.store, stage.clock).forget_revoked()
     assert stage.product.forgotten == [("notes", made["key"]["id"]), ("conversations", made["key"]["id"])]
+
+
+async def test_a_stream_of_the_admin_api_ends_with_its_key(stage):
+    """Such as a log that somebody follows: the rest of the stream is not for a key that was revoked."""
+    secret = stage.key(endpoints=frozenset({Endpoint.ADMIN_READ}))
+    (key,) = stage.door.all_keys()
+    sent, begun = [], asyncio.Event()
+
+    async def goes_on(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        begun.set()
+        await asyncio.sleep(3600)
+
+    async def send(message):
+        sent.append(message)
+
+    guard = Guard(goes_on, door=stage.door, is_local=is_local, answer=answer_with)
+    headers = [(b"authorization", f"Bearer {secret}".encode())]
+    scope = {"type": "http", "method": "GET", "path": "/admin/api/events", "headers": headers}
+    following = asyncio.create_task(guard(scope, None, send))
+    await asyncio.wait_for(begun.wait(), 10)
+    await stage.door.revoke(key.id, stage.clock.now())
+    await asyncio.wait_for(following, 10)
+    assert [one["type"] for one in sent] == ["http.response.start", "http.response.body"]
+    assert not sent[-1]["more_body"]
