@@ -82,6 +82,12 @@ def test_models_are_loaded_asked_and_unloaded_as_ollama_and_the_router_do_it(sta
     assert all(one["logprob"] <= 0 and len(one["top_logprobs"]) == 2 for one in told["logprobs"])
     assert product.instance()["restarts"] == 0, "no num_ctx has loaded anything again"
 
+    greeting = product.client.get("/", headers={"user-agent": "ollama-python/0.6.3"})
+    assert (greeting.status_code, greeting.text) == (200, "Ollama is running")
+    assert product.client.head("/", headers={"user-agent": "ollama-python/0.6.3"}).status_code == 200
+    assert product.client.head("/").status_code == 200
+    assert "<html" in product.client.get("/", headers={"accept": "text/html"}).text
+
     shown = ask(product, "show").json()
     assert shown["details"]["format"] == "gguf"
     assert shown["model_info"]["general.architecture"] == "llama"

@@ -202,7 +202,8 @@ class OllamaRoutes:
         details = (self._service.details(models[0]) if len(models) == 1 else None) or NOTHING_KNOWN
         if available is None:
             return lists.Listed(entry, details)
-        statuses = [available.statuses[one] for one in models]
+        # The entries may be a second older than the instances.
+        statuses = [available.statuses[one] for one in models if one in available.statuses]
         rests = [one.rests_at for one in statuses]
         known = [one for one in rests if one is not None]
         return lists.Listed(
