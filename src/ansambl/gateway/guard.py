@@ -21,6 +21,8 @@ from ansambl.gateway.peers import Proxies
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]*)?")
 _ORIGIN = re.compile(rf"[A-Za-z][A-Za-z0-9+.-]*://{_AUTHORITY.pattern}")
 _HEADER_NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, -]+")
+_CONTAINER_NAMES = frozenset({"host.docker.internal", "gateway.docker.internal", "host.containers.internal"})
+"""What containers call the machine that they run on. No name server outside can say where these lead."""
 _LOCAL_NAMES = frozenset({"localhost", "ip6-localhost"})
 
 _ANY = "*"
@@ -137,7 +139,9 @@ class Guard:
 
     def _is_ours(self, host: str) -> bool:
         name = host.strip("[]").lower().rstrip(".")
-        return is_loopback(name) or self.rules.is_own_name(name) or (self.rules.wide and _is_address(name))
+        if is_loopback(name) or name in _CONTAINER_NAMES or self.rules.is_own_name(name):
+            return True
+        return self.rules.wide and _is_address(name)
 
     def _check_origin(self, value: bytes, host: bytes | None) -> Headers:
         origin = value.decode("latin-1").strip().lower()

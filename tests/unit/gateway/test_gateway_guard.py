@@ -225,3 +225,11 @@ def test_other_rules_count_from_the_next_request_on():
     guard.use(WebRules())
     with pytest.raises(NotAllowedError):
         guard.check(scope(host="ai.example"))
+
+
+def test_containers_reach_the_machine_that_they_run_on_by_its_name_there():
+    check_request(scope(host="host.docker.internal:8484"))
+    check_request(scope(host="host.containers.internal"))
+    for name in ("x.host.docker.internal", "docker.internal", "host.docker.internal.evil.com"):
+        with pytest.raises(NotAllowedError):
+            check_request(scope(host=name))
