@@ -10,10 +10,24 @@ import struct
 
 import openai
 import pytest
-from gateway_stage import DoorOf, a_gateway, connection, error_of, post, raw, read_head, reply, request, until
+from gateway_stage import (
+    DoorOf,
+    a_gateway,
+    connection,
+    error_of,
+    post,
+    raw,
+    read_head,
+    read_rest,
+    reply,
+    request,
+    until,
+)
 
 from ansambl.domain.access import Caller, Endpoint
 from ansambl.domain.serving import Operation, Serving
+from ansambl.gateway import keep_alive
+from ansambl.gateway.engine_routes import ASKINGS
 
 COMPLETION = json.dumps(
     {
@@ -393,6 +407,40 @@ async def test_a_waiting_client_of_a_large_form_may_leave(running):
         writer.write(post(form, "/v1/audio/transcriptions", content_type="multipart/form-data; boundary=x"))
         await asyncio.wait_for(until(lambda: running.engine.calls, "the engine is asked"), 20)
     await until(running.engine.calls[0].left.is_set, "the engine's connection is closed")
+
+
+async def test_bodies_that_are_no_requests_reach_no_engine(running):
+    bodies = (b"", b"{", b"[]", b"null", b"\xff", b'{"model":7}', b'{"model":""}', b"[" * 50_000)
+    for asking in ASKINGS:
+        for body in bodies:
+            status, _, answer = await posted(running, asking.path, body, content_type="application/json")
+            assert (status, error_of(answer)["type"]) == (400, "invalid_request_error"), (asking.path, body[:20])
+    assert running.engine.calls == []
+
+
+async def test_a_completion_that_takes_long_to_begin_says_what_it_waits_for(running, monkeypatch):
+    monkeypatch.setattr(keep_alive, "SILENCE", 0.03)
+    begins = asyncio.Event()
+
+    async def late(call, writer):
+        await begins.wait()
+        return await running.engine.stream(*PIECES, b"data: [DONE]\n\n")(call, writer)
+
+    running.engine.script = late
+    async with connection(running) as (reader, writer):
+        writer.write(post(b'{"model":"big","prompt":"x","stream":true}', "/v1/completions"))
+        head = await read_head(reader)
+        comment = await asyncio.wait_for(reader.readuntil(b"\n\n"), 20)
+        assert b": 'big' reads the prompt" in comment
+        begins.set()
+        _, _, rest = await read_rest_after(reader, head)
+    assert rest.endswith(b"".join(PIECES) + b"data: [DONE]\n\n")
+
+
+async def read_rest_after(reader, head):
+    """What comes after a chunk that was read in part."""
+    await reader.readexactly(2)
+    return await read_rest(reader, head)
 
 
 async def test_a_chat_is_what_it_was(running):
