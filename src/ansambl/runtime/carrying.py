@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
+from types import TracebackType
 
 from ansambl.domain.errors import EngineError
 from ansambl.domain.instance import Endpoint
@@ -55,6 +57,37 @@ class GarbageError(EngineError):
     """What an engine answered is no answer."""
 
 
+@dataclass(slots=True)
+class _Opened(AbstractAsyncContextManager[UpstreamAnswer]):
+    """The answer that `send` gives while it is read; its instance is told how that ended."""
+
+    instance: Instance
+    send: Callable[[], Awaitable[UpstreamAnswer]]
+    _answer: UpstreamAnswer | None = None
+
+    async def __aenter__(self) -> UpstreamAnswer:
+        answer = self._answer = await self.send()
+        return answer
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        answer = self._answer
+        if answer is None:
+            return
+        try:
+            if error is None:
+                if answer.status < 500:
+                    self.instance.proven()
+            elif isinstance(error, ConnectionLostError):
+                # One that came to its end and lacks its last words was not lost: the engine wrote nonsense.
+                _blame(self.instance, garbage=answer.ended)
+            elif isinstance(error, EngineError) and error.code == _GARBAGE:
+                self.instance.garbled()
+        finally:
+            await answer.__aexit__(None, None, None)
+
+
 class Carrier:
     """Sends what leases allow.
 
@@ -74,10 +107,9 @@ class Carrier:
         self._upstream = upstream
         self._note = note
 
-    @asynccontextmanager
-    async def open(
+    def open(
         self, lease: Lease, path: str, body: Body, content_type: str = JSON
-    ) -> AsyncIterator[UpstreamAnswer]:  # fmt: skip
+    ) -> AbstractAsyncContextManager[UpstreamAnswer]:  # fmt: skip
         """Send a request to the leased instance; when this yields, its answer has begun, and its body may still come.
 
         What is no JSON object goes out as it is: nothing in it can say which LoRA adapter or which slot is meant.
@@ -92,6 +124,9 @@ class Carrier:
                 what it answers is no answer.
             UnavailableError: the engine cannot be made ready again.
         """
+        return _Opened(self._instance(lease.model), partial(self._sent, lease, path, body, content_type))
+
+    async def _sent(self, lease: Lease, path: str, body: Body, content_type: str) -> UpstreamAnswer:
         instance = self._instance(lease.model)
         if isinstance(body, bytes) and content_type == JSON:
             body = _addressed(instance, lease, path, body)
@@ -108,23 +143,11 @@ class Carrier:
             self._note(lease)
             sent = self._upstream.post(lease.endpoint, path, body, anew=True, content_type=content_type)
             answer = await self._begun(instance, sent)
-        try:
-            if answer.status in {401, 403}:
-                instance.suspect()
-                raise _refused_key(lease)
-            yield answer
-            if answer.status < 500:
-                instance.proven()
-        except ConnectionLostError:
-            # One that came to its end and lacks its last words was not lost: the engine wrote nonsense.
-            _blame(instance, garbage=answer.ended)
-            raise
-        except EngineError as failure:
-            if failure.code == _GARBAGE:
-                instance.garbled()
-            raise
-        finally:
+        if answer.status in {401, 403}:
+            instance.suspect()
             await answer.__aexit__(None, None, None)
+            raise _refused_key(lease)
+        return answer
 
     async def _begun(self, instance: Instance, answer: UpstreamAnswer) -> UpstreamAnswer:
         """Enter `answer`, and wait until it is sure that an answer comes.

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TypeAlias
 
 from ansambl.domain.errors import AnsamblError, NotSupportedError, UnavailableError
@@ -25,7 +26,7 @@ from ansambl.runtime.dispatching import Dispatcher, Observer
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.instance import Instance
 from ansambl.runtime.known_facts import FactsOf
-from ansambl.runtime.leasing import FirstLease, LeaseGroup
+from ansambl.runtime.leasing import FirstLease, HeldGroup, LeaseGroup
 from ansambl.runtime.marks import is_plain, lora_mark, owner_mark, with_adapter_tail
 from ansambl.runtime.outlooks import outlook_of
 from ansambl.runtime.residence import Residence
@@ -191,16 +192,18 @@ class Coordinator:
             lease.calls = group.instance.conversations()
             yield lease
 
-    @asynccontextmanager
-    async def lease_group(
+    def lease_group(
         self, model: str, count: int, hint: bytes = b"", *, lora: str | None = None, standing: Standing = ORDINARY
-    ) -> AsyncIterator[LeaseGroup]:
+    ) -> AbstractAsyncContextManager[LeaseGroup]:
         """Hold `count` places at once, at most as many as the instance has; the first slot shares most with `hint`.
 
         Raises:
             UnavailableError: too many wait already, or the engine cannot be made ready.
             NotSupportedError, UnknownNameError: the LoRA adapter cannot be used there.
         """
+        return HeldGroup(partial(self._hold, model, count, hint, lora, standing), self._let_go)
+
+    async def _hold(self, model: str, count: int, hint: bytes, lora: str | None, standing: Standing) -> LeaseGroup:
         instance = self.instance(model)
         mark = owner_mark(standing.key)
         if lora is not None:
@@ -235,11 +238,15 @@ class Coordinator:
                     one.slot, one.calls = one.place, calls
             for one in leases:
                 await self._make_ready(one, group.instance, standing.key)
-            yield group
-        finally:
-            group.release_all()
-            for one in leases:
-                self._judge(one)
+        except BaseException:
+            self._let_go(group)
+            raise
+        return group
+
+    def _let_go(self, group: LeaseGroup) -> None:
+        group.release_all()
+        for one in group.leases:
+            self._judge(one)
 
     async def _granted(self, ask: Ask) -> Grant:
         """Ask the scheduler, which is told of the instance before; again as often as the instance ends meanwhile."""
