@@ -9,7 +9,8 @@ from ansambl.app.configuration.gateway_settings import GatewaySettings
 from ansambl.app.tls import Certificate, CertificateFiles
 from ansambl.domain.text import Text, text
 from ansambl.foundation.logging import get_logger
-from ansambl.gateway.connections import Connections, Limits
+from ansambl.gateway.connection_limits import Limits
+from ansambl.gateway.connections import Connections
 from ansambl.gateway.guard import Guard, WebRules, is_loopback
 from ansambl.gateway.peers import Proxies
 

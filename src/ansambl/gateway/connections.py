@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -22,6 +21,7 @@ from ansambl.domain.text import text
 from ansambl.foundation.logging import get_logger
 from ansambl.gateway import head_errors
 from ansambl.gateway.asgi import header
+from ansambl.gateway.connection_limits import Limits
 from ansambl.gateway.half_closed import abort_when_reset
 from ansambl.gateway.head_errors import HeadError
 
@@ -40,20 +40,6 @@ _PIPELINED = 16
 _TICK = 1.0
 _VERSIONS = frozenset({"1.0", "1.1"})
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a client may take. Sizes are in bytes, times in seconds; `headers` and `connections` are numbers."""
-
-    connections: int = 4096
-    headers: int = 200
-    header_bytes: int = 64 * 1024
-    url_bytes: int = 16 * 1024
-    head_timeout: float = 20.0
-    body_timeout: float = 30.0
-    write_timeout: float = 60.0
-    keep_alive: float = 75.0
 
 
 class Connections:
