@@ -135,5 +135,8 @@ def test_what_llama_cpps_own_routes_lose_is_why_they_are_translated(product):
     answer = product.client.post("/v1/responses", json=response).json()
     said = "".join(part["text"] for one in answer["output"] for part in one.get("content", []))
     assert set(json.loads(said)) == {"a"}
+    client = openai.OpenAI(base_url=f"{product.address}/v1", api_key="any", max_retries=0)
+    asked = client.responses.input_tokens.count(model="embedded", input="hi")
+    assert asked.input_tokens == answer["usage"]["input_tokens"]
     cut = product.client.post("/v1/responses", json={"model": "embedded", "input": "hi", "max_output_tokens": 2}).json()
     assert (cut["status"], cut["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})

@@ -66,6 +66,10 @@ DESCRIPTIONS: Mapping[str, Described] = {
         "The tokens of a prompt, by the engine that would read it", "Chat", "MessagesRequest", "TokenCount",
         errors="AnthropicError", example={"model": "coder", "messages": _HI},
     ),
+    "/v1/responses/input_tokens": Described(
+        "The tokens of a prompt, by the engine that would read it", "Chat", "ResponsesRequest", "TokenCount",
+        example={"model": "coder", "input": "Reverse a list in Python."},
+    ),
     "/v1/responses": Described(
         "OpenAI's responses", "Chat", "ResponsesRequest", "ResponsesAnswer", streams=_STREAM,
         example={"model": "coder", "input": "Reverse a list in Python."},

@@ -26,20 +26,24 @@ class Dialect:
 
     `parse` gives a chat request as it is, where the dialect is that of the engines and their bytes go out unchanged,
     else a translated one. `count` is how the number of a prompt's tokens is told, None where the dialect has no such
-    question; it is asked under ``path/count_tokens``.
+    question; it is asked under `path` and `count_path`.
     """
 
     path: str
     parse: Callable[[bytes], ChatRequest | Asked]
     error_object: ErrorObject
     count: Callable[[int], dict[str, Any]] | None = None
+    count_path: str = "/count_tokens"
 
 
 DIALECTS = (
     Dialect("/v1/chat/completions", openai_chat.parse_chat, openai_chat.error_object),
     Dialect("/v1/messages", messages_requests.parse_request, messages.error_object, messages.count_object),
-    Dialect("/v1/responses", responses_requests.parse_request, responses.error_object),
-)
+    Dialect(
+        "/v1/responses", responses_requests.parse_request, responses.error_object, responses.count_object,
+        "/input_tokens",
+    ),
+)  # fmt: skip
 """The dialects of `/v1`, which one handler answers."""
 
 _MODELS = "/v1/models"

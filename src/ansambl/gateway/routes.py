@@ -86,7 +86,7 @@ class Gateway:
         self._routes: dict[str, Route] = {
             **{one.path: Route("POST", partial(self._post_chat, one), Endpoint.CHAT) for one in DIALECTS},
             **{
-                f"{one.path}/count_tokens": Route("POST", partial(self._post_count, one), Endpoint.CHAT)
+                f"{one.path}{one.count_path}": Route("POST", partial(self._post_count, one), Endpoint.CHAT)
                 for one in DIALECTS
                 if one.count is not None
             },

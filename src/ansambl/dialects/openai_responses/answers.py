@@ -244,3 +244,8 @@ def _usage(usage: Usage) -> dict[str, Any]:
 def error_object(error: AnsamblError, sentence: str) -> dict[str, Any]:
     """An error in OpenAI's shape, as in chat completions."""
     return openai_chat.error_object(error, sentence)
+
+
+def count_object(tokens: int) -> dict[str, Any]:
+    """The answer to a request for the count of a prompt's tokens."""
+    return {"object": "response.input_tokens", "input_tokens": tokens}
