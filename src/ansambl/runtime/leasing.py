@@ -62,7 +62,7 @@ class LeaseGroup:
 
 @dataclass(slots=True)
 class HeldGroup(AbstractAsyncContextManager[LeaseGroup]):
-    """Holds the group that `take` gives until `let_go`. A class: a generator for each request costs several times it."""
+    """Holds the group that `take` gives until `let_go`. A generator for each request costs several times that."""
 
     take: Callable[[], Awaitable[LeaseGroup]]
     let_go: Callable[[LeaseGroup], None]
