@@ -100,8 +100,8 @@ class WebServer:
         if hsts:
             headers.append(("strict-transport-security", f"max-age={hsts}"))
         config = uvicorn.Config(
-            Entrance(application, guard if guard is not None else Guard()), http=self._connections.protocol(), loop="none", ws="none",
-            lifespan="off", interface="asgi3",
+            Entrance(application, guard if guard is not None else Guard()), http=self._connections.protocol(),
+            loop="none", ws="none", lifespan="off", interface="asgi3",
             # What it says of each request that it cannot parse would fill the log.
             log_config=None, log_level="error", access_log=False, server_header=False, proxy_headers=False,
             timeout_graceful_shutdown=1, headers=headers,
