@@ -56,7 +56,9 @@ class InternalError(AnsamblError):
 
 
 class Gateway:
-    """`/v1`, `/health`, `/ready` and `/metrics`. `answering` are the answers that are being made.
+    """`/v1`, `/api` (Ollama's), `/models` (llama.cpp's), `/health`, `/ready` and `/metrics`.
+
+    `answering` are the answers that are being made.
 
     `door` lets requests in, `recognises_tasks` tells whether by-products of chats are known by their shape, too, and
     not by a header alone. `observed` and `usage` are those of `Metrics`. `requests` is where a line
