@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 _MOST_DAYS = 400
 
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help=speak("A model of the configuration."))]
+AnyName = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help=speak("A model of the configuration, an alias, or a role that runs on it.")),
+]
+Wait = Annotated[
+    bool, typer.Option("--wait/--no-wait", help=speak("Wait until it is done, or only begin it."), show_default=False)
+]
 Level = Annotated[
     int | None, typer.Option("--level", metavar="N", min=1, max=9, help=speak("How deep: a level of the engine's own."))
 ]
@@ -30,6 +37,14 @@ def register(app: typer.Typer) -> None:
     )
     group.command("list", help=speak("What each model's engine does now."))(list_instances)
     group.command("wake", help=speak("Have a model ready before it is asked for: wake its engine, or start it."))(wake)
+    group.command("load", help=speak("Have a model in memory; name it, or a role that runs on it."))(load)
+    group.command("unload", help=speak("Have a model out of memory when its answers are done; a pin is lifted."))(
+        unload
+    )
+    group.command("pin", help=speak("Load a model and have it stay in memory until it is unpinned or Ansambl stops."))(
+        pin
+    )
+    group.command("unpin", help=speak("Let a model go when others want its memory."))(unpin)
     group.command("sleep", help=speak("Put a model's engine to sleep when its answers are done."))(sleep)
     group.command("stop", help=speak("Stop a model's engine; the next request starts it again."))(stop)
     group.command("usage", help=speak("What was asked of each model, by day and by role."))(usage)
@@ -55,6 +70,30 @@ def list_instances(config: Config = None, as_json: Json = False) -> None:
 def wake(model: ModelName, config: Config = None, as_json: Json = False) -> None:
     """Preload a model."""
     _change(model, "wake", config, as_json=as_json)
+
+
+def load(name: AnyName, wait: Wait = True, config: Config = None, as_json: Json = False) -> None:
+    """Have a model in memory."""
+    _change(name, _waiting("load", wait=wait), config, as_json=as_json)
+
+
+def unload(name: AnyName, wait: Wait = True, config: Config = None, as_json: Json = False) -> None:
+    """Have a model out of memory."""
+    _change(name, _waiting("unload", wait=wait), config, as_json=as_json)
+
+
+def pin(name: AnyName, wait: Wait = True, config: Config = None, as_json: Json = False) -> None:
+    """Load a model and have it stay."""
+    _change(name, _waiting("pin", wait=wait), config, as_json=as_json)
+
+
+def unpin(name: AnyName, config: Config = None, as_json: Json = False) -> None:
+    """Let a model go."""
+    _change(name, "unpin", config, as_json=as_json)
+
+
+def _waiting(what: str, *, wait: bool) -> str:
+    return what if wait else f"{what}?wait=false"
 
 
 def sleep(model: ModelName, level: Level = None, config: Config = None, as_json: Json = False) -> None:
