@@ -16,29 +16,13 @@ SEEN = f"An image of {len('data:image/png;base64,' + IMAGE)} letters."
 BOTH = [{"city": "Omsk"}, {"city": "Paris"}]
 
 
-@pytest.fixture
-def python_ollama(python_client, python):
-    """Runs a script with Ollama's client."""
-    if not list(python_client.parent.glob("lib/python*/site-packages/ollama")):
-        pytest.skip("Ollama's Python client is not among requirements/clients.txt")
-    return python
-
-
-@pytest.fixture
-def node_ollama(node_folder, node):
-    """Runs a script with Ollama's npm client."""
-    if not (node_folder / "node_modules" / "ollama").is_dir():
-        pytest.skip("Ollama's npm client is not among tests/clients/node/package.json")
-    return node
-
-
 def address(running: Any) -> str:
     return f"http://127.0.0.1:{running.port}"
 
 
 @pytest.mark.parametrize("model", ["big", "coder:latest"])
-async def test_the_python_client(capable, python_ollama, model):
-    found = await python_ollama("ollama_client", address(capable), model, IMAGE)
+async def test_the_python_client(capable, python, model):
+    found = await python("ollama_client", address(capable), model, IMAGE)
     assert found["text"] == [RUSSIAN, THOUGHTS, "stop", 7]
     assert found["times"] == [True, True]
     assert found["streamed"] == [RUSSIAN, THOUGHTS]
@@ -60,7 +44,7 @@ async def test_the_python_client(capable, python_ollama, model):
     assert "ansambl models pull" in found["errors"]["pull"][1]
 
 
-async def test_the_python_client_bears_lines_that_say_nothing(capable, python_ollama, monkeypatch):
+async def test_the_python_client_bears_lines_that_say_nothing(capable, python, monkeypatch):
     monkeypatch.setattr(keep_alive, "SILENCE", 0.01)
     answer, made, silences = capable.engine.script, ollama_routes.silence_line, []
     monkeypatch.setattr(
@@ -74,14 +58,14 @@ async def test_the_python_client_bears_lines_that_say_nothing(capable, python_ol
         return await answer(call, writer)
 
     capable.engine.script = slowly
-    found = await python_ollama("ollama_client", address(capable), "big", IMAGE)
+    found = await python("ollama_client", address(capable), "big", IMAGE)
     assert found["streamed"] == [RUSSIAN, THOUGHTS]
     assert found["generated_stream"] == RUSSIAN
 
 
 @pytest.mark.parametrize("model", ["big", "coder:latest"])
-async def test_the_npm_client(capable, node_ollama, model):
-    found = await node_ollama("ollama", address(capable), model, IMAGE)
+async def test_the_npm_client(capable, node, model):
+    found = await node("ollama", address(capable), model, IMAGE)
     assert found["text"] == [RUSSIAN, THOUGHTS, "stop", 7]
     assert found["streamed"] == RUSSIAN
     assert found["last"] == [True, 2]
