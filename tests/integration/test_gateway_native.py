@@ -189,6 +189,9 @@ async def test_tokens_are_counted_by_an_engine_that_can(native):
     status, _, body = await raw(native, post(ASK, "/v1/messages/count_tokens"))
     assert (status, json.loads(body)) == (200, {"input_tokens": 11})
     assert native.engine.calls[0].path == "/v1/messages/count_tokens"
+    # A response is no message.
+    status, _, body = await raw(native, post(b'{"model":"big","input":"x"}', "/v1/responses/input_tokens"))
+    assert (status, len(native.engine.calls)) == (501, 1)
     native.engine.script = native.engine.fixed(reply(b'{"detail":"Not Found"}', b"404 Not Found"))
     status, _, body = await raw(native, post(ASK, "/v1/messages/count_tokens"))
     assert (status, json.loads(body)["type"]) == (501, "error")

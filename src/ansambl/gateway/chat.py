@@ -174,7 +174,8 @@ class ChatHandler:
         )
         counted = await count_prompt(self._coordinator, prepared.model, prepared.request)
         if counted is None and isinstance(target, ModelTarget):
-            counted = await counted_natively(self._coordinator, prepared.model, body, request.standing)
+            path = exchange.scope["path"]
+            counted = await counted_natively(self._coordinator, prepared.model, path, body, request.standing)
         if counted is None:
             raise NotSupportedError(
                 text("The tokens of this prompt cannot be counted by the engine of '{model}'.", model=prepared.model)

@@ -30,6 +30,7 @@ from ansambl.runtime.coordinator import Coordinator
 
 MESSAGES, RESPONSES = "anthropic_messages", "openai_responses"
 _DIALECTS = {"/v1/messages": MESSAGES, "/v1/responses": RESPONSES}
+_COUNT_PATH = "/v1/messages/count_tokens"
 _PATHS = {MESSAGES: "/messages", RESPONSES: "/responses"}
 _ENDS = {
     MESSAGES: re.compile(rb"event: (?:message_stop|error)\b"),
@@ -116,13 +117,17 @@ class NativePassing:
         return True
 
 
-async def counted_natively(coordinator: Coordinator, model: str, body: bytes, standing: Standing) -> int | None:
-    """The tokens of a message as the engine of a plain model counts them itself; None where it does not.
+async def counted_natively(
+    coordinator: Coordinator, model: str, path: str, body: bytes, standing: Standing
+) -> int | None:  # fmt: skip
+    """The tokens of a message, asked for under `path`, as the engine of a plain model counts them itself.
+
+    None where it does not, and for requests of other dialects: engines count none of those.
 
     Raises:
         UnavailableError: the engine cannot be made ready.
     """
-    if not (await serving(coordinator, model)).may(Operation.COUNTING):
+    if path != _COUNT_PATH or not (await serving(coordinator, model)).may(Operation.COUNTING):
         return None
     request = openai_chat.parse_request(body).changed({FIELD: None})
     async with coordinator.visit(model, standing=standing) as lease:
