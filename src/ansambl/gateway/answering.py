@@ -8,13 +8,15 @@ from typing import Any, cast
 
 from ansambl.domain.errors import UnavailableError
 from ansambl.domain.text import text
-from ansambl.gateway.asgi import Receive, Scope, cancelled_when_client_leaves, read_body
+from ansambl.gateway.asgi import Receive, Room, Scope, cancelled_when_client_leaves, read_body
 from ansambl.gateway.chat import STOPPING
 from ansambl.gateway.exchange import Exchange
 from ansambl.gateway.metrics import Metrics
 
 _CUT_PATIENCE = 2.0
 """Seconds for the error events of answers that are cut to go out."""
+_ROOM = 1 << 30
+"""Bytes of bodies that are being received: one of them may have a GiB, and slow ones may not fill the memory."""
 
 
 class Answering:
@@ -23,6 +25,7 @@ class Answering:
     def __init__(self, metrics: Metrics, *, body_limit: int) -> None:
         self.draining = False
         self.body_limit = body_limit
+        self._room = Room(_ROOM)
         self._metrics = metrics
         self._tasks: set[asyncio.Task[Any]] = set()
         self._cut = False
@@ -37,13 +40,13 @@ class Answering:
 
         Raises:
             UnavailableError: Ansambl is stopping.
-            RequestError, BodyTooLargeError, ClientGoneError: as `read_body`.
+            RequestError, BodyTooLargeError, ClientGoneError, UnavailableError: as `read_body`.
         """
         # Under this name until it is known what was asked for.
         exchange.name = "unresolved"
         exchange.begin()
         self._refuse_when_draining()
-        body = await read_body(scope, receive, self.body_limit)
+        body = await read_body(scope, receive, self.body_limit, self._room)
         exchange.received = len(body)
         # Again, because reading takes as long as the client likes, and only running answers are waited for.
         self._refuse_when_draining()

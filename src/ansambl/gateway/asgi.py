@@ -41,7 +41,28 @@ def header(scope: Scope, name: bytes) -> bytes | None:
     return None
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+class Room:
+    """Memory for the bodies of requests that are being received, all together, in bytes."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.taken = 0
+
+    def take(self, size: int) -> None:
+        """Count what was received.
+
+        Raises:
+            UnavailableError: there is no more room.
+        """
+        if self.taken + size > self.size:
+            raise UnavailableError(
+                text("Too many large requests are being received at once; send this one again in a moment."),
+                code="too_many_bodies", retry_after=2,
+            )  # fmt: skip
+        self.taken += size
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int, room: Room | None = None) -> bytes:
     """Read a request's body.
 
     A body over the limit is read to its end and thrown away, because a client that is still sending would otherwise see
@@ -51,6 +72,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         RequestError: its declared length is not a number.
         BodyTooLargeError: it is over `limit` bytes.
         ClientGoneError: the client left before it was whole.
+        UnavailableError: there is no `room` for it now.
     """
     declared = header(scope, b"content-length")
     if declared is not None and not declared.isdigit():
@@ -69,18 +91,25 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         if len(body) > limit:
             raise _too_large(limit)
         return body
+    room = room or Room(limit)
     parts, size = [body], len(body)
-    while message.get("more_body", False):
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGoneError
-        part: bytes = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            if message.get("more_body", False):
-                await _discard(receive)
-            raise _too_large(limit)
-        parts.append(part)
+    held = 0
+    try:
+        while message.get("more_body", False):
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                if message.get("more_body", False):
+                    await _discard(receive)
+                raise _too_large(limit)
+            room.take(len(part))
+            held += len(part)
+            parts.append(part)
+    finally:
+        room.taken -= held
     return b"".join(parts)
 
 

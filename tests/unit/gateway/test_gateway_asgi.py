@@ -7,7 +7,7 @@ import pytest
 from ansambl.domain.errors import BodyTooLargeError, RequestError, UnavailableError
 from ansambl.domain.text import text
 from ansambl.gateway import asgi
-from ansambl.gateway.asgi import ClientGoneError, cancelled_when_client_leaves, header, read_body
+from ansambl.gateway.asgi import ClientGoneError, Room, cancelled_when_client_leaves, header, read_body
 
 GONE = {"type": "http.disconnect"}
 
@@ -154,3 +154,19 @@ def test_headers_of_errors():
     assert asgi.route_error("GET", "/" + "x" * 9999).status == 404
     assert len(str(asgi.route_error("GET", "/" + "x" * 9999))) < 400
     assert RequestError.status == 400, "the class keeps its own status"
+
+
+async def test_bodies_that_are_being_received_have_room_for_all_of_them_together():
+    room, first = Room(10), Client(part(b"", more=True), part(b"x" * 6, more=True))
+    reading = asyncio.create_task(read_body(scope(), first, 10, room))
+    while not room.taken:
+        await asyncio.sleep(0)
+    with pytest.raises(UnavailableError) as raised:
+        await read_body(scope(), Client(part(b"", more=True), part(b"y" * 6)), 10, room)
+    assert (raised.value.status, raised.value.code) == (503, "too_many_bodies")
+    # What fits is read beside it, and whoever leaves gives its room back.
+    assert await read_body(scope(), Client(part(b"", more=True), part(b"y" * 4)), 10, room) == b"yyyy"
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    assert room.taken == 0
+    assert await read_body(scope(), Client(part(b"", more=True), part(b"y" * 10)), 10, room) == b"y" * 10
