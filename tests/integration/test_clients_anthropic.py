@@ -13,6 +13,8 @@ import scripted_model
 from anthropic import beta_async_tool
 from gateway_stage import until
 
+from ansambl.domain.serving import Serving
+
 TOOL = {
     "name": "weather",
     "description": "Tells the weather.",
@@ -118,6 +120,15 @@ async def test_a_thread_goes_on_although_nothing_is_kept_here(running, claude):
     with pytest.raises(anthropic.NotFoundError, match="send the whole conversation") as raised:
         await claude.beta.messages.create(**asked("x"), thread={"type": "continue", "previous_message_id": "msg_1"})
     assert raised.value.body["error"]["details"] == {"error_code": "thread_not_found"}
+
+
+async def test_a_thread_goes_on_where_the_engine_speaks_messages_itself(running, claude):
+    running.instance.serving = Serving("vLLM", native=frozenset({"anthropic_messages"}))
+    thread = claude.beta.messages.thread(model="big", max_tokens=100)
+    for words in ("First", "Second"):
+        await thread.send({"role": "user", "content": words})
+    sent = [json.loads(one.body)["messages"] for one in running.engine.calls]
+    assert [len(one) for one in sent] == [1, 3]
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,9 @@ _SAMPLING = {MESSAGES: frozenset({"temperature", "top_p", "top_k"}), RESPONSES: 
 """What of a model's own sampling can be said in a dialect."""
 
 _TRANSLATED_BETTER = {
-    # vLLM 0.32.0 refuses a message with one of these blocks, which a translation turns into text.
-    MESSAGES: (b'"document"', b'"search_result"'),
+    # vLLM 0.32.0 refuses a message with one of these blocks, which a translation turns into text. Of a thread it knows
+    # nothing, so that one which goes on would be answered without what came before; a translation says so.
+    MESSAGES: (b'"document"', b'"search_result"', b'"thread"'),
     RESPONSES: (),
 }
 
