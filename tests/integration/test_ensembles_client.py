@@ -12,7 +12,7 @@ import openai
 import pytest
 from gateway_stage import STREAM_HEAD, Attached, Running, ScriptedEngine, reply, until
 
-from ansambl.app.lifecycle import bind
+from ansambl.app.listening import bind
 from ansambl.app.web import WebServer
 from ansambl.domain.role import ModelName
 from ansambl.foundation.network import free_port

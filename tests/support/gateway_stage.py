@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from secrets_watch import heard
 
 from ansambl.access.door import OpenDoor, OwnersVisit
-from ansambl.app.lifecycle import bind
+from ansambl.app.listening import bind
 from ansambl.app.web import WebServer
 from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
 from ansambl.domain.role import ModelName

@@ -8,7 +8,8 @@ import socket
 import pytest
 
 from ansambl.app import lifecycle
-from ansambl.app.lifecycle import PortTakenError, StopSignal, bind
+from ansambl.app.lifecycle import StopSignal
+from ansambl.app.listening import PortTakenError, bind
 
 
 def test_a_port_is_taken_once_and_says_by_whom():
