@@ -227,7 +227,7 @@ class _Life:
                 log.info("stopped")
         finally:
             await product.coordinator.stop()
-            product.usage.write()
+            product.save()
             door.write()
             await asyncio.to_thread(product.gateway.close_logs)
 

@@ -78,6 +78,11 @@ class Product:
     door: Door = field(default_factory=OpenDoor)
     front: Front = field(default_factory=Front)
 
+    def save(self) -> None:
+        """Have what was counted and remembered written; the database's `close` waits for it."""
+        self.usage.write()
+        self.service.save()
+
 
 def footprints_of(maker: InstanceMaker) -> Footprints:
     """What the scheduler is told of the instances of a configuration."""

@@ -102,6 +102,10 @@ class RoleService:
         if common_instruction is not None:
             self._common = common_instruction or None
 
+    def save(self) -> None:
+        """Have all that is remembered written now; the database's `close` waits for it."""
+        self._turns.save()
+
     def forget_key(self, key: str) -> None:
         """Forget all that is remembered for an API key."""
         self._turns.forget_key(key)

@@ -8,6 +8,7 @@ What is not known is left out; that costs one turn of prefill and nothing else.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import sqlite3
 from collections import OrderedDict, deque
@@ -29,6 +30,8 @@ CAPACITY = 20_000
 ROWS = 200_000
 """Turns that are kept on disk, some 20 MB; the oldest go first."""
 
+_GATHERS = 0.5
+"""Seconds for which what is remembered gathers before it is written; a crash loses it, and costs a turn of prefill."""
 _PRUNE_EVERY = 500
 _ASKED_AT_ONCE = 10_000
 
@@ -164,6 +167,8 @@ class TurnMemory:
                 self._turns.move_to_end(digest)
                 found[digest] = note
         if missing and self._disk_holds_more and self._database is not None:
+            if self._unsaved:
+                self._database.transaction(self._save_all)
             asked = missing[-_ASKED_AT_ONCE:]
             marks = ",".join("?" * len(asked))
             for digest, note in self._rows_of(self._database, f"WHERE digest IN ({marks})", asked):
@@ -199,6 +204,16 @@ class TurnMemory:
             for row in database.read(query, values)
         ]
 
+    def save(self) -> None:
+        """Have what has gathered written now. Returns at once; the database's `close` waits for it."""
+        if self._database is None or not self._unsaved:
+            return
+        try:
+            self._database.submit(self._save_all)
+        except RuntimeError:
+            # The database closes before the last stream has ended; memory is enough until then.
+            _log.info("role_turn_not_saved")
+
     def _save(self, digest: bytes, note: Note) -> None:
         if self._database is None:
             return
@@ -207,10 +222,10 @@ class TurnMemory:
             return
         self._saving = True
         try:
-            self._database.submit(self._save_all)
+            # A transaction for each answer would cost as much as all else that is done for a role.
+            asyncio.get_running_loop().call_later(_GATHERS, self.save)
         except RuntimeError:
-            # The database closes before the last stream has ended; memory is enough until then.
-            _log.info("role_turn_not_saved")
+            self.save()
 
     def _save_all(self, connection: sqlite3.Connection) -> None:
         """Write what has gathered since the last time, in one transaction. Runs in the database's thread."""

@@ -101,8 +101,10 @@ def test_nothing_is_set_where_nothing_takes_the_dates_place(facts: TemplateFacts
 
 async def test_notes_and_days_survive_a_restart(tmp_path: Path) -> None:
     database = Database(tmp_path / "a.db", load_migrations(MIGRATIONS))
-    talk = Talk(DATED, TurnMemory(database))
+    memory = TurnMemory(database)
+    talk = Talk(DATED, memory)
     before = [talk.ask("a", BRIEF), talk.ask("b", CODER, Layout.TRAILING_SYSTEM), talk.ask("c", BRIEF)][-1]
+    memory.save()
     database.close()
     database = Database(tmp_path / "a.db", load_migrations(MIGRATIONS))
     after = Talk(DATED, TurnMemory(database))

@@ -179,6 +179,7 @@ async def test_a_restart_loads_the_newest_turns_and_asks_the_disk_for_older_ones
     for number in range(4):
         remember(memory, [USER], Answer(content=f"answer {number}"))
         await clock.advance(1)
+    memory.save()
     await store.run(lambda _: None)
     again = TurnMemory(store, clock=clock, capacity=2)
     assert len(again) == 2
@@ -191,6 +192,7 @@ async def test_old_turns_and_notes_without_turns_are_pruned(store: Database) -> 
     for number in range(501):
         remember(memory, [USER], Answer(content=f"answer {number}"), OTHER if number == 0 else NOTE)
         await clock.advance(1)
+    memory.save()
     await store.run(lambda _: None)
     assert store.read("SELECT count(*) FROM role_turns")[0][0] == 3
     assert [row["role"] for row in store.read("SELECT role FROM role_notes")] == ["coder"]
