@@ -103,6 +103,18 @@ def wrong(path: str, what: Text) -> RequestError:
     return RequestError(text("The field '{name}' cannot be used: {what}.", name=path, what=what), param=path)
 
 
+def wants_stream(request: ChatRequest) -> bool:
+    """Whether a stream is asked for. No engine reads this field of a translated request, so it is judged here.
+
+    Raises:
+        RequestError: it says something else than yes or no.
+    """
+    found = request.value("stream")
+    if found is not None and not isinstance(found, bool):
+        raise wrong("stream", text("it is true or false"))
+    return found is True
+
+
 def untranslatable(path: str, kind: object) -> RequestError:
     """The error for a part of a request of a kind that no engine here understands."""
     shown = kind if isinstance(kind, str) else "?"

@@ -136,7 +136,7 @@ ADDITIONAL: Mapping[str, tuple[str, Described]] = {
 _TEXT: dict[str, Any] = {"type": "string"}
 _NAME: dict[str, Any] = {"type": "string", "minLength": 1, "description": "A role, an ensemble, a model or an alias."}
 _COUNT: dict[str, Any] = {"type": ["integer", "null"]}
-_ENGINES: dict[str, Any] = {"description": "A number; the engine reads it, and says what is wrong with it."}
+_ENGINES: dict[str, Any] = {"description": "The engine reads it, and says what is wrong with it."}
 _FLAG: dict[str, Any] = {"type": ["boolean", "null"]}
 
 
@@ -155,7 +155,7 @@ _MESSAGES = _list(
     _object(
         ("role", "content"),
         role={"enum": ["user", "assistant"]},
-        content={"anyOf": [_TEXT, _list(_object(("type", "text"), type={"const": "text"}, text=_TEXT), 1)]},
+        content={"anyOf": [_TEXT, _list(_object(("type", "text"), type={"const": "text"}, text=_TEXT))]},
     ),
     1,
 )
@@ -163,7 +163,7 @@ _CHAT_MESSAGES = _list(
     _object(
         ("role", "content"),
         role={"enum": ["system", "user", "assistant"]},
-        content={"anyOf": [_TEXT, _list(_object(("type", "text"), type={"const": "text"}, text=_TEXT), 1)]},
+        content={"anyOf": [_TEXT, _list(_object(("type", "text"), type={"const": "text"}, text=_TEXT))]},
     ),
     1,
 )
@@ -181,9 +181,12 @@ SCHEMAS: dict[str, Any] = {
     "OllamaError": _object(("error",), error=_TEXT),
     "Anything": {"description": "As the dialect's own documents say."},
     "ChatRequest": _object(
-        ("model", "messages"), model=_NAME, messages=_CHAT_MESSAGES, stream=_FLAG, max_tokens=_COUNT,
+        ("model", "messages"), model=_NAME, messages=_CHAT_MESSAGES, stream=_ENGINES, max_tokens=_ENGINES,
         temperature=_ENGINES, top_p=_ENGINES,
-        ansambl=_object(layout={"enum": ["shared-prefix", "trailing-system", "classic", None]}),
+        ansambl={
+            **_object(layout={"enum": ["shared-prefix", "trailing-system", "classic", None]}),
+            "type": ["object", "null"],
+        },
     ),
     "ChatCompletion": _object(
         ("object", "choices"), id=_TEXT, object=_TEXT, created={"type": "integer"}, model=_TEXT,
@@ -191,7 +194,7 @@ SCHEMAS: dict[str, Any] = {
     ),
     "MessagesRequest": _object(
         ("model", "messages"), model=_NAME, messages=_MESSAGES, max_tokens=_COUNT, stream=_FLAG,
-        system=_ONE_OR_MORE["anyOf"][0], temperature=_ENGINES,
+        system={"type": ["string", "null"]}, temperature=_ENGINES,
     ),
     "Message": _object(
         ("type", "role", "content"), id=_TEXT, type={"const": "message"}, role=_TEXT, content=_list(_object()),
@@ -211,7 +214,7 @@ SCHEMAS: dict[str, Any] = {
     "Ready": _object(("ready", "instances"), ready={"type": "boolean"}, instances=_object()),
     "NamedModel": _object(("model",), model=_NAME),
     "Success": _object(("success",), success={"type": "boolean"}),
-    "CompletionRequest": _object(("model", "prompt"), model=_NAME, prompt=_TEXT, stream=_FLAG, max_tokens=_COUNT),
+    "CompletionRequest": _object(("model", "prompt"), model=_NAME, prompt=_TEXT, stream=_ENGINES, max_tokens=_ENGINES),
     "EmbeddingsRequest": _object(("model", "input"), model=_NAME, input=_ONE_OR_MORE),
     "RerankRequest": _object(("model", "query", "documents"), model=_NAME, query=_TEXT, documents=_list(_TEXT, 1)),
     "AudioForm": _object(("model", "file"), model=_NAME, file=_FILE),

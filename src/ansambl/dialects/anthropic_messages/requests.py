@@ -35,6 +35,7 @@ from ansambl.dialects.translation import (
     text_part,
     untranslatable,
     without_thinking,
+    wants_stream,
     wrong,
 )
 from ansambl.domain.errors import RequestError, UnknownNameError
@@ -89,7 +90,7 @@ def parse_request(body: bytes) -> AskedMessage:
         **_output(request),
         **_tools(request),
     }
-    if request.stream:
+    if wants_stream(request):
         changes |= {"stream": True, "stream_options": {"include_usage": True}}
     thinking = request.value("thinking")
     hidden = isinstance(thinking, dict) and (thinking.get("type") == "disabled" or thinking.get("display") == "omitted")

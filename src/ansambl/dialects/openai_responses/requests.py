@@ -33,6 +33,7 @@ from ansambl.dialects.translation import (
     text_part,
     untranslatable,
     without_thinking,
+    wants_stream,
     wrong,
 )
 from ansambl.domain.errors import RequestError
@@ -93,7 +94,7 @@ def parse_request(body: bytes) -> AskedResponse:
         **_tools(request),
         **_probabilities(request),
     }
-    if request.stream:
+    if wants_stream(request):
         changes |= {"stream": True, "stream_options": {"include_usage": True}}
     echo = _echo(request)
     return AskedResponse(
