@@ -161,7 +161,7 @@ _MESSAGES = _list(
 )
 _CHAT_MESSAGES = _list(
     _object(
-        ("role", "content"),
+        ("role",),
         role={"enum": ["system", "user", "assistant"]},
         content={"anyOf": [_TEXT, _list(_object(("type", "text"), type={"const": "text"}, text=_TEXT))]},
     ),

@@ -32,8 +32,8 @@ from ansambl.dialects.translation import (
     refuse_present,
     text_part,
     untranslatable,
-    without_thinking,
     wants_stream,
+    without_thinking,
     wrong,
 )
 from ansambl.domain.errors import RequestError
