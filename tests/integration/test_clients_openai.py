@@ -249,5 +249,8 @@ async def test_a_busy_engine_is_asked_again_by_the_client(running, gpt):
     answer = await patient.chat.completions.create(model="big", messages=user("hello"))
     assert answer.choices[0].message.content == "You said 5 letters."
     assert len(asked) == 2
+    with pytest.raises(openai.InternalServerError, match="Too busy") as raised:
+        await gpt.chat.completions.create(model="coder", messages=user("be busy"))
+    assert raised.value.response.headers["retry-after"] == "1"
     with pytest.raises(openai.InternalServerError, match="Too busy"):
         await gpt.responses.create(model="big", input="be busy")

@@ -43,7 +43,7 @@ async def answer(call, writer):
         return False
     if "be busy" in words:
         busy = {"error": {"message": "Too busy.", "type": "server_error", "code": 503}}
-        writer.write(reply(json.dumps(busy).encode(), b"503 Service Unavailable"))
+        writer.write(reply(json.dumps(busy).encode(), b"503 Service Unavailable\r\nretry-after: 1"))
         await writer.drain()
         return True
     messages = [_message(body, words) for _ in range(body.get("n") or 1)]

@@ -79,6 +79,8 @@ async def pass_through(exchange: Exchange, coordinator: Coordinator, call: Call)
             body = await answer.body()
             if not call.passes_refusals:
                 raise refusal_of(answer.status, body)
+            if answer.retry_after:
+                exchange.headers.append((b"retry-after", answer.retry_after.encode()))
             await _refuse(exchange, call, answer.status, body)
         elif answer.streams:
             lease.cached = _cached(await _relay_stream(exchange, call, request, answer))

@@ -65,6 +65,10 @@ class ConnectionLostError(EngineError):
         self.garbage = garbage
 
 
+_LONGEST_WAIT = 5
+"""Digits of a number of seconds that is believed."""
+
+
 class UpstreamAnswer:
     """An engine's answer whose body is still arriving. Leaving the context closes an unfinished connection at once.
 
@@ -111,6 +115,12 @@ class UpstreamAnswer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._transfer.close()
+
+    @property
+    def retry_after(self) -> str:
+        """The seconds after which the engine wants to be asked again, as it writes them; "" where it says none."""
+        found = self._transfer.headers.get("retry-after", "")
+        return found if found.isascii() and found.isdigit() and len(found) <= _LONGEST_WAIT else ""
 
     @property
     def streams(self) -> bool:
