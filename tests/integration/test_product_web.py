@@ -269,3 +269,39 @@ def test_uploads_that_stand_still_cost_little_and_disturb_nobody(up, flood):
             one.settimeout(30)
             assert one.recv(12) == b"HTTP/1.1 408"
     wait_for(lambda: process.num_fds() <= files + 5, "their files are closed")
+
+
+def test_bad_input_on_all_faces_disturbs_nobody(up, flood):
+    running = up(MODEL.format(port=flood.port))
+    host = b"host: localhost\r\n"
+    deep = b"[" * 100_000
+    length = b"content-length: %d\r\n\r\n" % len(deep)
+    bearer = b"authorization: Bearer %b\r\n" % running.state()["token"].encode()
+    cases = {
+        b"\x16\x03\x01\x00\xa5\x01\x00\r\n\r\n": 400,
+        b"GET /health\r\n\r\n": 400,
+        b"GET / HTTP/1.1\r\n" + host + b"x: 1\r\n" * 10_000 + b"\r\n": 431,
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n" + host + b"\r\n": 414,
+        b"GET /console/static/x/..%2f..%2f..%2fetc%2fpasswd HTTP/1.1\r\n" + host + b"\r\n": 404,
+        b"GET /console/static/..%2f/%2e%2e%2fpages.py HTTP/1.1\r\n" + host + b"\r\n": 404,
+        b"GET /console/words/..%2f..%2fru HTTP/1.1\r\n" + host + b"\r\n": 404,
+        b"GET /../../../../etc/passwd HTTP/1.1\r\n" + host + b"\r\n": 404,
+        b"POST /v1/chat/completions HTTP/1.1\r\n" + host + length + deep: 400,
+        b"PUT /admin/api/roles/x HTTP/1.1\r\n"
+        + host
+        + bearer
+        + b"content-type: application/json\r\n"
+        + length
+        + deep: 400,
+        b"POST /admin/api/explain HTTP/1.1\r\n" + host + bearer + length + deep: 400,
+    }
+    for content, status in cases.items():
+        with socket.create_connection(("127.0.0.1", running.port), timeout=20) as one:
+            one.sendall(content)
+            said = one.recv(65536)
+            assert said.startswith(b"HTTP/1.1 %d " % status), (content[:80], said[:300])
+            assert b"root:" not in said
+    with httpx.Client(base_url=f"http://127.0.0.1:{running.port}", trust_env=False) as client:
+        for path in ("/health", "/v1/models", "/admin/api/state", "/"):
+            assert client.get(path).status_code == 200
+    assert flood.sent == 0
