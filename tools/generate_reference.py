@@ -1,4 +1,4 @@
-"""Writes the reference pages of settings, commands and engines from the code; ``--check`` fails when one is stale."""
+"""Writes the reference pages of settings, commands, engines and the admin API; ``--check`` fails when one is stale."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+import admin_api_page
 import engine_table
 from ansambl.app.configuration.settings import Settings
 from ansambl.app.configuration.settings_problems import table_type
@@ -182,6 +183,7 @@ def main() -> int:
     pages = {
         FOLDER / "configuration.md": configuration_page(),
         FOLDER / "commands.md": commands_page(),
+        FOLDER / "admin-api.md": admin_api_page.page(_NOTICE),
         FOLDER / "engines" / "README.md": engine_table.page(FOLDER / "engines"),
     }
     stale = [path for path, words in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != words]
