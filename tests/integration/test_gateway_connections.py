@@ -25,8 +25,8 @@ from gateway_stage import (
     until,
 )
 
-from ansambl.gateway.connection_limits import Limits
-from ansambl.gateway.connections import Connections
+from ansambl.gateway.front.connection_limits import Limits
+from ansambl.gateway.front.connections import Connections
 
 HOST = b"host: localhost"
 HEALTH = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"

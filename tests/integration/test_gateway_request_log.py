@@ -16,8 +16,8 @@ from ansambl.access.limits import Allowances, LimitReachedError
 from ansambl.domain.access import UnauthorizedError
 from ansambl.domain.text import text
 from ansambl.foundation.logging import get_logger
-from ansambl.gateway.contents_log import ContentsLog
-from ansambl.gateway.request_log import RequestLog
+from ansambl.gateway.observing.contents_log import ContentsLog
+from ansambl.gateway.observing.request_log import RequestLog
 
 MARKER, SAID = "the secret word of the prompt", "the secret word of the answer"
 TOLD = ANSWER.replace(b'"hi"', json.dumps(SAID).encode())

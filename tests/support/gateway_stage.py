@@ -21,7 +21,7 @@ from ansambl.app.listening import bind
 from ansambl.app.web import WebServer
 from ansambl.domain.instance import Endpoint, InstanceState, InstanceStatus
 from ansambl.domain.role import ModelName
-from ansambl.gateway.connections import Connections
+from ansambl.gateway.front.connections import Connections
 from ansambl.gateway.routes import Gateway
 from ansambl.roles.catalog import build_catalog
 from ansambl.roles.resolver import Resolver

@@ -9,10 +9,10 @@ from ansambl.app.configuration.gateway_settings import GatewaySettings
 from ansambl.app.tls import Certificate, CertificateFiles
 from ansambl.domain.text import Text, text
 from ansambl.foundation.logging import get_logger
-from ansambl.gateway.connection_limits import Limits
-from ansambl.gateway.connections import Connections
-from ansambl.gateway.guard import Guard, WebRules, is_loopback
-from ansambl.gateway.peers import Proxies
+from ansambl.gateway.front.connection_limits import Limits
+from ansambl.gateway.front.connections import Connections
+from ansambl.gateway.front.guard import Guard, WebRules, is_loopback
+from ansambl.gateway.front.peers import Proxies
 
 log = get_logger(__name__)
 

@@ -13,7 +13,7 @@ from ansambl.domain.errors import AnsamblError
 from ansambl.domain.text import text
 from ansambl.foundation import network
 from ansambl.foundation.paths import DataPaths
-from ansambl.gateway.guard import check_binding, is_loopback
+from ansambl.gateway.front.guard import check_binding, is_loopback
 
 
 def check_address(host: str, paths: DataPaths) -> None:

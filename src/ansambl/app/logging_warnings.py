@@ -5,7 +5,7 @@ from __future__ import annotations
 from ansambl.app.configuration.gateway_settings import GatewaySettings
 from ansambl.domain.text import Text, text
 from ansambl.foundation.paths import DataPaths
-from ansambl.gateway.contents_log import CONTENTS_FILE
+from ansambl.gateway.observing.contents_log import CONTENTS_FILE
 
 
 def logging_warnings(settings: GatewaySettings, paths: DataPaths) -> tuple[Text, ...]:

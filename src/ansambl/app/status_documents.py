@@ -9,7 +9,7 @@ from ansambl.api.schemas import DeviceDocument, InstanceDocument, SpeedDocument
 from ansambl.domain.engine import EngineMetrics
 from ansambl.domain.instance import InstanceStatus
 from ansambl.foundation.clock import Clock, RealClock
-from ansambl.gateway.metrics_runtime import Observed
+from ansambl.gateway.observing.runtime_metrics import Observed
 from ansambl.runtime.scheduling.records import InstanceView
 from ansambl.runtime.usage import Usage, UsageBook
 

@@ -13,10 +13,10 @@ import uvicorn
 from ansambl.api import PREFIX
 from ansambl.domain.errors import AnsamblError
 from ansambl.gateway.asgi import Receive, Scope, Send, route_error
-from ansambl.gateway.connections import Connections
-from ansambl.gateway.entrance import Entrance, adding
 from ansambl.gateway.exchange import Exchange
-from ansambl.gateway.guard import Guard
+from ansambl.gateway.front.connections import Connections
+from ansambl.gateway.front.entrance import Entrance, adding
+from ansambl.gateway.front.guard import Guard
 from ansambl.gateway.routes import Gateway
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]

@@ -26,8 +26,8 @@ from ansambl.domain.plan import Attachment
 from ansambl.foundation.clock import RealClock
 from ansambl.foundation.paths import DataPaths
 from ansambl.foundation.sqlite import Database
-from ansambl.gateway.contents_log import ContentsLog
-from ansambl.gateway.request_log import RequestLog
+from ansambl.gateway.observing.contents_log import ContentsLog
+from ansambl.gateway.observing.request_log import RequestLog
 from ansambl.gateway.routes import Gateway
 from ansambl.hardware import inventory
 from ansambl.roles.records import RoleCatalog

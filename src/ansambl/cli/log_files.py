@@ -11,7 +11,7 @@ from pathlib import Path
 from ansambl.domain.errors import UnknownNameError
 from ansambl.domain.text import text
 from ansambl.foundation.paths import DataPaths
-from ansambl.gateway.request_log import REQUESTS_FILE
+from ansambl.gateway.observing.request_log import REQUESTS_FILE
 from ansambl.runtime.log_buffer import engine_log, logged_models
 
 _POLL = 0.3

@@ -11,7 +11,7 @@ from ansambl.domain.text import text
 from ansambl.gateway.asgi import Receive, Room, Scope, cancelled_when_client_leaves, read_body
 from ansambl.gateway.chat import STOPPING
 from ansambl.gateway.exchange import Exchange
-from ansambl.gateway.metrics import Metrics
+from ansambl.gateway.observing.metrics import Metrics
 
 _CUT_PATIENCE = 2.0
 """Seconds for the error events of answers that are cut to go out."""

@@ -30,10 +30,10 @@ from ansambl.gateway.asgi import (
     send_bytes,
 )
 from ansambl.gateway.dialect_routes import ErrorObject, error_object_of
-from ansambl.gateway.metrics import Metrics
-from ansambl.gateway.recent_requests import RequestRecord
+from ansambl.gateway.observing.metrics import Metrics
+from ansambl.gateway.observing.recent_requests import RequestRecord
+from ansambl.gateway.observing.request_log import request_id, shown_path
 from ansambl.gateway.refusals import headers_of_refusal
-from ansambl.gateway.request_log import request_id, shown_path
 from ansambl.gateway.stream_shapes import SERVER_SENT_EVENTS, StreamShape
 from ansambl.gateway.wire import Wire
 

@@ -17,7 +17,7 @@ from ansambl.domain.text import text
 from ansambl.gateway.answering import Answering
 from ansambl.gateway.asgi import Receive, Scope, header
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
-from ansambl.gateway.peers import is_local
+from ansambl.gateway.front.peers import is_local
 from ansambl.gateway.route import Route
 from ansambl.roles.availability import Availabilities
 from ansambl.roles.records import RoleCatalog

@@ -18,23 +18,23 @@ from ansambl.gateway.absent import absent
 from ansambl.gateway.answering import Answering
 from ansambl.gateway.asgi import ClientGoneError, MethodError, Receive, Scope, Send, header
 from ansambl.gateway.chat import ChatHandler
-from ansambl.gateway.contents_log import ContentsLog, Overheard
 from ansambl.gateway.describing import document
 from ansambl.gateway.dialect_routes import DIALECTS, Dialect
 from ansambl.gateway.engine_routes import EngineRoutes
 from ansambl.gateway.exchange import LEFT, Exchange
+from ansambl.gateway.front.peers import is_local
 from ansambl.gateway.listing import Listing
 from ansambl.gateway.llama_router import LlamaRouter
 from ansambl.gateway.loading import Loading
-from ansambl.gateway.metrics import Metrics
-from ansambl.gateway.metrics_requests import NO_CLASS, OTHER
-from ansambl.gateway.metrics_runtime import Observed
 from ansambl.gateway.native import NativePassing
+from ansambl.gateway.observing.contents_log import ContentsLog, Overheard
+from ansambl.gateway.observing.metrics import Metrics
+from ansambl.gateway.observing.request_log import RequestLog
+from ansambl.gateway.observing.request_metrics import NO_CLASS, OTHER
+from ansambl.gateway.observing.runtime_metrics import Observed
 from ansambl.gateway.ollama_routes import PREFIX as OLLAMA
 from ansambl.gateway.ollama_routes import OllamaRoutes, is_ollama_client
-from ansambl.gateway.peers import is_local
 from ansambl.gateway.refusals import style_of, told_to
-from ansambl.gateway.request_log import RequestLog
 from ansambl.gateway.route import Route
 from ansambl.gateway.translating import broken_before_an_answer
 from ansambl.roles.resolver import Resolver

@@ -24,7 +24,7 @@ from ansambl.domain.role import ModelName
 from ansambl.domain.text import text
 from ansambl.foundation.clock import VirtualClock
 from ansambl.foundation.sqlite import Database, load_migrations
-from ansambl.gateway.peers import is_local
+from ansambl.gateway.front.peers import is_local
 from ansambl.roles.catalog import build_catalog
 from ansambl.roles.resolver import Resolver
 

@@ -15,8 +15,8 @@ from ansambl.domain.lora import LoraAdapter
 from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
 from ansambl.foundation.clock import RealClock
-from ansambl.gateway.metrics import Metrics
-from ansambl.gateway.peers import is_local
+from ansambl.gateway.front.peers import is_local
+from ansambl.gateway.observing.metrics import Metrics
 from ansambl.roles.records import RoleCatalog
 
 TOKEN = "the-token-of-this-run"

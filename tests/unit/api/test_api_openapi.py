@@ -13,7 +13,7 @@ from ansambl.api.openapi import TAGS
 from ansambl.api.routes import make_admin_api
 from ansambl.domain.access import Endpoint
 from ansambl.foundation.clock import RealClock
-from ansambl.gateway.peers import is_local
+from ansambl.gateway.front.peers import is_local
 
 METHODS = ("get", "put", "post", "delete")
 

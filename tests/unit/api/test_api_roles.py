@@ -20,7 +20,7 @@ from ansambl.app.roles.controls import ProductRoles
 from ansambl.app.wiring import Product
 from ansambl.foundation.clock import RealClock
 from ansambl.foundation.sqlite import Database, load_migrations
-from ansambl.gateway.peers import is_local
+from ansambl.gateway.front.peers import is_local
 from ansambl.roles.resolver import Resolver
 from ansambl.roles.service import RoleService
 from ansambl.roles.store import SavedRoles

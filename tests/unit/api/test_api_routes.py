@@ -9,7 +9,7 @@ from ansambl.api.schemas import RequestsDocument, StateDocument
 from ansambl.domain.errors import RequestError, UnknownNameError
 from ansambl.domain.text import text
 from ansambl.foundation.clock import RealClock
-from ansambl.gateway.peers import is_local
+from ansambl.gateway.front.peers import is_local
 
 TOKEN = "the-token-of-this-run"
 

@@ -12,7 +12,7 @@ from residence_stage import Stage
 from ansambl.app.admin.event_board import EventBoard
 from ansambl.domain.text import text
 from ansambl.foundation.locales import translator
-from ansambl.gateway.metrics import Metrics
+from ansambl.gateway.observing.metrics import Metrics
 from ansambl.runtime.events import EventLog
 
 

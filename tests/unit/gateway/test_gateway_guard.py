@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansambl.domain.errors import UsageError
-from ansambl.gateway.guard import Guard, NotAllowedError, WebRules, check_binding, is_loopback, preflight_headers
-from ansambl.gateway.peers import Proxies, client_address
+from ansambl.gateway.front.guard import Guard, NotAllowedError, WebRules, check_binding, is_loopback, preflight_headers
+from ansambl.gateway.front.peers import Proxies, client_address
 
 LOCAL = [
     "localhost", "LOCALHOST", "localhost.", "localhost:8484", "localhost:", "127.0.0.1", "127.0.0.1:8484",

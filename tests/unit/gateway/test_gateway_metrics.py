@@ -22,9 +22,9 @@ from ansambl.domain.instance import InstanceState, InstanceStatus
 from ansambl.domain.scheduling import RequestClass
 from ansambl.domain.units import Bytes, TokensPerSecond
 from ansambl.foundation.clock import RealClock
-from ansambl.gateway import metrics_process
-from ansambl.gateway.metrics import Metrics
-from ansambl.gateway.metrics_requests import MOST, OTHER
+from ansambl.gateway.observing import process_metrics
+from ansambl.gateway.observing.metrics import Metrics
+from ansambl.gateway.observing.request_metrics import MOST, OTHER
 from ansambl.runtime.conversations.conversations import ConversationCounts
 from ansambl.runtime.counters import RuntimeCounters
 from ansambl.runtime.scheduling.records import DeviceView, InstanceView, Refusal, Residency
@@ -344,8 +344,8 @@ def test_the_dashboard_asks_only_for_what_is_there(full: Metrics) -> None:
 
 
 async def test_a_late_event_loop_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics_process, "LOOK_EVERY", 0.0)
-    lag = metrics_process.LoopLag()
+    monkeypatch.setattr(process_metrics, "LOOK_EVERY", 0.0)
+    lag = process_metrics.LoopLag()
     looking = asyncio.create_task(lag.keep_looking())
     await asyncio.sleep(0)
     # Nothing else gets its turn for so long.

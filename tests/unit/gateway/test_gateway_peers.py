@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansambl.gateway.peers import UNKNOWN, Proxies, address_of, client_address, is_local
+from ansambl.gateway.front.peers import UNKNOWN, Proxies, address_of, client_address, is_local
 
 TRUSTED = Proxies.of(["10.0.0.0/8", "127.0.0.1", "fd00::/8"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansambl.gateway.request_log import RequestIds, request_id, shown_path
+from ansambl.gateway.observing.request_log import RequestIds, request_id, shown_path
 
 
 def test_ids_are_short_unique_and_in_order() -> None:

@@ -22,7 +22,7 @@ from ansambl.api.schemas import InstanceDocument
 from ansambl.app.status_documents import device_documents, instance_documents, mark_pins
 from ansambl.app.wiring import Product
 from ansambl.domain.instance import InstanceEvent, InstanceStatus
-from ansambl.gateway.recent_requests import RequestRecord
+from ansambl.gateway.observing.recent_requests import RequestRecord
 from ansambl.runtime.scheduling.records import Load, Rest
 
 KEPT = 1000

@@ -19,7 +19,7 @@ from ansambl.app.web import App
 from ansambl.app.wiring import Product
 from ansambl.foundation.paths import DataPaths
 from ansambl.foundation.sqlite import Database
-from ansambl.gateway.peers import is_local
+from ansambl.gateway.front.peers import is_local
 
 _IN_SNAPSHOT = ("version", "started", "default_model", "instances", "devices", "requests")
 

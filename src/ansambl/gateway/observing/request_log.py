@@ -1,9 +1,9 @@
 """One line for each finished request, without its contents, in a file of its own; and the ids of requests.
 
-The newest requests are in memory, too: `ansambl.gateway.recent_requests`. The file is apart from Ansambl's own log,
-because many requests would rotate everything else away there. Nothing in a line is a secret or a content: `key` is the
-id of an API key, never the key; what a client wrote (its id, a path that does not exist) is looked at before it becomes
-part of a line.
+The newest requests are in memory, too: `recent_requests`. The file is apart from Ansambl's own log, because many
+requests would rotate everything else away there. Nothing in a line is a secret or a content: `key` is the id of an API
+key, never the key; what a client wrote (its id, a path that does not exist) is looked at before it becomes part of a
+line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 from ansambl.foundation.line_file import LineFile
 from ansambl.foundation.redaction import redact
 from ansambl.gateway.asgi import Scope, header
-from ansambl.gateway.recent_requests import RequestRecord
+from ansambl.gateway.observing.recent_requests import RequestRecord
 
 REQUESTS_FILE = "requests.log"
 """The file in the folder of logs: JSON, one line a request."""

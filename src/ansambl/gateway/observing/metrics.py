@@ -1,6 +1,6 @@
 """What is counted for Prometheus. Names follow the exporters of vLLM and llama.cpp where they have one.
 
-Counting on the request path means adding to plain numbers (`metrics_requests`); families are made from them for the
+Counting on the request path means adding to plain numbers (`request_metrics`); families are made from them for the
 page alone, because a labelled child of `prometheus_client` costs two microseconds to find and a lock to add to.
 """
 
@@ -15,10 +15,10 @@ from prometheus_client.registry import Collector
 
 from ansambl.dialects.openai_chat import Usage
 from ansambl.domain.instance import InstanceStatus
-from ansambl.gateway.metrics_process import Build, LoopLag
-from ansambl.gateway.metrics_requests import LATENCIES, KeyLimits, RequestCounts, plain_spread
-from ansambl.gateway.metrics_runtime import Instances, Observed, Runtime
-from ansambl.gateway.recent_requests import RecentRequests
+from ansambl.gateway.observing.process_metrics import Build, LoopLag
+from ansambl.gateway.observing.recent_requests import RecentRequests
+from ansambl.gateway.observing.request_metrics import LATENCIES, KeyLimits, RequestCounts, plain_spread
+from ansambl.gateway.observing.runtime_metrics import Instances, Observed, Runtime
 from ansambl.runtime.carrying import Lease
 from ansambl.runtime.counters import Spread
 from ansambl.runtime.usage import UsageBook

@@ -11,7 +11,7 @@ from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ansambl import __version__
-from ansambl.gateway.metrics_requests import plain_spread
+from ansambl.gateway.observing.request_metrics import plain_spread
 from ansambl.runtime.counters import Spread
 
 LOOK_EVERY = 1.0

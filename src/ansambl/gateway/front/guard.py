@@ -15,7 +15,7 @@ from ansambl.domain.errors import AnsamblError, UsageError
 from ansambl.domain.text import text
 from ansambl.foundation.network import is_loopback_address
 from ansambl.gateway.asgi import Scope, header
-from ansambl.gateway.peers import Proxies
+from ansambl.gateway.front.peers import Proxies
 
 # Only plain authorities: no user part, nothing behind the port. What a lenient parser makes of the rest is an attack.
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]*)?")

@@ -9,8 +9,8 @@ from ansambl.domain.text import Text, text
 from ansambl.domain.units import format_bytes
 from ansambl.foundation.locales import speaker_of_header
 from ansambl.gateway.asgi import Headers, header
-from ansambl.gateway.connection_limits import Limits
 from ansambl.gateway.dialect_routes import error_object_of
+from ansambl.gateway.front.connection_limits import Limits
 
 _PHRASES = {400: b"Bad Request", 408: b"Request Timeout", 414: b"URI Too Long",
             431: b"Request Header Fields Too Large", 503: b"Service Unavailable"}  # fmt: skip

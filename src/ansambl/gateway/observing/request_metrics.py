@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from ansambl.access.limits import Allowances
 from ansambl.domain.scheduling import RequestClass
-from ansambl.gateway.metrics_runtime import spread_family
+from ansambl.gateway.observing.runtime_metrics import spread_family
 from ansambl.runtime.counters import Spread
 
 LATENCIES = (

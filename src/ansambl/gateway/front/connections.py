@@ -19,11 +19,11 @@ from uvicorn.server import ServerState
 from ansambl.domain.errors import AnsamblError, UnavailableError
 from ansambl.domain.text import text
 from ansambl.foundation.logging import get_logger
-from ansambl.gateway import head_errors
 from ansambl.gateway.asgi import header
-from ansambl.gateway.connection_limits import Limits
-from ansambl.gateway.half_closed import abort_when_reset
-from ansambl.gateway.head_errors import HeadError
+from ansambl.gateway.front import head_errors
+from ansambl.gateway.front.connection_limits import Limits
+from ansambl.gateway.front.half_closed import abort_when_reset
+from ansambl.gateway.front.head_errors import HeadError
 
 log = get_logger(__name__)
 

@@ -10,7 +10,7 @@ from ansambl.foundation.logging import get_logger
 from ansambl.gateway.asgi import Receive, Scope, Send, headers_of_error, send_json
 from ansambl.gateway.dialect_routes import error_object_of
 from ansambl.gateway.exchange import speaker_of_scope
-from ansambl.gateway.guard import Guard, Headers, preflight_headers
+from ansambl.gateway.front.guard import Guard, Headers, preflight_headers
 
 log = get_logger(__name__)
 
