@@ -160,7 +160,7 @@ _MESSAGES = _list(
     1,
 )
 _CHAT_MESSAGES = _list(
-    _object(("role",), role={"enum": ["system", "user", "assistant"]}, content={"anyOf": [_TEXT, _list(_object())]}),
+    _object(("role",), role=_TEXT, content={"type": ["string", "array", "null"]}),
     1,
 )
 _ONE_OR_MORE = {"anyOf": [_TEXT, _list(_TEXT, 1)]}
