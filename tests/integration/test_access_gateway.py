@@ -11,7 +11,7 @@ import openai
 import pytest
 from gateway_stage import ANSWER, a_gateway, connection, post, raw, read_answer, read_head, reply, request, until
 
-from ansambl.access.key_door import KeyDoor
+from ansambl.access.key_door import WRITE_EVERY, KeyDoor
 from ansambl.access.keys import ApiKey, digest_of, new_id, new_secret
 from ansambl.access.rates import Rate
 from ansambl.domain.access import ANSWERING, EVERYTHING, Endpoint
@@ -209,6 +209,36 @@ async def test_what_is_being_answered_ends_when_its_key_is_revoked(stage, stream
         )
         assert [one.left.is_set() for one in gone.calls].count(True) == 1
         assert stage.door.visits.running(key.id) == 0
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/models/sse"])
+async def test_what_goes_on_being_answered_ends_when_its_key_expires(stage, path):
+    """An event stream lasts for a day, so it must not be enough that its key was good when it was asked for."""
+    engine = stage.running.engine
+
+    async def never_ends(call, writer):
+        await engine.stream(b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n', end=False)(call, writer)
+        await call.left.wait()
+
+    engine.script = never_ends
+    key, secret = stage.key(expires=stage.clock.now() + 60)
+    other, others = stage.key(expires=stage.clock.now() + 600)
+    looking = asyncio.create_task(stage.door.keep_writing())
+    async with connection(stage.running) as (reader, writer), connection(stage.running) as (_, other_writer):
+        about = f"Host: localhost\r\nAuthorization: Bearer {secret}\r\n\r\n"
+        streams = post(request(stream=True), authorization=f"Bearer {secret}")
+        writer.write(streams if path != "/models/sse" else f"GET {path} HTTP/1.1\r\n{about}".encode())
+        other_writer.write(post(request(stream=True), authorization=f"Bearer {others}"))
+        await until(lambda: stage.door.visits.running(other.id) == 1, "the other is being answered")
+        await read_head(reader)
+        await stage.clock.advance(60 - WRITE_EVERY)
+        assert stage.door.visits.running(key.id) == 1
+        await stage.clock.advance(2 * WRITE_EVERY)
+        rest = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 20)
+        assert b"has expired" in rest
+        assert stage.door.visits.running(key.id) == 0
+        assert stage.door.visits.running(other.id) == 1
+    looking.cancel()
 
 
 async def test_a_body_that_is_still_being_sent_ends_with_the_key_too(stage):

@@ -33,7 +33,10 @@ from ansambl.foundation.logging import get_logger
 log = get_logger(__name__)
 
 WRITE_EVERY = 5.0
-"""Seconds between two writes of what was used: a crash forgets what was used since the last one."""
+"""Seconds between two writes of what was used: a crash forgets what was used since the last one.
+
+As often it is looked for answers that are still being made for keys that have expired.
+"""
 
 
 @dataclass(slots=True)
@@ -112,6 +115,14 @@ class KeyDoor:
         self._valid -= 1
         self.sessions.end_of(key)
         await self.visits.end(key, _refused(_REVOKED, key), spared)
+
+    async def end_expired(self) -> None:
+        """End what is being answered for keys whose time is over by now: a stream of events would go on for a day."""
+        now = self._clock.now()
+        for key in self.visits.keys():
+            entry = self._by_id.get(key)
+            if entry is not None and entry.key is not None and entry.key.expired(now):
+                await self.visits.end(key, _refused(_EXPIRED, key))
 
     def known(self, credentials: Credentials) -> Caller | None:
         """Who asks, None where that is nobody who would be let in. Counts nothing."""
@@ -225,10 +236,11 @@ class KeyDoor:
             self._store.submit_use(used)
 
     async def keep_writing(self) -> None:
-        """Write every `WRITE_EVERY` seconds until it is cancelled."""
+        """Write every `WRITE_EVERY` seconds, and end what keys that have expired still get, until it is cancelled."""
         while True:
             await self._clock.sleep(WRITE_EVERY)
             self.write()
+            await self.end_expired()
 
 
 class _KeysVisit:

@@ -30,6 +30,10 @@ class Visits:
         if not tasks:
             self._tasks.pop(key, None)
 
+    def keys(self) -> tuple[str, ...]:
+        """The keys for which something is being answered, by their ids."""
+        return tuple(self._tasks)
+
     def running(self, key: str) -> int:
         """How many requests are being answered for a key."""
         return len(self._tasks.get(key, ()))
