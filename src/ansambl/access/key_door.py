@@ -119,7 +119,7 @@ class KeyDoor:
     async def end_expired(self) -> None:
         """End what is being answered for keys whose time is over by now: a stream of events would go on for a day."""
         now = self._clock.now()
-        for key in self.visits.keys():
+        for key in self.visits.answering():
             entry = self._by_id.get(key)
             if entry is not None and entry.key is not None and entry.key.expired(now):
                 await self.visits.end(key, _refused(_EXPIRED, key))

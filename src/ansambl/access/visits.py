@@ -30,7 +30,7 @@ class Visits:
         if not tasks:
             self._tasks.pop(key, None)
 
-    def keys(self) -> tuple[str, ...]:
+    def answering(self) -> tuple[str, ...]:
         """The keys for which something is being answered, by their ids."""
         return tuple(self._tasks)
 
