@@ -1,19 +1,17 @@
 """OpenAI's chat completions: requests, answers, streams and errors as bytes and records."""
 
 from ansambl.dialects.openai_chat.answers import (
-    END_MARK,
     Answer,
     Delta,
     Usage,
     read_answer,
     read_event,
-    read_stream,
     read_timings,
     read_usage,
     stream_data,
-    stream_ended,
 )
 from ansambl.dialects.openai_chat.errors import engine_error_object, engine_status, error_object
+from ansambl.dialects.openai_chat.gathering import END_MARK, read_stream, stream_ended
 from ansambl.dialects.openai_chat.requests import (
     LIMIT_FIELDS,
     ChatRequest,

@@ -1,4 +1,4 @@
-"""Answers of chat completions, whole and streamed, read into records."""
+"""Answers of chat completions, and the events of streamed ones, read into records."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansambl.dialects.openai_chat.reading import decode_object
-
-END_MARK = 64
-"""Bytes at the end of a stream among which ``[DONE]`` stands."""
 
 
 @dataclass(slots=True)
@@ -182,39 +179,6 @@ def read_event(data: bytes) -> Delta | None:
     )
 
 
-def read_stream(stream: bytes) -> Answer:
-    """Gather the answer from the bytes of a whole stream. Where it tells no usage, the engine's timings do."""
-    answer = Answer()
-    timed: Usage | None = None
-    calls: dict[int, dict[str, Any]] = {}
-    for data in stream_data(stream.split(b"\n")):
-        delta = read_event(data)
-        if delta is None:
-            continue
-        answer.content += delta.content
-        answer.reasoning += delta.reasoning
-        answer.finish_reason = delta.finish_reason or answer.finish_reason
-        answer.usage = delta.usage or answer.usage
-        timed = delta.timed or timed
-        answer.error = delta.error or answer.error
-        for part in delta.tool_calls:
-            _merge_call(calls, part)
-    answer.tool_calls = [calls[index] for index in sorted(calls)]
-    answer.usage = answer.usage or timed
-    return answer
-
-
-def stream_ended(stream: bytes) -> bool:
-    """Whether the end of a stream is an end: ``[DONE]``, a reason to finish, or an error that the engine told itself.
-
-    An engine whose answers have no length ends one by closing its connection, and looks the same when it dies.
-    """
-    if b"[DONE]" in stream[-END_MARK:]:
-        return True
-    answer = read_stream(stream)
-    return bool(answer.finish_reason or answer.error)
-
-
 def stream_data(lines: Iterable[bytes]) -> Iterable[bytes]:
     """The data of each event among the lines of a stream, without ``[DONE]``."""
     for line in lines:
@@ -222,19 +186,6 @@ def stream_data(lines: Iterable[bytes]) -> Iterable[bytes]:
             data = line[5:].strip()
             if data and data != b"[DONE]":
                 yield data
-
-
-def _merge_call(calls: dict[int, dict[str, Any]], part: dict[str, Any]) -> None:
-    index = part.get("index")
-    call = calls.setdefault(
-        index if isinstance(index, int) else len(calls), {"id": None, "type": "function", "function": {}}
-    )
-    call["id"] = part.get("id") or call["id"]
-    function = part.get("function")
-    if isinstance(function, dict):
-        known = call["function"]
-        known["name"] = known.get("name", "") + _string(function.get("name"))
-        known["arguments"] = known.get("arguments", "") + _string(function.get("arguments"))
 
 
 def _probabilities(choice: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
