@@ -11,6 +11,9 @@ from typing import Any, Final, TypeVar
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from ansambl.domain.errors import AnsamblError
+from ansambl.domain.text import text
+
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 """A comment, which every client passes over; it shows that the connection is alive."""
 KEEP_ALIVE_EVERY: Final = 15.0
@@ -23,6 +26,13 @@ _LAST_WORDS = 0.2
 _Result = TypeVar("_Result")
 
 
+class ClientLeftError(AnsamblError):
+    """Nobody is left to answer; the status is one that nobody gets."""
+
+    status = 499
+    code = "client_left"
+
+
 async def _until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -32,14 +42,14 @@ async def while_client_stays(receive: Receive, work: Coroutine[Any, Any, _Result
     """Do `work`; where the client leaves before it is done it is cancelled.
 
     Raises:
-        asyncio.CancelledError: the client has gone, or the caller was cancelled.
+        ClientLeftError: the client has gone.
     """
     doing = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_until_gone(receive))
     try:
         await asyncio.wait({doing, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not doing.done():
-            doing.cancel()
+            raise ClientLeftError(text("The client has gone before its answer was ready."))
         return await doing
     finally:
         gone.cancel()
