@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ansambl.foundation.locales import speak
+from ansambl.foundation.terminals import harmless
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,29 +19,32 @@ _PIPE_WIDTH = 200
 
 
 def console(*, error: bool = False) -> Console:
-    """A console on standard output (or error) that prints text as it is: brackets in it are not styles."""
-    from rich.console import Console
+    """A console on standard output (or error) that prints text as it is: brackets in it are not styles.
+
+    Nothing in it is a command for the terminal, either.
+    """
+    from ansambl.cli.plain_console import PlainConsole
 
     stream = sys.stderr if error else sys.stdout
     # Whoever reads a pipe wants whole lines, not lines of 80 letters.
     width = None if stream.isatty() else _PIPE_WIDTH
-    return Console(file=stream, width=width, markup=False, highlight=False, soft_wrap=True, emoji=False)
+    return PlainConsole(file=stream, width=width, markup=False, highlight=False, soft_wrap=True, emoji=False)
 
 
 def print_json(document: Any) -> None:
     """Print `document` as the one JSON document of a command."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
+    sys.stdout.write(harmless(json.dumps(document, ensure_ascii=False, indent=2, default=str)) + "\n")
     sys.stdout.flush()
 
 
 def say(words: str) -> None:
     """Print a line of the result."""
-    console().print(words)
+    console().print(harmless(words))
 
 
 def note(words: str) -> None:
     """Tell something that is not the result: it goes to standard error."""
-    console(error=True).print(words, style="dim")
+    console(error=True).print(harmless(words), style="dim")
 
 
 def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -52,7 +56,8 @@ def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]
     for header in headers:
         table.add_column(Text(header, style="dim"), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        # Before they are measured: what is written is longer.
+        table.add_row(*(Text(harmless(cell)) for cell in row))
     if table.row_count:
         out = console()
         out.print()
@@ -99,7 +104,7 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
     for name, value in pairs:
-        table.add_row(Text(name), Text(value))
+        table.add_row(Text(harmless(name)), Text(harmless(value)))
     if table.row_count:
         console().print(table)
 

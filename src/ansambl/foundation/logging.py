@@ -17,6 +17,7 @@ import structlog
 
 from ansambl.foundation.paths import PRIVATE_FILE
 from ansambl.foundation.redaction import redact, redacted_field
+from ansambl.foundation.terminals import harmless
 
 _MAX_FILE, _KEPT_FILES = 5_000_000, 3
 
@@ -60,7 +61,8 @@ class _Masking(logging.Formatter):
     """The last look at every line, whoever wrote it, with its traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+        # People read logs with `cat` and `tail`, too, and anybody can write a Host into them.
+        return harmless(redact(super().format(record)))
 
 
 class _PrivateFile(RotatingFileHandler):

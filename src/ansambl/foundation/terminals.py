@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
+
+_TAKEN_AS_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def harmless(words: str) -> str:
+    """`words` as a terminal can be given them: what it would take as commands is written as in JSON (`u001b`).
+
+    Names, paths and sentences come from requests, files and engines, and a terminal that gets their escape codes
+    hides lines, shows others that nobody wrote or changes its title. So it goes for the control characters of both
+    sets but line feeds and tabs, and for those that turn the direction of a line. JSON stays JSON of the same meaning.
+    """
+    return _TAKEN_AS_COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", words)
 
 
 def has_terminal() -> bool:

@@ -43,3 +43,14 @@ def test_a_log_is_for_its_owner_alone_also_after_a_rotation(tmp_path: Path) -> N
         }  # fmt: skip
     finally:
         os.umask(before)
+
+
+def test_nothing_that_was_asked_is_a_command_for_the_terminal_of_who_reads_the_log(tmp_path: Path) -> None:
+    """A Host is logged when it is refused, before any key is looked at."""
+    file = tmp_path / "ansambl.log"
+    configure(file)
+    get_logger("x").info("request_refused", reason="The Host '\x9b31m\x1b]0;t\x07' is none", path="/a\nlevel=error")
+    written = file.read_text(encoding="utf-8")
+    assert written.count("\n") == 1
+    assert "\\u009b31m\\u001b]0;t\\u0007" in written
+    assert not {"\x1b", "\x9b", "\x07"} & set(written)

@@ -11,6 +11,7 @@ from ansambl.cli.options import Config
 from ansambl.domain.errors import UsageError
 from ansambl.domain.text import text
 from ansambl.foundation.locales import speak
+from ansambl.foundation.terminals import harmless
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,10 +57,10 @@ def logs(
         return
     file = find_log(paths, instance)
     for line in newest_lines(file, lines):
-        typer.echo(redact(line))
+        typer.echo(harmless(redact(line)))
     if follow:
         for line in follow_file(file):
-            typer.echo(redact(line))
+            typer.echo(harmless(redact(line)))
 
 
 def _print_requests(file: Path, newest: list[str], as_json: bool, follow: bool) -> None:
@@ -67,7 +68,7 @@ def _print_requests(file: Path, newest: list[str], as_json: bool, follow: bool) 
 
     if as_json and not follow:
         found = [one for one in map(_parsed, newest) if one is not None]
-        typer.echo(json.dumps({"requests": found}, ensure_ascii=False, indent=2))
+        typer.echo(harmless(json.dumps({"requests": found}, ensure_ascii=False, indent=2)))
         return
     for line in newest:
         _print_request(line, as_json)
@@ -80,7 +81,7 @@ def _print_request(line: str, as_json: bool) -> None:
     found = _parsed(line)
     # The end of a file that was cut off in the middle of a line says nothing.
     if found is not None:
-        typer.echo(line if as_json else shown_request(found))
+        typer.echo(harmless(line if as_json else shown_request(found)))
 
 
 def _parsed(line: str) -> dict[str, Any] | None:
@@ -96,7 +97,8 @@ def shown_request(found: dict[str, Any]) -> str:
 
     def told(name: str) -> str:
         value = found.get(name)
-        return _UNKNOWN if value in (None, "") else str(value)
+        # One line whatever stands in it: a path is what somebody asked for.
+        return _UNKNOWN if value in (None, "") else str(value).replace("\n", "\\n").replace("\t", "\\t")
 
     moment = told("time").replace("T", " ")[:23]
     tokens = f"{told('prompt_tokens')}({told('cached_tokens')})+{told('output_tokens')}"
