@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from product import Started, environment
 
 from ansambl.app.catalog import catalog_of
@@ -61,7 +62,7 @@ def of(*languages: str) -> list[Example]:
 
 def test_every_language_of_an_example_is_known():
     """A block in a language that no test here runs would be an example that nobody checks."""
-    known = {"sh", "console", "toml", "python", "text", "json"}
+    known = {"sh", "console", "toml", "python", "text", "json", "yaml"}
     assert {str(one) for one in ALL if one.language not in known} == set()
 
 
@@ -98,6 +99,11 @@ def test_a_shell_block_is_well_formed_and_its_make_targets_exist(example):
         words = shlex.split(line, comments=True)
         if words[:1] == ["make"]:
             _check_target(words[1])
+
+
+@pytest.mark.parametrize("example", of("yaml"), ids=str)
+def test_a_file_for_other_programs_is_yaml(example):
+    assert isinstance(yaml.safe_load(example.content), dict)
 
 
 def _check_target(target: str) -> None:

@@ -100,7 +100,7 @@ def add_role_routes(router: APIRouter, controls: RoleControls, language: Speak) 
 
     @router.post(f"{PREFIX}/reload", tags=["Configuration"], operation_id="reload", responses=may_fail(400, 501, 503))
     async def post_reload(request: Request) -> ReloadedDocument:
-        """Read the configuration file again, and apply its roles, ensembles and prompt as a whole."""
+        """Read the configuration file again, and apply it as a whole; what needs a restart is told."""
         return await controls.reload(language(request))
 
 
