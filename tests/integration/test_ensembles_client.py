@@ -121,7 +121,6 @@ class Play(Running):
 
     scripts: Scripts = None
     far: ScriptedEngine = None
-    coordinator: Coordinator = None
 
     async def ask(self, model, words="hello", **fields):
         messages = fields.pop("messages", [{"role": "user", "content": words}])
@@ -154,12 +153,15 @@ async def play():
     coordinator = Coordinator(instances, Upstream())
     models = [ModelName("big", context=400), ModelName("small"), ModelName("dead")]
     catalog = build_catalog(ROLES, ENSEMBLES, models)
-    gateway = Gateway(Resolver(catalog), RoleService(catalog, TurnMemory()), coordinator, body_limit=2**20)
+    service = RoleService(catalog, TurnMemory())
+    gateway = Gateway(Resolver(catalog), service, coordinator, body_limit=2**20)
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
     server = WebServer(gateway, listener)
     await server.start()
-    yield Play(engines[0], instances[0], gateway, port, coordinator, scripts, engines[1])
+    yield Play(
+        engines[0], instances[0], gateway, port, coordinator, service, scripts=scripts, far=engines[1]
+    )  # fmt: skip
     await server.stop()
     await coordinator.stop()
     for one in engines:
