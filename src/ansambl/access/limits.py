@@ -204,10 +204,8 @@ class Account:
         Raises:
             LimitReachedError: a limit of requests or of tokens is reached; nothing is counted.
         """
-        for kind, windows in (("requests", self._requests), ("tokens", self._tokens)):
-            for one in windows:
-                if not one.room(now):
-                    raise self._refused(kind, now)
+        if any(not one.room(now) for one in (*self._requests, *self._tokens)):
+            raise self._refused(now)
         for one in self._requests:
             one.add(1, now)
         self.changed = True
@@ -241,17 +239,17 @@ class Account:
                     [(at, n) for what, period, at, n in found if (what, period) == (kind, one.rate.period)], now
                 )
 
-    def _refused(self, kind: str, now: float) -> LimitReachedError:
+    def _refused(self, now: float) -> LimitReachedError:
+        # Of several that are reached, the one whose wait is named is the one that is told about.
         full = [one for one in (*self._requests, *self._tokens) if not one.room(now)]
-        wait = max(1, math.ceil(max(one.free_at(now) for one in full) - now))
-        rate = next(one.rate for one in full if one in (self._requests if kind == "requests" else self._tokens))
+        longest = max(full, key=lambda one: one.free_at(now))
+        wait = max(1, math.ceil(longest.free_at(now) - now))
+        rate, waiting = str(longest.rate), format_seconds(wait)
         words = (
-            text("This API key may make no more than {rate} requests; ask again in {wait}.", rate=str(rate),
-                 wait=format_seconds(wait))
-            if kind == "requests"
-            else text("This API key may use no more than {rate} tokens; ask again in {wait}.", rate=str(rate),
-                      wait=format_seconds(wait))
-        )  # fmt: skip
+            text("This API key may make no more than {rate} requests; ask again in {wait}.", rate=rate, wait=waiting)
+            if longest in self._requests
+            else text("This API key may use no more than {rate} tokens; ask again in {wait}.", rate=rate, wait=waiting)
+        )
         return LimitReachedError(words, retry_after=wait, allowances=self.allowances(now))
 
 

@@ -120,6 +120,22 @@ def test_requests_are_refused_before_they_are_answered_and_tokens_after():
     assert 86_300 - 61 <= error.retry_after <= 86_400 * 1.05
 
 
+def test_of_two_limits_that_are_reached_the_one_is_told_about_that_takes_longer():
+    account = Account([Rate(60, 1)], [Rate(86_400, 100)])
+    account.take(START)
+    account.spend(100, START)
+    with pytest.raises(LimitReachedError) as raised:
+        account.take(START + 1)
+    assert "100/day tokens" in str(raised.value)
+    assert raised.value.retry_after > 86_000
+    other = Account([Rate(86_400, 1)], [Rate(60, 100)])
+    other.take(START)
+    other.spend(100, START)
+    with pytest.raises(LimitReachedError) as raised:
+        other.take(START + 1)
+    assert "1/day requests" in str(raised.value)
+
+
 def test_a_refused_request_counts_for_nothing():
     account = Account([Rate(60, 1), Rate(86_400, 100)], [])
     account.take(START)

@@ -89,11 +89,15 @@ def test_a_field_that_cannot_be_read_is_named(value):
     assert (raised.value.param, raised.value.code) == ("model", "invalid_json")
 
 
-@pytest.mark.parametrize("value", ["null", '""', "5", "[]", "{}", "true"])
-def test_a_model_must_be_a_name(value):
-    with pytest.raises(RequestError) as raised:
+@pytest.mark.parametrize(
+    ("value", "code", "said"),
+    [("null", "missing_model", "is missing"), ('""', "missing_model", "is missing")]
+    + [(one, None, "must be text") for one in ("5", "0", "[]", "{}", "true", "false")],
+)
+def test_a_model_must_be_a_name(value, code, said):
+    with pytest.raises(RequestError, match=said) as raised:
         _ = chat.parse_request(f'{{"model":{value}}}'.encode()).model
-    assert (raised.value.param, raised.value.code) == ("model", "missing_model")
+    assert (raised.value.param, raised.value.code) == ("model", code)
 
 
 @pytest.mark.parametrize(

@@ -49,10 +49,12 @@ class ChatRequest:
         """The requested name.
 
         Raises:
-            RequestError: it is missing or not a string.
+            RequestError: it is missing or not text.
         """
         name = self.value("model")
-        if not isinstance(name, str) or not name:
+        if name is not None and not isinstance(name, str):
+            raise RequestError(text("The field 'model' must be text; GET /v1/models lists the names."), param="model")
+        if not name:
             raise RequestError(
                 text("The field 'model' is missing; GET /v1/models lists the names."),
                 param="model",
