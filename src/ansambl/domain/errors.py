@@ -98,7 +98,12 @@ class LoadFailedError(UnavailableError):
 
 
 class EngineError(AnsamblError):
-    """The engine failed in the middle of an answer."""
+    """The engine failed in the middle of an answer, or refused to give one.
+
+    `retry_after` are the seconds after which it wants to be asked again, None where it says none.
+    """
+
+    retry_after: int | None = None
 
     status = 502
     type = "engine_error"

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import msgspec
 
-from ansambl.domain.errors import AnsamblError, BodyTooLargeError, RequestError, UnavailableError
+from ansambl.domain.errors import AnsamblError, BodyTooLargeError, EngineError, RequestError, UnavailableError
 from ansambl.domain.text import text
 from ansambl.domain.units import format_bytes
 from ansambl.gateway.wire import send_together, tell_when_client_leaves
@@ -191,7 +191,7 @@ async def send_bytes(send: Send, status: int, body: bytes, headers: Headers) -> 
 
 def headers_of_error(error: AnsamblError) -> Headers:
     """What an error adds to the headers of its answer."""
-    if isinstance(error, UnavailableError) and error.retry_after is not None:
+    if isinstance(error, (UnavailableError, EngineError)) and error.retry_after is not None:
         return [(b"retry-after", b"%d" % error.retry_after)]
     if isinstance(error, BodyTooLargeError):
         return [(b"connection", b"close")]

@@ -13,8 +13,8 @@ from ansambl.dialects.usage_reading import HEAD, usage_of_answer, usage_of_strea
 from ansambl.domain.errors import AnsamblError, EngineError
 from ansambl.domain.scheduling import Standing
 from ansambl.domain.text import text
-from ansambl.foundation.redaction import redact
 from ansambl.gateway.asgi import JSON_TYPE
+from ansambl.gateway.engine_refusals import noted_refusal
 from ansambl.gateway.exchange import Exchange
 from ansambl.gateway.passing import leased_place
 from ansambl.gateway.streaming import EventRelay
@@ -22,7 +22,6 @@ from ansambl.roles.asking import refusal_of
 from ansambl.runtime.coordinator import Coordinator
 from ansambl.runtime.upstream import BROKE_OFF, JSON, Body, ConnectionLostError, UpstreamAnswer
 
-_REFUSED = "engine_refused"
 _LARGEST = 2**29
 """Bytes of a whole answer: a thousand vectors of 4,096 numbers, written out, are some 90 MB."""
 _AT_ONCE = 2**18
@@ -84,12 +83,9 @@ async def _refuse(exchange: Exchange, outgoing: Outgoing, answer: UpstreamAnswer
         raise meant
     await exchange.settle()
     if exchange.started or outgoing.raises_refusals:
-        raise refusal_of(answer.status, body)
+        raise refusal_of(answer, body)
     payload = openai_chat.engine_error_object(answer.status, body)
-    # An engine may say the key that it was given.
-    payload["error"]["message"] = redact(payload["error"]["message"])
-    exchange.code = str(payload["error"]["code"] or _REFUSED)
-    await exchange.send_object(openai_chat.engine_status(answer.status, body), payload)
+    await exchange.send_object(noted_refusal(exchange, answer, body, payload), payload)
 
 
 async def _whole(exchange: Exchange, outgoing: Outgoing, answer: UpstreamAnswer) -> Usage | None:

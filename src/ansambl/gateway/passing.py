@@ -16,8 +16,8 @@ from ansambl.dialects.openai_chat_additions import FIELD, envelope_of, split_end
 from ansambl.domain.errors import AnsamblError, EngineError
 from ansambl.domain.scheduling import Standing
 from ansambl.domain.text import Text, text
-from ansambl.foundation.redaction import redact
 from ansambl.gateway.asgi import JSON_TYPE
+from ansambl.gateway.engine_refusals import noted_refusal
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.gateway.streaming import EventRelay
 from ansambl.roles.asking import hint_of, open_chat, refusal_of
@@ -27,8 +27,6 @@ from ansambl.runtime.coordinator import Coordinator
 from ansambl.runtime.upstream import BROKE_OFF, ConnectionLostError, UpstreamAnswer
 
 _SHOWN = 100
-ENGINE_REFUSED = "engine_refused"
-"""The code under which an engine's refusal is counted that has none."""
 Remember = Callable[[Answer], None]
 
 
@@ -78,10 +76,8 @@ async def pass_through(exchange: Exchange, coordinator: Coordinator, call: Call)
         if answer.status >= 400:
             body = await answer.body()
             if not call.passes_refusals:
-                raise refusal_of(answer.status, body)
-            if answer.retry_after:
-                exchange.headers.append((b"retry-after", answer.retry_after.encode()))
-            await _refuse(exchange, call, answer.status, body)
+                raise refusal_of(answer, body)
+            await _refuse(exchange, call, answer, body)
         elif answer.streams:
             lease.cached = _cached(await _relay_stream(exchange, call, request, answer))
         else:
@@ -92,17 +88,14 @@ def _cached(usage: Usage | None) -> int | None:
     return usage.cached_tokens if usage is not None else None
 
 
-async def _refuse(exchange: Exchange, call: Call, status: int, body: bytes) -> None:
-    payload = openai_chat.engine_error_object(status, body)
+async def _refuse(exchange: Exchange, call: Call, answer: UpstreamAnswer, body: bytes) -> None:
+    payload = openai_chat.engine_error_object(answer.status, body)
     if call.clearer is not None:
         found = payload["error"]
         plain = EngineError(text("{reason}", reason=found["message"]), code=found["code"])
         clearer = call.clearer(plain)
         found["message"] = clearer.message.render(speaker_of_scope(exchange.scope))
-    # An engine may say the key that it was given.
-    payload["error"]["message"] = redact(payload["error"]["message"])
-    refused = openai_chat.engine_status(status, body)
-    exchange.code = str(payload["error"]["code"] or ENGINE_REFUSED)
+    refused = noted_refusal(exchange, answer, body, payload)
     await exchange.settle()
     if exchange.started:
         exchange.status = refused

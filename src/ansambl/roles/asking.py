@@ -92,7 +92,7 @@ async def ask_leased(coordinator: Coordinator, lease: Lease, request: ChatReques
     """
     async with open_chat(coordinator, lease, request) as answer:
         if answer.status >= 400:
-            raise refusal_of(answer.status, await answer.body())
+            raise refusal_of(answer, await answer.body())
         if not answer.streams:
             whole = _whole(await answer.body())
             _note_cached(lease, whole)
@@ -131,11 +131,12 @@ def _whole(body: bytes) -> Delta:
     )  # fmt: skip
 
 
-def refusal_of(status: int, body: bytes) -> EngineError:
-    """The error for what an engine answered instead of an answer."""
-    found = openai_chat.engine_error_object(status, body)["error"]
+def refusal_of(answer: UpstreamAnswer, body: bytes) -> EngineError:
+    """The error for what an engine answered, in `body`, instead of an answer."""
+    found = openai_chat.engine_error_object(answer.status, body)["error"]
     error = EngineError(text("The engine refused: {reason}", reason=found["message"]), code=found["code"])
-    error.status, error.type = openai_chat.engine_status(status, body), found["type"]
+    error.status, error.type = openai_chat.engine_status(answer.status, body), found["type"]
+    error.retry_after = answer.retry_after
     return error
 
 

@@ -117,10 +117,10 @@ class UpstreamAnswer:
         self._transfer.close()
 
     @property
-    def retry_after(self) -> str:
-        """The seconds after which the engine wants to be asked again, as it writes them; "" where it says none."""
+    def retry_after(self) -> int | None:
+        """The seconds after which the engine wants to be asked again; None where it says none."""
         found = self._transfer.headers.get("retry-after", "")
-        return found if found.isascii() and found.isdigit() and len(found) <= _LONGEST_WAIT else ""
+        return int(found) if found.isascii() and found.isdigit() and len(found) <= _LONGEST_WAIT else None
 
     @property
     def streams(self) -> bool:
