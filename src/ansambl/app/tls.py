@@ -14,6 +14,7 @@ from pathlib import Path
 from ansambl.app.configuration.gateway_settings import GatewaySettings
 from ansambl.domain.errors import ConfigurationError
 from ansambl.domain.text import Text, text
+from ansambl.foundation.redaction import register_secret
 
 _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 _NO_CHECK_TIME = 0x200000
@@ -126,7 +127,9 @@ def _load(context: ssl.SSLContext, files: CertificateFiles) -> str:
         # Without this the library would ask on the terminal.
         nonlocal asked
         asked = True
-        return os.environ.get(files.password_env or "", "")
+        found = os.environ.get(files.password_env or "", "")
+        register_secret(found)
+        return found
 
     try:
         context.load_cert_chain(files.certificate, files.key, password)

@@ -18,7 +18,7 @@ from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
 from ansambl.foundation import network, processes
 from ansambl.foundation.processes import Effort
-from ansambl.foundation.redaction import register_secret
+from ansambl.foundation.redaction import register_secret, registered_secrets
 from ansambl.runtime.run_files import remove_run_files, write_run_files
 
 LOG_VARIABLE = "ANSAMBL_ENGINE_LOG"
@@ -26,7 +26,9 @@ LOG_VARIABLE = "ANSAMBL_ENGINE_LOG"
 
 _PATIENCE = 10.0
 # Ours and the user's secrets are none of an engine's business; what it needs is in the spec's own environment.
-_SECRET = re.compile(r"^ANSAMBL_|(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
+_SECRET = re.compile(
+    r"^ANSAMBL_|(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|PASS|PAT|CREDENTIALS?)$", re.IGNORECASE
+)
 
 
 class LaunchFailedError(Exception):
@@ -136,8 +138,13 @@ class LocalProcess:
 
 
 def clean_environment(own: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:
-    """The environment of an engine: `own` without what looks like a secret by its name, and what the spec adds."""
-    return {**{name: value for name, value in own.items() if not _SECRET.search(name)}, **added}
+    """The environment of an engine: `own` without secrets, and what the spec adds.
+
+    A secret is what looks like one by its name, and what is registered as one: the configuration lets people choose the
+    names of the variables in which other engines' keys and the password of the certificate's key stand.
+    """
+    known = frozenset(registered_secrets())
+    return {**{name: one for name, one in own.items() if one not in known and not _SECRET.search(name)}, **added}
 
 
 class LocalLauncher:

@@ -12,6 +12,7 @@ from ansambl.domain.instance import InstanceHandle, ProcessIdentity
 from ansambl.domain.text import text
 from ansambl.foundation.clock import RealClock, VirtualClock
 from ansambl.foundation.network import free_port
+from ansambl.foundation.redaction import forget_secret, register_secret
 from ansambl.foundation.sqlite import Database, Migration
 from ansambl.runtime import readiness
 from ansambl.runtime.engine.restarts import LOAD_FAILURES, QUICK_FAILURES, RAN_WELL, RestartPolicy
@@ -195,6 +196,16 @@ def test_secrets_do_not_reach_an_engine():
     assert clean_environment(own, {"HF_TOKEN": "given"}) == {
         "PATH": "/bin", "HOME": "/home/u", "KEYBOARD": "us", "HF_TOKEN": "given",
     }  # fmt: skip
+
+
+def test_secrets_under_names_of_the_users_choice_do_not_reach_an_engine():
+    own = {"PATH": "/bin", "OTHER_ENGINE": "the-key-of-another-engine", "DB_PASS": "1", "COMPASS": "north"}
+    register_secret("the-key-of-another-engine")
+    try:
+        assert clean_environment(own, {}) == {"PATH": "/bin", "COMPASS": "north"}
+    finally:
+        forget_secret("the-key-of-another-engine")
+    assert "OTHER_ENGINE" in clean_environment(own, {})
 
 
 # The probe.
