@@ -24,6 +24,7 @@ from ansambl.gateway.front import head_errors
 from ansambl.gateway.front.connection_limits import Limits
 from ansambl.gateway.front.half_closed import abort_when_reset
 from ansambl.gateway.front.head_errors import HeadError
+from ansambl.gateway.front.until_closed import answer_until_closed
 
 log = get_logger(__name__)
 
@@ -196,6 +197,8 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         before = self._newest
         super().on_headers_complete()
+        if self.cycle is not before and self.parser.get_http_version() == "1.0":
+            answer_until_closed(self.cycle)
         if before is None or before.response_complete:
             self._running = self.cycle
 
