@@ -48,7 +48,8 @@ def translate_request(request: ChatRequest) -> AskedCompletion:
     """
     refuse_present(request, _REFUSED)
     for name in ("n", "best_of"):
-        if request.value(name) not in {None, 1}:
+        # A tuple, because what a client wrote may be a list, which no set can be asked for.
+        if request.value(name) not in (None, 1):
             raise wrong(name, text("a role gives one answer; ask a model by its own name for several"))
     changes: dict[str, Any] = dict.fromkeys(_LEFT_OUT)
     changes["messages"] = [{"role": "user", "content": prompt_of(request)}]
