@@ -67,7 +67,8 @@ class Front:
         Raises:
             ConfigurationError: the certificate cannot be used.
         """
-        return Front(settings, self._has_keys).warnings()
+        files = make_room_for_connections(settings)
+        return [*Front(settings, self._has_keys).warnings(), *((files,) if files else ())]
 
     def use(self, settings: GatewaySettings) -> None:
         """Take other settings; requests that are being answered go on.
