@@ -93,3 +93,12 @@ def test_links_between_pages_lead_somewhere() -> None:
     links = [(page, link) for page in pages for link in _LINK.findall(page.read_text(encoding="utf-8"))]
     inner = [(page, link) for page, link in links if "://" not in link and not link.startswith("mailto:")]
     assert [f"{page.relative_to(ROOT)}: {link}" for page, link in inner if not (page.parent / link).exists()] == []
+
+
+def test_every_page_is_in_the_list_of_all_pages_once() -> None:
+    folder = ROOT / "docs"
+    listed = [link for link in _LINK.findall((folder / "README.md").read_text(encoding="utf-8")) if ".." not in link]
+    pages = {str(page.relative_to(folder)) for page in folder.rglob("*.md")}
+    # Decisions are listed as a folder, engines by their own page.
+    left_out = {one for one in pages if one.startswith(("decisions/", "reference/engines/"))} | {"README.md"}
+    assert sorted(listed) == sorted((pages - left_out) | {"decisions", "reference/engines/README.md"})
