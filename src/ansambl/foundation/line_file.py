@@ -10,7 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from ansambl.foundation.logging import get_logger
 from ansambl.foundation.paths import PRIVATE_FILE
+
+log = get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -24,7 +27,8 @@ class LineFile(Generic[T]):
     """Writes items as lines of `file`, which its owner alone may read (mode 0600), in a thread of its own.
 
     The thread starts with the first item and ends with `close`. At most `most` items wait; what comes on top of them is
-    counted in `dropped` and not written. The same holds for what the disk does not take.
+    counted in `dropped` and not written. The same holds for what the disk does not take, and for what cannot be
+    encoded.
 
     Args:
         file: where the lines go; older ones go to ``file.1``, ``file.2`` …
@@ -88,7 +92,7 @@ class LineFile(Generic[T]):
     def _write_all(self) -> None:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-            lines = b"".join(self._encode(one) + b"\n" for one in batch)
+            lines = self._encoded(batch)
             try:
                 self._append(lines)
                 self.failure = None
@@ -97,6 +101,17 @@ class LineFile(Generic[T]):
                 self.dropped += len(batch)
             # A yield of the interpreter's lock.
             time.sleep(0)
+
+    def _encoded(self, batch: list[T]) -> bytes:
+        lines = []
+        for one in batch:
+            try:
+                lines.append(self._encode(one) + b"\n")
+            except Exception:
+                # Or the thread ends with the first such item, and nothing is ever written again.
+                self.dropped += 1
+                log.exception("line_not_encoded", file=self.file.name)
+        return b"".join(lines)
 
     def _append(self, lines: bytes) -> None:
         descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PRIVATE_FILE)

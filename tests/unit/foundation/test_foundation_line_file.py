@@ -90,3 +90,17 @@ def test_few_or_no_older_files(tmp_path: Path, kept: int) -> None:
     file.put(1)
     file.close()
     assert [one.name for one in tmp_path.iterdir()] == ["x.log.1"] * kept
+
+
+def test_an_item_that_cannot_be_encoded_costs_itself_alone(tmp_path: Path) -> None:
+    def picky(number: int) -> bytes:
+        if number == 1:
+            raise ValueError(number)
+        return encode(number)
+
+    file = LineFile(tmp_path / "x.log", picky)
+    for number in range(4):
+        file.put(number)
+    file.close()
+    assert numbers(file.file) == [0, 2, 3]
+    assert file.dropped == 1
