@@ -239,8 +239,12 @@ class KeyDoor:
         """Write every `WRITE_EVERY` seconds, and end what keys that have expired still get, until it is cancelled."""
         while True:
             await self._clock.sleep(WRITE_EVERY)
-            self.write()
-            await self.end_expired()
+            try:
+                self.write()
+                await self.end_expired()
+            except Exception:
+                # Or no use would be written any more, and what expired keys still get would go on.
+                log.exception("use_of_keys_not_written")
 
 
 class _KeysVisit:

@@ -345,3 +345,23 @@ def test_what_is_left_of_all_limits_is_told_without_revoked_keys(clock):
     left = door.all_allowances()
     assert gone.id not in left
     assert (left[limited.id].requests.limit, left[limited.id].requests.remaining) == (5, 4)
+
+
+async def test_one_failure_to_write_does_not_end_the_writing(store, clock, monkeypatch):
+    key, secret = made()
+    store.add(key)
+    door = KeyDoor(TOKEN, clock, store)
+    written = []
+
+    def broken_once(used):
+        written.append(set(used))
+        if len(written) == 1:
+            raise RuntimeError("the disk is away")
+
+    monkeypatch.setattr(store, "submit_use", broken_once)
+    writing = asyncio.create_task(door.keep_writing())
+    for _ in range(2):
+        door.admit(Credentials(secret), Endpoint.CHAT)
+        await clock.advance(key_door.WRITE_EVERY)
+    writing.cancel()
+    assert written == [{key.id}, {key.id}]
