@@ -476,14 +476,20 @@ async def test_a_client_that_leaves_after_sending_ahead_is_noticed_too():
         await asyncio.wait_for(running.engine.calls[0].left.wait(), 10)
 
 
-async def test_a_request_that_ends_in_the_middle_is_nobodys():
+@both_loops
+async def test_a_request_that_ends_in_the_middle_is_told_so_and_goes_nowhere():
     async with a_gateway() as running:
         for content in (b"GET /hea", head(CHAT, HOST, LENGTH)[:-2], head(CHAT, HOST, LENGTH) + BODY[:5],
                         head(CHAT, HOST, CHUNKED) + CHUNKS[:-3]):  # fmt: skip
             async with connection(running) as (reader, writer):
                 writer.write(content)
                 writer.write_eof()
-                assert await asyncio.wait_for(reader.read(), 10) == b""
+                status, _, answer = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n")
+            assert status == b"HTTP/1.1 400 Bad Request"
+            assert error_of(answer.partition(b"\r\n\r\n")[2])["code"] == "incomplete_request"
+        async with connection(running) as (reader, writer):
+            writer.write_eof()
+            assert await asyncio.wait_for(reader.read(), 10) == b""
         assert not running.engine.calls
         await others_are_served(running)
 

@@ -27,6 +27,7 @@ NO_CACHE: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"n
 _LENGTH_DIGITS = 18
 _DISCARD_LIMIT = 512 * 2**20
 _DISCARD_PATIENCE = 30.0
+_DISCARD_PAUSE = 2.0
 
 
 class ClientGoneError(Exception):
@@ -118,7 +119,9 @@ async def _discard(receive: Receive) -> None:
     try:
         async with asyncio.timeout(_DISCARD_PATIENCE):
             while size <= _DISCARD_LIMIT:
-                message = await receive()
+                # One that sends nothing waits for its answer.
+                async with asyncio.timeout(_DISCARD_PAUSE):
+                    message = await receive()
                 if message["type"] == "http.disconnect":
                     raise ClientGoneError
                 size += len(message.get("body", b""))

@@ -91,8 +91,9 @@ async def test_a_body_without_end_is_given_up(monkeypatch):
     assert sent < 2000
 
 
-async def test_a_client_that_stalls_while_being_refused_is_given_up(monkeypatch):
-    monkeypatch.setattr(asgi, "_DISCARD_PATIENCE", 0.01)
+@pytest.mark.parametrize("patience", ["_DISCARD_PATIENCE", "_DISCARD_PAUSE"])
+async def test_a_client_that_stalls_while_being_refused_is_given_up(monkeypatch, patience):
+    monkeypatch.setattr(asgi, patience, 0.01)
     with pytest.raises(BodyTooLargeError):
         await read_body(scope(b"100"), Client(part(b"x", more=True)), 4)
 

@@ -227,7 +227,12 @@ class Connection(HttpToolsProtocol):
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """The client sends no more. It may still read, or it may be gone: at first that looks the same."""
         running = self._running
-        if running is None or running.response_complete or self.scheme == "https":
+        if self.scheme == "https":
+            return None
+        if not self._deaf and self._is_cut_short():
+            self._refuse(head_errors.cut_short())
+            return None
+        if running is None or running.response_complete:
             return None
         last = running if self._deaf else self.cycle
         if last.more_body or running.scope["http_version"] == "1.0":
@@ -338,6 +343,13 @@ class Connection(HttpToolsProtocol):
     def _newest(self) -> Any:
         """The request whose head came last; None before there was one, which uvicorn's types deny."""
         return self.cycle
+
+    def _is_cut_short(self) -> bool:
+        """Whether a request is missing its end, and nothing else is being answered."""
+        running = self._running
+        if running is None or running.response_complete:
+            return self._in_head and self._head_bytes > 0
+        return running is self.cycle and bool(running.more_body) and not running.response_started
 
     # How a connection ends
 

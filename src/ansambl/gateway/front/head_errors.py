@@ -40,6 +40,13 @@ def slow(patience: float) -> HeadError:
     )  # fmt: skip
 
 
+def cut_short() -> HeadError:
+    """The client sends no more, and its request is not whole."""
+    return HeadError(
+        400, "incomplete_request", text("The request ended before it was whole; send all that its headers promise.")
+    )
+
+
 def url_too_long(limits: Limits) -> HeadError:
     """The address is too long."""
     return HeadError(
