@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ansambl.domain.errors import UnknownNameError
-from ansambl.domain.names import folded, nearest_names
+from ansambl.domain.names import LONGEST_ASKED, folded, nearest_names
 from ansambl.domain.text import text
 from ansambl.roles.records import EnsembleTarget, ModelTarget, RoleCatalog, RoleTarget, Target
 
@@ -34,7 +34,9 @@ class Resolver:
         Raises:
             UnknownNameError: no role, ensemble or model has this name; the message holds the nearest ones.
         """
-        target = self._exact.get(name) or self._folded.get(folded(name))
+        target = self._exact.get(name)
+        if target is None and len(name) <= LONGEST_ASKED:
+            target = self._folded.get(folded(name))
         if target is not None:
             return target
         close = nearest_names(name, self._exact)

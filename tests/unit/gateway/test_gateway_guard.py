@@ -233,3 +233,14 @@ def test_containers_reach_the_machine_that_they_run_on_by_its_name_there():
     for name in ("x.host.docker.internal", "docker.internal", "host.docker.internal.evil.com"):
         with pytest.raises(NotAllowedError):
             check_request(scope(host=name))
+
+
+def test_names_that_are_too_long_for_any_machine_are_not_looked_at():
+    """Comparing 60 KB of dots with the names of this machine took a fifth of a second, from anybody."""
+    guard = Guard(WebRules(hosts=frozenset({"*.example"}), wide=True))
+    for host in ("a" * 400 + ".localhost", "a." * 30_000 + "example"):
+        with pytest.raises(NotAllowedError):
+            guard.check(scope(host=host))
+        with pytest.raises(NotAllowedError):
+            guard.check(scope(host="127.0.0.1", origin=f"http://{host}"))
+    assert not guard.check(scope(host="a." * 100 + "example"))

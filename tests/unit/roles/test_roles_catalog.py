@@ -165,6 +165,14 @@ def test_an_unknown_name_is_told_the_nearest_ones() -> None:
         Resolver(build()).resolve("x" * 5000)
 
 
+def test_a_text_that_is_too_long_for_a_name_is_compared_with_none() -> None:
+    """One of 30 MB took two seconds, in which nobody else was answered."""
+    assert Resolver(build()).resolve("CODER ").name == "coder"
+    with pytest.raises(UnknownNameError, match="named 'CODER") as caught:
+        Resolver(build()).resolve("CODER" + " " * 1000)
+    assert "nearest" not in str(caught.value)
+
+
 def chain(length: int) -> dict[str, Any]:
     """Ensembles that stand in each other, `length` of them."""
     return {

@@ -27,7 +27,9 @@ _LOCAL_NAMES = frozenset({"localhost", "ip6-localhost"})
 
 _ANY = "*"
 _SHOWN = 100
-_KNOWN_HOSTS, _LONGEST_HOST = 256, 300
+_KNOWN_HOSTS = 256
+_LONGEST = 300
+"""Characters of a Host or an Origin that can be ours: names have 253 at most. No longer one is looked at any further."""
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -131,9 +133,11 @@ class Guard:
     def _is_known(self, host: bytes) -> bool:
         known = self._known_hosts.get(host)
         if known is None:
+            if len(host) > _LONGEST:
+                return False
             found = _AUTHORITY.fullmatch(host.decode("latin-1").strip())
             known = found is not None and self._is_ours(found[1])
-            if len(self._known_hosts) < _KNOWN_HOSTS and len(host) <= _LONGEST_HOST:
+            if len(self._known_hosts) < _KNOWN_HOSTS:
                 self._known_hosts[host] = known
         return known
 
@@ -156,7 +160,7 @@ class Guard:
 
     def _is_ours_too(self, origin: str, host: bytes | None) -> bool:
         """Whether the pages of an origin are those of this machine, or of whatever answers under its names."""
-        found = _ORIGIN.fullmatch(origin)
+        found = _ORIGIN.fullmatch(origin) if len(origin) <= _LONGEST else None
         if found is None:
             return False
         name = found[1].strip("[]").rstrip(".")
