@@ -84,5 +84,5 @@ def write_state(
 def new_token() -> str:
     """A fresh admin token."""
     token = secrets.token_urlsafe(32)
-    register_secret(token)
+    register_secret(token, lasting=True)
     return token

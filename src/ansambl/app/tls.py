@@ -128,7 +128,7 @@ def _load(context: ssl.SSLContext, files: CertificateFiles) -> str:
         nonlocal asked
         asked = True
         found = os.environ.get(files.password_env or "", "")
-        register_secret(found)
+        register_secret(found, lasting=True)
         return found
 
     try:

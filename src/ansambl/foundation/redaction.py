@@ -20,7 +20,7 @@ MASK: Final = "[secret]"
 SHORTEST = 8
 """Characters of the shortest value that is registered; to mask shorter ones would tear up words that are none."""
 MOST = 100
-"""Values that are registered at once, the newest ones: of runs that ended long ago nothing is written any more."""
+"""Values of single runs that are registered at once, the newest ones: of one that ended long ago nothing is written."""
 
 _NAMES = (
     r"api[_-]?keys?|x-api-key|authorization|proxy-authorization|cookie|set-cookie|passw(?:or)?d|secret"
@@ -59,14 +59,17 @@ class _Register:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
+        self._lasting: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
         self._changed = False
 
-    def add(self, value: str) -> None:
+    def add(self, value: str, *, lasting: bool) -> None:
         with self._lock:
             self._counts[value] = self._counts.pop(value, 0) + 1
-            if len(self._counts) > MOST:
-                del self._counts[next(iter(self._counts))]
+            if lasting:
+                self._lasting.add(value)
+            if len(self._counts) - len(self._lasting) > MOST:
+                del self._counts[next(one for one in self._counts if one not in self._lasting)]
             self._changed = True
 
     def remove(self, value: str) -> None:
@@ -76,6 +79,7 @@ class _Register:
                 self._counts[value] = left
             else:
                 self._counts.pop(value, None)
+                self._lasting.discard(value)
             self._changed = True
 
     def values(self) -> tuple[str, ...]:
@@ -116,10 +120,13 @@ def spellings(value: str) -> set[str]:
     return {one for one in found if len(one) >= SHORTEST}
 
 
-def register_secret(value: str) -> None:
-    """Mask this value from now on. One that is shorter than `SHORTEST` is not registered."""
+def register_secret(value: str, *, lasting: bool = False) -> None:
+    """Mask this value from now on. One that is shorter than `SHORTEST` is not registered.
+
+    `lasting` ones are good for as long as Ansambl runs, however many engines are started meanwhile; there must be few.
+    """
     if len(value) >= SHORTEST:
-        _REGISTER.add(value)
+        _REGISTER.add(value, lasting=lasting)
 
 
 def forget_secret(value: str) -> None:

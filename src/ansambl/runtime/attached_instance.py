@@ -45,7 +45,7 @@ class AttachedInstance:
         self.model = attachment.model
         self._attachment = attachment
         if attachment.key:
-            register_secret(attachment.key)
+            register_secret(attachment.key, lasting=True)
         self._events = events
         self._clock = clock or RealClock()
         self._endpoint = Endpoint(

@@ -171,6 +171,18 @@ def test_the_register_is_bounded() -> None:
     assert redact(f"secret number {redaction.MOST + 9:05d}") == MASK
 
 
+def test_what_lasts_is_masked_however_many_runs_come_after_it() -> None:
+    register_secret("the token of Ansambl", lasting=True)
+    try:
+        for number in range(redaction.MOST + 10):
+            register_secret(f"secret number {number:05d}")
+        assert redact("the token of Ansambl") == MASK
+        assert len(registered_secrets()) == redaction.MOST + 1
+    finally:
+        forget_secret("the token of Ansambl")
+    assert redact("the token of Ansambl") == "the token of Ansambl"
+
+
 def fail(words: str) -> None:
     raise ValueError(words)
 
