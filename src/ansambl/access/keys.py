@@ -28,7 +28,6 @@ _ID_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
 _RANDOM_BYTES, _RANDOM_LETTERS, _CHECK_LETTERS, _ID_LENGTH = 32, 43, 6, 10
 _SHOWN = 4
 _LONGEST_NAME = 100
-_LONGEST_LIST = 1000
 
 
 @dataclass(frozen=True, slots=True)

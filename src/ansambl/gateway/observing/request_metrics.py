@@ -15,7 +15,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from ansambl.access.limits import Allowances
-from ansambl.domain.scheduling import RequestClass
 from ansambl.gateway.observing.runtime_metrics import spread_family
 from ansambl.runtime.counters import Spread
 
@@ -221,11 +220,6 @@ class RequestCounts(Collector):
             for kind, count in (("prompt", one.prompt), ("cached", one.cached), ("output", one.output)):
                 tokens.add_metric([key, kind], count)
         yield tokens
-
-
-def class_of(request_class: RequestClass | None) -> str:
-    """A class as a label."""
-    return request_class.value if request_class is not None else NO_CLASS
 
 
 def dialect_of(endpoint: str) -> str:
