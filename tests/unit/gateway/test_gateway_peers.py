@@ -135,3 +135,18 @@ def test_any_chain_is_decided_and_gives_an_address(lines):
     found = seen("10.0.0.1", *headers)
     assert client_address(found) == UNKNOWN or address_of(client_address(found)) is not None
     assert not is_local(seen("203.0.113.9", *headers))
+
+
+@pytest.mark.parametrize("unread", ['for=""127.0.0.1', 'for=127.0.0.1"x', "for", 'for ="1.2.3.4'])
+def test_a_hop_that_cannot_be_read_is_not_passed_over(unread):
+    assert is_local(scope("127.0.0.1", ("forwarded", "for=127.0.0.1")))
+    assert not is_local(scope("127.0.0.1", ("forwarded", f"for=127.0.0.1, {unread}")))
+    assert client_address(seen("10.0.0.1", ("forwarded", f"for=198.51.100.1, {unread}"))) == UNKNOWN
+
+
+@pytest.mark.parametrize("written", ["a=" + " " * 60_000 + '"x', ",a=" * 20_000, 'for="' * 12_000, ", " * 30_000])
+def test_a_header_that_is_written_to_be_hard_to_read_is_read_at_once(written):
+    """With blanks in the pattern of a pair the first of these took a minute, and nobody else was answered meanwhile."""
+    assert not is_local(scope("127.0.0.1", ("forwarded", written)))
+    found = seen("10.0.0.1", ("forwarded", f"{written}, for=203.0.113.9"))
+    assert client_address(found) == "203.0.113.9"

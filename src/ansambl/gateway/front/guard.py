@@ -29,7 +29,7 @@ _ANY = "*"
 _SHOWN = 100
 _KNOWN_HOSTS = 256
 _LONGEST = 300
-"""Characters of a Host or an Origin that can be ours: names have 253 at most. What is longer is looked at no further."""
+"""Characters of a Host or an Origin that can be ours; names have 253 at most. Longer ones are not looked at."""
 
 Headers = Sequence[tuple[bytes, bytes]]
 

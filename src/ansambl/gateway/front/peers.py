@@ -25,7 +25,8 @@ _LONGEST = 200
 _HOPS = 50
 """More proxies than that stand in no real chain."""
 _PORT = re.compile(r"\[(?P<six>[^\[\]]*)\](?::\d+)?|(?P<four>[0-9.]+):\d+")
-_PAIR = re.compile(r'(?:^|[;,])\s*([A-Za-z-]+)="?([^";,]*)"?\s*(?=[;,]|$)')
+_PAIR = re.compile(r'([A-Za-z-]+)="?([^"]*)"?')
+"""One pair of ``Forwarded``, without blanks around it: with those in the pattern, a header of 60 KB took a minute."""
 _SCHEMES = frozenset({"http", "https"})
 
 
@@ -136,7 +137,15 @@ def _last(scope: Scope, name: bytes) -> str:
 
 def _forwarded(scope: Scope) -> list[tuple[str, str]]:
     lines = [value.decode("latin-1") for key, value in scope["headers"] if key == b"forwarded"]
-    return [(name.lower(), value) for name, value in _PAIR.findall(",".join(lines))]
+    found = []
+    for part in ",".join(lines).replace(";", ",").split(","):
+        pair = _PAIR.fullmatch(part.strip())
+        if pair is not None:
+            found.append((pair[1].lower(), pair[2]))
+        elif part.strip().lower().startswith("for"):
+            # A hop that we cannot read is a hop all the same.
+            found.append(("for", UNKNOWN))
+    return found
 
 
 def _named(forwarded: list[tuple[str, str]], name: str) -> str:
