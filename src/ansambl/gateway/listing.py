@@ -74,14 +74,20 @@ class Listing:
         await exchange.send_object(200, {"object": "list", "data": listed})
 
     async def _get_model(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:  # noqa: ARG002 - one signature for all routes
-        wanted = scope["path"].removeprefix("/v1/models/")
-        name = self._resolver.resolve(wanted).name
+        found = self.entry(exchange, self._resolver.resolve(scope["path"].removeprefix("/v1/models/")).name)
+        anthropic = header(scope, b"anthropic-version") is not None
+        await exchange.send_object(200, models.model_object(found) if anthropic else found)
+
+    def entry(self, exchange: Exchange, name: str) -> dict[str, Any]:
+        """The entry of one name, as `entries` gives it.
+
+        Raises:
+            UnknownNameError: it is not listed for the caller.
+        """
         for one in self.entries(exchange):
             if one["id"] == name:
-                anthropic = header(scope, b"anthropic-version") is not None
-                await exchange.send_object(200, models.model_object(one) if anthropic else one)
-                return
-        raise UnknownNameError(text("There is no model '{name}'; GET /v1/models lists the names.", name=wanted))
+                return one
+        raise UnknownNameError(text("There is no model '{name}'; GET /v1/models lists the names.", name=name))
 
     def entries(self, exchange: Exchange) -> list[dict[str, Any]]:
         """The entries of all names that the caller may use, from memory alone; they are shared, so change none."""

@@ -80,7 +80,7 @@ class LlamaRouter:
         if named:
             name = self._resolver.resolve(named).name
             exchange.visit.caller.require_name(name)
-            entry = next(one for one in self._entries(exchange) if one["id"] == name)
+            entry = self._listing.entry(exchange, name)
             seen = entry["architecture"]["input_modalities"]
             del found["role"], found["models_autoload"]
             found |= {

@@ -190,7 +190,7 @@ class OllamaRoutes:
         found = request.value("model") or request.value("name")
         target = self._target(found if isinstance(found, str) else "")
         exchange.visit.caller.require_name(target.name)
-        entry = next(one for one in self._listing.entries(exchange) if one["id"] == target.name)
+        entry = self._listing.entry(exchange, target.name)
         sampling = target.role.sampling if isinstance(target, RoleTarget) else {}
         await exchange.send_object(200, lists.show_object(replace(self._listed(entry), sampling=sampling)))
 
