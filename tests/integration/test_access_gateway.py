@@ -158,6 +158,14 @@ async def test_where_a_key_may_stand(stage, headers, status):
         assert about["www-authenticate"] == "bearer"
 
 
+async def test_a_key_behind_the_body_is_none(stage):
+    _, secret = stage.key()
+    body = request()
+    chunks = b"%x\r\n%b\r\n0\r\nauthorization: Bearer %b\r\n\r\n" % (len(body), body, secret.encode())
+    about = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
+    assert (await raw(stage.running, about + chunks))[0] == 401
+
+
 async def test_a_key_that_expires_and_one_that_is_revoked_within_one_connection(stage):
     expiring, first = stage.key(expires=stage.clock.now() + 60)
     other, second = stage.key()

@@ -193,6 +193,22 @@ async def test_an_offer_of_another_protocol_is_passed_over_and_the_body_is_read(
         assert json.loads(running.engine.calls[1].body)["messages"] == json.loads(BODY)["messages"]
 
 
+@both_loops
+async def test_fields_behind_a_body_are_none_of_the_head():
+    """uvicorn adds them to those of the head: a Host or a key could come where a proxy before us does not look."""
+    async with a_gateway() as running:
+        chunks = CHUNKS.removesuffix(b"\r\n")
+        foreign = head(CHAT, b"host: evil.example", CHUNKED) + chunks + b"host: localhost\r\n\r\n"
+        assert (await raw(running, foreign))[0] == 403
+        own = head(CHAT, HOST, CHUNKED) + chunks + b"host: evil.example\r\nx-ansambl-class: none\r\n\r\n"
+        assert (await raw(running, own))[0] == 200
+        # As many as one likes, and the connection goes on behind them.
+        async with connection(running) as (reader, writer):
+            writer.write(head(CHAT, HOST, CHUNKED) + chunks + b"a: b\r\n" * 5000 + b"\r\n" + HEALTH)
+            assert (await read_answer(reader))[0] == 200
+            assert (await read_answer(reader))[0] == 200
+
+
 @pytest.mark.parametrize(
     ("line", "status"),
     [

@@ -181,6 +181,11 @@ class Connection(HttpToolsProtocol):
         if self._deaf and data:
             self._discard(len(data))
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of a head. Those behind a body in chunks are dropped: nobody before us has looked at them."""
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """A request's head is whole."""
         limits = self._all.limits
