@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
 from functools import partial
-from typing import TypeAlias
 
 from ansambl.domain.errors import AnsamblError, NotSupportedError, UnavailableError
 from ansambl.domain.instance import Endpoint, InstanceStatus
@@ -28,7 +26,8 @@ from ansambl.runtime.instance import Instance
 from ansambl.runtime.known_facts import FactsOf
 from ansambl.runtime.leasing import FirstLease, HeldGroup, LeaseGroup
 from ansambl.runtime.marks import is_plain, lora_mark, owner_mark, with_adapter_tail
-from ansambl.runtime.outlooks import outlook_of
+from ansambl.runtime.other_programs import ForeignOf, OtherPrograms
+from ansambl.runtime.outlooks import outlook_of, with_view
 from ansambl.runtime.residence import Residence
 from ansambl.runtime.scheduling.ledger import Ledger
 from ansambl.runtime.scheduling.records import Ask, DeviceView, Grant, InstanceView, Memory, Rules
@@ -37,11 +36,6 @@ from ansambl.runtime.slot_books import SlotBook
 from ansambl.runtime.upstream import JSON, Body, ConnectionLostError, Upstream, UpstreamAnswer
 from ansambl.runtime.wishes import OwnerWishes
 
-ForeignOf: TypeAlias = Callable[[], Awaitable[Memory]]
-"""Says what other programs hold on the devices."""
-
-_LOOK_EVERY = 5.0
-"""Seconds between two looks at what other programs hold."""
 _LAST_SAVE = 10.0
 """Seconds that conversations may take to be saved when Ansambl stops."""
 
@@ -83,13 +77,12 @@ class Coordinator:
         self._upstream = upstream
         self._carrier = Carrier(self.instance, upstream, self.note, self._ready_again)
         self._events = events
-        self._foreign = foreign
+        self._others = OtherPrograms(foreign, self._dispatcher, self._clock)
         self._conversations = conversations
         self._separation = Separation(self.call, lambda model: self.instance(model).status().adopted)
         self.wishes = OwnerWishes(
             wake=self.wake, rest=lambda model: self.rest(model, None), pin=self._residence.pin, tell=self.tell
         )
-        self._looking: asyncio.Task[None] | None = None
         self._judging: set[asyncio.Task[None]] = set()
 
     # --- who is there -------------------------------------------------------------------------------------------------
@@ -108,17 +101,8 @@ class Coordinator:
 
     def statuses(self) -> list[InstanceStatus]:
         """Snapshots of all instances with what runs and waits on each."""
-        views = self.views()
-        found = []
-        for model, one in self._residence.instances.items():
-            status, view = one.status(), views.get(model)
-            if view is not None:
-                rests_at = (
-                    None if view.rests_at is None else self._clock.now() + view.rests_at - self._clock.monotonic()
-                )
-                status = replace(status, running=view.running, waiting=view.waiting, rests_at=rests_at)
-            found.append(status)
-        return found
+        views, ahead = self.views(), self._clock.now() - self._clock.monotonic()
+        return [with_view(one.status(), views.get(model), ahead) for model, one in self._residence.instances.items()]
 
     def views(self) -> dict[str, InstanceView]:
         """How the scheduler sees each instance that it was told of."""
@@ -250,7 +234,7 @@ class Coordinator:
 
     async def _granted(self, ask: Ask) -> Grant:
         """Ask the scheduler, which is told of the instance before; again as often as the instance ends meanwhile."""
-        self._watch_others()
+        self._others.watch()
         while True:
             await self._residence.know(ask.model)
             grant = await self._dispatcher.granted(ask)
@@ -404,25 +388,8 @@ class Coordinator:
 
     async def stop(self, *, save_for: float = _LAST_SAVE) -> None:
         """Stop all instances at once and close the connections to engines."""
-        if self._looking is not None:
-            self._looking.cancel()
+        self._others.end()
         await self.wishes.stop()
         self._dispatcher.close()
         await self._residence.stop(save_for=save_for)
         await self._upstream.close()
-
-    # --- other programs -----------------------------------------------------------------------------------------------
-
-    def _watch_others(self) -> None:
-        if self._foreign is not None and self._looking is None:
-            self._looking = asyncio.create_task(self._look(self._foreign), name="other programs")
-
-    async def _look(self, foreign: ForeignOf) -> None:
-        while True:
-            try:
-                held = await foreign()
-            except (AnsamblError, OSError) as error:
-                _log.warning("others_unknown", reason=str(error))
-            else:
-                self._dispatcher.tell(lambda policy, now, held=held: policy.foreign(held, now))  # type: ignore[misc]
-            await self._clock.sleep(_LOOK_EVERY)

@@ -1,9 +1,23 @@
-"""What a request that waits waits for, in words."""
+"""How an instance stands for who looks at it: what runs and waits there, and what a request waits for, in words."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from ansambl.domain.instance import InstanceStatus
 from ansambl.domain.text import Text, text
 from ansambl.runtime.scheduling.records import InstanceView, Residency
+
+
+def with_view(status: InstanceStatus, view: InstanceView | None, ahead: float) -> InstanceStatus:
+    """A status with what runs and waits there, as the scheduler sees its instance; as it is before it does.
+
+    `ahead` are the seconds by which the time of day is ahead of the scheduler's clock.
+    """
+    if view is None:
+        return status
+    rests_at = None if view.rests_at is None else view.rests_at + ahead
+    return replace(status, running=view.running, waiting=view.waiting, rests_at=rests_at)
 
 
 def outlook_of(model: str, view: InstanceView | None) -> Text:

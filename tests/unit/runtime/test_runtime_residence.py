@@ -14,7 +14,7 @@ from ansambl.domain.errors import (
 )
 from ansambl.domain.scheduling import RequestClass
 from ansambl.domain.text import text
-from ansambl.runtime import coordinator as coordinating
+from ansambl.runtime import other_programs
 from ansambl.runtime.coordinator import Coordinator
 from ansambl.runtime.scheduling.records import RAM, InstanceFacts, Residency, Rules
 
@@ -180,7 +180,7 @@ async def test_one_that_is_taken_out_ends_its_answers_and_refuses_who_waits(two)
 
 
 async def test_other_programs_are_seen(monkeypatch):
-    monkeypatch.setattr(coordinating, "_LOOK_EVERY", 0.001)
+    monkeypatch.setattr(other_programs, "_LOOK_EVERY", 0.001)
     held, looked = {RAM: 0}, asyncio.Event()
 
     async def foreign():
