@@ -356,6 +356,8 @@ async def test_a_routes_stream_begins_with_the_reason_and_goes_on_with_the_engin
     assert joined(chunks[:1], "reasoning_content") == "**cook** – asked for with @cook\n\n"
     assert joined(chunks, "content") == "cook speaks"
     assert {one.id for one in chunks} == {"engine-1"}
+    # One event has the usage: clients that add up what all events say count nothing twice.
+    assert [one.usage.total_tokens for one in chunks if one.usage is not None] == [13]
     assert chunks[-1].usage.total_tokens == 13
     assert chunks[-1].ansambl["branches"][0]["role"] == "cook"
     play.scripts.words["coder"] = STREAM_HEAD + b"3\r\nabc\r\n0\r\n\r\n"

@@ -230,12 +230,15 @@ async def test_a_council_thinks_aloud_in_a_response(running, gpt):
 
 
 async def test_a_route_says_why_it_chose_in_both_dialects(running, claude, gpt):
-    running.engine.script = running.engine.stream(*THOUGHT_AND_SAID)
+    # Engines begin with an event that says nothing but who speaks.
+    beginning = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":null}}]}\n\n'
+    running.engine.script = running.engine.stream(beginning, beginning, *THOUGHT_AND_SAID)
     wanted = {"model": "auto", "extra_body": {"ansambl": {"role": "brief"}}}
     async with claude.messages.stream(**wanted, max_tokens=50, messages=ASK) as stream:
         message = await stream.get_final_message()
     assert [one.type for one in message.content] == ["thinking", "thinking", "text"]
     assert message.content[0].thinking.startswith("**brief**")
+    assert message.content[0].thinking.count("**brief**") == 1
     assert message.content[1].thinking == "I count."
     response = await gpt.responses.with_raw_response.create(**wanted, input="hello")
     parsed = response.parse()

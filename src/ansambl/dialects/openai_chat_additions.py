@@ -15,6 +15,7 @@ from ansambl.dialects.openai_chat import DONE_EVENT, Envelope, Usage, chunk, eve
 FIELD = "ansambl"
 """The name of our object in an answer."""
 
+_BETWEEN = b"\n\n"
 _Raw = dict[str, msgspec.Raw]
 _UNREADABLE = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
 _encode = msgspec.json.encode
@@ -80,10 +81,44 @@ def envelope_of(events: bytes, *, model: str) -> Envelope | None:
 
 
 def split_end(events: bytes) -> tuple[bytes, bytes]:
-    """The events before the end mark of a stream, and the end mark; the second is empty when it is not there."""
-    if events.endswith(DONE_EVENT):
-        return events[: -len(DONE_EVENT)], DONE_EVENT
-    return events, b""
+    """The events before the end of a stream, and its end: an event of nothing but the usage, then the end mark.
+
+    What is not there is empty.
+    """
+    before = events.removesuffix(DONE_EVENT)
+    start = before.rfind(_BETWEEN, 0, max(0, len(before) - len(_BETWEEN))) + len(_BETWEEN)
+    last = before[start:] if start >= len(_BETWEEN) else before
+    if _usage_event(last) is not None:
+        before = before[: len(before) - len(last)]
+    return before, events[len(before) :]
+
+
+def with_account(end: bytes, additions: Mapping[str, Any], usage: Usage | None) -> bytes | None:
+    """The end of a stream with our object in the event of its usage, and `usage` in place of the engine's.
+
+    `usage` None leaves the engine's. None when the end has no such event. It stays one event: clients that add the
+    usage of all events up would count two for twice the tokens.
+    """
+    last = end.removesuffix(DONE_EVENT)
+    fields = _usage_event(last)
+    if fields is None:
+        return None
+    if usage is not None:
+        fields["usage"] = _raw(usage.as_json())
+    fields[FIELD] = _raw(dict(additions))
+    return b"data: " + _encode(fields) + _BETWEEN + end[len(last) :]
+
+
+def _usage_event(found: bytes) -> _Raw | None:
+    """The fields of an event that has the usage, and of the answer nothing; None where it is another."""
+    if b'"usage"' not in found or not found.startswith(b"data:"):
+        return None
+    try:
+        fields = _decode_fields(found[5:])
+        alone = not msgspec.json.decode(fields["choices"])
+        return fields if alone and isinstance(msgspec.json.decode(fields["usage"]), dict) else None
+    except (*_UNREADABLE, KeyError):
+        return None
 
 
 def _raw(value: Any) -> msgspec.Raw:

@@ -12,7 +12,14 @@ from typing import Any
 from ansambl.dialects import openai_chat
 from ansambl.dialects.openai_chat import Answer, ChatRequest, Usage
 from ansambl.dialects.openai_chat.accounts import usage_of_answer, usage_of_stream
-from ansambl.dialects.openai_chat_additions import FIELD, envelope_of, split_end, stream_of, with_additions
+from ansambl.dialects.openai_chat_additions import (
+    FIELD,
+    envelope_of,
+    split_end,
+    stream_of,
+    with_account,
+    with_additions,
+)
 from ansambl.domain.errors import AnsamblError, EngineError
 from ansambl.domain.scheduling import Standing
 from ansambl.domain.text import Text, text
@@ -192,7 +199,10 @@ async def _relay_stream(
 
 
 class _StreamAdditions:
-    """An event before an engine's first one, and one before its end mark; all between is the engine's own."""
+    """An event before an engine's first one, and our account in its last or before its end mark.
+
+    All between is the engine's own.
+    """
 
     def __init__(self, chosen: Chosen, request: ChatRequest, name: str) -> None:
         self._chosen = chosen
@@ -219,10 +229,14 @@ class _StreamAdditions:
         if self._envelope is None:
             return self._held
         usage = openai_chat.read_stream(stream).usage
+        account, total = self._chosen.account(usage), self._chosen.total(usage)
+        found = with_account(self._held, account, total)
+        if found is not None:
+            return found
         last = openai_chat.chunk(self._envelope, {})
         if self._includes_usage and usage is not None:
-            last = openai_chat.usage_chunk(self._envelope, self._chosen.total(usage) or usage)
-        return openai_chat.event({**last, FIELD: dict(self._chosen.account(usage))}) + self._held
+            last = openai_chat.usage_chunk(self._envelope, total or usage)
+        return openai_chat.event({**last, FIELD: dict(account)}) + self._held
 
 
 def leased(exchange: Exchange, coordinator: Coordinator, call: Call) -> AbstractAsyncContextManager[Lease]:

@@ -103,11 +103,12 @@ async def translate(exchange: Exchange, asked: Asked, coordinator: Coordinator, 
     answer = TranslatedAnswer(exchange, asked)
     async with leased(exchange, coordinator, call) as lease:
         usage: Usage | None = None
-        said = False
+        said = told = False
         try:
             async with aclosing(ask_leased(coordinator, lease, request)) as deltas:
                 async for delta in deltas:
-                    if not said and call.chosen is not None:
+                    if not told and call.chosen is not None:
+                        told = True
                         await answer.reasoning(call.chosen.words)
                     said = said or delta != Delta()
                     usage = delta.usage or usage
