@@ -245,6 +245,22 @@ async def test_what_no_model_can_do_names_what_would_add_it(running):
     assert "big" in error_of(body)["message"]
 
 
+async def test_where_no_model_need_be_named_what_would_add_one_is_said_too(running):
+    running.instance.serving = Serving("llama.cpp", certain=frozenset({Operation.COMPLETIONS}))
+    for path in ("/v1/moderations", "/v1/images/generations"):
+        status, _, body = await posted(running, path, {"input": "a", "prompt": "a"})
+        assert (status, error_of(body)["code"]) == (501, "endpoint_not_supported")
+        assert "address" in error_of(body)["message"]
+    status, _, body = await posted(
+        running, "/v1/images/edits", b"--x--\r\n", content_type="multipart/form-data; boundary=x"
+    )
+    assert (status, error_of(body)["code"]) == (501, "endpoint_not_supported")
+    # Where one could, it has to be named.
+    running.instance.serving = Serving("vllm", certain=frozenset({Operation.MODERATION}))
+    status, _, body = await posted(running, "/v1/moderations", {"input": "a"})
+    assert (status, error_of(body)["code"]) == (400, "missing_model")
+
+
 async def test_an_engine_that_has_no_such_endpoint_is_told_in_our_words(running):
     running.engine.script = running.engine.fixed(NOT_FOUND)
     status, _, body = await posted(running, "/v1/moderations", {"model": "big", "input": "a"})

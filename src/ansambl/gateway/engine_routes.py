@@ -78,6 +78,9 @@ ASKINGS = (
 )
 """All that is asked beside the chat."""
 
+_UNNAMED = frozenset({Operation.MODERATION, Operation.IMAGES, Operation.IMAGE_EDITS})
+"""For what OpenAI's clients need not name a model."""
+
 
 class EngineRoutes:
     """Answers `ASKINGS`. A plain model's engine gets the request as it is; `chat` completes texts for roles."""
@@ -103,6 +106,8 @@ class EngineRoutes:
 
     async def _answer_json(self, asking: Asking, exchange: Exchange, body: bytes) -> None:
         request = openai_chat.parse_request(body)
+        if not request.value("model"):
+            await self._require_some(asking, exchange)
         name = request.model
         if asking.check is not None:
             asking.check(request)
@@ -133,6 +138,7 @@ class EngineRoutes:
         form = parse_form(content_type, body)
         name = form.value("model")
         if not name:
+            await self._require_some(asking, exchange)
             raise RequestError(
                 text("The field 'model' is missing; GET /v1/models lists the names."), param="model",
                 code="missing_model",
@@ -155,6 +161,15 @@ class EngineRoutes:
             raise await cannot(
                 self._coordinator, exchange.visit.caller, asking.operation, exchange.name
             ) from None  # fmt: skip
+
+    async def _require_some(self, asking: Asking, exchange: Exchange) -> None:
+        """Say what would add a model, where clients need not name one and none could answer them.
+
+        Raises:
+            NotSupportedError: no model here could do it.
+        """
+        if asking.operation in _UNNAMED and not await models_that(self._coordinator, asking.operation, perhaps=True):
+            raise await cannot(self._coordinator, exchange.visit.caller, asking.operation, None)
 
     async def _target(self, asking: Asking, exchange: Exchange, name: str) -> Target:
         """What `name` means.
