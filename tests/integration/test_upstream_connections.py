@@ -256,3 +256,35 @@ async def test_an_engine_that_is_not_there(begin):
     engine.pieces = [WHOLE]
     with pytest.raises(ConnectionLostError, match="stopping"):
         await ask(upstream, endpoint)
+
+
+async def test_an_answer_before_the_body_was_read_leaves_no_connection_to_others():
+    connections = 0
+
+    async def connected(reader, writer):
+        nonlocal connections
+        connections += 1
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while b"content-length: 2\r\n" in (await reader.readuntil(b"\r\n\r\n")).lower():
+                await reader.readexactly(2)
+                writer.write(WHOLE)
+            writer.write(WHOLE)
+            await done.wait()
+        writer.close()
+
+    done = asyncio.Event()
+    # Far more than the two ends of a connection keep for each other.
+    large = b"x" * (64 * 2**20)
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=2**12)
+    upstream = Upstream()
+    endpoint = Endpoint(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+    try:
+        for body in (large, b"{}", [large], b"{}"):
+            async with asyncio.timeout(20), upstream.post(endpoint, "/x", body) as answer:
+                assert await answer.body() == b"{}"
+        # A small one came after each large one, over a connection of its own; the second large one used that again.
+        assert connections == 3
+    finally:
+        done.set()
+        await upstream.close()
+        server.close()

@@ -125,11 +125,12 @@ class Transfer:
     `status`, `headers` and `content` are those of the answer.
     """
 
-    __slots__ = ("_connection", "_sending", "content", "headers", "status")
+    __slots__ = ("_connection", "_sending", "_sent_large", "content", "headers", "status")
 
     def __init__(self) -> None:
         self._connection: aiohttp.connector.Connection | None = None
         self._sending: asyncio.Task[None] | None = None
+        self._sent_large: asyncio.Transport | None = None
 
     async def begin(
         self, connector: Connector, destination: Destination, head: bytes, body: bytes | Sequence[bytes | memoryview],
@@ -160,6 +161,7 @@ class Transfer:
                 transport.write(head + body)
             else:
                 transport.writelines((head, body))
+                self._sent_large = transport
             protocol.start_timeout()
         else:
             transport.write(head)
@@ -179,8 +181,10 @@ class Transfer:
 
     def _arrived(self) -> None:
         """The whole answer is here: the connection is for the next request."""
-        if self._sending is not None and not self._sending.done():
-            # It was answered before it was read.
+        if (self._sending is not None and not self._sending.done()) or (
+            self._sent_large is not None and self._sent_large.get_write_buffer_size()
+        ):
+            # It was answered before it was read; another request would stand behind what is left of it.
             self.close()
         elif self._connection is not None:
             self._connection.release()
