@@ -48,13 +48,16 @@ class CreatedKeyDocument(BaseModel):
 
 
 class CreateKeyRequest(BaseModel):
-    """What a new key shall be. Left out: all roles and models, what models answer, interactive, no limit, no end."""
+    """What a new key shall be. Left out: all roles and models, what models answer, interactive, no limit, no end.
+
+    A list of roles or endpoints with nothing in it is refused: it could mean all or none, and would mean all.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     name: str | None = Field(None, max_length=200)
-    roles: _Words = []
-    endpoints: _Words = []
+    roles: Annotated[_Words, Field(min_length=1)] | None = None
+    endpoints: Annotated[_Words, Field(min_length=1)] | None = None
     limit: _Words = []
     tokens: _Words = []
     request_class: str | None = Field(None, max_length=200)

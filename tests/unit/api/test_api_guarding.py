@@ -235,3 +235,12 @@ async def test_a_stream_of_the_admin_api_ends_with_its_key(stage):
     await asyncio.wait_for(following, 10)
     assert [one["type"] for one in sent] == ["http.response.start", "http.response.body"]
     assert not sent[-1]["more_body"]
+
+
+@pytest.mark.parametrize("field", ["roles", "endpoints"])
+async def test_a_list_that_came_out_empty_makes_no_key_for_everything(stage, field):
+    refused = await stage.call("POST", "/keys", body={"name": "a", field: []})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (422, f"body.{field}")
+    made = await stage.call("POST", "/keys", body={"name": "a", field: None})
+    assert made.status_code == 201
+    assert made.json()["key"]["names"] is None

@@ -49,8 +49,8 @@ class KeyDesk:
         life = parse_life(wanted.expires) if wanted.expires is not None else None
         made = ApiKey(
             key, f"key-{key}" if wanted.name is None else checked_name(wanted.name), digest_of(secret),
-            shown_of(secret), frozenset(map(self._own_name, wanted.roles)) or None,
-            parse_endpoints(wanted.endpoints),
+            shown_of(secret), frozenset(map(self._own_name, wanted.roles or ())) or None,
+            parse_endpoints(wanted.endpoints or ()),
             RequestClass.INTERACTIVE if wanted.request_class is None else parse_class(wanted.request_class),
             parse_rates(wanted.limit), parse_rates(wanted.tokens), now, None if life is None else now + life,
         )  # fmt: skip

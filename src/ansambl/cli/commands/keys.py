@@ -99,8 +99,8 @@ def create(
     from ansambl.cli.output import note, print_json
 
     wanted: dict[str, Any] = {
-        "name": name, "roles": roles or [], "endpoints": endpoints or [], "limit": limit or [], "tokens": tokens or [],
-        "request_class": request_class, "expires": expires,
+        "name": name, "roles": roles or None, "endpoints": endpoints or None,
+        "limit": limit or [], "tokens": tokens or [], "request_class": request_class, "expires": expires,
     }  # fmt: skip
     with key_access(config, changes=True) as reached:
         is_first = not reached.keys(all_of_them=False)
