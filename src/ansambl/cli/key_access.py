@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import quote
+
+from ansambl.cli.resting_data import on_path, resting_database
 
 if TYPE_CHECKING:
     from ansambl.app.keys.desk import KeyDesk
@@ -98,8 +98,7 @@ class StoppedKeys:
 
 
 def _path(wanted: str) -> str:
-    # A dot segment would be resolved away on its path.
-    return f"/keys/{quote(wanted, safe='').replace('.', '%2E')}"
+    return f"/keys/{on_path(wanted)}"
 
 
 @contextlib.contextmanager
@@ -121,20 +120,9 @@ def key_access(config: Path | None, *, changes: bool) -> Iterator[KeyAccess]:
             yield RunningKeys(client)
         return
     from ansambl.app.configuration.settings_file import load_settings
-    from ansambl.app.data_folder import MIGRATIONS, DataLock, open_database, prepare_folder
     from ansambl.app.keys.stopped import stopped_desk
     from ansambl.foundation.clock import RealClock
-    from ansambl.foundation.sqlite import Database, load_migrations
 
     loaded, clock = load_settings(config), RealClock()
-    with contextlib.ExitStack() as stack:
-        if changes or paths.database.exists():
-            prepare_folder(paths)
-            stack.enter_context(DataLock(paths))
-            database = open_database(paths)
-        else:
-            # Who only looks makes no data folder.
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ansambl-"))
-            database = Database(Path(folder) / "empty.db", load_migrations(MIGRATIONS))
-        stack.callback(database.close)
+    with resting_database(paths, changes=changes) as database:
         yield StoppedKeys(stopped_desk(loaded, paths, database, clock), clock.now())

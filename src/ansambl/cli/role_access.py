@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import quote
 
+from ansambl.cli.resting_data import on_path, resting_database
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
@@ -140,8 +139,7 @@ class StoppedRoles:
 
 
 def _path(kind: Kind, name: str) -> str:
-    # A dot segment would be resolved away on its path.
-    return f"/{kind}/{quote(name, safe='').replace('.', '%2E')}"
+    return f"/{kind}/{on_path(name)}"
 
 
 @contextlib.contextmanager
@@ -163,23 +161,12 @@ def access(config: Path | None, *, changes: bool) -> Iterator[Access]:
             yield RunningRoles(client)
         return
     from ansambl.app.configuration.settings_file import load_settings
-    from ansambl.app.data_folder import MIGRATIONS, DataLock, open_database, prepare_folder
     from ansambl.app.roles.book import RoleBook
     from ansambl.app.roles.desk import RoleDesk
-    from ansambl.foundation.sqlite import Database, load_migrations
     from ansambl.roles.store import SavedRoles
 
     loaded = load_settings(config)
-    with contextlib.ExitStack() as stack:
-        if changes or paths.database.exists():
-            prepare_folder(paths)
-            stack.enter_context(DataLock(paths))
-            database = open_database(paths)
-        else:
-            # Who only looks makes no data folder.
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ansambl-"))
-            database = Database(Path(folder) / "empty.db", load_migrations(MIGRATIONS))
-        stack.callback(database.close)
+    with resting_database(paths, changes=changes) as database:
         yield StoppedRoles(RoleDesk(RoleBook(loaded, SavedRoles(database))))
 
 
