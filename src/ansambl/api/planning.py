@@ -31,7 +31,7 @@ Translate = Callable[[str], str]
 
 
 class PlanningControls(Protocol):
-    """Answers questions in worker threads, a few at a time.
+    """Answers questions in threads, a few at a time.
 
     Every method raises AnsamblError where a name is not known or a number makes no sense, and UnavailableError where
     too many ask at once or the answer takes too long. Who is cancelled before the work began has it not begun.
