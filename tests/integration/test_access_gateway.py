@@ -129,12 +129,18 @@ async def test_an_ensemble_counts_the_tokens_of_all_its_roles(stage):
     await until(lambda: stage.door.allowances(key.id).tokens.remaining == 1000 - 9 * asked, "all were counted")
 
 
-async def test_who_leaves_before_the_engine_has_counted_pays_all_the_same(stage):
+@pytest.mark.parametrize("name", ["big", "coder", "pair"])
+async def test_who_leaves_before_the_engine_has_counted_pays_all_the_same(stage, name):
     key, secret = stage.key(tokens=(Rate(86_400, 10_000),))
     pieces = [b'data: {"choices":[{"index":0,"delta":{"content":"word"}}]}' + b" " * 120 + b"\n\n"] * 40
-    stage.running.engine.script = stage.running.engine.stream(*pieces, end=False)
+
+    async def unending(call, writer):
+        await stage.running.engine.stream(*pieces, end=False)(call, writer)
+        await call.left.wait()
+
+    stage.running.engine.script = unending
     async with connection(stage.running) as (reader, writer):
-        writer.write(post(request(stream=True), authorization=f"Bearer {secret}"))
+        writer.write(post(request(name, stream=True), authorization=f"Bearer {secret}"))
         await read_head(reader)
         await asyncio.wait_for(reader.readuntil(b"word"), 20)
     await until(lambda: stage.door.allowances(key.id).tokens.remaining < 10_000, "it is counted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, nullcontext
@@ -207,9 +208,13 @@ class ChatHandler:
             ensemble, request, service=asker.service, engines=self._engines, key=asker.key, options=asker.options,
             embeds=self._embedder.on_behalf(request.standing),
         )  # fmt: skip
-        async with aclosing(events):
-            async for event in events:
-                await writer.write(event)
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    await writer.write(event)
+        except asyncio.CancelledError:
+            writer.left()
+            raise
 
     async def _answer_route(self, exchange: Exchange, request: ChatRequest, route: Ensemble, asker: _Asker) -> None:
         # Between the choice and the answer, too, a reload is for the next request.

@@ -41,6 +41,7 @@ class EnsembleWriter:
         self._output = output
         self._about = about
         self._before = before or Usage()
+        self._pieces = 0
 
     async def write(self, event: EnsembleEvent) -> None:
         """Write one event; the last one ends the answer."""
@@ -53,12 +54,18 @@ class EnsembleWriter:
                 metrics.count_branch(one.role, one.model, one.usage, seconds=one.seconds, failed=failed)
             await self._output.end(event.finish_reason, usage, {**self._about, **account_of(event)})
         elif isinstance(event, Content):
+            self._pieces += 1
             await self._output.content(event.text)
         elif isinstance(event, Progress):
+            self._pieces += 1
             await self.write_reasoning(event.text)
         else:
             # What went wrong or was decided is said where the words would have stood.
             await self.write_reasoning(f"\n\n{self._said(event.message)}\n")
+
+    def left(self) -> None:
+        """Nobody waits for the rest: count what there was, a token for each piece."""
+        self._exchange.spend_guessed(self._before.prompt_tokens + self._before.completion_tokens + self._pieces)
 
     async def write_reasoning(self, words: str) -> None:
         """Write progress."""

@@ -212,8 +212,7 @@ class Exchange:
     def count(self) -> None:
         """Add the finished request to the metrics. One whose client left is neither answered nor failed."""
         if self.output_tokens is None and self.model and (self.answering or self.left):
-            # Whoever leaves before the engine has counted would else have it for nothing.
-            self.visit.spend(min(self.received // _PROMPT_BYTES, _MOST_GUESSED) + self.sent // _PIECE_BYTES)
+            self.spend_guessed(self.sent // _PIECE_BYTES)
         if (record := self.record) is not None:
             self._fill(record)
             self.metrics.recent.end(record)
@@ -222,6 +221,13 @@ class Exchange:
             first=self.first, swaps=self.swaps, last=self.sent_at - self.began, tokens=self.output_tokens,
             key=self.visit.caller.key,
         )  # fmt: skip
+
+    def spend_guessed(self, tokens: int) -> None:
+        """Count on the caller's account what was asked, and `tokens` of an answer that no engine has counted.
+
+        Whoever leaves before the engine counts would else have it for nothing.
+        """
+        self.visit.spend(min(self.received // _PROMPT_BYTES, _MOST_GUESSED) + tokens)
 
     def finished(self, endpoint: str, key: str | None = None) -> RequestRecord:
         """The record of the finished request, also of one that asked for no model, which is not among the newest.
