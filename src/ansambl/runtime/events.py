@@ -21,8 +21,6 @@ class EventLog:
     """The newest events in memory, and in the database when there is a `store`; earlier runs' are read first.
 
     `changes` is told of each, and so is `watcher`, in the thread that adds it; it returns at once.
-
-    `watcher` is told of each event in the thread that adds it, and returns at once.
     """
 
     def __init__(self, store: RuntimeStore | None = None, clock: Clock | None = None) -> None:
