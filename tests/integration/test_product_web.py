@@ -144,7 +144,7 @@ def test_https_with_our_own_commands_and_a_renewed_certificate(up, tmp_path, flo
     first = certificate(tmp_path, "ai.example")
     running = up(
         '[gateway]\ntls_certificate = "cert.pem"\ntls_key = "key.pem"\nhosts = ["ai.example"]\nhsts = "30d"\n'
-        + MODEL.format(port=flood.port)
+        "header_timeout = 1\n" + MODEL.format(port=flood.port)
     )
     address = f"https://127.0.0.1:{running.port}"
     assert address in running.output
@@ -173,6 +173,11 @@ def test_https_with_our_own_commands_and_a_renewed_certificate(up, tmp_path, flo
         plain.settimeout(10)
         with contextlib.suppress(ConnectionError):
             assert not plain.recv(100).startswith(b"HTTP/1.1 2")
+    # And who never says a word of TLS is not waited for a minute.
+    with socket.create_connection(("127.0.0.1", running.port)) as silent:
+        silent.settimeout(20)
+        with contextlib.suppress(ConnectionError):
+            assert silent.recv(100) == b""
     assert run_command("down", data=running.data).returncode == 0
     assert running.process.wait(30) == 0
 

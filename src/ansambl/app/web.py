@@ -7,6 +7,8 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import cast
 
 import uvicorn
 
@@ -78,11 +80,41 @@ class Application:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: stopping means draining and ending engines first, which it cannot know."""
+    """uvicorn without its signal handlers: stopping means draining and ending engines first, which it cannot know.
+
+    `handshake_timeout` is how many seconds a client may take to agree on TLS.
+    """
+
+    def __init__(self, config: uvicorn.Config, handshake_timeout: float) -> None:
+        super().__init__(config)
+        self._handshake_timeout = handshake_timeout
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        config = self.config
+        if config.ssl is None or not sockets:
+            await super().startup(sockets)
+            return
+        # uvicorn leaves a handshake the minute that is asyncio's own, in which nothing else looks at the connection.
+        await super().startup([])
+        self.started = False
+        protocol = partial(
+            cast("Callable[..., asyncio.Protocol]", config.http_protocol_class), config=config,
+            server_state=self.server_state, app_state=self.lifespan.state,
+        )  # fmt: skip
+        loop = asyncio.get_running_loop()
+        for one in sockets:
+            self.servers.append(
+                await loop.create_server(
+                    protocol, sock=one, ssl=config.ssl, backlog=config.backlog,
+                    ssl_handshake_timeout=self._handshake_timeout,
+                )
+            )  # fmt: skip
+        self.started = True
 
 
 class WebServer:
@@ -109,7 +141,7 @@ class WebServer:
         config.load()
         # Loaded by us, so that it can be read again: uvicorn takes names of files, and reads them once.
         config.ssl = tls
-        self._server = _Server(config)
+        self._server = _Server(config, self._connections.limits.head_timeout)
         self._listener = listener
         self._task: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
