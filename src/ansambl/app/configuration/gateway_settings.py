@@ -70,8 +70,8 @@ class GatewaySettings(Table):
         unit='bytes, or text such as "16KiB"', ge=KIB, le=16 * MIB,
     )  # fmt: skip
     header_timeout: Duration = setting(
-        Seconds(20.0), "How long a client may take to send a request's headers; then it gets status 408. It may take as "
-        "long before, to agree on TLS.", unit='seconds, or text such as "20s"', ge=0.1, le=3600,
+        Seconds(20.0), "How long a client may take to send a request's headers; then it gets status 408. It may take "
+        "as long before, to agree on TLS.", unit='seconds, or text such as "20s"', ge=0.1, le=3600,
     )  # fmt: skip
     body_timeout: Duration = setting(
         Seconds(30.0), "In any such span at least 500 bytes a second of a body must come; else the answer is 408.",
