@@ -41,14 +41,19 @@ def product(start, tmp_path):
     return start(CONFIGURATION.format(folder=tmp_path))
 
 
-def test_each_model_does_what_it_was_made_for(product):
-    client = openai.OpenAI(base_url=f"{product.address}/v1", api_key="any", max_retries=0)
+@pytest.fixture
+def client(product):
+    with openai.OpenAI(base_url=f"{product.address}/v1", api_key="any", max_retries=0) as found:
+        yield found
+
+
+def test_each_model_does_what_it_was_made_for(product, client):
     found = client.embeddings.create(model="text-embedding-3-small", input=["hello world", "other", "hello world"])
+    plain = client.embeddings.create(model="vectors", input="hello world", encoding_format="float")
     vectors = [one.embedding for one in found.data]
     assert [len(one) for one in vectors] == [HIDDEN] * 3
     assert vectors[0] == pytest.approx(vectors[2], abs=1e-5)
     assert math.hypot(*vectors[0]) == pytest.approx(1, abs=1e-3)
-    plain = client.embeddings.create(model="vectors", input="hello world", encoding_format="float")
     assert plain.data[0].embedding == pytest.approx(vectors[0], abs=1e-5)
 
     documents = ["hello world", "zzz yyy"]
@@ -135,8 +140,8 @@ def test_what_llama_cpps_own_routes_lose_is_why_they_are_translated(product):
     answer = product.client.post("/v1/responses", json=response).json()
     said = "".join(part["text"] for one in answer["output"] for part in one.get("content", []))
     assert set(json.loads(said)) == {"a"}
-    client = openai.OpenAI(base_url=f"{product.address}/v1", api_key="any", max_retries=0)
-    asked = client.responses.input_tokens.count(model="embedded", input="hi")
+    with openai.OpenAI(base_url=f"{product.address}/v1", api_key="any", max_retries=0) as client:
+        asked = client.responses.input_tokens.count(model="embedded", input="hi")
     assert asked.input_tokens == answer["usage"]["input_tokens"]
     cut = product.client.post("/v1/responses", json={"model": "embedded", "input": "hi", "max_output_tokens": 2}).json()
     assert (cut["status"], cut["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})

@@ -37,7 +37,7 @@ class Listener:
         self._thread.start()
 
     def _read(self):
-        with self._client.stream("GET", "/models/sse") as answer:
+        with self._client, self._client.stream("GET", "/models/sse") as answer:
             for line in answer.iter_lines():
                 self.listening.set()
                 if line.startswith("data: "):
