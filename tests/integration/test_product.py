@@ -29,19 +29,19 @@ def long_conversation() -> list[dict[str, str]]:
 
 def test_a_stranger_is_answered_by_every_name(start):
     product = start()
-    client = openai.OpenAI(base_url=f"{product.address}/v1", api_key="any", max_retries=0)
-    listed = {one.id for one in client.models.list()}
-    assert {*ROLES, "council", "embedded"} <= listed
-    for name in (*ROLES, "embedded", "кодер", "совет"):
-        answer = client.chat.completions.create(
-            model=name, messages=[{"role": "user", "content": "What is the capital of France?"}], max_tokens=24
-        )
-        assert answer.choices[0].message.content.strip(), name
-        assert answer.usage.completion_tokens > 0
-        assert answer.usage.prompt_tokens_details.cached_tokens >= 0
-    assert client.models.retrieve("coder").id == "coder"
-    with pytest.raises(openai.NotFoundError, match="coder"):
-        client.chat.completions.create(model="codr", messages=[{"role": "user", "content": "x"}])
+    with openai.OpenAI(base_url=f"{product.address}/v1", api_key="any", max_retries=0) as client:
+        listed = {one.id for one in client.models.list()}
+        assert {*ROLES, "council", "embedded"} <= listed
+        for name in (*ROLES, "embedded", "кодер", "совет"):
+            answer = client.chat.completions.create(
+                model=name, messages=[{"role": "user", "content": "What is the capital of France?"}], max_tokens=24
+            )
+            assert answer.choices[0].message.content.strip(), name
+            assert answer.usage.completion_tokens > 0
+            assert answer.usage.prompt_tokens_details.cached_tokens >= 0
+        assert client.models.retrieve("coder").id == "coder"
+        with pytest.raises(openai.NotFoundError, match="coder"):
+            client.chat.completions.create(model="codr", messages=[{"role": "user", "content": "x"}])
     assert "curl http://127.0.0.1:" in product.output
     assert product.stop() == 0
 

@@ -31,14 +31,15 @@ class Conversation:
     """A client that keeps the history itself, as every client of this API does."""
 
     def __init__(self, address: str) -> None:
-        self.client = openai.OpenAI(base_url=f"{address}/v1", api_key="any", max_retries=0)
+        self.address = address
         self.messages: list[dict[str, Any]] = [{"role": "system", "content": "You talk with an engineer."}]
 
     def ask(self, role: str, question: str) -> Any:
         self.messages.append({"role": "user", "content": question})
-        answer = self.client.chat.completions.create(
-            model=role, messages=self.messages, max_tokens=40, temperature=0.3, seed=1
-        )
+        with openai.OpenAI(base_url=f"{self.address}/v1", api_key="any", max_retries=0) as client:
+            answer = client.chat.completions.create(
+                model=role, messages=self.messages, max_tokens=40, temperature=0.3, seed=1
+            )
         self.messages.append({"role": "assistant", "content": answer.choices[0].message.content})
         return answer.usage
 
