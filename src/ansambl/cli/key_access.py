@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ansambl.cli.resting_data import on_path, resting_database
+from ansambl.cli.resting_data import on_path, reached
 
 if TYPE_CHECKING:
+    from ansambl.app.configuration.settings_file import LoadedSettings
     from ansambl.app.keys.desk import KeyDesk
     from ansambl.cli.client import Client
+    from ansambl.foundation.paths import DataPaths
+    from ansambl.foundation.sqlite import Database
 
 Document = dict[str, Any]
 
@@ -101,28 +104,14 @@ def _path(wanted: str) -> str:
     return f"/keys/{on_path(wanted)}"
 
 
-@contextlib.contextmanager
-def key_access(config: Path | None, *, changes: bool) -> Iterator[KeyAccess]:
-    """Reach the keys. Without a running Ansambl the data folder is locked meanwhile, and made if something `changes`.
+def key_access(config: Path | None, *, changes: bool) -> AbstractContextManager[KeyAccess]:
+    """Reach the keys. Raises as `reached`."""
+    return reached(config, changes=changes, running=RunningKeys, resting=_stopped)
 
-    Raises:
-        ConfigurationError: the configuration cannot be used.
-        DataFolderError: the data folder cannot be used.
-    """
-    from ansambl.app.configuration.configuration_file import load_data_paths
-    from ansambl.app.running_state import read_state
-    from ansambl.cli.client import Client
 
-    paths = load_data_paths(config)
-    state = read_state(paths)
-    if state is not None:
-        with Client(state) as client:
-            yield RunningKeys(client)
-        return
-    from ansambl.app.configuration.settings_file import load_settings
+def _stopped(loaded: LoadedSettings, paths: DataPaths, database: Database) -> KeyAccess:
     from ansambl.app.keys.stopped import stopped_desk
     from ansambl.foundation.clock import RealClock
 
-    loaded, clock = load_settings(config), RealClock()
-    with resting_database(paths, changes=changes) as database:
-        yield StoppedKeys(stopped_desk(loaded, paths, database, clock), clock.now())
+    clock = RealClock()
+    return StoppedKeys(stopped_desk(loaded, paths, database, clock), clock.now())

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ansambl.cli.resting_data import on_path, resting_database
+from ansambl.cli import resting_data
+from ansambl.cli.resting_data import on_path
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
+    from ansambl.app.configuration.settings_file import LoadedSettings
     from ansambl.app.roles.desk import RoleDesk
     from ansambl.cli.client import Client
+    from ansambl.foundation.paths import DataPaths
+    from ansambl.foundation.sqlite import Database
     from ansambl.roles.catalog import Kind
 
 KINDS: tuple[Kind, ...] = ("roles", "ensembles")
@@ -142,32 +146,17 @@ def _path(kind: Kind, name: str) -> str:
     return f"/{kind}/{on_path(name)}"
 
 
-@contextlib.contextmanager
-def access(config: Path | None, *, changes: bool) -> Iterator[Access]:
-    """Reach the roles. Without a running Ansambl the data folder is locked meanwhile, and made if something `changes`.
+def access(config: Path | None, *, changes: bool) -> AbstractContextManager[Access]:
+    """Reach the roles. Raises as `resting_data.reached`."""
+    return resting_data.reached(config, changes=changes, running=RunningRoles, resting=_stopped)
 
-    Raises:
-        ConfigurationError: the configuration cannot be used.
-        DataFolderError: the data folder cannot be used.
-    """
-    from ansambl.app.configuration.configuration_file import load_data_paths
-    from ansambl.app.running_state import read_state
-    from ansambl.cli.client import Client
 
-    paths = load_data_paths(config)
-    state = read_state(paths)
-    if state is not None:
-        with Client(state) as client:
-            yield RunningRoles(client)
-        return
-    from ansambl.app.configuration.settings_file import load_settings
+def _stopped(loaded: LoadedSettings, paths: DataPaths, database: Database) -> Access:  # noqa: ARG001 - one signature
     from ansambl.app.roles.book import RoleBook
     from ansambl.app.roles.desk import RoleDesk
     from ansambl.roles.store import SavedRoles
 
-    loaded = load_settings(config)
-    with resting_database(paths, changes=changes) as database:
-        yield StoppedRoles(RoleDesk(RoleBook(loaded, SavedRoles(database))))
+    return StoppedRoles(RoleDesk(RoleBook(loaded, SavedRoles(database))))
 
 
 def find(reached: Access, name: str) -> tuple[Kind, Document] | None:
