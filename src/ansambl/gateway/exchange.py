@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ansambl.access.door import OwnersVisit, Visit
+from ansambl.access.door import OWNERS_VISIT, Visit
 from ansambl.dialects import openai_chat
 from ansambl.dialects.openai_chat import Usage
 from ansambl.dialects.translation import Asked
@@ -99,7 +99,7 @@ class Exchange:
     queued: float = 0.0
     swaps: int = 0
     first: float | None = None
-    visit: Visit = field(default_factory=OwnersVisit)
+    visit: Visit = OWNERS_VISIT
     record: RequestRecord | None = None
     id: str = ""
     code: str | None = None

@@ -8,11 +8,10 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from ansambl.dialects import openai_chat
 from ansambl.dialects.openai_chat import ChatRequest
 from ansambl.dialects.openai_chat.reading import decode_object
+from ansambl.dialects.translation import sse
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.role import ModelName
 from ansambl.domain.scheduling import LOCAL_KEY, RequestClass, Standing
@@ -149,5 +148,4 @@ def _with_defaults(request: ChatRequest, dialect: str, model: ModelName) -> Chat
 def _error_event(shape: Any, error: AnsamblError, sentence: str) -> bytes:
     found: Mapping[str, Any] = shape(error, sentence)
     # The official client of responses reads the words beside the type, that of messages those inside.
-    payload = {**found["error"], **found, "type": "error"}
-    return b"event: error\ndata: %b\n\n" % msgspec.json.encode(payload)
+    return sse("error", {**found["error"], **found, "type": "error"})

@@ -79,7 +79,7 @@ class MessageRendering:
 
     def broken(self, error: AnsamblError, sentence: str) -> bytes:
         """The error as the last event; what was begun stays open, so that nobody takes it for whole."""
-        return b"event: error\ndata: %b\n\n" % msgspec.json.encode(error_object(error, sentence))
+        return sse("error", error_object(error, sentence))
 
     def whole(self, additions: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The whole message."""
