@@ -51,11 +51,16 @@ class Usage:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
+def _upsert(table: str, keys: str, names: tuple[str, ...]) -> str:
+    """The statement that adds `names` to the row of three `keys`."""
+    return (
+        f"INSERT INTO {table} ({keys}, {', '.join(names)}) VALUES (?, ?, ?{', ?' * len(names)}) "  # noqa: S608 - columns are ours
+        f"ON CONFLICT ({keys}) DO UPDATE SET {', '.join(f'{one} = {one} + excluded.{one}' for one in names)}"
+    )
+
+
 _NAMES = tuple(one.name for one in fields(Usage))
-_UPSERT = (
-    f"INSERT INTO usage (day, model, name, {', '.join(_NAMES)}) VALUES (?, ?, ?{', ?' * len(_NAMES)}) "  # noqa: S608 - columns are ours
-    f"ON CONFLICT (day, model, name) DO UPDATE SET {', '.join(f'{one} = {one} + excluded.{one}' for one in _NAMES)}"
-)
+_UPSERT = _upsert("usage", "day, model, name", _NAMES)
 _BOUND = "DELETE FROM usage WHERE day < ?"
 
 
@@ -81,10 +86,7 @@ class KeyUsage:
 
 
 _KEY_NAMES = tuple(one.name for one in fields(KeyUsage))
-_KEY_UPSERT = (
-    f"INSERT INTO key_usage (day, key, model, {', '.join(_KEY_NAMES)}) VALUES (?, ?, ?{', ?' * len(_KEY_NAMES)}) "  # noqa: S608 - columns are ours
-    f"ON CONFLICT (day, key, model) DO UPDATE SET {', '.join(f'{one} = {one} + excluded.{one}' for one in _KEY_NAMES)}"
-)
+_KEY_UPSERT = _upsert("key_usage", "day, key, model", _KEY_NAMES)
 _KEY_BOUND = "DELETE FROM key_usage WHERE day < ?"
 
 
