@@ -148,9 +148,9 @@ fuzz-api: $(DEV) ## Requests made up from our OpenAPI documents, good and bad, A
 
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q \
-	  pyproject.toml --group build -o requirements/runtime.txt
+	  pyproject.toml --extra knowledge --group build -o requirements/runtime.txt
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q \
-	  pyproject.toml --extra testing --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	  pyproject.toml --all-extras --group dev -c requirements/runtime.txt -o requirements/dev.txt
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q \
 	  requirements/clients.in -o requirements/clients.txt
 

@@ -1,0 +1,1 @@
+"""Words into terms that every index can compare: lemmas of Russian, stems of English, likeness of passages."""

@@ -1,0 +1,1 @@
+"""Models of embeddings that come with the package."""

@@ -1,0 +1,1 @@
+"""Dividing a document's text into passages, by its structure."""
