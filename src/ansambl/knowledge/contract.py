@@ -8,6 +8,7 @@ from typing import Protocol
 
 from ansambl.domain.knowledge import NO_FILTERS, Collection, Document, Filters, Found, Passage
 from ansambl.domain.past_conversation import PastConversation
+from ansambl.domain.text import Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """One thing that was not taken in: its `place`, and `reason`, one sentence in words for people."""
+    """One thing that was not taken in: its `place`, and `reason`, one sentence; faces translate a `Text`."""
 
     place: str
-    reason: str
+    reason: Text | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,20 @@ class Report:
     refused: Sequence[Refused] = ()
     repairs: int = 0
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What giving vectors to all passages that have none would take, so that it can be said before it begins.
+
+    `model` is the model's name, "" where there is none or it cannot be reached; `rate` is its passages a second and
+    `seconds` the time that follows, None where nothing is known of its speed.
+    """
+
+    passages: int
+    model: str = ""
+    rate: float | None = None
+    seconds: float | None = None
 
 
 Watch = Callable[[Progress], None]
@@ -119,6 +134,10 @@ class Knowledge(Protocol):
 
     def embed(self, *, watch: Watch | None = None, stopped: Stopped | None = None) -> Report:
         """Give vectors to passages that have none in the present model's space. The former space serves meanwhile."""
+        ...
+
+    def estimate(self) -> Estimate:
+        """What `embed` would take now: ask between an `add` with ``embed=False`` and it."""
         ...
 
     def search(self, query: str, filters: Filters = NO_FILTERS, *, limit: int = 10, vectors: bool = True) -> Found:
