@@ -66,6 +66,28 @@ class Estimate:
     seconds: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """How much knowledge there is. `pending` counts passages without a vector in the present model's space.
+
+    `model` names the model of embeddings, "" where there is none; `bundled` is whether it is the small one that comes
+    with Ansambl; `rate` is its passages a second, None where nothing is known. `index` is the kind of the index,
+    `bytes` what knowledge takes of the disk. `folders` are those kept in step, each with its collection.
+    """
+
+    collections: int = 0
+    documents: int = 0
+    passages: int = 0
+    pending: int = 0
+    model: str = ""
+    dimension: int = 0
+    bundled: bool = False
+    rate: float | None = None
+    index: str = ""
+    bytes: int = 0
+    folders: Sequence[tuple[str, str]] = ()
+
+
 Watch = Callable[[Progress], None]
 """Called from the working thread, a few times a second at most."""
 
@@ -93,10 +115,18 @@ class Knowledge(Protocol):
         """A new collection, or the one of that name; its description is replaced where one is given."""
         ...
 
+    def state(self) -> State:
+        """How much there is, and what searches it. Asks no model that is not in memory."""
+        ...
+
     def documents(
-        self, collection: str | None = None, *, after: int = 0, limit: int = 100, text: str = ""
-    ) -> list[Document]:
-        """Documents by their ids, beginning behind `after`; `text` must stand in the title or the place."""
+        self, collection: str | None = None, *, after: int = 0, limit: int = 100, text: str = "",
+        owner: str | None = None,
+    ) -> list[Document]:  # fmt: skip
+        """Documents by their ids, beginning behind `after`; `text` must stand in the title or the place.
+
+        `owner` is whose they must be; None for all.
+        """
         ...
 
     def document(self, wanted: int) -> tuple[Document, str]:
@@ -113,12 +143,19 @@ class Knowledge(Protocol):
 
     def add(
         self, place: str, collection: str, *, watch: Watch | None = None, stopped: Stopped | None = None,
-        embed: bool = True, keep_in_step: bool = False,
+        embed: bool = True, keep_in_step: bool = False, include: Sequence[str] = (), exclude: Sequence[str] = (),
+        known_as: str = "",
     ) -> Report:  # fmt: skip
         """Take in a file, a folder or a web page; what was taken in and has not changed costs no reading.
 
-        Documents of a folder that are gone are removed. `keep_in_step` notes the folder for watching.
+        Documents of a folder that are gone are removed. `keep_in_step` notes the folder for watching. `include` and
+        `exclude` are patterns as of ``.gitignore``, for folders. `known_as` takes the place of a file's path, for one
+        that will not stay (``upload:notes.pdf``); its last part names the document.
         """
+        ...
+
+    def leave(self, folder: str, collection: str | None = None) -> bool:
+        """Keep a folder in step no more, in one collection or in all; whether it was. Its documents stay."""
         ...
 
     def import_chats(
