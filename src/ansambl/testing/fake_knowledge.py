@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
 from itertools import count
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from ansambl.domain.knowledge import (
 from ansambl.domain.languages import language_of_text
 from ansambl.domain.past_conversation import PastConversation, Speaker
 from ansambl.domain.text import text as sentence
-from ansambl.knowledge.contract import Estimate, Progress, Refused, Report, Stopped, Watch
+from ansambl.knowledge.contract import Estimate, Progress, Refused, Report, State, Stopped, Watch
 
 _WORD = re.compile(r"\w+")
 
@@ -85,8 +86,9 @@ class FakeKnowledge:
             return self._counted(self._collections[name])
 
     def documents(
-        self, collection: str | None = None, *, after: int = 0, limit: int = 100, text: str = ""
-    ) -> list[Document]:
+        self, collection: str | None = None, *, after: int = 0, limit: int = 100, text: str = "",
+        owner: str | None = None,
+    ) -> list[Document]:  # fmt: skip
         """Documents by their ids."""
         with self._lock:
             found = [
@@ -94,6 +96,7 @@ class FakeKnowledge:
                 for wanted, kept in sorted(self._documents.items())
                 if wanted > after
                 and collection in {None, kept.document.collection}
+                and owner in {None, kept.document.owner}
                 and (text.casefold() in kept.document.title.casefold() or text in kept.document.place)
             ]
             return found[:limit]
@@ -169,14 +172,17 @@ class FakeKnowledge:
 
     def add(
         self, place: str, collection: str, *, watch: Watch | None = None, stopped: Stopped | None = None,
-        embed: bool = True, keep_in_step: bool = False,
+        embed: bool = True, keep_in_step: bool = False, include: Sequence[str] = (), exclude: Sequence[str] = (),
+        known_as: str = "",
     ) -> Report:  # fmt: skip
-        """Take in a text file, or those of a folder. `embed` changes nothing here."""
+        """Take in a text file, or those of a folder. `embed` changes nothing here; patterns are of file names."""
         _ = embed
         root = Path(place)
         if not root.exists():
             raise UsageError(sentence("{place} does not exist", place=place))
-        files = sorted(one for one in root.rglob("*") if one.is_file()) if root.is_dir() else [root]
+        files = [root]
+        if root.is_dir():
+            files = sorted(one for one in root.rglob("*") if one.is_file() and _wanted(one.name, include, exclude))
         self.create(collection)
         added = updated = unchanged = passages = 0
         refused = []
@@ -188,11 +194,13 @@ class FakeKnowledge:
             except UnicodeDecodeError:
                 refused.append(Refused(str(file), "is not text"))
                 continue
-            earlier = self._at(str(file), collection)
+            name = known_as or str(file)
+            earlier = self._at(name, collection)
             if earlier is not None and earlier.text == text:
                 unchanged += 1
             else:
-                passages += len(self._documents[self.put(collection, file.name, text, place=str(file))].passages)
+                title = name.rpartition("/")[2]
+                passages += len(self._documents[self.put(collection, title, text, place=name)].passages)
                 added += earlier is None
                 updated += earlier is not None
             if watch is not None:
@@ -203,6 +211,27 @@ class FakeKnowledge:
                 self._collections[collection] = replace(one, folders=tuple(sorted({*one.folders, str(root)})))
         embedded = passages if self.vectors else 0
         return Report(added, updated, unchanged, passages=passages, embedded=embedded, refused=tuple(refused))
+
+    def leave(self, folder: str, collection: str | None = None) -> bool:
+        """Keep a folder in step no more; whether it was."""
+        with self._lock:
+            left = [
+                one for one in self._collections.values() if folder in one.folders and collection in {None, one.name}
+            ]
+            for one in left:
+                rest = tuple(other for other in one.folders if other != folder)
+                self._collections[one.name] = replace(one, folders=rest)
+            return bool(left)
+
+    def state(self) -> State:
+        """What there is."""
+        with self._lock:
+            known = self.collections()
+            passages = sum(one.passages for one in known)
+            return State(
+                len(known), len(self._documents), passages, 0 if self.vectors else passages, "fake", 8, rate=2.0,
+                index="memory", folders=tuple((folder, one.name) for one in known for folder in one.folders),
+            )  # fmt: skip
 
     def _at(self, place: str, collection: str) -> _Kept | None:
         with self._lock:
@@ -343,6 +372,12 @@ class FakeKnowledge:
     def close(self) -> None:
         """Note that it was closed."""
         self.closed = True
+
+
+def _wanted(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    if any(fnmatch(name, pattern) for pattern in exclude):
+        return False
+    return not include or any(fnmatch(name, pattern) for pattern in include)
 
 
 def _passes(document: Document, passage: Passage, filters: Filters) -> bool:
