@@ -39,7 +39,11 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an ingest did: documents by what became of them, and those that were refused, in order."""
+    """What an ingest did: documents by what became of them, and those that were refused, in order.
+
+    For conversations, `turns` counts those that were read, `since` and `until` are the times of the first and the last
+    of them, and `repairs` counts characters that had been decoded wrongly.
+    """
 
     added: int = 0
     updated: int = 0
@@ -49,6 +53,9 @@ class Report:
     embedded: int = 0
     refused: Sequence[Refused] = ()
     repairs: int = 0
+    turns: int = 0
+    since: float | None = None
+    until: float | None = None
     seconds: float = 0.0
 
 
