@@ -62,6 +62,11 @@ class DataPaths:
         return self.root / "conversations"
 
     @property
+    def knowledge(self) -> Path:
+        """Documents, conversations and their index (mode 0700)."""
+        return self.root / "knowledge"
+
+    @property
     def backups(self) -> Path:
         """Copies of the database."""
         return self.root / "backups"

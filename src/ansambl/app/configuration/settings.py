@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 from pydantic import ValidationInfo, field_validator, model_validator
 
 from ansambl.app.configuration.gateway_settings import GatewaySettings
+from ansambl.app.configuration.knowledge_settings import AUTO as ANY_EMBEDDER
+from ansambl.app.configuration.knowledge_settings import BUNDLED, MODEL, NONE, KnowledgeSettings
+from ansambl.app.configuration.name_checks import check_model, unknown_engine
 from ansambl.app.configuration.role_settings import EnsembleSettings, RoleSettings
 from ansambl.app.configuration.setting_types import (
     Duration,
@@ -24,8 +27,7 @@ from ansambl.app.configuration.setting_types import (
     Words,
     setting,
 )
-from ansambl.domain.names import nearest_names
-from ansambl.domain.text import Text, text
+from ansambl.domain.text import text
 from ansambl.domain.units import GIB, MIB, Bytes, Seconds
 from ansambl.foundation.paths import default_data_folder
 
@@ -320,6 +322,7 @@ class Settings(Table):
     conversations: ConversationSettings = setting(ConversationSettings, "Conversations over swaps and restarts.")
     recovery: RecoverySettings = setting(RecoverySettings, "What is done about engines that fail.")
     prompt: PromptSettings = setting(PromptSettings, "What every role's prompt shares.")
+    knowledge: KnowledgeSettings = setting(KnowledgeSettings, "Documents and past conversations that roles read.")
     data: DataSettings = setting(DataSettings, "Where Ansambl keeps its data.")
 
     @field_validator("models")
@@ -334,14 +337,23 @@ class Settings(Table):
     @classmethod
     def _check_together(cls, value: SchedulingSettings, info: ValidationInfo) -> SchedulingSettings:
         for one in dict.fromkeys(name for names in value.together for name in names):
-            _check_model(one, info, "together")
+            check_model(one, info, "together")
         return value
 
     @field_validator("tasks")
     @classmethod
     def _check_task_model(cls, value: TaskSettings, info: ValidationInfo) -> TaskSettings:
         if value.model is not None:
-            _check_model(value.model, info, "model")
+            check_model(value.model, info, "model")
+        return value
+
+    @field_validator("knowledge")
+    @classmethod
+    def _check_knowledge_models(cls, value: KnowledgeSettings, info: ValidationInfo) -> KnowledgeSettings:
+        if value.embedder not in {ANY_EMBEDDER, BUNDLED, NONE}:
+            check_model(value.embedder, info, "embedder")
+        if value.rerank not in {NONE, MODEL}:
+            check_model(value.rerank, info, "rerank")
         return value
 
     @field_validator("roles", "ensembles")
@@ -370,26 +382,3 @@ class Settings(Table):
                 raise SettingError(text('a name with a dot needs quotes: [engines."{name}"]', name=nested[0]), name)
             raise SettingError(unknown_engine(name, known), name)
         return value
-
-
-def _check_model(name: str, info: ValidationInfo, key: str) -> None:
-    """Refuse a name that is no table of ``[models]``; nothing is said while those are wrong themselves."""
-    models = info.data.get("models")
-    if models is None or name in models:
-        return
-    nearest = nearest_names(name, models, 1)
-    if nearest:
-        raise SettingError(
-            text('there is no [models.{name}]; did you mean "{nearest}"?', name=name, nearest=nearest[0]), key
-        )
-    raise SettingError(
-        text("there is no [models.{name}]; there are: {known}", name=name, known=", ".join(models)), key
-    )  # fmt: skip
-
-
-def unknown_engine(name: str, known: tuple[str, ...]) -> Text:
-    """Say that there is no engine of that name, and which there are."""
-    nearest = nearest_names(name, known, 1)
-    if nearest:
-        return text("unknown engine '{name}'; did you mean \"{nearest}\"?", name=name, nearest=nearest[0])
-    return text("unknown engine '{name}'; there are: {known}", name=name, known=", ".join(known))

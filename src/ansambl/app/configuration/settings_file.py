@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ansambl.app.configuration.configuration_file import FILE_NAME, absolute_path, find_file, read_file, shown_path
+from ansambl.app.configuration.knowledge_settings import KnowledgeSettings
 from ansambl.app.configuration.settings import ENGINES_IN_CONTEXT, Settings
 from ansambl.app.configuration.settings_lines import KeyPath, key_lines, line_of, written_path
 from ansambl.app.configuration.settings_problems import problem_of
@@ -166,11 +167,22 @@ def _with_absolute_paths(settings: Settings, file: Path | None) -> Settings:
     }
     return settings.model_copy(
         update={
+            "knowledge": _knowledge_with_absolute_paths(settings.knowledge, base),
             "data": settings.data.model_copy(update={"folder": folder}),
             "models": models,
             "gateway": settings.gateway.model_copy(update=files),
         }
     )
+
+
+def _knowledge_with_absolute_paths(knowledge: KnowledgeSettings, base: Path) -> KnowledgeSettings:
+    def all_of(paths: Iterable[str]) -> tuple[str, ...]:
+        return tuple(str(absolute_path(one, base)) for one in paths)
+
+    collections = {
+        name: one.model_copy(update={"folders": all_of(one.folders)}) for name, one in knowledge.collections.items()
+    }
+    return knowledge.model_copy(update={"roots": all_of(knowledge.roots), "collections": collections})
 
 
 def _checkpoint(reference: str | None, base: Path) -> str | None:
