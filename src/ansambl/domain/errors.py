@@ -69,6 +69,13 @@ class UnknownNameError(RequestError):
     code = "model_not_found"
 
 
+class NotFoundError(RequestError):
+    """What was asked for by its name or number is not there: a document, a collection, a conversation."""
+
+    status = 404
+    code = "not_found"
+
+
 class NotSupportedError(AnsamblError):
     """This machine, engine or checkpoint cannot do it."""
 
