@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from ansambl.domain.errors import UsageError
+from ansambl.domain.errors import NotFoundError, UsageError
 from ansambl.domain.knowledge import (
     EVERYBODY,
     NO_FILTERS,
@@ -104,7 +104,7 @@ class FakeKnowledge:
     def _kept(self, wanted: int) -> _Kept:
         kept = self._documents.get(wanted)
         if kept is None:
-            raise UsageError(sentence("There is no document with the number {number}", number=wanted))
+            raise NotFoundError(sentence("There is no document with the number {number}", number=wanted))
         return kept
 
     def document(self, wanted: int) -> tuple[Document, str]:
@@ -127,7 +127,7 @@ class FakeKnowledge:
                     wanted in {str(kept.document.id), one.id, one.title} or (wanted and one.id.startswith(wanted))
                 ):
                     return one
-        raise UsageError(sentence("There is no conversation “{wanted}”", wanted=wanted))
+        raise NotFoundError(sentence("There is no conversation “{wanted}”", wanted=wanted))
 
     def put(
         self, collection: str, title: str, text: str, *, place: str = "", owner: str = EVERYBODY,
@@ -340,7 +340,7 @@ class FakeKnowledge:
     def _known(self, names: Sequence[str]) -> None:
         for name in names:
             if name not in self._collections:
-                raise UsageError(sentence("There is no collection “{name}”", name=name))
+                raise NotFoundError(sentence("There is no collection “{name}”", name=name))
 
     def remove_document(self, wanted: int) -> None:
         """Remove a document."""
