@@ -168,7 +168,8 @@ class Hit:
     """What a search found. `score` is between 0 and 1, higher is better, and comparable within one search only.
 
     `id` is the passage's. `by` says how it was found: ``"vector"``, ``"text"``, both, ``"rerank"``. `duplicates` are
-    the ids of passages that say nearly the same and were folded into it.
+    the ids of passages that say nearly the same and were folded into it. `likeness` is the cosine of the question and
+    the passage, comparable between searches of one vector space; None where it was not found by meaning.
     """
 
     id: int
@@ -177,6 +178,7 @@ class Hit:
     document: Document
     by: tuple[str, ...] = ()
     duplicates: tuple[int, ...] = ()
+    likeness: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +187,11 @@ class Found:
 
     `pending` counts passages of the searched collections that have no vector yet; `vectors` is whether the meaning was
     searched at all (False: words alone); `seconds` is by part (``embed``, ``vector``, ``text``, ``fuse``, ``rerank``).
+    `space` names the model of the vectors that were searched, "" where none were.
     """
 
     hits: Sequence[Hit] = ()
     vectors: bool = False
     pending: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
+    space: str = ""
