@@ -1,0 +1,91 @@
+"""Text to counted terms, the same way for documents and for questions: what every index stores and is asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import lru_cache
+
+from ansambl.knowledge.analysis import stems, words
+from ansambl.knowledge.analysis.stop_words import STOP_WORDS
+
+REMEMBERED = 100_000
+"""Word forms whose terms are kept in memory (about 30 MB when full): a lemma costs 0.3 ms, remembered 0.2 µs."""
+
+_STOP = 0.1
+_EXACT = 1.5
+_SECOND = 0.5
+_LONGEST_QUERY = 4_000
+_SERBIAN_AND_UKRAINIAN = frozenset("іїєґўћђјљњџќѓѕ")
+
+version = stems.version
+
+
+def terms_of(text: str, language: str | None = None) -> dict[str, int]:
+    """The normalised words of `text` with how often they stand in it.
+
+    `language` is that of the text (ISO 639-1), where it is known: it chooses the stemmer of Latin letters. Identifiers,
+    versions and error codes are terms as a whole and in their parts; Chinese, Japanese, Korean and Thai letters are
+    terms in pairs. Nothing is left out: words that stand everywhere weigh next to nothing in BM25.
+    """
+    counted: dict[str, int] = {}
+    for token, times in Counter(words.tokens(words.normalised(text))).items():
+        for term in _terms(token, language):
+            counted[term] = counted.get(term, 0) + times
+    return counted
+
+
+def query_terms(text: str) -> dict[str, float]:
+    """The terms of a question with their weights: 1 for a word, less for one that says little, more for exact things.
+
+    The frequent words of Russian and English weigh 0.1, the less likely reading of a word half, and numbers,
+    identifiers and versions as a whole 1.5. A question of stop words only has weights of 1, so that it finds something.
+    """
+    from ansambl.domain.languages import language_of_text
+
+    text = text[:_LONGEST_QUERY]
+    language = language_of_text(text)
+    weights: dict[str, float] = {}
+    for token in words.tokens(words.normalised(text)):
+        stop = token.casefold().replace("ё", "е") in STOP_WORDS
+        exact = any(one.isdigit() for one in token) or not token.isalpha()
+        for place, term in enumerate(_terms(token, language)):
+            weight = _STOP if stop else _EXACT if exact and place == 0 else 1.0
+            if place and not exact:
+                weight *= _SECOND
+            weights[term] = max(weights.get(term, 0.0), weight)
+    if weights and max(weights.values()) <= _STOP:
+        return dict.fromkeys(weights, 1.0)
+    return weights
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _terms(token: str, language: str | None) -> tuple[str, ...]:
+    """The terms of one token, the most telling first, each once."""
+    if len(token) > words.LONGEST:
+        return (token[: words.LONGEST].casefold(),)
+    runs = words.without_spaces(token)
+    if runs:
+        rest = token
+        for run in runs:
+            rest = rest.replace(run, " ", 1)
+        found = [pair for run in runs for pair in words.pairs(run)]
+        for other in words.tokens(rest):
+            found.extend(_terms(other, language))
+        return tuple(dict.fromkeys(found))
+    token = words.one_script(token)
+    inner = words.parts(token)
+    found = list(_word(token, language) if token.isalpha() else (token.casefold().replace("ё", "е"),))
+    for part in inner:
+        found.extend(_word(words.one_script(part), language))
+    return tuple(dict.fromkeys(found))
+
+
+def _word(word: str, language: str | None) -> tuple[str, ...]:
+    word = word.casefold()
+    if word.isascii():
+        return stems.latin(word, language) if word.isalpha() else (word,)
+    if words.is_cyrillic(word):
+        if _SERBIAN_AND_UKRAINIAN.isdisjoint(word):
+            return stems.russian(word)
+        return (stems.cyrillic(word),)
+    return stems.latin(word, language)
