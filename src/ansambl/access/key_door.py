@@ -23,7 +23,7 @@ from ansambl.access.limits import Account, Allowances, Headers, HeaderStyle, Lim
 from ansambl.access.sessions import Sessions
 from ansambl.access.store import KeyStore
 from ansambl.access.visits import Visits
-from ansambl.domain.access import ANSWERING, OWNER, Caller, Endpoint, ForbiddenError, UnauthorizedError
+from ansambl.domain.access import COUNTED, OWNER, Caller, Endpoint, ForbiddenError, UnauthorizedError
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.scheduling import LOCAL_KEY
 from ansambl.domain.text import Text, text
@@ -154,7 +154,7 @@ class KeyDoor:
         if endpoint is not None and endpoint not in caller.endpoints:
             caller.require(endpoint)
         now = self._clock.now()
-        if endpoint in ANSWERING:
+        if endpoint in COUNTED:
             try:
                 entry.account.take(now)
             except LimitReachedError as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ansambl.domain.errors import AnsamblError
+from ansambl.domain.knowledge import EVERYBODY
 from ansambl.domain.scheduling import LOCAL_KEY, RequestClass
 from ansambl.domain.text import text
 
@@ -13,8 +14,8 @@ from ansambl.domain.text import text
 class Endpoint(StrEnum):
     """What a key may be allowed to do, by the part of the address where it is asked for.
 
-    ``chat`` is the chat in every dialect, the counting of its tokens included; ``admin:read`` reads the state of
-    Ansambl, ``admin`` changes it and reads all of it.
+    ``chat`` is the chat in every dialect, the counting of its tokens included; ``knowledge`` searches and reads
+    documents without a model; ``admin:read`` reads the state of Ansambl, ``admin`` changes it and reads all of it.
     """
 
     CHAT = "chat"
@@ -23,6 +24,7 @@ class Endpoint(StrEnum):
     RERANK = "rerank"
     AUDIO = "audio"
     IMAGES = "images"
+    KNOWLEDGE = "knowledge"
     METRICS = "metrics"
     ADMIN_READ = "admin:read"
     ADMIN = "admin"
@@ -32,6 +34,9 @@ ANSWERING = frozenset(
     {Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS, Endpoint.RERANK, Endpoint.AUDIO, Endpoint.IMAGES}
 )
 """What models answer: what a key may do where nothing else was said."""
+
+COUNTED = ANSWERING | {Endpoint.KNOWLEDGE}
+"""What counts against a key's limit of requests."""
 
 EVERYTHING = frozenset(Endpoint)
 
@@ -79,6 +84,11 @@ class Caller:
     def may_use(self, name: str) -> bool:
         """Whether it may use a role, ensemble, model or LoRA adapter, by its own name (no alias)."""
         return self.names is None or name in self.names
+
+    @property
+    def document_owners(self) -> tuple[str, ...]:
+        """Whose documents it finds (`Filters.owners`): those of everybody, and what is remembered for itself."""
+        return (EVERYBODY, self.key)
 
     def require(self, endpoint: Endpoint) -> None:
         """Refuse what it may not do.

@@ -77,6 +77,10 @@ class KnowledgeSettings(Table):
     max_file: Size = setting(
         Bytes(512 * MIB), "The largest file that is read.", unit='bytes, or text such as "512MiB"', ge=KIB, le=64 * GIB
     )
+    max_upload: Size = setting(
+        Bytes(GIB), "The largest file that may be sent over HTTP to be added.", unit='bytes, or text such as "1GiB"',
+        ge=KIB, le=64 * GIB,
+    )  # fmt: skip
     max_page: Size = setting(
         Bytes(32 * MIB), "The largest web page that is fetched.", unit='bytes, or text such as "32MiB"', ge=KIB, le=GIB
     )
