@@ -151,13 +151,14 @@ class Knowledge(Protocol):
     def add(
         self, place: str, collection: str, *, watch: Watch | None = None, stopped: Stopped | None = None,
         embed: bool = True, keep_in_step: bool = False, include: Sequence[str] = (), exclude: Sequence[str] = (),
-        known_as: str = "",
+        known_as: str = "", roots: Sequence[str] = (),
     ) -> Report:  # fmt: skip
         """Take in a file, a folder or a web page; what was taken in and has not changed costs no reading.
 
         Documents of a folder that are gone are removed. `keep_in_step` notes the folder for watching. `include` and
         `exclude` are patterns as of ``.gitignore``, for folders. `known_as` takes the place of a file's path, for one
-        that will not stay (``upload:notes.pdf``); its last part names the document.
+        that will not stay (``upload:notes.pdf``); its last part names the document. With `roots` nothing outside of them
+        is read, wherever links lead. A path is written as `reading.roots.place_of` does.
         """
         ...
 
@@ -167,7 +168,7 @@ class Knowledge(Protocol):
 
     def import_chats(
         self, path: str, collection: str, *, watch: Watch | None = None, stopped: Stopped | None = None,
-        embed: bool = True,
+        embed: bool = True, roots: Sequence[str] = (),
     ) -> Report:  # fmt: skip
         """Take in an export of conversations, or a folder of them. The same again adds nothing."""
         ...

@@ -173,10 +173,10 @@ class FakeKnowledge:
     def add(
         self, place: str, collection: str, *, watch: Watch | None = None, stopped: Stopped | None = None,
         embed: bool = True, keep_in_step: bool = False, include: Sequence[str] = (), exclude: Sequence[str] = (),
-        known_as: str = "",
+        known_as: str = "", roots: Sequence[str] = (),
     ) -> Report:  # fmt: skip
         """Take in a text file, or those of a folder. `embed` changes nothing here; patterns are of file names."""
-        _ = embed
+        _ = embed, roots
         root = Path(place)
         if not root.exists():
             raise UsageError(sentence("{place} does not exist", place=place))
@@ -240,10 +240,10 @@ class FakeKnowledge:
 
     def import_chats(
         self, path: str, collection: str, *, watch: Watch | None = None, stopped: Stopped | None = None,
-        embed: bool = True,
+        embed: bool = True, roots: Sequence[str] = (),
     ) -> Report:  # fmt: skip
         """Take in a JSON list of `PastConversation` records."""
-        _ = embed
+        _ = embed, roots
         try:
             conversations = msgspec.json.decode(Path(path).read_bytes(), type=list[PastConversation])
         except (OSError, msgspec.MsgspecError):
