@@ -13,7 +13,10 @@ from ansambl.domain.text import text
 
 
 class BodyLimit:
-    """Answers with 413 where a body under one of `prefixes` is longer than `limit` bytes, announced or not."""
+    """Answers with 413 where a body under one of `prefixes` is longer than `limit` bytes, announced or not.
+
+    Those of the paths `streamed` are passed on as they come: whoever takes them keeps them out of memory, and counts.
+    """
 
     def __init__(
         self,
@@ -22,15 +25,18 @@ class BodyLimit:
         limit: int,
         prefixes: tuple[str, ...],
         answer: Callable[[Request, AnsamblError], Response],
+        streamed: frozenset[str] = frozenset(),
     ) -> None:
         self._app = app
         self._limit = limit
         self._prefixes = prefixes
         self._answer = answer
+        self._streamed = streamed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on, or refuse it."""
-        if scope["type"] != "http" or not scope["path"].startswith(self._prefixes):
+        path = scope.get("path", "")
+        if scope["type"] != "http" or not path.startswith(self._prefixes) or path in self._streamed:
             await self._app(scope, receive, send)
             return
         messages: list[Message] = []
@@ -41,7 +47,7 @@ class BodyLimit:
             size += len(message.get("body", b""))
             if size > self._limit:
                 error = BodyTooLargeError(
-                    text("The body is larger than {limit} bytes; import fewer roles at once.", limit=self._limit)
+                    text("The body is larger than {limit} bytes; send less at once.", limit=self._limit)
                 )
                 await self._answer(Request(scope), error)(scope, receive, send)
                 return

@@ -26,7 +26,17 @@ OPENAPI = f"{PREFIX}/openapi.json"
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _READING_POSTS = frozenset(
     f"{PREFIX}/{one}"
-    for one in ("explain", "plan", "fit", "review", "compat", "simulate", "roles/export", "ensembles/export")
+    for one in (
+        "explain",
+        "plan",
+        "fit",
+        "review",
+        "compat",
+        "simulate",
+        "roles/export",
+        "ensembles/export",
+        "knowledge/search",
+    )
 )
 """What is asked with a body and changes nothing."""
 _FREE = frozenset({OPENAPI, f"{PREFIX}/state"})

@@ -19,6 +19,7 @@ TAGS = [
     {"name": "Ensembles", "description": "Ensembles, in the same way."},
     {"name": "Configuration", "description": "The configuration file, read again."},
     {"name": "Keys", "description": "API keys: what each may do, and its limits."},
+    {"name": "Knowledge", "description": "Documents and past conversations: taking in, finding, forgetting."},
 ]
 
 SCHEMES = {

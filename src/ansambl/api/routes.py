@@ -16,6 +16,7 @@ from ansambl.api.errors import add_error_handlers, answer_with, language_of, may
 from ansambl.api.guarding import Guard
 from ansambl.api.instances import InstanceControls, add_instance_routes
 from ansambl.api.keys import KeyControls, add_key_routes
+from ansambl.api.knowledge import UPLOADS, KnowledgeControls, add_knowledge_routes
 from ansambl.api.openapi import OPENAPI_PATH, describe
 from ansambl.api.planning import PlanningControls, add_planning_routes
 from ansambl.api.reading import ReadingControls, add_reading_routes
@@ -48,6 +49,7 @@ def make_admin_api(
     controls: Controls, roles: RoleControls, door: Door, instances: InstanceControls | None = None, *,
     is_local: Callable[[Scope], bool], planning: PlanningControls | None = None,
     watching: WatchControls | None = None, reading: ReadingControls | None = None, keys: KeyControls | None = None,
+    knowledge: KnowledgeControls | None = None,
 ) -> FastAPI:  # fmt: skip
     """Build the admin API; what is None is not there.
 
@@ -67,7 +69,9 @@ def make_admin_api(
 
     router = APIRouter()
     add_error_handlers(app, router.routes)
-    app.add_middleware(BodyLimit, limit=LARGEST_BODY, prefixes=(f"{PREFIX}/",), answer=answer_with)
+    app.add_middleware(
+        BodyLimit, limit=LARGEST_BODY, prefixes=(f"{PREFIX}/",), answer=answer_with, streamed=frozenset({UPLOADS})
+    )
     app.add_middleware(Guard, door=door, is_local=is_local, answer=answer_with)
     if watching is not None:
         add_watch_routes(router, watching, language_of)
@@ -79,6 +83,8 @@ def make_admin_api(
         add_reading_routes(router, reading, language_of)
     if keys is not None:
         add_key_routes(router, keys)
+    if knowledge is not None:
+        add_knowledge_routes(router, knowledge, language_of)
     add_role_routes(router, roles, language_of)
     _add_own(router, controls)
     app.include_router(router)
