@@ -1,0 +1,62 @@
+"""Messages between Ansambl and the process of the bundled model: a length, then msgpack."""
+
+from __future__ import annotations
+
+import struct
+from typing import IO
+
+import msgspec
+
+LARGEST = 64 << 20
+"""Bytes of one message. A batch of passages is thousands of times smaller."""
+
+_LENGTH = struct.Struct("<I")
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """Texts to be made into vectors: questions or passages. `number` comes back with the answer."""
+
+    number: int
+    questions: bool
+    texts: list[str]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The vectors of `Ask.number`: rows of 32-bit floats, one behind the other. `seconds` is what it took.
+
+    `problem` says what went wrong instead. The first answer has the number 0 and no vectors: the model is loaded.
+    """
+
+    number: int
+    dimension: int = 0
+    vectors: bytes = b""
+    seconds: float = 0.0
+    problem: str = ""
+
+
+def write_frame(pipe: IO[bytes], message: Ask | Answer) -> None:
+    """Send one message.
+
+    Raises:
+        OSError: nobody reads any more.
+    """
+    content = msgspec.msgpack.encode(message)
+    pipe.write(_LENGTH.pack(len(content)) + content)
+    pipe.flush()
+
+
+def read_frame(pipe: IO[bytes]) -> bytes | None:
+    """The next message, undecoded; None at the end.
+
+    Raises:
+        ValueError: it is longer than any that we send.
+    """
+    head = pipe.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack(head)
+    if length > LARGEST:
+        message = f"a message of {length} bytes"
+        raise ValueError(message)
+    content = pipe.read(length)
+    return content if len(content) == length else None
