@@ -1,0 +1,113 @@
+"""The child process that reads: takes jobs from its standard input, answers with prepared documents, ends with it.
+
+Started by `confined` as ``python -P -m ansambl.knowledge.reading.child``. Libraries may crash or fill the memory here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import queue
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from ansambl.knowledge.contract import Refused
+from ansambl.knowledge.prepared import Prepared
+from ansambl.knowledge.reading import preparing, wire
+from ansambl.knowledge.reading.limits import MIB, ReadingLimits
+
+_FILE_SIZE = 256 * MIB
+"""Bytes of a file that the child may write: pages for an OCR program, what a library keeps beside it."""
+
+_NICENESS = 10
+"""So that whoever waits for an answer goes first."""
+
+_GRACE = 5.0
+"""Seconds of processor time beyond those of a job: the parent's clock should be the one that ends it, in words."""
+
+
+def main() -> None:
+    """Serve jobs until the standard input ends."""
+    answers = _private_output()
+    jobs: queue.Queue[wire.Job] = queue.Queue()
+    threading.Thread(target=_hear, args=(sys.stdin.buffer, jobs), daemon=True).start()
+    with contextlib.suppress(OSError):
+        os.nice(_NICENESS)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _lower(resource.RLIMIT_FSIZE, _FILE_SIZE)
+    while True:
+        job = jobs.get()
+        confine(job.limits, job.seconds)
+        try:
+            for record in _records(job):
+                answers.write(wire.frame(record))
+                answers.flush()
+        except MemoryError:
+            answers.write(wire.frame(wire.Answer(spent=True)))
+            answers.flush()
+            # What is left of the memory is anybody's guess.
+            os._exit(0)
+        answers.write(wire.frame(wire.Answer()))
+        answers.flush()
+
+
+def confine(limits: ReadingLimits, seconds: float) -> None:
+    """Set the system's limits for one job: memory, and processor time from now on."""
+    # Address space is not limited: libraries reserve much and use little. The parent watches what is really used.
+    _lower(resource.RLIMIT_DATA, limits.memory)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    until = int(used.ru_utime + used.ru_stime + seconds + _GRACE) + 1
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CPU, (until if hard < 0 else min(until, hard), hard))
+
+
+def _lower(what: int, value: int) -> None:
+    hard = resource.getrlimit(what)[1]
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(what, (value if hard < 0 else min(value, hard), hard))
+
+
+def _private_output() -> BinaryIO:
+    """Our own way out; what libraries print must not get between the frames."""
+    ours = os.dup(1)
+    os.dup2(2, 1)
+    return os.fdopen(ours, "wb")
+
+
+def _hear(pipe: BinaryIO, jobs: queue.Queue[wire.Job]) -> None:
+    """Take in jobs; where the parent is gone, be gone with all that was started from here, whatever is being read."""
+    with contextlib.suppress(Exception):
+        while header := pipe.read(wire.HEADER):
+            jobs.put(wire.job(pipe.read(int.from_bytes(header, "big"))))
+    if os.getsid(0) == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(0)
+
+
+def _records(job: wire.Job) -> Iterator[wire.Answer]:
+    path = Path(os.fsdecode(job.path))
+    found = _chats(path) if job.chats else preparing.documents(path, job.place, job.limits, job.options)
+    for one in found:
+        yield wire.Answer(refused=one) if isinstance(one, Refused) else wire.Answer(prepared=one)
+
+
+def _chats(path: Path) -> Iterator[Prepared | Refused]:
+    from ansambl.knowledge.importing import exports, kept, material
+
+    for one in exports.conversations(path):
+        if isinstance(one, Refused):
+            yield one
+        else:
+            digest = hashlib.sha256(kept.encode(one)).hexdigest()
+            yield preparing.prepared(material.material_of(one), digest, one)
+
+
+if __name__ == "__main__":
+    main()

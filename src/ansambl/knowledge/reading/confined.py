@@ -1,0 +1,283 @@
+"""Reading in child processes with limits: whatever a file does to a library, it costs one sentence and no more."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Self
+
+import msgspec
+
+from ansambl.domain.text import Text, text
+from ansambl.foundation.processes import resident_bytes
+from ansambl.knowledge.contract import Refused
+from ansambl.knowledge.prepared import Prepared
+from ansambl.knowledge.reading import wire
+from ansambl.knowledge.reading.limits import DEFAULT_LIMITS, MIB, ReadingLimits
+from ansambl.knowledge.reading.options import DEFAULT_OPTIONS, ReadingOptions
+from ansambl.knowledge.reading.roots import path_of
+
+_MODULE = "ansambl.knowledge.reading.child"
+_LOOK = 0.25
+"""Seconds between two looks at the memory of a child that is reading."""
+
+_START = 60.0
+"""Seconds that a new child may take to start, added to its first file's time."""
+
+_CHUNK = 1 << 18
+
+
+class _LostError(Exception):
+    """The child is of no more use; `reason` says what happened to the file that it read."""
+
+    def __init__(self, reason: Text) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+class Confined:
+    """A few child processes that read files, started when they are needed and used for many files.
+
+    Any thread may call; as many files are read at once as `limits.children` says, further callers wait. A generator
+    that is given up in the middle ends its child at once. `close` ends them all.
+    """
+
+    def __init__(self, limits: ReadingLimits = DEFAULT_LIMITS) -> None:
+        self.limits = limits
+        self._free = threading.Semaphore(limits.children)
+        self._lock = threading.Lock()
+        self._idle: list[_Child] = []
+        self._busy: set[_Child] = set()
+        self._closed = False
+
+    def documents(self, place: str, options: ReadingOptions = DEFAULT_OPTIONS) -> Iterator[Prepared | Refused]:
+        """The documents of one file, and what was refused of it. One file may give several.
+
+        Args:
+            place: a path as `roots.place_of` gives it; or any place, where `options.path` says where the bytes lie.
+            options: what is known about the file.
+        """
+        return self._read(path_of(options.path or place), place, options, chats=False)
+
+    def chats(self, path: str) -> Iterator[Prepared | Refused]:
+        """The conversations of an export (a file, or a folder of notes), and what was refused of it."""
+        return self._read(path_of(path), path, DEFAULT_OPTIONS, chats=True)
+
+    def close(self) -> None:
+        """End all children; a file that is being read ends as refused."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+            for child in self._busy:
+                # Whoever waits for it sees the end of its pipe, and clears it away.
+                child.kill()
+        for child in idle:
+            child.end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self, path: Path, place: str, options: ReadingOptions, *, chats: bool) -> Iterator[Prepared | Refused]:
+        try:
+            size = _size(path) if chats else min(path.stat().st_size, self.limits.max_file)
+        except OSError as error:
+            yield Refused(place, text("it cannot be read: {reason}", reason=error.strerror or str(error)))
+            return
+        job = wire.Job(os.fsencode(path), place, chats, self.limits.time_for(size), self.limits, options)
+        with self._free:
+            child = self._child()
+            whole = False
+            try:
+                yield from child.answers(job)
+                whole = True
+            except _LostError as lost:
+                yield Refused(place, lost.reason)
+            finally:
+                self._give_back(child, whole=whole)
+
+    def _child(self) -> _Child:
+        with self._lock:
+            while self._idle:
+                child = self._idle.pop()
+                if child.alive():
+                    break
+                child.end()
+            else:
+                child = _Child(self.limits)
+            self._busy.add(child)
+            return child
+
+    def _give_back(self, child: _Child, *, whole: bool) -> None:
+        with self._lock:
+            self._busy.discard(child)
+            keep = whole and not self._closed and child.served < self.limits.files
+            if keep:
+                self._idle.append(child)
+        if not keep:
+            child.end()
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    if not path.is_dir():
+        return path.stat().st_size
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - a hundred thousand notes
+    return total
+
+
+class _Child:
+    """One child process, and the pipe to it. One job at a time."""
+
+    def __init__(self, limits: ReadingLimits) -> None:
+        self.served = 0
+        self._limits = limits
+        # A session of its own: Ctrl-C is ours to handle, and what it starts (an OCR program) ends with it.
+        self._process = subprocess.Popen(
+            (sys.executable, "-P", "-m", _MODULE), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, start_new_session=True, close_fds=True, bufsize=0,
+        )  # fmt: skip
+        self._ended = threading.Lock()
+
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    def answers(self, job: wire.Job) -> Iterator[Prepared | Refused]:
+        """What comes of a job.
+
+        Raises:
+            _LostError: it died, was too slow or took too much memory; it must be ended.
+        """
+        patience = job.seconds + (0.0 if self.served else _START)
+        self.served += 1
+        try:
+            self._pipe(self._process.stdin).write(wire.frame(job))
+        except OSError:
+            raise _LostError(self._death()) from None
+        frames = _Frames(self._pipe(self._process.stdout), self._process.pid, self._limits, patience)
+        while True:
+            body = frames.next()
+            if body is None:
+                raise _LostError(self._death())
+            try:
+                answer = wire.answer(body)
+            except msgspec.MsgspecError as error:
+                raise _LostError(text("reading it failed inside ({error})", error=str(error)[:150])) from error
+            if answer.prepared is not None:
+                yield answer.prepared
+            elif answer.refused is not None:
+                yield answer.refused
+            elif answer.spent:
+                raise _LostError(_too_much_memory(self._limits))
+            else:
+                return
+
+    def kill(self) -> None:
+        """End it and all that it started; from any thread."""
+        with self._ended:
+            if self._process.poll() is None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        """As `kill`, wait for it, and give back its pipes; nobody may be reading from it."""
+        self.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                self._pipe(pipe).close()
+
+    def _death(self) -> Text:
+        try:
+            code = self._process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            code = 0
+        if code == -signal.SIGXCPU:
+            return _too_slow()
+        if code < 0:
+            name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
+            return text("the program that read it crashed ({signal}); convert it to another format", signal=name)
+        return text("the program that read it ended with {code}; convert it to another format", code=code)
+
+    @staticmethod
+    def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+        assert pipe is not None  # noqa: S101 - started with both
+        return pipe
+
+
+def _too_slow() -> Text:
+    return text("reading it took too long; divide it, or convert it to a simpler format")
+
+
+def _too_much_memory(limits: ReadingLimits) -> Text:
+    return text(
+        "reading it takes more than {limit} MiB of memory; divide it, or raise [knowledge] memory",
+        limit=limits.memory // MIB,
+    )
+
+
+class _Frames:
+    """Frames from a child's pipe. Only waiting for the child counts as its time, not what is done with its answers."""
+
+    def __init__(self, pipe: IO[bytes], pid: int, limits: ReadingLimits, patience: float) -> None:
+        self._descriptor = pipe.fileno()
+        self._pid, self._limits, self._left = pid, limits, patience
+        self._buffer = bytearray()
+
+    def next(self) -> bytes | None:
+        """The next frame's body; None where the child is gone.
+
+        Raises:
+            _LostError: it takes too long, takes too much memory, or sends too much.
+        """
+        if not self._fill(wire.HEADER):
+            return None
+        length = int.from_bytes(self._buffer[: wire.HEADER], "big")
+        if length > self._limits.frame:
+            raise _LostError(text("it became {size} MiB of text; divide it", size=length // MIB))
+        if not self._fill(wire.HEADER + length):
+            return None
+        body = bytes(self._buffer[wire.HEADER : wire.HEADER + length])
+        del self._buffer[: wire.HEADER + length]
+        return body
+
+    def _fill(self, wanted: int) -> bool:
+        while len(self._buffer) < wanted:
+            self._wait()
+            try:
+                more = os.read(self._descriptor, _CHUNK)
+            except OSError:
+                return False
+            if not more:
+                return False
+            self._buffer += more
+        return True
+
+    def _wait(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._descriptor, selectors.EVENT_READ)
+            while True:
+                since = time.monotonic()
+                ready = selector.select(max(0.0, min(_LOOK, self._left)))
+                self._left -= time.monotonic() - since
+                if ready:
+                    return
+                if self._left <= 0:
+                    raise _LostError(_too_slow())
+                if (resident_bytes(self._pid) or 0) > self._limits.memory:
+                    raise _LostError(_too_much_memory(self._limits))

@@ -1,0 +1,61 @@
+"""What Ansambl and its reading child say to each other: msgpack frames over pipes, never pickle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from ansambl.knowledge.contract import Refused
+from ansambl.knowledge.prepared import Prepared
+from ansambl.knowledge.reading.limits import DEFAULT_LIMITS, ReadingLimits
+from ansambl.knowledge.reading.options import DEFAULT_OPTIONS, ReadingOptions
+
+HEADER = 4
+"""Bytes before a frame: its length, the highest byte first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Read this. `path` is as the file system has it, in bytes; `seconds` is how long it may compute."""
+
+    path: bytes
+    place: str
+    chats: bool
+    seconds: float
+    limits: ReadingLimits = DEFAULT_LIMITS
+    options: ReadingOptions = DEFAULT_OPTIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One record of a job, or its end where all are empty. `spent` is that memory ran out: nothing more comes."""
+
+    prepared: Prepared | None = None
+    refused: Refused | None = None
+    spent: bool = False
+
+
+_jobs = msgspec.msgpack.Decoder(Job)
+_answers = msgspec.msgpack.Decoder(Answer)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def frame(record: Job | Answer) -> bytes:
+    """A record with its length before it."""
+    body = _encoder.encode(record)
+    return len(body).to_bytes(HEADER, "big") + body
+
+
+def job(body: bytes) -> Job:
+    """The job in the body of a frame."""
+    return _jobs.decode(body)
+
+
+def answer(body: bytes | bytearray) -> Answer:
+    """The answer in the body of a frame.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+    """
+    return _answers.decode(body)
