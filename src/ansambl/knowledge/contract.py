@@ -157,8 +157,8 @@ class Knowledge(Protocol):
 
         Documents of a folder that are gone are removed. `keep_in_step` notes the folder for watching. `include` and
         `exclude` are patterns as of ``.gitignore``, for folders. `known_as` takes the place of a file's path, for one
-        that will not stay (``upload:notes.pdf``); its last part names the document. With `roots` nothing outside of them
-        is read, wherever links lead. A path is written as `reading.roots.place_of` does.
+        that will not stay (``upload:notes.pdf``); its last part names the document. With `roots` nothing outside of
+        them is read, wherever links lead. A path is written as `reading.roots.place_of` does.
         """
         ...
 
