@@ -31,6 +31,24 @@ class RoleWants(StrEnum):
     CHAT = "chat"
 
 
+PASSAGES = 8
+"""How many passages a role is given for one message, where it does not say."""
+
+
+class Rewrite(StrEnum):
+    """How a follow-up ("and the second one?") becomes something that can be searched.
+
+    ``WORDS`` puts the words of the earlier question in front; ``MODEL`` asks the role's model, in memory as it is, and
+    takes the words where that takes too long; ``AUTO`` is ``WORDS``, which costs nothing; ``OFF`` searches what is
+    written.
+    """
+
+    AUTO = "auto"
+    WORDS = "words"
+    MODEL = "model"
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
     """A named purpose on a model.
@@ -45,7 +63,9 @@ class Role:
     most 1) is the part of the model's context that one request of the role may fill, its answer included. `tools`
     names the tools of the client that the role may see; None means all of them, an empty tuple none.
     `lora` is the LoRA adapter that its answers are made with, None for the plain model.
-    `collections` names the knowledge that it reads. `examples` are questions that are meant for it; a route compares
+    `collections` names the knowledge that is searched before it answers, `rewrite` how a follow-up is searched;
+    `passages` is how many passages it is given at most, `knowledge_share` the part of the context that they may fill
+    (None: a quarter, and not more than 4,000 tokens). `examples` are questions that are meant for it; a route compares
     with them.
     """
 
@@ -67,6 +87,9 @@ class Role:
     collections: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
     lora: str | None = None
+    rewrite: Rewrite = Rewrite.AUTO
+    passages: int = PASSAGES
+    knowledge_share: float | None = None
 
 
 class Pattern(StrEnum):

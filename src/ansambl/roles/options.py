@@ -17,8 +17,9 @@ from ansambl.roles.records import NO_OPTIONS, RequestOptions
 FIELD = "ansambl"
 """The name of the field; it never reaches an engine."""
 
-_KEYS = ("layout", "role", "tokens", "seconds", "rounds", "class", "patience")
+_KEYS = ("layout", "role", "tokens", "seconds", "rounds", "class", "patience", "knowledge", "memory")
 _LONGEST_NAME = 200
+_MOST_NAMES = 100
 
 LONGEST_PATIENCE = Seconds(7 * 86_400.0)
 """A week: a request that nobody waits for is forgotten after that."""
@@ -57,6 +58,8 @@ def take_options(request: ChatRequest) -> tuple[ChatRequest, RequestOptions]:
         rounds=_count(found, "rounds"),
         request_class=_class(found.get("class")),
         patience=_patience(found.get("patience")),
+        knowledge=_knowledge(found.get("knowledge")),
+        memory=_memory(found.get("memory")),
     )
 
 
@@ -106,6 +109,21 @@ def _patience(value: Any) -> Seconds | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= LONGEST_PATIENCE:
         raise _wrong("patience", text("it is a number of seconds from 0 to {most}", most=int(LONGEST_PATIENCE)))
     return Seconds(float(value))
+
+
+def _knowledge(value: Any) -> bool | tuple[str, ...] | None:
+    if value is None or isinstance(value, bool):
+        return value
+    names = isinstance(value, list) and len(value) <= _MOST_NAMES
+    if not names or not all(isinstance(one, str) and 0 < len(one) <= _LONGEST_NAME for one in value):
+        raise _wrong("knowledge", text("it is true, false, or a list of names of collections"))
+    return tuple(value)
+
+
+def _memory(value: Any) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise _wrong("memory", text("it is true or false"))
+    return value
 
 
 def _wrong(key: str, what: Text) -> RequestError:

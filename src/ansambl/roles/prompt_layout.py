@@ -14,6 +14,9 @@ template was seen to leave such messages where they stand.
 Where a template refuses system messages, drops them, or writes them beside the newest user message, their text is
 folded into user messages instead, at places that stay the same from turn to turn.
 
+Passages of documents that were found for a message stand in it, after its text and before the note, in every layout;
+those of earlier turns stand again where they stood. So all that came before a message stays the same bytes.
+
 A note is style, not a boundary. Text of a user or of a document that imitates a note is left as it is: permissions,
 tools and collections are checked in code and never read out of a prompt, so an imitation gains no more than the same
 wish in other words would, and taking it out would silently change what somebody wrote.
@@ -140,13 +143,15 @@ def lay_out(
     common_instruction: str | None = None,
     fields: Mapping[str, Any] | None = None,
     facts: TemplateFacts | None = None,
+    passages: Mapping[int, str] = _NOTHING,
 ) -> Explanation:
     """The messages as they are sent to the engine, in the role's layout, with what stands where.
 
     `remembered` maps the index of an earlier user message to the note that stood in it, `remembered_trailing` to the
     one that stood in a system message after it; they are written there again. The classic layout leaves them out,
-    because it shares nothing that they could keep. `common_instruction` comes before everything else, at the head of
-    the client's own system message when the conversation begins with one. `fields` are the request's other fields,
+    because it shares nothing that they could keep. `passages` maps the index of a user message, the newest one or an
+    earlier one, to what of the documents stands in it. `common_instruction` comes before everything else, at the head
+    of the client's own system message when the conversation begins with one. `fields` are the request's other fields,
     `facts` what the model's chat template does; without them the template is taken for one that keeps what it is given.
 
     A conversation without any user message gets its note at the end of the last system message; without that one
@@ -165,12 +170,14 @@ def lay_out(
         instruction = instruction_text(role, language_for(role, messages, first))
         opening = "\n\n".join(one for one in (common, instruction) if one)
         sent, places = _begin(messages, opening, folds=folds)
+        sent = _with_passages(sent, messages, places, passages)
         place = places[first] if folds and first is not None else 0
         return Explanation(
             layout, note=instruction or None, note_index=place if instruction else None, shared_messages=0,
             messages=sent, head=head, why=why, folded=folds,
         )  # fmt: skip
     sent, places = _begin(messages, common, folds=folds)
+    sent = _with_passages(sent, messages, places, passages)
     earlier = {
         index: note
         for index, note in (*remembered.items(), *remembered_trailing.items())
@@ -249,6 +256,16 @@ def _last_system(messages: Sequence[Message]) -> int | None:
         if messages[index].get("role") in _SYSTEM_ROLES:
             return index
     return None
+
+
+def _with_passages(
+    sent: list[Message], messages: Sequence[Message], places: Mapping[int, int], passages: Mapping[int, str]
+) -> list[Message]:
+    """Messages that are sent, with the passages of the client's `messages` in them."""
+    for index, block in passages.items():
+        if 0 <= index < len(messages) and messages[index].get("role") == "user":
+            sent[places[index]] = _with_note(sent[places[index]], block)
+    return sent
 
 
 def _with_note(message: Message, note: str) -> Message:

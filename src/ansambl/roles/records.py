@@ -22,7 +22,8 @@ class RequestOptions:
 
     `layout` replaces the layout of every role in the request (comparisons need it), `role` forces a route's choice,
     `tokens`, `seconds` and `rounds` tighten an ensemble's own limits, and never widen them. `request_class` and
-    `patience` are its standing among other requests.
+    `patience` are its standing among other requests. `knowledge` False searches nothing before the answer, names search
+    these collections alone; `memory` False keeps the conversation out of what is remembered.
     """
 
     layout: Layout | None = None
@@ -32,6 +33,8 @@ class RequestOptions:
     rounds: int | None = None
     request_class: RequestClass | None = None
     patience: Seconds | None = None
+    knowledge: bool | tuple[str, ...] | None = None
+    memory: bool | None = None
 
 
 NO_OPTIONS = RequestOptions()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansambl.domain.role import Layout, ModelName, Role, RoleWants
+from ansambl.domain.role import PASSAGES, Layout, ModelName, Rewrite, Role, RoleWants
 from ansambl.domain.text import text
 from ansambl.roles.field_checks import Fields, KeyPath, chosen, known_language, known_model, wrong
 
@@ -25,9 +25,13 @@ SAMPLING_FIELDS = (
 ROLE_FIELDS = (
     "instruction", "instructions", "description", "model", "layout", "sampling", "output_limit", "aliases", "wants",
     "thinking_language", "answer_language", "context_share", "tools", "collections", "examples", "lora",
+    "rewrite", "passages", "knowledge_share",
     *SAMPLING_FIELDS,
 )  # fmt: skip
 """What a role's table may hold."""
+
+MOST_PASSAGES, LARGEST_KNOWLEDGE = 40, 0.8
+"""The most passages that a role may be given, and the largest part of the context that they may fill."""
 
 LONGEST_TOKEN = 12
 """More letters than the tokens of any text average: English takes 4 to 5 letters a token in common vocabularies, and no
@@ -82,7 +86,24 @@ def read_role(name: str, fields: Fields, origin: str, models: Mapping[str, str])
         collections=tuple(fields.get("collections", ())),
         examples=tuple(fields.get("examples", ())),
         lora=_name_or_none(fields.get("lora")),
+        rewrite=Rewrite(chosen((*key, "rewrite"), fields.get("rewrite", Rewrite.AUTO), Rewrite)),
+        passages=_passages((*key, "passages"), fields.get("passages", PASSAGES)),
+        knowledge_share=_share((*key, "knowledge_share"), fields.get("knowledge_share")),
     )
+
+
+def _passages(key: KeyPath, written: object) -> int:
+    if isinstance(written, bool) or not isinstance(written, int) or not 1 <= written <= MOST_PASSAGES:
+        raise wrong(key, text("it is a whole number from 1 to {most}", most=MOST_PASSAGES))
+    return written
+
+
+def _share(key: KeyPath, written: object) -> float | None:
+    if written is None:
+        return None
+    if isinstance(written, bool) or not isinstance(written, int | float) or not 0 < written <= LARGEST_KNOWLEDGE:
+        raise wrong(key, text("it is a part above 0 and at most {most}", most=LARGEST_KNOWLEDGE))
+    return float(written)
 
 
 def _name_or_none(written: object) -> str | None:

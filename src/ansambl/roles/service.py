@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,12 +18,17 @@ from ansambl.domain.text import text
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.roles import prompt_layout
 from ansambl.roles.availability import Availabilities
+from ansambl.roles.knowledge.reading import MOST_TOKENS, UNKNOWN_CONTEXT
+from ansambl.roles.knowledge.records import Given
 from ansambl.roles.model_list import entries
 from ansambl.roles.prefix_groups import PrefixGroup, group_roles
 from ansambl.roles.prompt_layout import Explanation
 from ansambl.roles.records import NO_OPTIONS, RequestOptions, RoleCatalog
 from ansambl.roles.tool_limits import TOOL_FIELDS, limit_tools
 from ansambl.roles.turns import Note, Recalled, TurnMemory
+
+HISTORY_PART = 2
+"""The passages of all turns together may fill one part in so many of what a request of the role may fill."""
 
 _READ_FIELDS = (*prompt_layout.HEAD_FIELDS, *TOOL_FIELDS)
 
@@ -34,7 +39,8 @@ class Prepared:
 
     `explanation` says how the prompt was laid out; None for a plain model, whose messages are passed on untouched.
     `facts` are what the model's chat template does, None where that is not known. `day` is the day that the prompt is
-    told to be today; None where it is told none.
+    told to be today; None where it is told none. `given` are the passages in the newest message, None where nothing was
+    searched.
     """
 
     model: str
@@ -44,6 +50,7 @@ class Prepared:
     recalled: Recalled | None = None
     facts: TemplateFacts | None = None
     day: dt.date | None = None
+    given: Given | None = None
 
 
 class RoleService:
@@ -110,8 +117,32 @@ class RoleService:
         """Forget all that is remembered for an API key."""
         self._turns.forget_key(key)
 
-    def prepare(self, request: ChatRequest, role: Role, *, key: str, options: RequestOptions = NO_OPTIONS) -> Prepared:
+    def forget_documents(self, documents: Iterable[int]) -> None:
+        """Forget where passages of these documents stood, so that they are written into no prompt again."""
+        self._turns.forget_documents(documents)
+
+    def given_before(
+        self, request: ChatRequest, role: Role, *, key: str, options: RequestOptions = NO_OPTIONS
+    ) -> Given | None:  # fmt: skip
+        """What stood in the newest message of the user when it was answered with tool calls; None where it was not.
+
+        Raises:
+            AnsamblError: as `prepare`.
+        """
+        messages = request.messages()
+        newest = prompt_layout.newest_user(messages)
+        if newest is None or newest == len(messages) - 1:
+            return None
+        recalled = self.prepare(request, role, key=key, options=options).recalled
+        return recalled.given.get(newest) if recalled is not None else None
+
+    def prepare(
+        self, request: ChatRequest, role: Role, *, key: str, options: RequestOptions = NO_OPTIONS,
+        given: Given | None = None,
+    ) -> Prepared:  # fmt: skip
         """Write the role's request. `key` is the id of the API key that asks; notes are kept apart by it.
+
+        `given` stands in the newest message of the user, and what was given earlier stands where it stood.
 
         The role's sampling and limit fill only what the client left open, and of the client's tools it sees those that
         it may. `options.layout` replaces the role's layout. Today's date is that of the conversation's first turn,
@@ -139,14 +170,18 @@ class RoleService:
         day, pinned = self._pinned(fields, facts, recalled)
         changes.update(pinned)
         fields.update(pinned)
+        passages, drops = _passages(recalled, messages, given, role, model)
         explanation = prompt_layout.lay_out(
             messages, role, remembered=recalled.texts, remembered_trailing=recalled.trailing,
             common_instruction=self._common, fields=fields, facts=facts,
+            passages={index: one.text for index, one in passages.items()},
         )  # fmt: skip
         prepared = request.changed({**changes, "model": model.name, "messages": explanation.messages})
-        remember = self._rememberer(recalled, messages, role, explanation, day)
+        newest = prompt_layout.newest_user(messages)
+        stands = passages.get(newest) if newest is not None else None
+        remember = self._rememberer(recalled, messages, role, explanation, day, stands, drops=drops)
         prepared = replace(prepared, lora=lora.name if lora is not None else None)
-        return Prepared(model.name, prepared, remember, explanation, recalled, facts, day)
+        return Prepared(model.name, prepared, remember, explanation, recalled, facts, day, stands)
 
     def prepare_plain(self, request: ChatRequest, model: ModelName, lora: LoraAdapter | None = None) -> Prepared:
         """Write a plain model's request: the client's own, with the model's limit and sampling where it set none.
@@ -187,21 +222,47 @@ class RoleService:
 
     def _rememberer(
         self, recalled: Recalled, messages: Sequence[Message], role: Role, explanation: Explanation,
-        day: dt.date | None,
+        day: dt.date | None, given: Given | None, *, drops: bool,
     ) -> Callable[[Answer], None]:  # fmt: skip
         note = "" if explanation.layout is Layout.CLASSIC else explanation.note or ""
-        if (not note and day is None) or prompt_layout.newest_user(messages) is None:
+        noted = bool(note) or day is not None
+        if not (noted or given is not None or drops) or prompt_layout.newest_user(messages) is None:
             return _forget
-        turn = Note(role.name, note, trailing=explanation.layout is Layout.TRAILING_SYSTEM, day=day)
+        turn = (
+            None if not noted else Note(role.name, note, trailing=explanation.layout is Layout.TRAILING_SYSTEM, day=day)
+        )
 
         def remember(answer: Answer) -> None:
-            self._turns.remember(recalled, answer, turn)
+            self._turns.remember(recalled, answer, turn, given, drops_earlier=drops)
 
         return remember
 
 
 def _forget(answer: Answer) -> None:
     """Nothing stood in the prompt that the client will not send back."""
+
+
+def _passages(
+    recalled: Recalled, messages: Sequence[Message], given: Given | None, role: Role, model: ModelName
+) -> tuple[dict[int, Given], bool]:
+    """What stands in which message, and whether what was given earlier is left out.
+
+    Passages of earlier turns stay until all together are too many, and then go all at once: to leave the oldest out
+    would move everything after it at every turn, and the engine would read the conversation anew each time. So it is
+    read anew once, and what was said about the passages stays in the answers.
+    """
+    newest = prompt_layout.newest_user(messages)
+    found = dict(recalled.given)
+    if newest is not None and given is not None:
+        found[newest] = given
+    if not found:
+        return found, False
+    context = int((model.context or UNKNOWN_CONTEXT) * role.context_share)
+    earlier = sum(one.tokens for index, one in found.items() if index != newest)
+    own = found[newest].tokens if newest in found else 0
+    if earlier and earlier + own > min(context // HISTORY_PART, HISTORY_PART * MOST_TOKENS + own):
+        return ({newest: found[newest]} if newest is not None and newest in found else {}), True
+    return found, False
 
 
 def _sampling(request: ChatRequest, wanted: Mapping[str, Any]) -> dict[str, Any]:

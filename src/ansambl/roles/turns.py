@@ -3,7 +3,8 @@
 A note that stood in the newest message must stand there again when that message is history, or the prompt changes in
 the middle and everything after it is prefilled again. A turn is known by a hash over the API key, the head material
 and all messages up to and including its answer, so a note returns only into the very conversation that it came from.
-What is not known is left out; that costs one turn of prefill and nothing else.
+What is not known is left out; that costs one turn of prefill and nothing else. Passages of documents that stood in a
+message are remembered under the same hash (`knowledge.remembered`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import datetime as dt
 import sqlite3
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ansambl.dialects.openai_chat import Answer, Message
@@ -21,6 +22,8 @@ from ansambl.foundation.clock import Clock, RealClock
 from ansambl.foundation.logging import get_logger
 from ansambl.foundation.sqlite import Database
 from ansambl.roles import canonical
+from ansambl.roles.knowledge.records import Given
+from ansambl.roles.knowledge.remembered import RememberedPassages, Stood
 
 _log = get_logger(__name__)
 
@@ -58,13 +61,15 @@ class Recalled:
 
     `notes` maps the index of a user message to the note that stood there, `end` is the chain after all messages:
     what `TurnMemory.remember` needs to know the answer by. `day` is the day of the first turn that is known, None when
-    it has none. `owner` is the id of the API key that asks.
+    it has none. `owner` is the id of the API key that asks. `given` maps the index of a user message to the passages
+    that stood in it.
     """
 
     end: bytes
     notes: dict[int, Note] = field(default_factory=dict)
     day: dt.date | None = None
     owner: str = LOCAL_KEY
+    given: dict[int, Given] = field(default_factory=dict)
 
     @property
     def texts(self) -> dict[int, str]:
@@ -101,6 +106,7 @@ class TurnMemory:
         self._written = 0
         self._unsaved: deque[tuple[bytes, Note, float]] = deque()
         self._saving = False
+        self._passages = RememberedPassages()
         self._load()
 
     def __len__(self) -> int:
@@ -125,10 +131,16 @@ class TurnMemory:
         known = self._find([digest for digest, _ in wanted])
         turns = [(index, known[digest]) for digest, index in wanted if digest in known]
         day = next((turn.day for _, turn in turns if turn.day is not None), None)
-        return Recalled(end, {index: turn for index, turn in turns if turn.text}, day, key)
+        given = self._passages.find(wanted) if len(self._passages) else {}
+        return Recalled(end, {index: turn for index, turn in turns if turn.text}, day, key, given)
 
-    def remember(self, recalled: Recalled, answer: Answer, note: Note) -> None:
-        """Keep that `note` produced `answer` after the messages of `recalled`.
+    def remember(
+        self, recalled: Recalled, answer: Answer, note: Note | None, given: Given | None = None, *,
+        drops_earlier: bool = False,
+    ) -> None:  # fmt: skip
+        """Keep that `note` and the passages `given` produced `answer` after the messages of `recalled`.
+
+        `drops_earlier` tells that the passages of earlier turns were left out, and shall stay out.
 
         Nothing is kept of an answer that is empty or that an error broke off. A client that stopped the answer may
         send back what it has seen so far, so such an answer is kept.
@@ -137,6 +149,10 @@ class TurnMemory:
         if message is None or answer.error is not None:
             return
         digest = canonical.extend(recalled.end, message)
+        if given is not None or drops_earlier:
+            self._passages.keep(digest, Stood(given, drops_earlier, recalled.owner))
+        if note is None:
+            return
         owned = note if note.owner == recalled.owner else replace(note, owner=recalled.owner)
         self._keep(digest, owned)
         self._save(digest, owned)
@@ -145,6 +161,7 @@ class TurnMemory:
         """Forget all turns that are remembered for an API key. Returns at once; the database follows."""
         for digest in [one for one, note in self._turns.items() if note.owner == key]:
             del self._turns[digest]
+        self._passages.forget_owner(key)
         if self._database is None:
             return
 
@@ -155,6 +172,10 @@ class TurnMemory:
             connection.execute("DELETE FROM role_notes WHERE id NOT IN (SELECT note FROM role_turns)")
 
         self._database.submit(work)
+
+    def forget_documents(self, documents: Iterable[int]) -> None:
+        """Forget where passages of these documents stood."""
+        self._passages.forget_documents(documents)
 
     def _find(self, digests: list[bytes]) -> dict[bytes, Note]:
         found: dict[bytes, Note] = {}

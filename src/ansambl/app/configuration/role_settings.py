@@ -63,7 +63,18 @@ class RoleSettings(Table):
         None, "The client's tools that the role may see, by name; `[]` is none. Part of the prompt's head.",
         shown_default="all of them",
     )  # fmt: skip
-    collections: Names | None = setting(None, "The collections of knowledge that the role reads.")
+    collections: Names | None = setting(None, "The collections of knowledge that are searched before the role answers.")
+    rewrite: Literal["auto", "words", "model", "off"] | None = setting(
+        None, "How a follow-up such as \"why?\" is searched: with the words of the question before it, or as the role's "
+        "model rewrites it; `auto` takes the words.", shown_default='"auto"',
+    )  # fmt: skip
+    passages: int | None = setting(
+        None, "The most passages that the role is given for one message.", shown_default="8", ge=1, le=40
+    )
+    knowledge_share: float | None = setting(
+        None, "The part of the model's context that passages for one message may fill.",
+        shown_default="a quarter, at most 4,000 tokens", gt=0, le=0.8,
+    )  # fmt: skip
     examples: Words | None = setting(None, "Questions that are meant for the role; a route compares with them.")
     aliases: Names | None = setting(None, "Other names under which clients may ask for the role.")
     wants: Literal["depth", "speed", "code", "chat"] | None = setting(
