@@ -1,0 +1,71 @@
+"""Several rankings of the same passages made into one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ansambl.knowledge.index.contract import Ranked
+
+RRF_K = 60.0
+"""How little the first places stand out: the constant of Cormack, Clarke and Büttcher (SIGIR 2009)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FusedHit:
+    """A passage of a fused ranking: `score` is between 0 and 1; `by` names the rankings that hold it, in their order."""
+
+    id: int
+    score: float
+    by: tuple[str, ...]
+
+
+Rankings = Sequence[tuple[str, float, Sequence[Ranked]]]
+"""Each a name (``"vector"``, ``"text"``), a weight and the ranking, best first."""
+
+
+def fused(rankings: Rankings, limit: int, *, k: float = RRF_K) -> list[FusedHit]:
+    """Reciprocal rank fusion: each ranking gives ``weight / (k + place)``, places counting from 1.
+
+    A passage that is first in all of them has the score 1. Equal scores are ordered by the id.
+    """
+    sums: dict[int, float] = {}
+    by: dict[int, list[str]] = {}
+    for name, weight, ranking in rankings:
+        seen: set[int] = set()
+        for place, one in enumerate(ranking, 1):
+            if weight > 0 and one.id not in seen:
+                seen.add(one.id)
+                _count(sums, by, one.id, weight / (k + place), name)
+    best = sum(weight for _, weight, _ in rankings if weight > 0) / (k + 1)
+    return _sorted(sums, by, best, limit)
+
+
+def fused_by_score(rankings: Rankings, limit: int) -> list[FusedHit]:
+    """Weighted sum of scores, each ranking's own being brought between 0 (its last) and 1 (its best).
+
+    A ranking whose scores are all the same gives 1 to each of them.
+    """
+    sums: dict[int, float] = {}
+    by: dict[int, list[str]] = {}
+    for name, weight, ranking in rankings:
+        if weight <= 0 or not ranking:
+            continue
+        highest, lowest = max(one.score for one in ranking), min(one.score for one in ranking)
+        seen: set[int] = set()
+        for one in ranking:
+            if one.id not in seen:
+                seen.add(one.id)
+                part = (one.score - lowest) / (highest - lowest) if highest > lowest else 1.0
+                _count(sums, by, one.id, weight * part, name)
+    return _sorted(sums, by, sum(weight for _, weight, _ in rankings if weight > 0), limit)
+
+
+def _count(sums: dict[int, float], by: dict[int, list[str]], one: int, part: float, name: str) -> None:
+    sums[one] = sums.get(one, 0.0) + part
+    by.setdefault(one, []).append(name)
+
+
+def _sorted(sums: dict[int, float], by: dict[int, list[str]], best: float, limit: int) -> list[FusedHit]:
+    ordered = sorted(sums, key=lambda one: (-sums[one], one))[: max(0, limit)]
+    return [FusedHit(one, min(1.0, sums[one] / best) if best > 0 else 0.0, tuple(by[one])) for one in ordered]

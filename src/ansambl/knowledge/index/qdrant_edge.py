@@ -1,0 +1,244 @@
+"""The index in our own processes: Qdrant's storage and search as a library. Nothing else imports it.
+
+The library is a beta (pinned to 0.9.0) and not ours to trust with a process: `opening` runs it in one of its own. What
+is put is found at once, and durable when `commit` returns: the library flushes first, then a small file that names the
+revision is replaced. A folder that it cannot read is set aside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import msgspec
+
+from ansambl.domain.knowledge import Filters
+from ansambl.domain.text import text
+from ansambl.foundation.paths import write_atomically
+from ansambl.knowledge.embedding import Vectors, VectorSpace
+from ansambl.knowledge.index import qdrant_points as points
+from ansambl.knowledge.index.checking import (
+    asked_terms,
+    bounded,
+    check_entries,
+    check_vector,
+    finds_nothing,
+)
+from ansambl.knowledge.index.contract import Entry, IndexPlace, IndexState, Ranked
+from ansambl.knowledge.index.errors import IndexFailedError, missing
+from ansambl.knowledge.index.folders import FolderLock, bytes_of, set_all_aside
+
+if TYPE_CHECKING:
+    import qdrant_edge as edge
+
+_NOTE, _SHARD = "applied.json", "shard"
+_LAYOUT = 1
+"""Counts up when points are written differently, so that an older index is built anew."""
+
+
+class _Note(msgspec.Struct):
+    """What the library does not keep for us."""
+
+    applied: int = 0
+    model: str = ""
+    dimension: int = 0
+    layout: int = _LAYOUT
+
+
+class QdrantEdgeIndex:
+    """See the module. One writer at a time; any number of threads search."""
+
+    def __init__(self, place: IndexPlace) -> None:
+        """Open the index in ``place.folder``, or make it.
+
+        Raises:
+            NotSupportedError: the library is not installed.
+            IndexInUseError: another process has it.
+            IndexDamagedError: its files cannot be used; they were set aside, and opening again makes an empty one.
+        """
+        try:
+            import qdrant_edge
+        except ImportError as error:
+            raise missing("qdrant-edge-py", "knowledge", error) from error
+        self._edge = qdrant_edge
+        self._folder = Path(place.folder)
+        self._space = place.space
+        self._write = threading.RLock()
+        self._lock = FolderLock(self._folder)
+        try:
+            self._shard = self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _open(self) -> edge.EdgeShard:
+        shard, note = self._folder / _SHARD, self._folder / _NOTE
+        if not note.exists():
+            # Without its note a shard was never completed, or never committed.
+            if shard.exists():
+                shutil.rmtree(shard)
+            return self._create()
+        try:
+            self._note = msgspec.json.decode(note.read_bytes(), type=_Note)
+        except (msgspec.DecodeError, OSError) as error:
+            raise set_all_aside(self._folder, str(error)) from error
+        found = VectorSpace(self._note.model, self._note.dimension) if self._note.dimension else None
+        if self._note.layout != _LAYOUT or (self._space is not None and self._space != found):
+            raise set_all_aside(self._folder, f"it holds vectors of {found}, and {self._space} is wanted")
+        self._space = found
+        try:
+            loaded: edge.EdgeShard = self._edge.EdgeShard.load(str(shard))
+        except (KeyboardInterrupt, SystemExit, MemoryError):
+            raise
+        except BaseException as error:  # a panic of the library is no Exception
+            raise set_all_aside(self._folder, _first_line(error)) from error
+        return loaded
+
+    def _create(self) -> edge.EdgeShard:
+        library, shard = self._edge, self._folder / _SHARD
+        shard.mkdir(mode=0o700, parents=True, exist_ok=True)
+        dense = {}
+        if self._space is not None:
+            dense[points.DENSE] = library.EdgeVectorParams(size=self._space.dimension, distance=library.Distance.Cosine)
+        made: edge.EdgeShard = library.EdgeShard.create(
+            str(shard),
+            library.EdgeConfig(
+                vectors=dense,
+                sparse_vectors={points.TERMS: library.EdgeSparseVectorParams(modifier=library.Modifier.Idf)},
+            ),
+        )
+        update = library.UpdateOperation
+        for name in points.KEYWORDS:
+            made.update(update.create_field_index(name, library.PayloadSchemaType.Keyword))
+        made.update(update.create_field_index("document", library.PayloadSchemaType.Integer))
+        made.update(update.create_field_index("time", library.PayloadSchemaType.Float))
+        made.flush()
+        self._note = _Note(0, self._space.model if self._space else "", self._space.dimension if self._space else 0)
+        self._write_note()
+        return made
+
+    def _write_note(self) -> None:
+        write_atomically(self._folder / _NOTE, msgspec.json.encode(self._note))
+
+    # -- writing
+
+    def put(self, entries: Sequence[Entry]) -> None:
+        """Add or replace; found at once."""
+        check_entries(entries, self._space)
+        if not entries:
+            return
+        library = self._edge
+        made = []
+        for one in {entry.id: entry for entry in entries}.values():
+            vectors: dict[str, Any] = {points.TERMS: library.SparseVector(*points.sparse(one.terms))}
+            if one.vector is not None:
+                vectors[points.DENSE] = one.vector
+            made.append(library.Point(one.id, vectors, points.payload(one)))
+        with self._write, _failing():
+            self._shard.update(library.UpdateOperation.upsert_points(made))
+
+    def remove(self, ids: Sequence[int]) -> None:
+        """Remove; unknown ids are ignored."""
+        wanted: list[int | UUID | str] = [one for one in dict.fromkeys(ids) if 0 <= one < 2**63]
+        with self._write, _failing():
+            if wanted:
+                self._shard.update(self._edge.UpdateOperation.delete_points(wanted))
+
+    def commit(self, applied: int) -> None:
+        """Flush, then note the revision."""
+        with self._write, _failing():
+            self._shard.flush()
+            self._note.applied = applied
+            self._write_note()
+
+    def clear(self) -> None:
+        """Empty, at revision 0, durably."""
+        with self._write, _failing():
+            (self._folder / _NOTE).unlink(missing_ok=True)
+            self._shard.close()
+            shutil.rmtree(self._folder / _SHARD, ignore_errors=True)
+            self._shard = self._create()
+
+    # -- searching
+
+    def _filter(self, filters: Filters) -> edge.Filter | None:
+        library = self._edge
+        must: list[Any] = []
+        for name, wanted in (
+            ("collection", filters.collections), ("kind", filters.kinds), ("source", filters.sources),
+            ("author", filters.authors), ("role", filters.roles), ("language", filters.languages),
+            ("owner", filters.owners),
+        ):  # fmt: skip
+            if wanted is not None:
+                must.append(library.FieldCondition(name, match=library.MatchAny([str(one) for one in wanted])))
+        if filters.documents is not None:
+            must.append(library.FieldCondition("document", match=library.MatchAny(list(filters.documents))))
+        if filters.since is not None or filters.until is not None:
+            within = library.RangeFloat(gte=filters.since, lt=filters.until)
+            must.append(library.FieldCondition("time", range=within))
+        return library.Filter(must=must) if must else None
+
+    def by_vector(self, vector: Vectors, filters: Filters, limit: int) -> list[Ranked]:
+        """The nearest by cosine: exactly, while the library has built no graph."""
+        check_vector(vector, self._space)
+        limit = bounded(limit)
+        if not limit or finds_nothing(filters) or not vector.any():
+            return []
+        # It takes an array as it is, which its stubs do not say: half a millisecond less than a list.
+        query: Any = vector
+        return self._nearest(self._edge.Query.Nearest(query, using=points.DENSE), filters, limit)
+
+    def by_terms(self, terms: Mapping[str, float], filters: Filters, limit: int) -> list[Ranked]:
+        """BM25: the entry's part was written with it, the rarity of terms is the library's."""
+        asked, limit = asked_terms(terms), bounded(limit)
+        if not asked or not limit or finds_nothing(filters):
+            return []
+        query = self._edge.SparseVector(*points.sparse_query(asked))
+        return self._nearest(self._edge.Query.Nearest(query, using=points.TERMS), filters, limit)
+
+    def _nearest(self, query: edge.Query, filters: Filters, limit: int) -> list[Ranked]:
+        library = self._edge
+        request = library.QueryRequest(
+            limit=limit, query=query, filter=self._filter(filters), params=library.SearchParams(hnsw_ef=256)
+        )
+        with _failing():
+            found = self._shard.query(request)
+        ranked = [Ranked(int(one.id), float(one.score)) for one in found]
+        ranked.sort(key=lambda one: (-one.score, one.id))
+        return ranked
+
+    def state(self) -> IndexState:
+        """Counted now; `applied` is that of the last commit."""
+        library = self._edge
+        with _failing():
+            entries = self._shard.count(library.CountRequest(exact=True))
+            vectors = 0
+            if self._space is not None:
+                having = library.Filter(must=[library.HasVectorCondition(points.DENSE)])
+                vectors = self._shard.count(library.CountRequest(exact=True, filter=having))
+        facts = {"kind": "qdrant-edge", "folder": str(self._folder), "disk_bytes": str(bytes_of(self._folder))}
+        return IndexState(entries, vectors, self._note.applied, facts)
+
+    def close(self) -> None:
+        """Give back what it holds."""
+        with self._write:
+            with contextlib.suppress(Exception):
+                self._shard.close()
+            self._lock.release()
+
+
+@contextlib.contextmanager
+def _failing() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise IndexFailedError(text("the index could not do it: {reason}", reason=_first_line(error))) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
