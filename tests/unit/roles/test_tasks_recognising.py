@@ -121,7 +121,6 @@ def test_task_prompts_are_known_by_their_shape(content: str, task: Task) -> None
         asked(None, messages=[{"content": TITLE}]),
         asked({"text": TITLE}),
     ],
-    ids=str,
 )
 def test_a_chat_is_no_task(request_: ChatRequest) -> None:
     assert task_of_request(request_) is None
