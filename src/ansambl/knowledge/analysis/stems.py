@@ -8,6 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,18 +22,16 @@ _SNOWBALL = {
 _CLOSE = 0.01
 """A second reading of a Russian word counts from this score on: ``стали`` is 0.975 a verb and 0.011 steel."""
 
-_ENDINGS_RU = sorted(
+_RUSSIAN = (
     "иями ями ами ией иям ием иях ах ях ев ов ей ий ый ой ем им ым ом ам ям ого его ому ему ими ыми ую юю ая яя ое ее "
-    "ые ие ется ются ится ятся ешь ете ишь ите ет ют ут ит ят ла ло ли ть ться лся лась лись ал ял ил ел а я о е и "
-    "ы у ю ь й".split(),
-    key=lambda one: (-len(one), one),
+    "ые ие аются яются ается яется ется ются ится ятся ают яют ает яет ешь ете ишь ите ет ют ут ит ят ать ять ить ала "
+    "яла ила али яли или ало яло ило ал ял ил ться лся лась лись а я о е и ы у ю ь й"
 )
-_ENDINGS_OTHER = sorted(
+_OTHER = (
     "ами ями ові еві ого ому ими іми ів їв ий ій їй ах ях ам ям ою ею єю ом ем єм ая яя а я о е є и і ї у ю ь й "
-    "ата ите ето ът та то те".split(),
-    key=lambda one: (-len(one), one),
+    "ата ите ето ът та то те"
 )
-_ENDINGS_EN = ("ingly", "edly", "ing", "ies", "ed", "es", "ly", "s")
+_ENDINGS_RU, _ENDINGS_OTHER = (sorted(some.split(), key=lambda one: (-len(one), one)) for some in (_RUSSIAN, _OTHER))
 _LEFT = 3
 """Letters that remain of a word at least when an ending is taken off."""
 
@@ -87,20 +86,35 @@ def without_accents(word: str) -> str:
 def _analyser() -> Any:
     if find_spec("pymorphy3") is None:
         return None
-    import pymorphy3
-
-    return pymorphy3.MorphAnalyzer(lang="ru")
+    return import_module("pymorphy3").MorphAnalyzer(lang="ru")
 
 
 @cache
 def _stemmer(language: str) -> Stem:
     if find_spec("Stemmer") is not None:
-        import Stemmer
-
         # Its own cache is not for several threads at once; ours is before it.
-        return Stemmer.Stemmer(language, 0).stemWord
-    endings = _ENDINGS_RU if language == "russian" else _ENDINGS_EN if language == "english" else ()
+        stem: Stem = import_module("Stemmer").Stemmer(language, 0).stemWord
+        return stem
+    if language == "english":
+        return _english
+    endings = _ENDINGS_RU if language == "russian" else ()
     return lambda word: _stripped(word, endings)
+
+
+def _english(word: str) -> str:
+    """Plurals, ``-ing``, ``-ed``, ``-ly`` and a final ``e`` off: the steps of Porter's stemmer that matter most."""
+    if word.endswith(("ies", "sses", "xes", "ches", "shes", "zes")):
+        word = word[:-2]
+    elif word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        word = word[:-1]
+    for ending in ("ing", "ed", "ly"):
+        rest = word.removesuffix(ending)
+        if rest != word and len(rest) >= _LEFT and any(one in "aeiouy" for one in rest):
+            word = rest[:-1] if rest[-1] == rest[-2] and rest[-1] not in "lsz" else rest
+            break
+    if len(word) > _LEFT and word[-1] in "ey":
+        return word[:-1] + ("i" if word[-1] == "y" else "")
+    return word
 
 
 def _stripped(word: str, endings: tuple[str, ...] | list[str]) -> str:

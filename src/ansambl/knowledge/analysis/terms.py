@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from functools import lru_cache
 
+from ansambl.domain.languages import language_of_text
 from ansambl.knowledge.analysis import stems, words
 from ansambl.knowledge.analysis.stop_words import STOP_WORDS
 
@@ -37,21 +38,18 @@ def terms_of(text: str, language: str | None = None) -> dict[str, int]:
 def query_terms(text: str) -> dict[str, float]:
     """The terms of a question with their weights: 1 for a word, less for one that says little, more for exact things.
 
-    The frequent words of Russian and English weigh 0.1, the less likely reading of a word half, and numbers,
-    identifiers and versions as a whole 1.5. A question of stop words only has weights of 1, so that it finds something.
+    The frequent words of Russian and English weigh 0.1, the less likely reading of a word and the parts of a compound
+    half, and numbers, identifiers and versions as a whole 1.5. Where a question has stop words only, they weigh 1.
     """
-    from ansambl.domain.languages import language_of_text
-
     text = text[:_LONGEST_QUERY]
     language = language_of_text(text)
     weights: dict[str, float] = {}
     for token in words.tokens(words.normalised(text)):
-        stop = token.casefold().replace("ё", "е") in STOP_WORDS
-        exact = any(one.isdigit() for one in token) or not token.isalpha()
+        spaceless = bool(words.without_spaces(token))
+        exact = not (spaceless or token.isalpha() or words.is_joined(token))
+        first = _STOP if token.casefold() in STOP_WORDS else _EXACT if exact else 1.0
         for place, term in enumerate(_terms(token, language)):
-            weight = _STOP if stop else _EXACT if exact and place == 0 else 1.0
-            if place and not exact:
-                weight *= _SECOND
+            weight = first if place == 0 or spaceless else min(first, _SECOND)
             weights[term] = max(weights.get(term, 0.0), weight)
     if weights and max(weights.values()) <= _STOP:
         return dict.fromkeys(weights, 1.0)
@@ -72,12 +70,20 @@ def _terms(token: str, language: str | None) -> tuple[str, ...]:
         for other in words.tokens(rest):
             found.extend(_terms(other, language))
         return tuple(dict.fromkeys(found))
-    token = words.one_script(token)
-    inner = words.parts(token)
-    found = list(_word(token, language) if token.isalpha() else (token.casefold().replace("ё", "е"),))
-    for part in inner:
-        found.extend(_word(words.one_script(part), language))
-    return tuple(dict.fromkeys(found))
+    if token.isalpha():
+        token = words.one_script(token)
+        found = list(_word(token, language))
+        for part in words.parts(token):
+            found.extend(_word(part, language))
+    elif words.is_joined(token):
+        inner = [_word(words.one_script(part), language) for part in words.joined(token)]
+        whole = ["-".join(forms[0] for forms in inner)] if len(inner) > 1 else []
+        found = whole + [form for forms in inner for form in forms]
+    else:
+        found = [token.casefold()]
+        for part in words.parts(token):
+            found.extend(_word(words.one_script(part), language))
+    return tuple(term for term in dict.fromkeys(found) if term)
 
 
 def _word(word: str, language: str | None) -> tuple[str, ...]:

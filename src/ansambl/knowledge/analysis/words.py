@@ -5,20 +5,23 @@ from __future__ import annotations
 import re
 import unicodedata
 
+_ENGLISH_ENDING = 2
 LONGEST = 64
 """Characters of a term. What is longer (base64, minified code) is known by its beginning."""
 
 # Vowel signs of Indic and South-East Asian scripts are no letters to Python's \w, but words without them fall apart.
 _MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0900-\u0dff\u0e31-\u0e4e\u0eb1-\u0ecd\u102b-\u103e"
 _LETTER = rf"[\w{_MARKS}]"
-_TOKEN = re.compile(rf"{_LETTER}+(?:(?:[.\-/@'’]|::|->){_LETTER}+)*(?:\+\+|#(?!\w))?")
+_TOKEN = re.compile(rf"{_LETTER}+(?:(?:[.\-/@']|::|->){_LETTER}+)*(?:\+\+|#(?!\w))?")
 # Case changes inside a name, digits and letters apart: `parseHTTPRequest2` is parse, HTTP, Request, 2.
 _ASCII_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _OTHER_PART = re.compile(rf"\d+|[A-Za-z]+|(?:[^\W\d_A-Za-z]|[{_MARKS}])+")
 _NO_SPACES = re.compile(
     "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]+"
 )
-_INVISIBLE = dict.fromkeys((0x00AD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF, 0x0300, 0x0301))
+_INVISIBLE: dict[int, str | None] = dict.fromkeys((0x00AD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF, 0x0300, 0x0301))
+_SIGNS = str.maketrans({"№": " ", "™": " ", "’": "'", "ʼ": "'", "‐": "-", "‑": "-", "ё": "е", "Ё": "Е"})
+_JOINED = re.compile(rf"{_LETTER}+(?:[-']{_LETTER}+)+$")
 _CYRILLIC = re.compile("[\u0400-\u052f]")
 _LATIN = re.compile("[A-Za-z]")
 _TO_CYRILLIC = str.maketrans("ABCEHKMOPTXaceopxyk", "АВСЕНКМОРТХасеорхук")
@@ -28,10 +31,14 @@ _LIKE_LATIN = frozenset("АВСЕНКМОРТХасеорхук")
 
 
 def normalised(text: str) -> str:
-    """`text` in NFKC, without soft hyphens, characters of no width, and stress marks (``за́мок``). Case is kept."""
+    """`text` in NFKC, with ``е`` for ``ё``, without soft hyphens, characters of no width, and stress marks (``за́мок``).
+
+    Case is kept: it tells the parts of a name.
+    """
     if text.isascii():
         return text
-    return unicodedata.normalize("NFKC", text).translate(_INVISIBLE)
+    # Before: NFKC makes "No" of the sign of a number, which would hang on the word before it.
+    return unicodedata.normalize("NFKC", text.translate(_SIGNS)).translate(_INVISIBLE)
 
 
 def tokens(text: str) -> list[str]:
@@ -45,6 +52,30 @@ def parts(token: str) -> list[str]:
         return []
     found = (_ASCII_PART if token.isascii() else _OTHER_PART).findall(token)
     return found if len(found) > 1 or (found and found[0] != token) else []
+
+
+def is_joined(token: str) -> bool:
+    """Whether a compound is words of letters joined by hyphens or apostrophes, as in ordinary prose."""
+    return _JOINED.match(token) is not None and not any(one.isdigit() or one == "_" for one in token)
+
+
+def joined(token: str) -> list[str]:
+    """The words of such a compound: ``онлайн-курс``, ``l'homme``; English endings behind an apostrophe are left out.
+
+    In Cyrillic an apostrophe is a letter more or less (Ukrainian ``п'ять``).
+    """
+    found: list[str] = []
+    for word in token.split("-"):
+        before, _, after = word.partition("'")
+        if not after:
+            found.append(word)
+        elif is_cyrillic(word):
+            found.append(word.replace("'", ""))
+        elif len(after) <= _ENGLISH_ENDING:
+            found.append(before)
+        else:
+            found.extend(one for one in word.split("'") if one)
+    return found
 
 
 def without_spaces(token: str) -> list[str]:
