@@ -226,10 +226,7 @@ class _Life:
                 self._paths.state.unlink(missing_ok=True)
                 log.info("stopped")
         finally:
-            await product.coordinator.stop()
-            product.save()
-            door.write()
-            await asyncio.to_thread(product.gateway.close_logs)
+            await _end(product, door)
 
     def _write_state(self, front: Front, host: str, port: int, token: str) -> RunningState:
         certificate = front.certificate.pem if front.certificate is not None else None
@@ -315,6 +312,16 @@ class _Life:
         product.coordinator.changes.tell()
         if not await _holds(lambda: answering.running == 0, limit, self.stop.urgent):
             await answering.cut()
+
+
+async def _end(product: Product, door: KeyDoor) -> None:
+    """Give everything back; no engine is left."""
+    # It asks engines, so it goes first.
+    await asyncio.to_thread(product.knowledge.close)
+    await product.coordinator.stop()
+    product.save()
+    door.write()
+    await asyncio.to_thread(product.gateway.close_logs)
 
 
 def _told(found: Reloaded) -> Text:

@@ -175,6 +175,7 @@ class Reloader:
             log_requests=settings.gateway.log_requests, log_contents=settings.gateway.log_contents,
         )  # fmt: skip
         product.front.use(settings.gateway)
+        product.knowledge.follow(prepared.loaded)
         await product.conversations.use(conversation_budget(settings))
         for name in prepared.kept:
             maker.follow(coordinator.instance(name))

@@ -16,6 +16,7 @@ from ansambl.app.configuration.settings_records import attachments, conversation
 from ansambl.app.footprints import Footprints, rules_of
 from ansambl.app.front import Front
 from ansambl.app.instance_making import InstanceMaker, Workshop
+from ansambl.app.knowledge.running import RunningKnowledge
 from ansambl.app.measuring import Recorder
 from ansambl.app.model_details import DetailsBook, model_details
 from ansambl.app.model_memory import OtherPrograms, devices_of
@@ -58,7 +59,8 @@ from ansambl.runtime.usage import UsageBook
 class Product:
     """The running parts, joined. A reload puts others in the place of those that a configuration decides.
 
-    `attached` are the models that somebody else runs, by name; `front` is what stands before the faces.
+    `attached` are the models that somebody else runs, by name; `knowledge` is opened by whoever asks it first; `front`
+    is what stands before the faces.
     """
 
     catalog: RoleCatalog
@@ -75,6 +77,7 @@ class Product:
     attached: Mapping[str, Attachment]
     usage: UsageBook
     conversations: Conversations
+    knowledge: RunningKnowledge
     door: Door = field(default_factory=OpenDoor)
     front: Front = field(default_factory=Front)
 
@@ -175,6 +178,7 @@ async def build(
     )
     resolver = Resolver(catalog)
     settings, usage = loaded.settings, UsageBook(database, clock)
+    knowledge = RunningKnowledge(loaded, paths, coordinator)
     gateway = Gateway(
         resolver, service, coordinator, body_limit=settings.gateway.max_body,
         recognises_tasks=settings.tasks.recognise, observed=coordinator, usage=usage, door=door,
@@ -183,7 +187,7 @@ async def build(
     )  # fmt: skip
     product = Product(catalog, resolver, service, coordinator, gateway, events, maker.loras.for_model, maker,
                       footprints, templates, details, {one.model: one for one in attached}, usage, conversations,
-                      door or OpenDoor(), front or Front())  # fmt: skip
+                      knowledge, door or OpenDoor(), front or Front())  # fmt: skip
     return product
 
 

@@ -64,6 +64,7 @@ class Stage:
             {},
             none,
             none,
+            none,
         )
         self.book = book
         app = make_admin_api(

@@ -12,6 +12,7 @@ from ansambl.access.store import KeyStore
 from ansambl.api.key_schemas import CreatedKeyDocument, CreateKeyRequest, KeyDocument, KeysDocument
 from ansambl.app.keys.desk import KeyDesk, key_document
 from ansambl.app.wiring import Product
+from ansambl.domain.errors import AnsamblError
 from ansambl.foundation.clock import Clock
 from ansambl.foundation.logging import get_logger
 
@@ -63,10 +64,16 @@ class ProductKeys:
         log.info("key_revoked", key_id=key.id, called=key.name)
         # After its answers have ended: they would bring what is forgotten here.
         await self._forget(key.id)
+        if self._product.knowledge.exists:
+            try:
+                await asyncio.to_thread(self._product.knowledge.forget, key.id)
+            except AnsamblError as error:
+                # The next start forgets it, too.
+                log.warning("knowledge_not_forgotten", key_id=key.id, reason=str(error))
         return key_document(replace(key, revoked=now), now)
 
     async def forget_revoked(self) -> None:
-        """Forget what is remembered of keys that were revoked while no Ansambl ran."""
+        """Forget what is remembered of keys that were revoked while no Ansambl ran; `KnowledgeKeeper` does the rest."""
         for key in self._door.all_keys():
             if key.revoked is not None:
                 await self._forget(key.id)
