@@ -10,6 +10,7 @@ from typing import Annotated, Any, Protocol
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as InPath
 from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
 
 from ansambl.api import PREFIX
 from ansambl.api.errors import may_fail
@@ -33,8 +34,9 @@ from ansambl.api.knowledge_schemas import (
     SearchDocument,
     SearchRequest,
 )
-from ansambl.api.leaving import while_client_stays
+from ansambl.api.leaving import ClientLeftError, while_client_stays
 from ansambl.domain.access import OWNER, Caller
+from ansambl.domain.text import text
 
 Translate = Callable[[str], str]
 
@@ -334,7 +336,10 @@ def _add_upload(router: APIRouter, controls: KnowledgeControls, language: Speak)
         wanted = UploadRequest(name, collection or ("chats" if chats else "documents"), chats=chats, embed=embed)
         announced = request.headers.get("content-length", "")
         size = int(announced) if announced.isascii() and announced.isdigit() else None
-        return await controls.upload(request.stream(), size, wanted, language(request))
+        try:
+            return await controls.upload(request.stream(), size, wanted, language(request))
+        except ClientDisconnect:
+            raise ClientLeftError(text("The client has gone before all of the file had come.")) from None
 
 
 def _add_conversations(router: APIRouter, controls: KnowledgeControls) -> None:

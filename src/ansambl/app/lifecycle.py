@@ -316,7 +316,8 @@ class _Life:
 
 async def _end(product: Product, door: KeyDoor) -> None:
     """Give everything back; no engine is left."""
-    # It asks engines, so it goes first.
+    # They ask engines, so they go first.
+    await asyncio.to_thread(product.knowledge_jobs.close)
     await asyncio.to_thread(product.knowledge.close)
     await product.coordinator.stop()
     product.save()

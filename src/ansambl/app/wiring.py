@@ -16,6 +16,7 @@ from ansambl.app.configuration.settings_records import attachments, conversation
 from ansambl.app.footprints import Footprints, rules_of
 from ansambl.app.front import Front
 from ansambl.app.instance_making import InstanceMaker, Workshop
+from ansambl.app.knowledge.jobs import JobDesk
 from ansambl.app.knowledge.running import RunningKnowledge
 from ansambl.app.measuring import Recorder
 from ansambl.app.model_details import DetailsBook, model_details
@@ -80,6 +81,7 @@ class Product:
     knowledge: RunningKnowledge
     door: Door = field(default_factory=OpenDoor)
     front: Front = field(default_factory=Front)
+    knowledge_jobs: JobDesk = field(default_factory=JobDesk)
 
     def save(self) -> None:
         """Have what was counted and remembered written; the database's `close` waits for it."""

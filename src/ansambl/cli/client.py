@@ -86,9 +86,11 @@ class Client:
         """What a chat completion request would be turned into, and why."""
         return self._call("POST", f"{PREFIX}/explain", request)
 
-    def admin(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Any other call of the admin API, by its path below the API's own."""
-        return self._call(method, f"{PREFIX}{path}", body)
+    def admin(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, patient: bool = False
+    ) -> dict[str, Any]:
+        """Any other call of the admin API, by its path below the API's own. A `patient` one may take minutes."""
+        return self._call(method, f"{PREFIX}{path}", body, patient=patient)
 
     def stream_chat(self, request: Mapping[str, Any]) -> Iterator[Delta]:
         """Ask for a chat completion and yield what comes, until the stream ends.

@@ -20,7 +20,7 @@ from ansambl.foundation.locales import LANGUAGES, choose_language, speak, suppor
 
 _ORDER = (
     "up", "down", "status", "instances", "plan", "fit", "review", "compat", "buy", "command", "simulate", "ask", "chat",
-    "eval", "logs", "models", "engines", "lora", "roles", "keys", "machines", "config", "data",
+    "eval", "logs", "models", "engines", "lora", "roles", "knowledge", "keys", "machines", "config", "data",
 )  # fmt: skip
 _INTERRUPTED = 130
 

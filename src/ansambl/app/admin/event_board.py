@@ -19,6 +19,8 @@ from typing import Any
 from ansambl.api.leaving import KEEP_ALIVE, KEEP_ALIVE_EVERY, frame
 from ansambl.api.reading_schemas import RequestDocument
 from ansambl.api.schemas import InstanceDocument
+from ansambl.app.knowledge.documents import job_document
+from ansambl.app.knowledge.jobs import Job, JobState
 from ansambl.app.status_documents import device_documents, instance_documents, mark_pins
 from ansambl.app.wiring import Product
 from ansambl.domain.instance import InstanceEvent, InstanceStatus
@@ -32,6 +34,8 @@ MOST_REQUESTS = 100
 
 _MOMENT = 0.25
 """Seconds between a change and the look at it; all changes in between are told together."""
+_JOB_EVERY = 1.0
+"""Seconds between two events of how far the same long work is."""
 _LINGER = 120.0
 """Seconds that watching goes on after the last stream was closed: a lost one comes back within them."""
 
@@ -73,6 +77,7 @@ class EventBoard:
         self._devices: list[dict[str, Any]] = []
         self._begun: dict[int, RequestRecord] = {}
         self._ended: dict[int, RequestRecord] = {}
+        self._jobs: dict[str, tuple[JobState, float]] = {}
 
     @property
     def readers(self) -> int:
@@ -198,6 +203,23 @@ class EventBoard:
             },
         )  # fmt: skip
         self.changed()
+
+    def job(self, job: Job) -> None:
+        """Long work on knowledge has changed; told in the thread that does it."""
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._tell_job, job)
+
+    def _tell_job(self, job: Job) -> None:
+        # How far it is changes several times a second, for hours: that would push all else out of the ring.
+        now = 0.0 if self._loop is None else self._loop.time()
+        before, told = self._jobs.get(job.id, (None, 0.0))
+        if job.state is before and now - told < _JOB_EVERY:
+            return
+        self._jobs[job.id] = job.state, now
+        if job.over:
+            del self._jobs[job.id]
+        self._publish("job", lambda translate: job_document(job, translate).model_dump())
 
     def _request(self, record: RequestRecord) -> None:
         if record.status is None:

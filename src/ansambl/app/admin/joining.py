@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ansambl.access.key_door import KeyDoor
 from ansambl.app.admin.desk import Desk
 from ansambl.app.admin.event_board import EventBoard
+from ansambl.app.admin.knowledge import ProductKnowledge
 from ansambl.app.admin.planning import ProductPlanning
 from ansambl.app.admin.reading import ProductReading
 from ansambl.app.admin.watching import ProductWatching
@@ -39,6 +40,8 @@ class AdminSide:
         self.planning = ProductPlanning(self._desk, loaded)
         self.watching = ProductWatching(product, paths.logs, board)
         self.reading = ProductReading(product, self._desk, loaded, paths, database)
+        self.knowledge = ProductKnowledge(product.knowledge, product.knowledge_jobs, loaded, paths)
+        product.knowledge_jobs.watcher = board.job
 
     def api(self, roles: ProductRoles, door: KeyDoor, keys: ProductKeys) -> App:
         """The admin API; takes a few tenths of a second and some memory, which no client of a model waits for."""
@@ -46,10 +49,12 @@ class AdminSide:
 
         return make_admin_api(
             self._controls, roles, door, ProductInstances(self._product), keys=keys, is_local=is_local,
-            planning=self.planning, watching=self.watching, reading=self.reading,
+            planning=self.planning, watching=self.watching, reading=self.reading, knowledge=self.knowledge,
         )  # fmt: skip
 
     def close(self) -> None:
         """End all streams, and answer no more questions."""
+        self._product.knowledge_jobs.watcher = None
         self.watching.close()
         self._desk.close()
+        self.knowledge.close()

@@ -18,6 +18,7 @@ from ansambl.api.knowledge_schemas import (
     DocumentDocument,
     FolderDocument,
     HitDocument,
+    JobDocument,
     KnowledgeDocument,
     PassageDocument,
     ProgressDocument,
@@ -26,10 +27,13 @@ from ansambl.api.knowledge_schemas import (
     SearchDocument,
     TurnDocument,
 )
+from ansambl.app.knowledge.jobs import Job
+from ansambl.domain.errors import NotFoundError, UsageError
 from ansambl.domain.knowledge import Collection, Document, Filters, Found, Hit, Kind, Passage
+from ansambl.domain.names import nearest_names
 from ansambl.domain.past_conversation import Branch, PastConversation, Speaker, Turn
-from ansambl.domain.text import Text
-from ansambl.knowledge.contract import Estimate, Progress, Refused, Report, State
+from ansambl.domain.text import Text, text
+from ansambl.knowledge.contract import Estimate, Knowledge, Progress, Refused, Report, State
 
 Translate = Callable[[str], str]
 
@@ -139,6 +143,41 @@ def filters_of(wanted: Mapping[str, Any], owners: tuple[str, ...] | None) -> Fil
     )  # fmt: skip
 
 
+def search(
+    knowledge: Knowledge, wanted: Mapping[str, Any], owners: tuple[str, ...] | None, translate: Translate
+) -> SearchDocument:
+    """Answer a request of search (`SearchRequest` as a mapping). Blocks.
+
+    Raises:
+        UsageError: there is nothing to look for.
+        AnsamblError: it cannot be searched.
+    """
+    query = str(wanted["query"]).strip()
+    if not query:
+        raise UsageError(text("say what is looked for; the question is empty"), param="query")
+    limit, words_only = int(wanted.get("limit", 10)), bool(wanted.get("words_only"))
+    found = knowledge.search(query, filters_of(wanted, owners), limit=limit, vectors=not words_only)
+    return search_document(found, translate)
+
+
+def find_collection(knowledge: Knowledge, name: str) -> Collection:
+    """The collection of this name. Blocks.
+
+    Raises:
+        NotFoundError: there is none; names the nearest.
+    """
+    known = {one.name: one for one in knowledge.collections()}
+    if name in known:
+        return known[name]
+    shown = name[:100]
+    close = nearest_names(name, list(known))
+    if close:
+        raise NotFoundError(
+            text("there is no collection '{name}'; nearest: {nearest}", name=shown, nearest=", ".join(close))
+        )
+    raise NotFoundError(text("there is no collection '{name}'; see: ansambl knowledge list", name=shown))
+
+
 def search_document(found: Found, translate: Translate) -> SearchDocument:
     """What a search found."""
     return SearchDocument(
@@ -199,6 +238,19 @@ def report_document(report: Report, translate: Translate) -> ReportDocument:
         refused=[refused_document(one, translate) for one in report.refused[:MOST_REFUSED]],
         refused_count=len(report.refused), repairs=report.repairs, turns=report.turns, since=report.since,
         until=report.until, seconds=report.seconds,
+    )  # fmt: skip
+
+
+def job_document(job: Job, translate: Translate) -> JobDocument:
+    """Long work as it stands."""
+    report = None if job.report is None else report_document(job.report, translate)
+    if report is not None:
+        report.refused_count = job.refused
+    return JobDocument(
+        id=job.id, kind=job.kind, collection=_escaped(job.collection), place=_escaped(job.place),
+        state=job.state.value, created=job.created, started=job.started, ended=job.ended,
+        progress=None if job.progress is None else progress_document(job.progress), report=report,
+        error=None if job.error is None else _escaped(job.error.render(translate)),
     )  # fmt: skip
 
 

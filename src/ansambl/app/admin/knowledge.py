@@ -1,0 +1,442 @@
+"""What the admin API does with the knowledge of a running Ansambl. Calls block, so they are made in threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import urlsplit
+
+from ansambl.api.knowledge import UploadRequest
+from ansambl.api.knowledge_schemas import (
+    AddRequest,
+    CollectionDocument,
+    CollectionsDocument,
+    ConversationDocument,
+    ConversationsDocument,
+    CreateCollectionRequest,
+    DocumentDocument,
+    DocumentsDocument,
+    DocumentTextDocument,
+    FoldersDocument,
+    ImportChatsRequest,
+    JobDocument,
+    JobsDocument,
+    KnowledgeDocument,
+    PassagesDocument,
+    RemovedDocument,
+    SearchDocument,
+    SearchRequest,
+)
+from ansambl.app.admin.desk import Desk
+from ansambl.app.knowledge import documents as told
+from ansambl.app.knowledge.jobs import JobDesk
+from ansambl.app.knowledge.uploads import Uploads
+from ansambl.domain.access import OWNER, Caller, Endpoint, ForbiddenError
+from ansambl.domain.errors import NotFoundError, RequestError, UsageError
+from ansambl.domain.knowledge import EVERYBODY, Document, Kind
+from ansambl.domain.text import text
+from ansambl.foundation.paths import DataPaths, expanded
+from ansambl.knowledge.contract import Knowledge, Report, Stopped, Watch
+from ansambl.knowledge.reading.content import UnreadableError
+from ansambl.knowledge.reading.roots import check_inside, path_of, place_of, resolved_roots
+
+if TYPE_CHECKING:
+    from ansambl.app.configuration.settings_file import LoadedSettings
+
+AT_ONCE: Final = 4
+"""Questions that are worked on at the same time: a search holds the interpreter for a part of its time alone."""
+WAITING: Final = 200
+"""Fifty clients that ask at once, and some more, wait for a moment in place of being sent away."""
+_PAGE = 1000
+_LARGEST = 2**63 - 1
+
+Translate = Callable[[str], str]
+_Result = TypeVar("_Result")
+
+
+class ProductKnowledge:
+    """Implements `ansambl.api.knowledge.KnowledgeControls`.
+
+    `loaded` gives the settings in effect; `forgotten` is told the numbers of documents that were removed. Whoever may
+    change all sees all; other keys see what is everybody's and what is remembered of their own.
+    """
+
+    def __init__(
+        self, knowledge: Knowledge, jobs: JobDesk, loaded: Callable[[], LoadedSettings], paths: DataPaths,
+        forgotten: Callable[[Sequence[int]], None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        self._knowledge = knowledge
+        self._jobs = jobs
+        self._loaded = loaded
+        self._forgotten = forgotten
+        self._desk = Desk(at_once=AT_ONCE, waiting=WAITING)
+        self._uploads = Uploads(paths.knowledge / "uploads")
+
+    def close(self) -> None:
+        """Answer no more questions."""
+        self._desk.close()
+
+    async def _ask(self, work: Callable[[Knowledge], _Result]) -> _Result:
+        return await self._desk.answer(lambda: work(self._knowledge))
+
+    # --- what there is ------------------------------------------------------------------------------------------------
+
+    async def state(self) -> KnowledgeDocument:
+        """How much there is."""
+        return await self._ask(lambda known: told.state_document(known.state(), known.estimate()))
+
+    async def collections(self) -> CollectionsDocument:
+        """All collections."""
+        found = await self._ask(lambda known: known.collections())
+        return CollectionsDocument(collections=[told.collection_document(one) for one in found])
+
+    async def collection(self, name: str) -> CollectionDocument:
+        """One collection."""
+        return told.collection_document(await self._ask(lambda known: told.find_collection(known, name)))
+
+    async def create(self, wanted: CreateCollectionRequest) -> CollectionDocument:
+        """Make a collection, or describe it anew."""
+        made = await self._ask(lambda known: known.create(wanted.name, wanted.description))
+        return told.collection_document(made)
+
+    async def remove_collection(self, name: str) -> RemovedDocument:
+        """Remove a collection with its documents."""
+
+        def work(known: Knowledge) -> list[int]:
+            found = told.find_collection(known, name)
+            numbers = [one.id for one in _gathered(known, _all, collection=found.name)[0]]
+            known.remove_collection(found.name)
+            return numbers
+
+        return self._removed(await self._ask(work))
+
+    def _removed(self, numbers: Sequence[int]) -> RemovedDocument:
+        self._forgotten(numbers)
+        return RemovedDocument(removed=len(numbers))
+
+    async def documents(
+        self, collection: str | None, text: str, after: int, limit: int, caller: Caller
+    ) -> DocumentsDocument:
+        """Some documents."""
+
+        def work(known: Knowledge) -> DocumentsDocument:
+            if collection is not None:
+                told.find_collection(known, collection)
+            found = known.documents(collection, after=after, limit=limit + 1, text=text)
+            shown = [one for one in found[:limit] if _may_see(caller, one)]
+            return DocumentsDocument(
+                documents=[told.document_document(one) for one in shown], next=_next(found, limit)
+            )  # fmt: skip
+
+        return await self._ask(work)
+
+    async def document(self, wanted: int, start: int, length: int, caller: Caller) -> DocumentTextDocument:
+        """One document, and a part of its text."""
+
+        def work(known: Knowledge) -> DocumentTextDocument:
+            found, whole = known.document(wanted)
+            _check_seen(caller, found)
+            part, rest = told.text_window(whole, start, length)
+            return DocumentTextDocument(document=told.document_document(found), text=part, start=start, next=rest)
+
+        return await self._ask(work)
+
+    async def passages(self, wanted: int, after: int, limit: int, caller: Caller) -> PassagesDocument:
+        """The passages of a document."""
+
+        def work(known: Knowledge) -> PassagesDocument:
+            _check_seen(caller, known.document(wanted)[0])
+            found = [one for one in known.passages(wanted) if one.number > after]
+            shown = found[:limit]
+            return PassagesDocument(
+                document=wanted, passages=[told.passage_document(one) for one in shown],
+                next=shown[-1].number if len(found) > limit else None,
+            )  # fmt: skip
+
+        return await self._ask(work)
+
+    async def remove_document(self, wanted: int) -> DocumentDocument:
+        """Remove a document."""
+
+        def work(known: Knowledge) -> DocumentDocument:
+            found, _ = known.document(wanted)
+            known.remove_document(wanted)
+            return told.document_document(found)
+
+        removed = await self._ask(work)
+        self._forgotten([wanted])
+        return removed
+
+    async def search(self, wanted: SearchRequest, caller: Caller, translate: Translate) -> SearchDocument:
+        """Find passages."""
+        owners = None if caller.may(Endpoint.ADMIN) else (EVERYBODY, caller.key)
+
+        def work(known: Knowledge) -> SearchDocument:
+            return told.search(known, wanted.model_dump(), owners, translate)
+
+        return await self._ask(work)
+
+    # --- long work ----------------------------------------------------------------------------------------------------
+
+    async def add(self, wanted: AddRequest, caller: Caller, translate: Translate) -> JobDocument:
+        """Begin to take in a file, a folder or a web page."""
+        roots = () if _is_owner(caller) else self._roots()
+        place = wanted.place
+        if _scheme_of(place) not in {"http", "https"}:
+            place = await self._desk.answer(lambda: _checked_path(wanted.place, None if _is_owner(caller) else roots))
+        elif wanted.watch:
+            raise UsageError(text("a web page cannot be kept in step; leave out 'watch'"), param="watch")
+
+        def work(watch: Watch, stopped: Stopped) -> Report:
+            return self._knowledge.add(
+                place, wanted.collection, watch=watch, stopped=stopped, embed=False, keep_in_step=wanted.watch,
+                include=tuple(wanted.include), exclude=tuple(wanted.exclude), roots=roots,
+            )  # fmt: skip
+
+        return self._begun("add", work, wanted.collection, place, translate, embed=wanted.embed)
+
+    async def import_chats(self, wanted: ImportChatsRequest, caller: Caller, translate: Translate) -> JobDocument:
+        """Begin to take in an export of conversations."""
+        roots = () if _is_owner(caller) else self._roots()
+        place = await self._desk.answer(lambda: _checked_path(wanted.path, None if _is_owner(caller) else roots))
+
+        def work(watch: Watch, stopped: Stopped) -> Report:
+            return self._knowledge.import_chats(
+                place, wanted.collection, watch=watch, stopped=stopped, embed=False, roots=roots
+            )
+
+        return self._begun("import-chats", work, wanted.collection, place, translate, embed=wanted.embed)
+
+    async def upload(
+        self, body: AsyncIterator[bytes], size: int | None, wanted: UploadRequest, translate: Translate
+    ) -> JobDocument:
+        """Write what comes to the disk, and begin to take it in."""
+        limit = self._loaded().settings.knowledge.max_upload
+        file = await self._uploads.receive(body, size, wanted.name, limit)
+        kind = "import-chats" if wanted.chats else "add"
+
+        def work(watch: Watch, stopped: Stopped) -> Report:
+            place = str(file.path)
+            if wanted.chats:
+                return self._knowledge.import_chats(place, wanted.collection, watch=watch, stopped=stopped, embed=False)
+            return self._knowledge.add(
+                place, wanted.collection, watch=watch, stopped=stopped, embed=False, known_as=file.known_as
+            )
+
+        try:
+            return self._begun(
+                kind, work, wanted.collection, file.known_as, translate, embed=wanted.embed, after=file.remove
+            )
+        except BaseException:
+            file.remove()
+            raise
+
+    async def embed(self, translate: Translate) -> JobDocument:
+        """Begin to give vectors to passages that have none."""
+        return told.job_document(self._jobs.embed(self._knowledge), translate)
+
+    def _begun(
+        self, kind: str, work: Callable[[Watch, Stopped], Report], collection: str, place: str, translate: Translate,
+        *, embed: bool, after: Callable[[], None] | None = None,
+    ) -> JobDocument:  # fmt: skip
+        def then_embed(watch: Watch, stopped: Stopped) -> Report:
+            report = work(watch, stopped)
+            if embed and not stopped() and self._knowledge.estimate().passages:
+                # A job of its own: what is added meanwhile does not wait for it.
+                self._jobs.embed(self._knowledge)
+            return report
+
+        job = self._jobs.start(kind, then_embed, collection=collection, place=place, after=after)
+        return told.job_document(job, translate)
+
+    async def jobs(self, translate: Translate) -> JobsDocument:
+        """Long work since the start."""
+        return JobsDocument(jobs=[told.job_document(one, translate) for one in self._jobs.jobs()])
+
+    async def job(self, wanted: str, translate: Translate) -> JobDocument:
+        """One of it."""
+        return told.job_document(self._jobs.job(wanted), translate)
+
+    async def stop_job(self, wanted: str, translate: Translate) -> JobDocument:
+        """Ask it to end."""
+        return told.job_document(self._jobs.stop(wanted), translate)
+
+    def _roots(self) -> tuple[str, ...]:
+        """The folders from which API keys may have files added.
+
+        Raises:
+            ForbiddenError: there are none.
+        """
+        roots = self._loaded().settings.knowledge.roots
+        if not roots:
+            raise ForbiddenError(
+                text("API keys may add no files of this machine; send the file itself, or name folders under "
+                     "'roots' in [knowledge]."),
+                param="place",
+            )  # fmt: skip
+        return resolved_roots(roots)
+
+    # --- conversations and memory -------------------------------------------------------------------------------------
+
+    async def conversations(
+        self, collection: str | None, text: str, after: int, limit: int, caller: Caller
+    ) -> ConversationsDocument:
+        """Some conversations."""
+
+        def work(known: Knowledge) -> ConversationsDocument:
+            if collection is not None:
+                told.find_collection(known, collection)
+
+            def fits(one: Document) -> bool:
+                return one.kind is Kind.CONVERSATION and _may_see(caller, one)
+
+            found, rest = _gathered(known, fits, collection=collection, text=text, after=after, limit=limit)
+            return ConversationsDocument(conversations=[told.conversation_summary(one) for one in found], next=rest)
+
+        return await self._ask(work)
+
+    async def conversation(self, wanted: str, caller: Caller) -> ConversationDocument:
+        """A whole one."""
+
+        def work(known: Knowledge) -> ConversationDocument:
+            found = known.conversation(wanted)
+            if not caller.may(Endpoint.ADMIN):
+                _check_own(known, found.source, found.id, wanted, caller)
+            return told.conversation_document(found)
+
+        return await self._ask(work)
+
+    async def memory(self, owner: str | None, after: int, limit: int, caller: Caller) -> DocumentsDocument:
+        """What is remembered for API keys."""
+        if not caller.may(Endpoint.ADMIN):
+            if owner not in {None, caller.key}:
+                raise ForbiddenError(text("This API key may see its own memory alone."), param="owner")
+            owner = caller.key
+
+        def work(known: Knowledge) -> DocumentsDocument:
+            found, rest = _gathered(known, lambda one: one.owner != EVERYBODY, owner=owner, after=after, limit=limit)
+            return DocumentsDocument(documents=[told.document_document(one) for one in found], next=rest)
+
+        return await self._ask(work)
+
+    async def forget(self, owner: str) -> RemovedDocument:
+        """Forget all that is remembered for one of them."""
+
+        def work(known: Knowledge) -> list[int]:
+            numbers = [one.id for one in _gathered(known, _all, owner=owner)[0]]
+            known.forget(owner)
+            return numbers
+
+        return self._removed(await self._ask(work))
+
+    async def forget_one(self, wanted: int) -> RemovedDocument:
+        """Forget one document."""
+
+        def work(known: Knowledge) -> None:
+            found, _ = known.document(wanted)
+            if found.owner == EVERYBODY:
+                raise NotFoundError(
+                    text("The document {number} is not remembered for anybody; remove it as a document.", number=wanted)
+                )
+            known.remove_document(wanted)
+
+        await self._ask(work)
+        return self._removed([wanted])
+
+    async def folders(self) -> FoldersDocument:
+        """The folders that are kept in step."""
+        return FoldersDocument(folders=(await self.state()).folders)
+
+    async def leave(self, path: str, collection: str | None) -> FoldersDocument:
+        """Keep one of them in step no more."""
+        if not await self._ask(lambda known: known.leave(path, collection)):
+            raise NotFoundError(text("The folder '{path}' is not kept in step.", path=path[:200]))
+        return await self.folders()
+
+
+def _scheme_of(place: str) -> str:
+    """The scheme of an address, "" of a path."""
+    try:
+        return urlsplit(place).scheme.lower()
+    except ValueError:
+        return ""
+
+
+def _checked_path(wanted: str, roots: tuple[str, ...] | None) -> str:
+    """The place of a path that somebody names from afar, where it may be read; `roots` is None for the owner.
+
+    Raises:
+        UsageError: it is no absolute path, or there is nothing.
+        ForbiddenError: it is outside of the roots.
+    """
+    path = expanded(path_of(wanted)) if "\0" not in wanted else Path()
+    if not path.is_absolute():
+        raise UsageError(text("'{place}' is no absolute path and no address", place=wanted[:200]), param="place")
+    # Links are followed once, here: what is read is what was checked.
+    real = os.path.realpath(path)
+    if roots is not None:
+        try:
+            check_inside(real, roots)
+        except UnreadableError as error:
+            raise ForbiddenError(
+                text("This API key may not read '{place}': it is outside of the folders under 'roots' in [knowledge].",
+                     place=wanted[:200]),
+                param="place",
+            ) from error  # fmt: skip
+    try:
+        there = os.path.lexists(real)
+    except OSError:
+        there = False
+    if not there:
+        raise RequestError(text("There is nothing at '{place}'.", place=wanted[:200]), param="place")
+    return place_of(Path(real)) if roots is not None else place_of(path)
+
+
+def _is_owner(caller: Caller) -> bool:
+    return caller.key == OWNER.key
+
+
+def _may_see(caller: Caller, one: Document) -> bool:
+    return one.owner in {EVERYBODY, caller.key} or caller.may(Endpoint.ADMIN)
+
+
+def _check_seen(caller: Caller, one: Document) -> None:
+    if not _may_see(caller, one):
+        # As where there is none: that somebody has it is nobody's business.
+        raise NotFoundError(text("There is no document with the number {number}", number=one.id))
+
+
+def _check_own(known: Knowledge, source: str, wanted: str, asked: str, caller: Caller) -> None:
+    """Refuse a conversation that belongs to another key."""
+    place = f"{source}:{wanted}"
+    owners = {one.owner for one in known.documents(text=place, limit=_PAGE) if one.place == place}
+    if owners and not owners & {EVERYBODY, caller.key}:
+        raise NotFoundError(text("There is no conversation '{name}'.", name=asked[:200]))
+
+
+def _all(_: Document) -> bool:
+    return True
+
+
+def _next(found: list[Document], limit: int) -> int | None:
+    return found[limit - 1].id if len(found) > limit else None
+
+
+def _gathered(
+    known: Knowledge, fits: Callable[[Document], bool], *, after: int = 0, limit: int = _LARGEST,
+    collection: str | None = None, text: str = "", owner: str | None = None,
+) -> tuple[list[Document], int | None]:  # fmt: skip
+    """The next `limit` documents that fit, and where the page after them begins."""
+    found: list[Document] = []
+    while True:
+        page = known.documents(collection, after=after, limit=_PAGE, text=text, owner=owner)
+        for one in page:
+            if fits(one):
+                if len(found) == limit:
+                    return found, found[-1].id
+                found.append(one)
+        if len(page) < _PAGE:
+            return found, None
+        after = page[-1].id
