@@ -57,7 +57,7 @@ class _BadFilesError(Exception):
 class ExactIndex:
     """See the module. One writer at a time; any number of threads search."""
 
-    def __init__(self, place: IndexPlace, *, patience: float | None = None) -> None:
+    def __init__(self, place: IndexPlace) -> None:
         """Open the index in ``place.folder``, or make it.
 
         Raises:
@@ -66,7 +66,7 @@ class ExactIndex:
         """
         self._folder = Path(place.folder)
         self._space = place.space
-        self._lock = FolderLock(self._folder) if patience is None else FolderLock(self._folder, patience)
+        self._lock = FolderLock(self._folder)
         self._write = threading.RLock()
         self._readers: list[sqlite3.Connection] = []
         self._readers_lock = threading.Lock()

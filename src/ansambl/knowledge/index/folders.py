@@ -14,7 +14,7 @@ from ansambl.foundation.paths import PRIVATE_FOLDER
 from ansambl.knowledge.index.errors import IndexDamagedError, IndexInUseError
 
 _LOCK = "lock"
-PATIENCE = 5.0
+PATIENCE = 2.0
 """Seconds: a process of ours that was killed may take a moment to end, and holds its lock until then."""
 
 

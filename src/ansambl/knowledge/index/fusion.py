@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from ansambl.knowledge.index.contract import Ranked
 
 RRF_K = 60.0
-"""How little the first places stand out: the constant of Cormack, Clarke and Büttcher (SIGIR 2009)."""
+"""How little the first places stand out: the constant of Cormack, Clarke and Büttcher (2009)."""
 
 
 @dataclass(frozen=True, slots=True)
 class FusedHit:
-    """A passage of a fused ranking: `score` is between 0 and 1; `by` names the rankings that hold it, in their order."""
+    """A passage of a fused ranking: `score` is between 0 and 1; `by` names the rankings that hold it."""
 
     id: int
     score: float

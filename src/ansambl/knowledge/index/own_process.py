@@ -30,7 +30,7 @@ from ansambl.knowledge.embedding import Vectors
 from ansambl.knowledge.index import wire
 from ansambl.knowledge.index.checking import check_vector
 from ansambl.knowledge.index.contract import Entry, IndexPlace, IndexState, Ranked
-from ansambl.knowledge.index.errors import IndexDamagedError, IndexFailedError, IndexGoneError, gone
+from ansambl.knowledge.index.errors import IndexDamagedError, IndexFailedError, gone
 from ansambl.knowledge.index.folders import set_all_aside
 
 log = get_logger(__name__)
@@ -55,9 +55,10 @@ _LARGEST_LOG = 1 << 20
 class _Call:
     """One request that waits for its answer."""
 
-    __slots__ = ("body", "done", "error")
+    __slots__ = ("body", "done", "error", "generation")
 
     def __init__(self) -> None:
+        self.generation = 0
         self.done = threading.Event()
         self.body = b""
         self.error: AnsamblError | None = None
@@ -84,7 +85,7 @@ class OwnProcess:
         self._up = False
         self._closing = threading.Event()
         self._refused: AnsamblError | None = None
-        self._uncommitted = self._lost = False
+        self._written_in: int | None = None
         self._listeners: list[Callable[[int], None]] = []
         self._died_opening = 0
         self.generation = 0
@@ -116,8 +117,6 @@ class OwnProcess:
             lived = time.monotonic() - started
             with self._changed:
                 was_up, self._up = self._up, False
-                if self._uncommitted:
-                    self._lost, self._uncommitted = True, False
                 waiting, self._calls = self._calls, {}
             for call in waiting.values():
                 call.error = gone(reason)
@@ -258,12 +257,15 @@ class OwnProcess:
     def _damaged(self) -> bool:
         return isinstance(self._refused, IndexDamagedError)
 
-    def _ask(self, what: str, body: bytes, patience: str) -> bytes:
+    def _ask(self, what: str, body: bytes, patience: str, expected: int | None = None) -> _Call:
+        """Ask and wait; where `expected` is given, a process of another generation is not asked."""
         if not self._up:
             self._wait_until_up()
         call = _Call()
         with self._changed:
-            connection = self._socket
+            connection, call.generation = self._socket, self.generation
+            if expected is not None and expected != call.generation:
+                raise gone(text("what was written since the last commit is lost"))
             if connection is None:
                 raise gone(text("its process has ended"))
             self._number += 1
@@ -285,22 +287,19 @@ class OwnProcess:
             raise gone(text("it has not answered for {n:.0f} s, and was ended", n=self._patience[patience]))
         if call.error is not None:
             raise call.error
-        return call.body
+        return call
 
     def _write(self, what: str, body: bytes) -> None:
-        with self._changed:
-            if self._lost:
-                self._lost = False
-                raise gone(text("what was written since the last commit is lost"))
+        # A commit must never go to a process that does not have what was written before it: it would note a revision
+        # that it has not reached.
+        expected = None if what == "clear" else self._written_in
         try:
-            self._ask(what, body, "write")
-        except IndexGoneError:
-            # Whoever wrote it knows now.
-            with self._changed:
-                self._lost = False
+            call = self._ask(what, body, "write", expected)
+        except AnsamblError:
+            # Whoever wrote knows now, and begins again from the last commit.
+            self._written_in = None
             raise
-        with self._changed:
-            self._uncommitted = what in {"put", "remove"}
+        self._written_in = call.generation if what in {"put", "remove"} else None
 
     def put(self, entries: Sequence[Entry]) -> None:
         """See `Index`."""
@@ -317,23 +316,21 @@ class OwnProcess:
 
     def clear(self) -> None:
         """See `Index`."""
-        with self._changed:
-            self._lost = False
         self._write("clear", b"")
 
     def by_vector(self, vector: Vectors, filters: Filters, limit: int) -> list[Ranked]:
         """See `Index`."""
         if self._place.space is not None:
             check_vector(vector, self._place.space)
-        return wire.unpack_ranking(self._ask("by_vector", wire.pack_by_vector(vector, filters, limit), "search"))
+        return wire.unpack_ranking(self._ask("by_vector", wire.pack_by_vector(vector, filters, limit), "search").body)
 
     def by_terms(self, terms: Mapping[str, float], filters: Filters, limit: int) -> list[Ranked]:
         """See `Index`."""
-        return wire.unpack_ranking(self._ask("by_terms", wire.pack_by_terms(terms, filters, limit), "search"))
+        return wire.unpack_ranking(self._ask("by_terms", wire.pack_by_terms(terms, filters, limit), "search").body)
 
     def state(self) -> IndexState:
         """The index's own, with facts about its process."""
-        state = wire.unpack_state(self._ask("state", b"", "search"))
+        state = wire.unpack_state(self._ask("state", b"", "search").body)
         pid = self.pid
         resident = resident_bytes(pid) if pid is not None else None
         facts = {
