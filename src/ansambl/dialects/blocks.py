@@ -81,6 +81,11 @@ class Blocks:
         self.stopped_by: str | None = None
         self.usage: Usage | None = None
 
+    @property
+    def open(self) -> Block | None:
+        """The block that still grows."""
+        return self._open
+
     def feed(self, delta: Delta) -> Iterator[Change]:
         """The changes that `delta` makes.
 

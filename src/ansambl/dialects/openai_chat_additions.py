@@ -5,7 +5,8 @@ An engine's bytes stay as they are but for what is added.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from ansambl.dialects.openai_chat import DONE_EVENT, Envelope, Usage, chunk, eve
 FIELD = "ansambl"
 """The name of our object in an answer."""
 
+_FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
 _BETWEEN = b"\n\n"
 _Raw = dict[str, msgspec.Raw]
 _UNREADABLE = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
@@ -23,18 +25,25 @@ _decode_fields = msgspec.json.Decoder(_Raw).decode
 _decode_choices = msgspec.json.Decoder(list[_Raw]).decode
 
 
-def with_additions(body: bytes, *, reasoning: str, additions: Mapping[str, Any], usage: Usage | None = None) -> bytes:
+def with_additions(
+    body: bytes, *, additions: Mapping[str, Any], reasoning: str = "", usage: Usage | None = None,
+    annotations: Sequence[Mapping[str, Any]] = (),
+) -> bytes:  # fmt: skip
     """A whole answer with `reasoning` before each choice's own, our object, and `usage` in place of the engine's.
 
-    `usage` None leaves the engine's. What is no answer is returned as it is.
+    `usage` None leaves the engine's; `annotations` are those of the first choice. What is no answer is returned as it
+    is.
     """
     try:
         fields = _decode_fields(body)
         choices = _decode_choices(fields["choices"])
-        for choice in choices:
+        for index, choice in enumerate(choices):
             message = _decode_fields(choice["message"])
-            own = _string(message.get("reasoning_content")) or _string(message.get("reasoning"))
-            message["reasoning_content"] = _raw(reasoning + own)
+            if reasoning:
+                own = _string(message.get("reasoning_content")) or _string(message.get("reasoning"))
+                message["reasoning_content"] = _raw(reasoning + own)
+            if annotations and index == 0:
+                message["annotations"] = _raw(list(annotations))
             choice["message"] = _raw(message)
     except (*_UNREADABLE, KeyError):
         return body
@@ -78,6 +87,15 @@ def envelope_of(events: bytes, *, model: str) -> Envelope | None:
                 found["id"], created if isinstance(created, int) else 0, name if isinstance(name, str) else model
             )
     return None
+
+
+def before_finish(events: bytes) -> int | None:
+    """Where the event begins that tells why an answer ends; None where none of `events` does."""
+    found = _FINISH.search(events)
+    if found is None:
+        return None
+    begin = events.rfind(b"data:", 0, found.start())
+    return begin if begin >= 0 else None
 
 
 def split_end(events: bytes) -> tuple[bytes, bytes]:

@@ -6,11 +6,12 @@ what a chat cannot do is refused: tokens as a prompt, several prompts or answers
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ansambl.dialects import openai_chat
+from ansambl.dialects.citing import Cited
 from ansambl.dialects.openai_chat import DONE_EVENT, Answer, ChatRequest, Delta, Envelope, Usage, event
 from ansambl.dialects.translation import Frame, refuse_present, wrong
 from ansambl.domain.errors import AnsamblError
@@ -108,6 +109,10 @@ class CompletionRendering:
 
     def progress(self, words: str) -> bytes:  # noqa: ARG002 - there is no place for it
         """Nothing."""
+        return b""
+
+    def cite(self, cited: Sequence[Cited]) -> bytes:  # noqa: ARG002 - there is no place for it
+        """Nothing: what is cited stands in our own fields."""
         return b""
 
     def finish(self, additions: Mapping[str, Any] | None = None) -> bytes:

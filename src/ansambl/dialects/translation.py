@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from ansambl.dialects.citing import Cited
 from ansambl.dialects.openai_chat import Answer, ChatRequest, Delta, Message
 from ansambl.domain.errors import AnsamblError, RequestError
 from ansambl.domain.text import Text, text
@@ -65,6 +66,10 @@ class Rendering(Protocol):
 
         It is shown as reasoning, and marked, so that it does not come back as the model's own.
         """
+        ...
+
+    def cite(self, cited: Sequence[Cited]) -> bytes:
+        """The events for what the answer cites; after the last word, before `finish` or `whole`."""
         ...
 
     def finish(self, additions: Mapping[str, Any] | None = None) -> bytes:

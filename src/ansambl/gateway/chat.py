@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from ansambl.dialects.openai_chat import Answer, ChatRequest, Usage
+from ansambl.domain.access import OWNER
 from ansambl.domain.errors import AnsamblError, NotSupportedError, RequestError
 from ansambl.domain.instance import InstanceState
 from ansambl.domain.role import Ensemble, Pattern, Role
@@ -22,16 +23,20 @@ from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.gateway.keep_alive import kept_alive
 from ansambl.gateway.native import counted_natively
 from ansambl.gateway.passing import Call, Chosen, pass_through
+from ansambl.gateway.searching import Searching, citing_of
 from ansambl.gateway.standing import standing_of, task_of
 from ansambl.gateway.tool_choices import with_tools_understood
 from ansambl.gateway.translating import TranslatedAnswer, translate
 from ansambl.roles.asking import count_prompt
 from ansambl.roles.availability import models_of_ensemble
+from ansambl.roles.collection_rights import readable
 from ansambl.roles.context_share import with_instruction_named, within_share
 from ansambl.roles.embedding import Embedder
-from ansambl.roles.ensembles.events import BranchState, EnsembleEvent
+from ansambl.roles.ensembles.events import BranchState, Content, EnsembleEvent
 from ansambl.roles.ensembles.route import Choice, choose
 from ansambl.roles.ensembles.run import run
+from ansambl.roles.knowledge.in_use import KnowledgeInUse, no_knowledge
+from ansambl.roles.knowledge.reading import Gathering, check_chosen
 from ansambl.roles.options import take_options
 from ansambl.roles.records import ModelTarget, RequestOptions, Target
 from ansambl.roles.resolver import EnsembleTarget, Resolver, RoleTarget
@@ -52,11 +57,12 @@ _LONGEST_HEADER = 300
 
 @dataclass(frozen=True, slots=True)
 class _Asker:
-    """Who asks, what for, and the service that writes the prompts."""
+    """Who asks, what for, the service that writes the prompts, and what searches for it."""
 
     service: RoleService
     key: str
     options: RequestOptions
+    gathering: Gathering
 
 
 class ChatHandler:
@@ -66,13 +72,15 @@ class ChatHandler:
     """
 
     def __init__(
-        self, resolver: Resolver, service: RoleService, coordinator: Coordinator, *, recognises_tasks: bool = True
-    ) -> None:
+        self, resolver: Resolver, service: RoleService, coordinator: Coordinator, *, recognises_tasks: bool = True,
+        knowledge: KnowledgeInUse | None = None,
+    ) -> None:  # fmt: skip
         self._resolver = resolver
         self._service = service
         self._coordinator = coordinator
         self._engines = SharedEngines(coordinator)
         self._embedder = Embedder(coordinator)
+        self._searching = Searching(knowledge or no_knowledge(), coordinator, self._engines)
         self.recognises_tasks = recognises_tasks
 
     async def answer(self, exchange: Exchange, request: ChatRequest, body: bytes) -> None:
@@ -90,7 +98,9 @@ class ChatHandler:
         target = self._resolver.resolve(request.model)
         exchange.name = target.name
         caller.require_name(target.name)
-        asker = _Asker(self._service, caller.key, options)
+        asker = _Asker(
+            self._service, caller.key, options, self._searching.gathering(self._service, request, caller.key, options)
+        )
         keeping = kept_alive(exchange) if request.stream else nullcontext()
         async with keeping:
             if standing.request_class is RequestClass.TASK:
@@ -100,6 +110,7 @@ class ChatHandler:
 
     async def _answer_chat(self, exchange: Exchange, request: ChatRequest, target: Target, asker: _Asker) -> None:
         options = asker.options
+        self._check_chosen(options, target)
         if isinstance(target, EnsembleTarget) and target.ensemble.pattern == Pattern.ROUTE:
             await self._answer_route(exchange, request, target.ensemble, asker)
             return
@@ -109,14 +120,19 @@ class ChatHandler:
                 param="ansambl.role",
             )
         if isinstance(target, EnsembleTarget):
-            writer = EnsembleWriter(exchange, _output(exchange, request), _about(target.ensemble))
+            citing = citing_of(exchange, asker.gathering)
+            writer = EnsembleWriter(exchange, _output(exchange, request), _about(target.ensemble), citing=citing)
             exchange.outlook = partial(self._outlook, target.ensemble)
             await self._answer_ensemble(exchange, request, target.ensemble, asker, writer)
         elif isinstance(target, RoleTarget):
             await self._answer_role(exchange, request, target.role, asker, None)
         else:
             plain = asker.service.prepare_plain(request, target.model, target.lora)
-            await self._pass_on(exchange, Call(plain, remembers=False))
+            noting = self._searching.noting(exchange.name, asker.gathering)
+            call = Call(plain, remembers=False)
+            if noting is not None:
+                call = Call(replace(plain, remember=noting))
+            await self._pass_on(exchange, call)
 
     async def _answer_task(self, exchange: Exchange, request: ChatRequest, target: Target, task: Task | None) -> None:
         """Ask a model for a by-product of a chat; a built-in reply where none can answer.
@@ -168,11 +184,13 @@ class ChatHandler:
             raise NotSupportedError(
                 text("'{name}' asks several roles, each with its own prompt; count for one role.", name=target.name)
             )
-        prepared = (
-            self._service.prepare(request, target.role, key=caller.key, options=options)
-            if isinstance(target, RoleTarget)
-            else self._service.prepare_plain(request, target.model, target.lora)
-        )
+        self._check_chosen(options, target)
+        if isinstance(target, RoleTarget):
+            gathering = self._searching.gathering(self._service, request, caller.key, options)
+            given = await gathering.for_role(target.role, self._service.model_of(target.role))
+            prepared = self._service.prepare(request, target.role, key=caller.key, options=options, given=given)
+        else:
+            prepared = self._service.prepare_plain(request, target.model, target.lora)
         counted = await count_prompt(self._coordinator, prepared.model, prepared.request)
         if counted is None and isinstance(target, ModelTarget):
             path = exchange.scope["path"]
@@ -186,12 +204,22 @@ class ChatHandler:
     async def _answer_role(
         self, exchange: Exchange, request: ChatRequest, role: Role, asker: _Asker, chosen: Chosen | None
     ) -> None:
-        prepared = asker.service.prepare(request, role, key=asker.key, options=asker.options)
+        given = await self._searching.given(exchange, asker.gathering, role, asker.service.model_of(role))
+        prepared = asker.service.prepare(request, role, key=asker.key, options=asker.options, given=given)
         prepared = await within_share(prepared, role, asker.service.model_of(role), self._engines)
         exchange.headers.append((b"x-ansambl-role", _ascii(role.name)))
         # Decoded again only when an engine refuses.
         clearer = partial(_clearer, role, request)
-        await self._pass_on(exchange, Call(prepared, chosen=chosen, clearer=clearer))
+        noting = self._searching.noting(exchange.name, asker.gathering)
+        if noting is not None:
+            prepared = replace(prepared, remember=_both(prepared.remember, noting))
+        citing = citing_of(exchange, asker.gathering) if prepared.given is not None else None
+        await self._pass_on(exchange, Call(prepared, chosen=chosen, clearer=clearer, citing=citing))
+
+    def _check_chosen(self, options: RequestOptions, target: Target) -> None:
+        if options.knowledge:
+            behind = readable(replace(OWNER, names=frozenset({target.name})), self._service.catalog)
+            check_chosen(options, behind or (), target.name)
 
     async def _pass_on(self, exchange: Exchange, call: Call) -> None:
         call = await with_tools_understood(self._coordinator, call)
@@ -206,12 +234,17 @@ class ChatHandler:
         exchange.headers.append((b"x-ansambl-role", _ascii(ensemble.name)))
         events: AsyncGenerator[EnsembleEvent, None] = run(
             ensemble, request, service=asker.service, engines=self._engines, key=asker.key, options=asker.options,
-            embeds=self._embedder.on_behalf(request.standing),
+            embeds=self._embedder.on_behalf(request.standing), gathering=asker.gathering,
         )  # fmt: skip
+        noting, said = self._searching.noting(exchange.name, asker.gathering), []
         try:
             async with aclosing(events):
                 async for event in events:
+                    if isinstance(event, Content):
+                        said.append(event.text)
                     await writer.write(event)
+            if noting is not None:
+                noting(Answer(content="".join(said)))
         except asyncio.CancelledError:
             writer.left()
             raise
@@ -234,7 +267,10 @@ class ChatHandler:
         asker = replace(asker, options=replace(asker.options, role=None))
         if isinstance(choice.member, Ensemble):
             about = {**_about(choice.member), "route": _route_object(route, choice)}
-            writer = EnsembleWriter(exchange, _output(exchange, request), about, before=choice.usage)
+            citing = citing_of(exchange, asker.gathering)
+            writer = EnsembleWriter(
+                exchange, _output(exchange, request), about, before=choice.usage, citing=citing
+            )  # fmt: skip
             exchange.outlook = partial(self._outlook, choice.member)
             await writer.write_reasoning(words)
             await self._answer_ensemble(exchange, request, choice.member, asker, writer)
@@ -246,6 +282,14 @@ class ChatHandler:
 
 def _forget(answer: Answer) -> None:
     """The answer to a task is no part of any conversation."""
+
+
+def _both(first: Callable[[Answer], None], second: Callable[[Answer], None]) -> Callable[[Answer], None]:
+    def remember(answer: Answer) -> None:
+        first(answer)
+        second(answer)
+
+    return remember
 
 
 def _output(exchange: Exchange, request: ChatRequest) -> Output:

@@ -11,6 +11,7 @@ from ansambl.dialects import openai_chat
 from ansambl.dialects.openai_chat import Answer, ChatRequest, Usage
 from ansambl.dialects.openai_chat_additions import FIELD
 from ansambl.domain.text import Text
+from ansambl.gateway.citing import Citing, annotated, is_open_webui
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.roles.ensembles.events import Branch, BranchState, Content, EnsembleEvent, Finished, Progress, Shared
 
@@ -26,22 +27,34 @@ class Output(Protocol):
         """Send a piece of the answer."""
         ...
 
-    async def end(self, finish_reason: str, usage: Usage, account: Mapping[str, Any]) -> None:
-        """Send the end: why it ends, what it cost, and our account of it."""
+    async def sources(self, citing: Citing) -> None:
+        """Send what the answer will be made from, where its client shows that before the answer."""
+        ...
+
+    async def end(
+        self, finish_reason: str, usage: Usage, account: Mapping[str, Any], citing: Citing | None = None
+    ) -> None:  # fmt: skip
+        """Send the end: why it ends, what it cost, what it cites, and our account of it."""
         ...
 
 
 class EnsembleWriter:
-    """Writes one answer. `about` is what its account says besides calls and sharing; `before` was spent before it."""
+    """Writes one answer. `about` is what its account says besides calls and sharing; `before` was spent before it.
+
+    `citing` tells of the documents that its members were given.
+    """
 
     def __init__(
-        self, exchange: Exchange, output: Output, about: Mapping[str, Any], *, before: Usage | None = None
-    ) -> None:
+        self, exchange: Exchange, output: Output, about: Mapping[str, Any], *, before: Usage | None = None,
+        citing: Citing | None = None,
+    ) -> None:  # fmt: skip
         self._exchange = exchange
         self._output = output
         self._about = about
         self._before = before or Usage()
         self._pieces = 0
+        self._citing = citing
+        self._told = False
 
     async def write(self, event: EnsembleEvent) -> None:
         """Write one event; the last one ends the answer."""
@@ -52,9 +65,11 @@ class EnsembleWriter:
             for one in event.branches:
                 failed = one.state is BranchState.FAILED
                 metrics.count_branch(one.role, one.model, one.usage, seconds=one.seconds, failed=failed)
-            await self._output.end(event.finish_reason, usage, {**self._about, **account_of(event)})
+            citing = self._citing if self._citing is not None and self._citing.searched else None
+            await self._output.end(event.finish_reason, usage, {**self._about, **account_of(event)}, citing)
         elif isinstance(event, Content):
             self._pieces += 1
+            await self._tell_sources()
             await self._output.content(event.text)
         elif isinstance(event, Progress):
             self._pieces += 1
@@ -62,6 +77,16 @@ class EnsembleWriter:
         else:
             # What went wrong or was decided is said where the words would have stood.
             await self.write_reasoning(f"\n\n{self._said(event.message)}\n")
+
+    async def _tell_sources(self) -> None:
+        """Before the first words of the answer: by then its members have searched."""
+        if self._told or self._citing is None:
+            return
+        self._told = True
+        if self._citing.searched:
+            if not self._exchange.started:
+                self._exchange.headers.append(self._citing.header())
+            await self._output.sources(self._citing)
 
     def left(self) -> None:
         """Nobody waits for the rest: count what there was, a token for each piece."""
@@ -96,15 +121,29 @@ class ChatOutput:
         self._answer.content += words
         await self._delta({"content": words})
 
-    async def end(self, finish_reason: str, usage: Usage, account: Mapping[str, Any]) -> None:
-        """Send the end; the account stands in the last chunk."""
+    async def sources(self, citing: Citing) -> None:
+        """Send the sources as events, to Open WebUI alone."""
+        if self._stream and is_open_webui(self._exchange.scope):
+            await self._begin()
+            await self._exchange.send_event(citing.events(self._envelope))
+
+    async def end(
+        self, finish_reason: str, usage: Usage, account: Mapping[str, Any], citing: Citing | None = None
+    ) -> None:  # fmt: skip
+        """Send the end; the account stands in the last chunk, what is cited before it."""
         self._answer.finish_reason, self._answer.usage = finish_reason, usage
-        more = {FIELD: account}
+        said = self._answer.content
+        cited = citing.cited(said) if citing is not None else []
+        more = {FIELD: {**account, **(citing.account(said) if citing is not None else {})}}
         if not self._stream:
-            await self._exchange.send_object(200, {**openai_chat.completion(self._envelope, self._answer), **more})
+            found = openai_chat.completion(self._envelope, self._answer)
+            found["choices"][0]["message"] = annotated(found["choices"][0]["message"], cited)
+            await self._exchange.send_object(200, {**found, **more})
             return
         if not self._begun:
             await self._delta({})
+        if cited and not is_open_webui(self._exchange.scope):
+            await self._chunk(annotated({"content": ""}, cited))
         await self._chunk({}, finish_reason, None if self._includes_usage else more)
         if self._includes_usage:
             last = openai_chat.usage_chunk(self._envelope, usage)
@@ -112,18 +151,21 @@ class ChatOutput:
         await self._exchange.send_event(openai_chat.DONE_EVENT)
         await self._exchange.end()
 
-    async def _delta(self, delta: dict[str, str]) -> None:
-        if not self._stream:
-            return
+    async def _begin(self) -> None:
         if not self._begun:
             self._begun = True
             await self._exchange.start_stream()
             self._exchange.first_byte()
             await self._chunk({"role": "assistant", "content": ""})
+
+    async def _delta(self, delta: dict[str, str]) -> None:
+        if not self._stream:
+            return
+        await self._begin()
         await self._chunk(delta)
 
     async def _chunk(
-        self, delta: dict[str, str], finish_reason: str | None = None, more: Mapping[str, Any] | None = None
+        self, delta: Mapping[str, Any], finish_reason: str | None = None, more: Mapping[str, Any] | None = None
     ) -> None:
         found = openai_chat.chunk(self._envelope, delta, finish_reason=finish_reason)
         await self._exchange.send_event(openai_chat.event({**found, **(more or {})}))

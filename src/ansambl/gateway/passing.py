@@ -10,10 +10,12 @@ from functools import partial
 from typing import Any
 
 from ansambl.dialects import openai_chat
+from ansambl.dialects.citing import chat_annotations
 from ansambl.dialects.openai_chat import Answer, ChatRequest, Usage
 from ansambl.dialects.openai_chat.accounts import usage_of_answer, usage_of_stream
 from ansambl.dialects.openai_chat_additions import (
     FIELD,
+    before_finish,
     envelope_of,
     split_end,
     stream_of,
@@ -24,6 +26,7 @@ from ansambl.domain.errors import AnsamblError, EngineError
 from ansambl.domain.scheduling import Standing
 from ansambl.domain.text import Text, text
 from ansambl.gateway.asgi import JSON_TYPE
+from ansambl.gateway.citing import Citing, is_open_webui
 from ansambl.gateway.engine_refusals import noted_refusal
 from ansambl.gateway.exchange import Exchange, speaker_of_scope
 from ansambl.gateway.streaming import EventRelay
@@ -57,7 +60,8 @@ class Chosen:
 class Call:
     """A prepared request. `remember` is None for a plain model, `clearer` says more of an engine's refusal.
 
-    `passes_refusals` is False where an engine's refusal is raised, and not handed on to the client as it is.
+    `citing` tells of the documents that it was made from, None where none were searched. `passes_refusals` is False
+    where an engine's refusal is raised, and not handed on to the client as it is.
     """
 
     prepared: Prepared
@@ -65,6 +69,7 @@ class Call:
     chosen: Chosen | None = None
     clearer: Callable[[AnsamblError], AnsamblError] | None = None
     passes_refusals: bool = True
+    citing: Citing | None = None
 
     @property
     def remember(self) -> Remember | None:
@@ -122,10 +127,15 @@ async def _relay_whole(exchange: Exchange, call: Call, answer: UpstreamAnswer) -
             ),
             code="engine_garbage",
         )
-    chosen = call.chosen
-    if chosen is not None:
-        asked = openai_chat.read_answer(body).usage
-        body = with_additions(body, reasoning=chosen.words, additions=chosen.account(asked), usage=chosen.total(asked))
+    chosen, citing = call.chosen, call.citing
+    if chosen is not None or citing is not None:
+        asked = openai_chat.read_answer(body)
+        body = with_additions(
+            body, reasoning=chosen.words if chosen is not None else "",
+            additions=_account(chosen, citing, asked),
+            usage=chosen.total(asked.usage) if chosen is not None else None,
+            annotations=chat_annotations(citing.cited(asked.content)) if citing is not None else (),
+        )  # fmt: skip
     await exchange.settle()
     if exchange.started:
         # An engine that does not stream, of whose answer the client was told already that it would come as a stream.
@@ -151,7 +161,8 @@ async def _relay_stream(
     """Hand a stream on; returns the engine's own usage."""
     remember = call.remember
     relay = EventRelay(keep_all=remember is not None)
-    additions = _StreamAdditions(call.chosen, request, exchange.name) if call.chosen is not None else None
+    adds = call.chosen is not None or call.citing is not None
+    additions = _StreamAdditions(call, request, exchange, relay) if adds else None
     waiting = b""
 
     def take(piece: bytes) -> bool:
@@ -198,16 +209,27 @@ async def _relay_stream(
     return usage
 
 
-class _StreamAdditions:
-    """An event before an engine's first one, and our account in its last or before its end mark.
+def _account(chosen: Chosen | None, citing: Citing | None, answer: Answer) -> dict[str, Any]:
+    """Our own object in an answer."""
+    found = dict(chosen.account(answer.usage)) if chosen is not None else {}
+    return {**found, **(citing.account(answer.content) if citing is not None else {})}
 
-    All between is the engine's own.
+
+class _StreamAdditions:
+    """Events before an engine's first one, citations before the one that ends its answer, and our account at the end.
+
+    All between is the engine's own. Open WebUI is told of the sources before the answer, and by nothing else: of
+    citations with an address it would ask another service for the site's picture.
     """
 
-    def __init__(self, chosen: Chosen, request: ChatRequest, name: str) -> None:
-        self._chosen = chosen
+    def __init__(self, call: Call, request: ChatRequest, exchange: Exchange, relay: EventRelay) -> None:
+        self._chosen = call.chosen
+        self._citing = call.citing
+        self._shows_events = call.citing is not None and is_open_webui(exchange.scope)
+        self._cites = call.citing is not None and not self._shows_events and bool(call.citing.sources)
         self._includes_usage = request.includes_usage
-        self._name = name
+        self._name = exchange.name
+        self._relay = relay
         self._envelope: openai_chat.Envelope | None = None
         self._begun = False
         self._held = b""
@@ -215,21 +237,43 @@ class _StreamAdditions:
     def around(self, events: bytes) -> bytes:
         """What is sent for `events` of the engine."""
         events, self._held = split_end(self._held + events)
+        if self._cites and events:
+            events = self._with_citations(events)
         if self._begun or not events:
             return events
         self._begun = True
-        self._envelope = envelope_of(events, model=self._name)
+        self._envelope = self._envelope or envelope_of(events, model=self._name)
         if self._envelope is None:
             return events
-        delta = {"role": "assistant", "content": "", "reasoning_content": self._chosen.words}
-        return openai_chat.event(openai_chat.chunk(self._envelope, delta)) + events
+        before = b""
+        if self._citing is not None and self._shows_events:
+            before = self._citing.events(self._envelope)
+        if self._chosen is not None:
+            delta = {"role": "assistant", "content": "", "reasoning_content": self._chosen.words}
+            before += openai_chat.event(openai_chat.chunk(self._envelope, delta))
+        return before + events
+
+    def _with_citations(self, events: bytes) -> bytes:
+        """The events, with those that cite before the one that ends the answer."""
+        place = before_finish(events)
+        if place is None or self._citing is None or not self._relay.complete:
+            return events
+        self._cites = False
+        self._envelope = self._envelope or envelope_of(events, model=self._name)
+        cited = self._citing.cited(openai_chat.read_stream(self._relay.kept).content)
+        if not cited or self._envelope is None:
+            return events
+        delta = {"content": "", "annotations": chat_annotations(cited)}
+        return events[:place] + openai_chat.event(openai_chat.chunk(self._envelope, delta)) + events[place:]
 
     def end(self, stream: bytes) -> bytes:
         """The last events, after which the stream is over; `stream` is what the engine sent."""
         if self._envelope is None:
             return self._held
-        usage = openai_chat.read_stream(stream).usage
-        account, total = self._chosen.account(usage), self._chosen.total(usage)
+        answer = openai_chat.read_stream(stream)
+        usage = answer.usage
+        account = _account(self._chosen, self._citing if self._relay.complete else None, answer)
+        total = self._chosen.total(usage) if self._chosen is not None else None
         found = with_account(self._held, account, total)
         if found is not None:
             return found

@@ -37,6 +37,7 @@ from ansambl.gateway.ollama_routes import OllamaRoutes, is_ollama_client
 from ansambl.gateway.refusals import style_of, told_to
 from ansambl.gateway.route import Route
 from ansambl.gateway.translating import broken_before_an_answer
+from ansambl.roles.knowledge.in_use import KnowledgeInUse
 from ansambl.roles.resolver import Resolver
 from ansambl.roles.service import RoleService
 from ansambl.runtime.coordinator import Coordinator
@@ -63,15 +64,18 @@ class Gateway:
     `door` lets requests in, `recognises_tasks` tells whether by-products of chats are known by their shape, too, and
     not by a header alone. `observed` and `usage` are those of `Metrics`. `requests` is where a line
     of each finished request goes, `contents` where what was said in it goes, if that is wanted.
+    `knowledge` is what roles read, and what remembers.
     """
 
     def __init__(
         self, resolver: Resolver, service: RoleService, coordinator: Coordinator, *, body_limit: int,
         recognises_tasks: bool = True, observed: Observed | None = None, usage: UsageBook | None = None,
         door: Door | None = None, requests: RequestLog | None = None,
-        contents: ContentsLog | None = None,
+        contents: ContentsLog | None = None, knowledge: KnowledgeInUse | None = None,
     ) -> None:  # fmt: skip
-        self._chat = ChatHandler(resolver, service, coordinator, recognises_tasks=recognises_tasks)
+        self._chat = ChatHandler(
+            resolver, service, coordinator, recognises_tasks=recognises_tasks, knowledge=knowledge
+        )  # fmt: skip
         self.metrics = Metrics(coordinator.statuses, observed, usage)
         self.requests = requests or RequestLog()
         self.contents = contents or ContentsLog()

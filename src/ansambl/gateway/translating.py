@@ -15,6 +15,7 @@ from ansambl.dialects.openai_chat_additions import FIELD
 from ansambl.dialects.translation import Asked, Frame, Rendering
 from ansambl.domain.errors import AnsamblError, EngineError
 from ansambl.domain.text import text
+from ansambl.gateway.citing import Citing
 from ansambl.gateway.exchange import Exchange
 from ansambl.gateway.passing import Call, leased
 from ansambl.roles.asking import ask_leased
@@ -51,10 +52,23 @@ class TranslatedAnswer:
         """Send a piece of the answer."""
         await self.feed(Delta(content=words))
 
-    async def end(self, finish_reason: str, usage: Usage, account: Mapping[str, Any]) -> None:
-        """Send the end: why it ends, what it cost, and our account of it."""
+    async def sources(self, citing: Citing) -> None:
+        """Nothing: what is cited is told at the end."""
+
+    async def end(
+        self, finish_reason: str, usage: Usage, account: Mapping[str, Any], citing: Citing | None = None
+    ) -> None:  # fmt: skip
+        """Send the end: why it ends, what it cost, what it cites, and our account of it."""
         await self.feed(Delta(finish_reason=finish_reason, usage=usage))
+        if citing is not None:
+            await self.cite(citing)
+            account = {**account, **citing.account(self.rendering.answer.content)}
         await self.finish({FIELD: account})
+
+    async def cite(self, citing: Citing) -> None:
+        """Send what the answer cites."""
+        opening = self._opening()
+        await self._send(opening + self.rendering.cite(citing.cited(self.rendering.answer.content)))
 
     async def finish(self, additions: Mapping[str, Any] | None = None) -> None:
         """Send the end, or all of an answer that is not streamed."""
@@ -117,7 +131,11 @@ async def translate(exchange: Exchange, asked: Asked, coordinator: Coordinator, 
                     await answer.feed(delta)
             if not said:
                 raise EngineError(text("The engine's answer is not a chat completion."), code="engine_garbage")
-            await answer.finish({FIELD: dict(call.chosen.account(usage))} if call.chosen is not None else None)
+            account = dict(call.chosen.account(usage)) if call.chosen is not None else {}
+            if call.citing is not None:
+                await answer.cite(call.citing)
+                account |= call.citing.account(answer.rendering.answer.content)
+            await answer.finish({FIELD: account} if account else None)
         except asyncio.CancelledError:
             # The client stopped the answer: it may send back what it has seen, so that much is worth remembering.
             if exchange.streaming and said:

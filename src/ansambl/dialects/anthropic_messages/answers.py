@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from ansambl.dialects.blocks import Block, Blocks, Change, Kind, Step
+from ansambl.dialects.citing import Cited, by_block, message_citations
 from ansambl.dialects.openai_chat import Answer, Delta, Usage
 from ansambl.dialects.translation import Frame, sse
 from ansambl.domain.errors import AnsamblError
@@ -46,6 +47,7 @@ class MessageRendering:
         self._shows_reasoning = shows_reasoning
         self._blocks = Blocks(frame.identifier)
         self._numbers: dict[int, int] = {}
+        self._citations: dict[int, list[dict[str, Any]]] = {}
 
     @property
     def answer(self) -> Answer:
@@ -69,6 +71,19 @@ class MessageRendering:
         """The events for what is shown of the work: a thinking block of its own."""
         return b"".join(map(self._event, self._blocks.progress(words)))
 
+    def cite(self, cited: Sequence[Cited]) -> bytes:
+        """The citations, each in the text block that holds its mark, as far as that has not ended."""
+        self._citations = {
+            number: message_citations(found) for number, found in by_block(cited, self._blocks.blocks).items()
+        }
+        grown = self._blocks.open
+        if grown is None or grown.number not in self._citations:
+            return b""
+        number = self._numbers[grown.number]
+        return b"".join(
+            _delta(number, {"type": "citations_delta", "citation": one}) for one in self._citations[grown.number]
+        )
+
     def finish(self, additions: Mapping[str, Any] | None = None) -> bytes:
         """The end of the last block, why the answer ends, and the usage."""
         ended = b"".join(map(self._event, self._blocks.finish()))
@@ -83,7 +98,7 @@ class MessageRendering:
 
     def whole(self, additions: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The whole message."""
-        shown = [_whole_block(one) for one in self._blocks.blocks if self._shows(one)]
+        shown = [_whole_block(one, self._citations.get(one.number)) for one in self._blocks.blocks if self._shows(one)]
         usage = _usage(self._blocks.usage or Usage())
         return {**self._message(shown, stop_reason=self._stop_reason, usage=usage), **(additions or {})}
 
@@ -131,9 +146,9 @@ class MessageRendering:
         return signed + sse("content_block_stop", {"index": number})
 
 
-def _whole_block(block: Block) -> dict[str, Any]:
+def _whole_block(block: Block, citations: list[dict[str, Any]] | None) -> dict[str, Any]:
     if block.kind is Kind.TEXT:
-        return {"type": "text", "text": block.words, "citations": None}
+        return {"type": "text", "text": block.words, "citations": citations}
     if block.kind is Kind.CALL:
         return {"type": "tool_use", "id": block.identifier, "name": block.name, "input": _input(block.words)}
     return {"type": "thinking", "thinking": block.words, "signature": _SIGNATURES[block.kind]}

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ansambl.dialects.blocks import Block, Blocks, Change, Kind, Step
+from ansambl.dialects.citing import Cited
 from ansambl.dialects.ollama.context import pack
 from ansambl.dialects.openai_chat import Answer, Delta, Message
 from ansambl.dialects.translation import Frame
@@ -84,6 +85,10 @@ class OllamaRendering:
     def progress(self, words: str) -> bytes:
         """The lines for what is shown of the work, as thinking."""
         return b"".join(map(self._line, self._blocks.progress(words)))
+
+    def cite(self, cited: Sequence[Cited]) -> bytes:  # noqa: ARG002 - there is no place for it
+        """Nothing: what is cited stands in our own fields."""
+        return b""
 
     def finish(self, additions: Mapping[str, Any] | None = None) -> bytes:
         """The last tool call, and the line that says why the answer ends and what it took."""

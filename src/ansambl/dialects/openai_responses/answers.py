@@ -8,6 +8,7 @@ from typing import Any
 
 from ansambl.dialects import openai_chat
 from ansambl.dialects.blocks import Block, Blocks, Change, Kind, Step
+from ansambl.dialects.citing import Cited, by_block, response_annotations
 from ansambl.dialects.openai_chat import Answer, Delta, Usage
 from ansambl.dialects.translation import Frame, sse
 from ansambl.domain.errors import AnsamblError
@@ -69,6 +70,7 @@ class ResponseRendering:
         self._seals = seals
         self._blocks = Blocks(frame.identifier)
         self._sent = 0
+        self._annotations: dict[int, list[dict[str, Any]]] = {}
 
     @property
     def answer(self) -> Answer:
@@ -93,6 +95,23 @@ class ResponseRendering:
     def progress(self, words: str) -> bytes:
         """The events for what is shown of the work: a reasoning item of its own."""
         return b"".join([self._event(change) for change in self._blocks.progress(words)])
+
+    def cite(self, cited: Sequence[Cited]) -> bytes:
+        """The annotations, each of the text that holds its mark; an event for those of a text that has not ended."""
+        self._annotations = {
+            number: response_annotations(found) for number, found in by_block(cited, self._blocks.blocks).items()
+        }
+        grown = self._blocks.open
+        found = self._annotations.get(grown.number, ()) if grown is not None else ()
+        return b"".join(
+            self._send(
+                "response.output_text.annotation.added",
+                {"item_id": self._id(grown), "output_index": grown.number, "content_index": 0,
+                 "annotation_index": index, "annotation": one},
+            )
+            for index, one in enumerate(found)
+            if grown is not None
+        )  # fmt: skip
 
     def finish(self, additions: Mapping[str, Any] | None = None) -> bytes:
         """The end of the last item, and the whole response."""
@@ -198,7 +217,8 @@ class ResponseRendering:
         return _CALL if block.kind is Kind.CALL else self._reasoning
 
     def _part(self, block: Block) -> dict[str, Any]:
-        annotated: dict[str, Any] = {"annotations": []} if block.kind is Kind.TEXT else {}
+        annotations = list(self._annotations.get(block.number, ()))
+        annotated: dict[str, Any] = {"annotations": annotations} if block.kind is Kind.TEXT else {}
         words = {"type": self._wording(block).kind, "text": block.words}
         return {**words, **annotated, **_probabilities(block, block.logprobs, bytes_too=True)}
 

@@ -14,6 +14,7 @@ from ansambl.roles.ensembles.events import Engines, EnsembleEvent
 from ansambl.roles.ensembles.requests import check_request, client_limit, common_request
 from ansambl.roles.ensembles.wording import combined
 from ansambl.roles.ensembles.work import Embeds, Part, Work
+from ansambl.roles.knowledge.reading import Gathering
 from ansambl.roles.records import NO_OPTIONS, RequestOptions
 from ansambl.roles.service import RoleService
 
@@ -34,11 +35,13 @@ async def run(
     key: str,
     options: RequestOptions = NO_OPTIONS,
     embeds: Embeds | None = None,
+    gathering: Gathering | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncGenerator[EnsembleEvent, None]:
     """Answer `request` by the members of `ensemble`. Close the generator to end all calls that are running.
 
-    `options` tighten the ensemble's limits; `embeds` is for routes that compare by vectors. `clock` tells seconds that
+    `options` tighten the ensemble's limits; `embeds` is for routes that compare by vectors, `gathering` for
+    members that read collections. `clock` tells seconds that
     never jump. A member that fails is reported and does not stop the others. What stands before the final answer may
     use `STAGE_SHARE` of the time; members that have not begun by then are skipped and those that speak are cut.
 
@@ -66,6 +69,7 @@ async def run(
         run_inside=_run_inside,
         rounds=ensemble.rounds if options.rounds is None else min(ensemble.rounds, options.rounds),
         embeds=embeds,
+        gathering=gathering,
     )
     async with aclosing(_PATTERNS[Pattern(ensemble.pattern)](work)) as events:
         async for event in events:
@@ -99,6 +103,7 @@ async def _run_inside(parent: Work, part: Part, *, deadline: float, final: bool)
         run_inside=_run_inside,
         rounds=ensemble.rounds,
         embeds=parent.embeds,
+        gathering=parent.gathering,
         path=(*parent.path, part.label),
         assignment=combined(parent.assignment, part.addition),
         has_spoken=final and parent.has_spoken,

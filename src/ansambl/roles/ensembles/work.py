@@ -17,6 +17,7 @@ from ansambl.roles.ensembles.calls import Call
 from ansambl.roles.ensembles.events import Branch, BranchState, Engines, EnsembleEvent, Finished, Shared
 from ansambl.roles.ensembles.requests import client_limit
 from ansambl.roles.ensembles.wording import Said, Wording, Wordings, combined, directed
+from ansambl.roles.knowledge.reading import Gathering
 from ansambl.roles.records import RequestOptions
 from ansambl.roles.service import Prepared, RoleService
 
@@ -95,7 +96,10 @@ class Part:
 
 @dataclass(slots=True)
 class Work:
-    """Everything about one run. `path` names the ensembles around this one, `assignment` is what they tell it."""
+    """Everything about one run. `path` names the ensembles around this one, `assignment` is what they tell it.
+
+    `gathering` searches what members read, None where nothing is searched.
+    """
 
     ensemble: Ensemble
     client: ChatRequest
@@ -108,6 +112,7 @@ class Work:
     run_inside: RunsInside
     rounds: int
     embeds: Embeds | None = None
+    gathering: Gathering | None = None
     path: tuple[str, ...] = ()
     assignment: Wording = field(default_factory=dict)
     branches: list[Branch] = field(default_factory=list)
@@ -165,7 +170,10 @@ class Work:
         smallest = min(one for one in wanted if one is not None)
         changes = {**part.fields, "max_tokens": smallest}
         told = directed(replace(role, name=part.note_name or role.name), addition)
-        prepared = self.service.prepare(self.request.changed(changes), told, key=self.key, options=options)
+        given = await self.gathering.for_role(role, model) if self.gathering is not None else None
+        prepared = self.service.prepare(
+            self.request.changed(changes), told, key=self.key, options=options, given=given
+        )  # fmt: skip
         return await within_share(prepared, role, model, self.engines)
 
     def ended(

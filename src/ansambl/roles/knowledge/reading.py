@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -113,24 +113,11 @@ class Gathering:
     _messages: list[Message] | None = None
 
     def collections_of(self, role: Role) -> tuple[str, ...]:
-        """What the role reads for this request: its collections, or those of them that the request names.
-
-        Raises:
-            RequestError: the request names one that the role does not read.
-        """
+        """What the role reads for this request: its collections, or those of them that the request names."""
         wanted = self.options.knowledge
         if wanted is False:
             return ()
         if isinstance(wanted, tuple):
-            for name in wanted:
-                if name not in role.collections:
-                    raise RequestError(
-                        text(
-                            "The role '{role}' does not read the collection '{name}'; it reads: {known}.",
-                            role=role.name, name=name, known=", ".join(role.collections) or text("none"),
-                        ),
-                        param="ansambl.knowledge",
-                    )  # fmt: skip
             return tuple(one for one in role.collections if one in wanted)
         return role.collections
 
@@ -138,7 +125,7 @@ class Gathering:
         """What is given to the role; None where it reads nothing, or nobody asks anything.
 
         Raises:
-            RequestError: as `collections_of`; or the messages are not messages.
+            RequestError: the messages are not messages.
         """
         if not role.collections:
             return None
@@ -229,6 +216,28 @@ class Gathering:
         source = Source(len(self.sources) + 1, piece)
         self.sources.append(source)
         return source
+
+
+def check_chosen(options: RequestOptions, readable: Iterable[str], name: str) -> None:
+    """Refuse a request that names a collection which `name` does not read, of which `readable` are all.
+
+    Raises:
+        RequestError: it does.
+    """
+    if not isinstance(options.knowledge, tuple):
+        return
+    known = sorted(set(readable))
+    for one in options.knowledge:
+        if one not in known:
+            raise RequestError(
+                text(
+                    "'{name}' does not read the collection '{collection}'; it reads: {known}.",
+                    name=name,
+                    collection=one,
+                    known=", ".join(known) or text("none"),
+                ),
+                param="ansambl.knowledge",
+            )
 
 
 def room_for(role: Role, model: ModelName, messages: Sequence[Message]) -> Room:
