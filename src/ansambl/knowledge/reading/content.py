@@ -105,11 +105,15 @@ Read = Iterator[Digested | Refused]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a format may use beside the content: the limits, and how to read what lies inside of it."""
+    """What a format may use beside the content: the limits, and how to read what lies inside of it.
+
+    `until` is a time of the monotonic clock: work that can be done in part ends then.
+    """
 
     limits: ReadingLimits
     inner: Callable[[Content], Read]
     ocr: bool = True
+    until: float | None = None
 
     def check_depth(self, content: Content) -> None:
         """Containers may lie inside each other up to a limit.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from ansambl.knowledge.reading.pinning import pinned
 
 _HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(.+?)[ \t]*#*[ \t]*$", re.MULTILINE)
 _LONGEST_TITLE = 300
+_SHARE = 0.7
+"""Of the time for a file, that work which can be done in part may take; dividing and counting words comes after."""
+
 # One character for one, so that marks stay where they are: controls mean nothing, halves of pairs cannot be stored.
 _HARMLESS = {
     **dict.fromkeys((*range(0x09), *range(0x0E, 0x20), *range(0x7F, 0xA0)), " "), 0x0B: "\n", 0x0C: "\n", 0x0D: "\n",
@@ -54,7 +58,7 @@ def digested(
                     charset=options.charset, media_type=options.media_type,
                 )  # fmt: skip
                 sent = False
-                for one in _Run(limits, options).read(content):
+                for one in _Run(limits, options, file.size).read(content):
                     if file.changed():
                         break
                     yield one
@@ -83,9 +87,10 @@ def too_large(size: int, limit: int) -> Text:
 class _Run:
     """Reading one file with all that lies inside of it."""
 
-    def __init__(self, limits: ReadingLimits, options: ReadingOptions) -> None:
+    def __init__(self, limits: ReadingLimits, options: ReadingOptions, size: int) -> None:
         self._options = options
-        self._reading = Reading(limits, self.read, ocr=options.ocr)
+        until = time.monotonic() + _SHARE * limits.time_for(size)
+        self._reading = Reading(limits, self.read, ocr=options.ocr, until=until)
 
     def read(self, content: Content) -> Read:
         try:
@@ -135,11 +140,12 @@ def _material(draft: Draft, content: Content, name: str, options: ReadingOptions
     title = _clean(draft.title).strip() or ("" if inside else options.title)
     if not title and draft.form is Form.MARKDOWN and (heading := _HEADING.search(text_, 0, 20_000)):
         title = heading[1]
-    time = draft.time if draft.time is not None else content.time
     return Material(
         options.kind, content.place, " ".join(title.split())[:_LONGEST_TITLE] or _clean(content.name), text_,
-        form=draft.form, marks=draft.marks, time=time, language=language_of_text(text_),
-        authors=tuple(_clean(author).strip() for author in draft.authors if author.strip()), source=options.source,
+        form=draft.form, marks=draft.marks, time=content.time if draft.time is None else draft.time,
+        language=language_of_text(text_),
+        authors=tuple(_clean(author).strip() for author in draft.authors if author.strip()),
+        source=options.source,
         facts={
             "format": name,
             **{key: _clean(value) for key, value in options.facts.items()},

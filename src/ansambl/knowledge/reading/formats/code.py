@@ -12,7 +12,8 @@ from ansambl.knowledge.reading.content import Content, Draft, Format, Reading, t
 _BY_LANGUAGE = {
     "python": "py pyi pyx pyw", "javascript": "js mjs cjs jsx", "typescript": "ts tsx mts cts", "c": "c h",
     "cpp": "cc cpp cxx hpp hh hxx ino cu cuh", "csharp": "cs", "java": "java", "kotlin": "kt kts",
-    "scala": "scala sc", "go": "go", "rust": "rs", "ruby": "rb rake gemspec", "php": "php", "swift": "swift", "objectivec": "m mm",
+    "scala": "scala sc", "go": "go", "rust": "rs", "ruby": "rb rake gemspec",
+    "php": "php", "swift": "swift", "objectivec": "m mm",
     "shell": "sh bash zsh fish ksh", "powershell": "ps1 psm1", "batch": "bat cmd", "perl": "pl pm", "lua": "lua",
     "r": "r", "julia": "jl", "haskell": "hs", "ocaml": "ml mli", "fsharp": "fs fsx", "elixir": "ex exs",
     "erlang": "erl hrl", "clojure": "clj cljs cljc edn", "lisp": "lisp el cl scm rkt", "dart": "dart", "zig": "zig",
@@ -20,8 +21,8 @@ _BY_LANGUAGE = {
     "fortran": "f f90 f95 f03", "pascal": "pas pp dpr",
     "ada": "adb ads", "assembly": "asm s", "sql": "sql", "graphql": "graphql gql", "protobuf": "proto",
     "css": "css scss sass less", "vue": "vue", "svelte": "svelte", "terraform": "tf hcl", "nix": "nix",
-    "cmake": "cmake", "make": "mk", "diff": "diff patch", "groovy": "groovy gradle", "1c": "bsl os", "jinja": "j2 jinja",
-    "awk": "awk", "tcl": "tcl", "vim": "vim", "solidity": "sol", "glsl": "glsl vert frag wgsl hlsl",
+    "cmake": "cmake", "make": "mk", "diff": "diff patch", "groovy": "groovy gradle", "1c": "bsl os",
+    "jinja": "j2 jinja", "awk": "awk", "tcl": "tcl", "vim": "vim", "solidity": "sol", "glsl": "glsl wgsl hlsl",
 }  # fmt: skip
 LANGUAGES = {f".{suffix}": language for language, all_of in _BY_LANGUAGE.items() for suffix in all_of.split()}
 """The programming language of each suffix."""
