@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -24,13 +24,13 @@ class Signature:
     inode: int
 
 
-def signature_of(path: str) -> Signature:
+def signature_of(path: Path) -> Signature:
     """The signature of a file.
 
     Raises:
         OSError: it cannot be looked at.
     """
-    found = os.stat(path)  # noqa: PTH116 - for thousands of files
+    found = path.stat()
     return Signature(found.st_mtime_ns, found.st_size, found.st_ino)
 
 

@@ -1,0 +1,228 @@
+"""Runs: one ingest after another, and embedding beside them; the index hears of both while they go on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from ansambl.domain.errors import AnsamblError, UsageError
+from ansambl.domain.past_conversation import PastConversation
+from ansambl.domain.text import text
+from ansambl.foundation.clock import Clock
+from ansambl.knowledge.contract import Refused, Report, Stopped, Watch
+from ansambl.knowledge.embedding import Embedder
+from ansambl.knowledge.importing import kept
+from ansambl.knowledge.importing.material import material_of
+from ansambl.knowledge.ingest.embedding import Embedding
+from ansambl.knowledge.ingest.folders import Walk, take_folder
+from ansambl.knowledge.ingest.index_care import IndexCare
+from ansambl.knowledge.ingest.progress import Telling
+from ansambl.knowledge.ingest.taking import Reading, Taking
+from ansambl.knowledge.passages.dividing import embedded_text
+from ansambl.knowledge.reading.roots import path_of, place_of
+from ansambl.knowledge.store import collections as shelves
+from ansambl.knowledge.store.database import KnowledgeDatabase
+
+_FLUSH = 1.0
+"""Seconds between two times that the index hears of what was taken in."""
+
+Pages = Callable[[Taking, str], None]
+"""Takes in the page of an address."""
+
+
+class Runs:
+    """What takes in and embeds, for one store."""
+
+    def __init__(
+        self, database: KnowledgeDatabase, care: IndexCare, reading: Reading, *, walk: Walk, pages: Pages,
+        embedder: Embedder | None, analysis: str, clock: Clock,
+    ) -> None:  # fmt: skip
+        """`analysis` says how passages and terms are made."""
+        self._database, self._care, self._reading = database, care, reading
+        self._walk, self._pages, self._embedder = walk, pages, embedder
+        self._analysis, self._clock = analysis, clock
+        self._ingesting, self._embedding = threading.Lock(), threading.Lock()
+        self._flushed = float("-inf")
+        self._closed = False
+
+    # -- what is taken in
+
+    def add(
+        self, place: str, collection: str, *, watch: Watch | None, stopped: Stopped | None, embed: bool,
+        keep_in_step: bool, include: Sequence[str], exclude: Sequence[str], known_as: str, again: bool,
+    ) -> Report:  # fmt: skip
+        """A file, a folder or a page. `again` reads what was refused before."""
+        if place.startswith(("http://", "https://")):
+            return self._run(
+                collection, "documents", watch, stopped, lambda taking, _: self._pages(taking, place), embed=embed
+            )
+        path = existing(place)
+        where = place_of(path)
+        if not path.is_dir():
+            return self._run(
+                collection, "documents", watch, stopped,
+                lambda taking, _: taking.file(where, known_as=known_as, again=again), embed=embed,
+            )  # fmt: skip
+
+        def take(taking: Taking, number: int) -> None:
+            patterns = tuple(include), tuple(exclude)
+            if keep_in_step:
+                self._database.write(lambda connection: shelves.keep_folder(connection, number, where, *patterns))
+            elif patterns == ((), ()):
+                patterns = self._patterns(where, number)
+            take_folder(
+                taking, self._database, number, where, walk=self._walk, include=patterns[0], exclude=patterns[1],
+                again=again,
+            )  # fmt: skip
+
+        return self._run(collection, "documents", watch, stopped, take, embed=embed)
+
+    def _patterns(self, folder: str, number: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Those that the folder is kept in step with."""
+        with self._database.snapshot() as connection:
+            for one in shelves.folders_of(connection):
+                if (one.path, one.number) == (folder, number):
+                    return one.include, one.exclude
+        return (), ()
+
+    def import_chats(
+        self, path: str, collection: str, *, watch: Watch | None, stopped: Stopped | None, embed: bool
+    ) -> Report:
+        """An export of conversations."""
+        where = place_of(existing(path))
+        return self._run(
+            collection, "conversations", watch, stopped,
+            lambda taking, _: taking.conversations(self._reading.chats(where), where), embed=embed,
+        )  # fmt: skip
+
+    def remember(self, conversation: PastConversation, collection: str, owner: str) -> int:
+        """One conversation; the number of its document."""
+        found: list[int | None] = []
+        prepared = replace(
+            self._reading.divided(material_of(conversation)), digest=kept.digest(conversation),
+            conversation=conversation,
+        )  # fmt: skip
+        report = self._run(
+            collection, "conversations", None, None,
+            lambda taking, _: found.append(taking.conversations([prepared], "", owner)), embed=False,
+        )  # fmt: skip
+        if not found or found[0] is None:
+            reason = report.refused[0].reason if report.refused else text("it was stopped")
+            raise UsageError(text("The conversation cannot be kept: {reason}", reason=reason))
+        return found[0]
+
+    def _run(
+        self, collection: str, unit: str, watch: Watch | None, stopped: Stopped | None,
+        take: Callable[[Taking, int], object], *, embed: bool,
+    ) -> Report:  # fmt: skip
+        """One ingest: it waits for the one before, and the index hears of it while it goes on."""
+        began = self._clock.monotonic()
+        with self._turn(self._ingesting, stopped) as mine:
+            if not mine:
+                return Report()
+            now = self._clock.now()
+            number = self._database.write(lambda connection: shelves.ensure_collection(connection, collection, "", now))
+            if self._embedder is not None:
+                # Where it cannot be reached, words alone until it is.
+                with contextlib.suppress(AnsamblError):
+                    self._care.aim(self._embedder.space())
+            telling = Telling(watch, "reading", unit, None, self._clock.monotonic)
+            taking = Taking(
+                self._database, self._reading, number, analysis=self._analysis, embedded_text=embedded_text,
+                now=self._clock.now, stopped=stopped, telling=telling, flush=self._flush,
+            )  # fmt: skip
+            try:
+                take(taking, number)
+                telling.tell(now=True)
+            finally:
+                self._care.catch_up()
+        report = taking.tally.report(self._clock.monotonic() - began)
+        if not embed or self._embedder is None or (stopped is not None and stopped()):
+            return report
+        try:
+            done = self.embed(watch=watch, stopped=stopped)
+        except AnsamblError as error:
+            reason = text("no vectors yet, so it is found by words alone: {reason}", reason=error.message)
+            done = Report(refused=(Refused(collection, reason),))
+        return replace(
+            report, embedded=done.embedded, refused=(*report.refused, *done.refused),
+            seconds=self._clock.monotonic() - began,
+        )  # fmt: skip
+
+    def _flush(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._flushed >= _FLUSH:
+            self._care.catch_up()
+            self._flushed = self._clock.monotonic()
+
+    @contextmanager
+    def _turn(self, lock: threading.Lock, stopped: Stopped | None) -> Iterator[bool]:
+        """Wait for one's turn, unless it is stopped before."""
+        while not lock.acquire(timeout=0.2):
+            if self._closed or (stopped is not None and stopped()):
+                yield False
+                return
+        try:
+            yield not self._closed
+        finally:
+            lock.release()
+
+    # -- vectors
+
+    def embed(self, *, watch: Watch | None, stopped: Stopped | None) -> Report:
+        """Vectors for all that has none. Not under the turn of an ingest: it may take hours.
+
+        Raises:
+            AnsamblError: the model cannot be asked now; what was done stays.
+        """
+        if self._embedder is None:
+            return Report()
+        began = self._clock.monotonic()
+        space = self._embedder.space()
+        number = self._care.aim(space)
+        with self._turn(self._embedding, stopped) as mine:
+            if not mine:
+                return Report()
+            with self._database.snapshot() as connection:
+                pending = sum(one.passages - one.embedded for one in shelves.collections_of(connection, number))
+            telling = Telling(watch, "embedding", "passages", pending, self._clock.monotonic, self._embedder.rate())
+            telling.tell(now=True)
+            run = Embedding(
+                self._database, self._embedder, number, space, embedded_text=embedded_text, telling=telling,
+                stopped=lambda: self._closed or (stopped is not None and stopped()), kept=self._flush,
+            )  # fmt: skip
+            try:
+                run.run()
+                telling.tell(now=True)
+            finally:
+                self._care.catch_up()
+        return Report(
+            embedded=run.done.passages, refused=tuple(run.done.refused), seconds=self._clock.monotonic() - began
+        )
+
+    def close(self) -> None:
+        """End what goes on at its next step, and wait for it."""
+        self._closed = True
+        self._reading.close()
+        with self._ingesting, self._embedding:
+            pass
+
+
+def existing(place: str) -> Path:
+    """The real path of something that a user named.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    path = path_of(place)
+    try:
+        if path.exists():
+            return Path(os.path.realpath(path))
+    except (OSError, ValueError) as error:
+        raise UsageError(text("{place} cannot be used: {reason}", place=place[:200], reason=str(error)[:150])) from None
+    raise UsageError(text("{place} does not exist, or cannot be reached", place=place))

@@ -1,0 +1,249 @@
+"""From a question to passages: by words and by meaning, fused, near-duplicates folded, ranked again where one can.
+
+A hit's score: how near it is to the best possible place. 1 is first by words and first by meaning; a passage that is
+found in one way alone has about half of it at most; with a reranker it is that one's score, brought between 0 and 1.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ansambl.domain.errors import AnsamblError
+from ansambl.domain.knowledge import Filters, Found, Hit
+from ansambl.foundation.logging import get_logger
+from ansambl.knowledge.analysis.likeness import alike
+from ansambl.knowledge.analysis.terms import query_terms
+from ansambl.knowledge.embedding import Embedder, Vectors
+from ansambl.knowledge.index.contract import Index, Ranked
+from ansambl.knowledge.index.fusion import fused
+from ansambl.knowledge.ingest.index_care import IndexCare, OpenIndex
+from ansambl.knowledge.passages.dividing import embedded_text
+from ansambl.knowledge.store.collections import unknown_collection
+from ansambl.knowledge.store.database import KnowledgeDatabase
+from ansambl.knowledge.store.finding import candidates, full
+
+log = get_logger(__name__)
+
+LONGEST_QUERY = 4_000
+"""Characters of a question that are read; models of vectors read less than that anyway."""
+
+_DEPTH = 50
+_MOST_DEPTH = 500
+_MOST_TERMS = 64
+_MOST_HITS = 200
+_RERANKED = 30
+_OVERLAPPING = 0.5
+
+
+class Reranker(Protocol):
+    """Scores how well texts answer a question: an engine with a model for it."""
+
+    def scores(self, question: str, texts: Sequence[str]) -> list[float]:
+        """One for each text, higher is better, on any scale.
+
+        Raises:
+            AnsamblError: it cannot be asked.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How much each ranking counts."""
+
+    vector: float = 1.0
+    text: float = 1.0
+
+
+@dataclass(slots=True)
+class _Chosen:
+    """A passage that stays, with those that were folded into it."""
+
+    id: int
+    score: float
+    by: tuple[str, ...]
+    likeness: float | None
+    row: sqlite3.Row
+    duplicates: list[int]
+
+
+class Search:
+    """Answers searches. From any thread, as many at once as come."""
+
+    def __init__(
+        self, database: KnowledgeDatabase, care: IndexCare, embedder_for: Callable[[OpenIndex], Embedder | None],
+        reranker: Reranker | None, weights: Weights = Weights(),
+    ) -> None:  # fmt: skip
+        """`embedder_for` gives the model whose vectors an index holds, None where there is none."""
+        self._database, self._care, self._embedder_for = database, care, embedder_for
+        self._reranker, self._weights = reranker, weights
+
+    def find(self, query: str, filters: Filters, limit: int, *, vectors: bool) -> Found:
+        """What answers `query`, best first.
+
+        Raises:
+            NotFoundError: a collection of the filters does not exist.
+            UnavailableError: the index cannot be asked.
+        """
+        query = query.replace("\0", " ").strip()[:LONGEST_QUERY]
+        limit = max(0, min(limit, _MOST_HITS))
+        counted = self._counted(filters)
+        if not query or not limit:
+            return Found(pending=sum(one[0] - one[1] for one in counted.values()))
+        seconds: dict[str, float] = {}
+        with self._care.using() as one:
+            vector = self._vector(query, one, seconds) if vectors else None
+            rankings = self._rankings(one, query, vector, filters, min(_MOST_DEPTH, max(_DEPTH, 4 * limit)), seconds)
+            space = one.space.model if one.space is not None and vector is not None else ""
+        began = time.perf_counter()
+        hits = self._hits(query, rankings, filters, limit, seconds)
+        seconds["fuse"] = time.perf_counter() - began - seconds.get("rerank", 0.0)
+        return Found(
+            hits, vectors=vector is not None, pending=sum(one[0] - one[1] for one in counted.values()),
+            seconds=seconds, space=space,
+        )  # fmt: skip
+
+    def _counted(self, filters: Filters) -> Mapping[str, tuple[int, int]]:
+        """Passages and vectors by the searched collections."""
+        with self._care.using() as one, self._database.snapshot() as connection:
+            found = _counts(connection, one.number)
+        if filters.collections is None:
+            return found
+        for name in filters.collections:
+            if name not in found:
+                raise unknown_collection(name, list(found))
+        return {name: found[name] for name in filters.collections}
+
+    def _vector(self, query: str, one: OpenIndex, seconds: dict[str, float]) -> Vectors | None:
+        """The question's vector; None where its model cannot be asked now."""
+        embedder = self._embedder_for(one)
+        if embedder is None:
+            return None
+        began = time.perf_counter()
+        try:
+            found = embedder.query(query)
+        except AnsamblError as error:
+            log.warning("question_not_embedded", reason=str(error))
+            return None
+        finally:
+            seconds["embed"] = time.perf_counter() - began
+        return found if one.space is not None and found.shape == (one.space.dimension,) else None
+
+    def _rankings(
+        self, one: OpenIndex, query: str, vector: Vectors | None, filters: Filters, depth: int,
+        seconds: dict[str, float],
+    ) -> list[tuple[str, float, list[Ranked]]]:  # fmt: skip
+        rankings = []
+        if vector is not None:
+            began = time.perf_counter()
+            ranked = _asked(one.index, lambda index: index.by_vector(vector, filters, depth))
+            rankings.append(("vector", self._weights.vector, ranked))
+            seconds["vector"] = time.perf_counter() - began
+        began = time.perf_counter()
+        terms = _most_telling(query_terms(query))
+        if terms:
+            ranked = _asked(one.index, lambda index: index.by_terms(terms, filters, depth))
+            rankings.append(("text", self._weights.text, ranked))
+        seconds["text"] = time.perf_counter() - began
+        return rankings
+
+    def _hits(
+        self, query: str, rankings: Sequence[tuple[str, float, list[Ranked]]], filters: Filters, limit: int,
+        seconds: dict[str, float],
+    ) -> tuple[Hit, ...]:  # fmt: skip
+        near = {one.id: one.score for name, _, ranking in rankings if name == "vector" for one in ranking}
+        everything = fused(rankings, _MOST_DEPTH)
+        with self._database.snapshot() as connection:
+            rows = candidates(connection, [one.id for one in everything])
+            chosen: list[_Chosen] = []
+            wanted = max(limit, _RERANKED) if self._reranker is not None else limit
+            for one in everything:
+                row = rows.get(one.id)
+                # The index may know passages that were removed a moment ago; and whose they are is not its word alone.
+                if row is None or not _allowed(row, filters):
+                    continue
+                into = next((other for other in chosen if _says_the_same(row, other.row)), None)
+                if into is not None:
+                    into.duplicates.append(one.id)
+                elif len(chosen) < wanted:
+                    chosen.append(_Chosen(one.id, one.score, one.by, near.get(one.id), row, []))
+            with self._care.using() as serving:
+                found = full(connection, serving.number, [one.id for one in chosen])
+        hits = [
+            Hit(one.id, one.score, *found[one.id], one.by, tuple(one.duplicates), one.likeness)
+            for one in chosen
+            if one.id in found
+        ]
+        return tuple(self._reranked(query, hits, seconds)[:limit])
+
+    def _reranked(self, query: str, hits: list[Hit], seconds: dict[str, float]) -> list[Hit]:
+        if self._reranker is None or len(hits) < 2:
+            return hits
+        began = time.perf_counter()
+        try:
+            scores = self._reranker.scores(query, [embedded_text(hit.passage) for hit in hits])
+        except AnsamblError as error:
+            log.warning("not_reranked", reason=str(error))
+            return hits
+        finally:
+            seconds["rerank"] = time.perf_counter() - began
+        if len(scores) != len(hits) or not all(math.isfinite(score) for score in scores):
+            log.warning("not_reranked", reason="the scores do not fit the passages")
+            return hits
+        # Some models give probabilities, others any number: those are brought between 0 and 1.
+        plain = all(0.0 <= score <= 1.0 for score in scores)
+        ordered = sorted(zip(scores, hits, strict=True), key=lambda pair: -pair[0])
+        return [
+            replace(hit, score=score if plain else _squeezed(score), by=(*hit.by, "rerank")) for score, hit in ordered
+        ]
+
+
+def _asked(index: Index, ask: Callable[[Index], list[Ranked]]) -> list[Ranked]:
+    """Ask once more where the index's process went away in between: the second call waits until it is up again."""
+    try:
+        return ask(index)
+    except AnsamblError as error:
+        log.warning("index_asked_again", reason=str(error))
+        return ask(index)
+
+
+def _counts(connection: sqlite3.Connection, space: int) -> dict[str, tuple[int, int]]:
+    rows = connection.execute(
+        "SELECT c.name, coalesce(sum(d.passages), 0), coalesce(sum(e.passages), 0) FROM collections c "
+        "LEFT JOIN documents d ON d.collection = c.id LEFT JOIN embedded e ON e.document = d.id AND e.space = ? "
+        "GROUP BY c.id",
+        (space,),
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def _most_telling(terms: Mapping[str, float]) -> dict[str, float]:
+    """The terms of a long question that weigh most: its frequent words cost time and say little."""
+    if len(terms) <= _MOST_TERMS:
+        return dict(terms)
+    return dict(sorted(terms.items(), key=lambda one: (-one[1], -len(one[0]), one[0]))[:_MOST_TERMS])
+
+
+def _allowed(row: sqlite3.Row, filters: Filters) -> bool:
+    return (filters.owners is None or row["owner"] in filters.owners) and (
+        filters.collections is None or row["collection"] in filters.collections
+    )
+
+
+def _says_the_same(one: sqlite3.Row, other: sqlite3.Row) -> bool:
+    """Nearly the same words, or more than half of the same stretch of one document."""
+    if one["document"] == other["document"]:
+        shared = min(one["stop"], other["stop"]) - max(one["start"], other["start"])
+        shorter = min(one["stop"] - one["start"], other["stop"] - other["start"])
+        if shared > _OVERLAPPING * shorter:
+            return True
+    return alike(one["fingerprint"], other["fingerprint"])
+
+
+def _squeezed(score: float) -> float:
+    return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, score))))
