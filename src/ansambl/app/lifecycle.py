@@ -318,6 +318,7 @@ async def _end(product: Product, door: KeyDoor) -> None:
     """Give everything back; no engine is left."""
     # They ask engines, so they go first.
     await asyncio.to_thread(product.knowledge_jobs.close)
+    await product.answering.close()
     await asyncio.to_thread(product.knowledge.close)
     await product.coordinator.stop()
     product.save()

@@ -16,6 +16,7 @@ from ansambl.app.configuration.settings_records import attachments, conversation
 from ansambl.app.footprints import Footprints, rules_of
 from ansambl.app.front import Front
 from ansambl.app.instance_making import InstanceMaker, Workshop
+from ansambl.app.knowledge.answering import knowledge_in_use
 from ansambl.app.knowledge.jobs import JobDesk
 from ansambl.app.knowledge.running import RunningKnowledge
 from ansambl.app.measuring import Recorder
@@ -32,6 +33,7 @@ from ansambl.gateway.observing.contents_log import ContentsLog
 from ansambl.gateway.observing.request_log import RequestLog
 from ansambl.gateway.routes import Gateway
 from ansambl.hardware import inventory
+from ansambl.roles.knowledge.in_use import KnowledgeInUse
 from ansambl.roles.records import RoleCatalog
 from ansambl.roles.resolver import Resolver
 from ansambl.roles.service import RoleService
@@ -60,8 +62,8 @@ from ansambl.runtime.usage import UsageBook
 class Product:
     """The running parts, joined. A reload puts others in the place of those that a configuration decides.
 
-    `attached` are the models that somebody else runs, by name; `knowledge` is opened by whoever asks it first; `front`
-    is what stands before the faces.
+    `attached` are the models that somebody else runs, by name; `knowledge` is opened by whoever asks it first,
+    `answering` is it as roles use it; `front` is what stands before the faces.
     """
 
     catalog: RoleCatalog
@@ -79,6 +81,7 @@ class Product:
     usage: UsageBook
     conversations: Conversations
     knowledge: RunningKnowledge
+    answering: KnowledgeInUse
     door: Door = field(default_factory=OpenDoor)
     front: Front = field(default_factory=Front)
     knowledge_jobs: JobDesk = field(default_factory=JobDesk)
@@ -178,18 +181,18 @@ async def build(
         details=details,
         clock=clock,
     )
-    resolver = Resolver(catalog)
     settings, usage = loaded.settings, UsageBook(database, clock)
-    knowledge = RunningKnowledge(loaded, paths, coordinator)
+    resolver, knowledge = Resolver(catalog), RunningKnowledge(loaded, paths, coordinator)
+    answering = knowledge_in_use(knowledge, door)
     gateway = Gateway(
         resolver, service, coordinator, body_limit=settings.gateway.max_body,
         recognises_tasks=settings.tasks.recognise, observed=coordinator, usage=usage, door=door,
         requests=RequestLog(paths.logs, writes=settings.gateway.log_requests),
-        contents=ContentsLog(paths.logs, writes=settings.gateway.log_contents),
+        contents=ContentsLog(paths.logs, writes=settings.gateway.log_contents), knowledge=answering,
     )  # fmt: skip
     product = Product(catalog, resolver, service, coordinator, gateway, events, maker.loras.for_model, maker,
                       footprints, templates, details, {one.model: one for one in attached}, usage, conversations,
-                      knowledge, door or OpenDoor(), front or Front())  # fmt: skip
+                      knowledge, answering, door or OpenDoor(), front or Front())  # fmt: skip
     return product
 
 
