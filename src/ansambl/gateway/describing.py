@@ -23,6 +23,7 @@ _MEANINGS = {
     401: "A key is needed, or what was sent is none.",
     403: "The key may not do this, or the request comes from a foreign page or name.",
     404: "No role, ensemble or model has this name; the message has the nearest.",
+    406: "The client reads no JSON.",
     408: "The body came too slowly.",
     413: "The body is too large.",
     415: "The body is sent in an encoding or as a type that is not read.",

@@ -9,6 +9,7 @@ from typing import Any
 TAGS = [
     {"name": "Chat", "description": "Roles, ensembles and models, in three dialects."},
     {"name": "Engines", "description": "What engines do beside the chat, handed on untouched."},
+    {"name": "Knowledge", "description": "Documents and past conversations, searched and read without a model."},
     {"name": "Lists", "description": "What can be asked for, from memory."},
     {"name": "Ollama", "description": "For clients that know nothing else."},
     {"name": "llama.cpp", "description": "What clients of llama.cpp's router expect."},
@@ -124,6 +125,14 @@ DESCRIPTIONS: Mapping[str, Described] = {
         "Images changed by a text", "ImageForm", "Anything", takes_type="multipart/form-data", streams=_STREAM
     ),
     "/v1/images/variations": _asked("Images like an image", "ImageForm", "Anything", takes_type="multipart/form-data"),
+    "/v1/knowledge/search": Described(
+        "Passages of documents and past conversations, best first", "Knowledge", "KnowledgeSearch", "KnowledgeFound",
+        example={"query": "How long is the notice period?", "limit": 5},
+    ),
+    "/mcp": Described(
+        "The tools of knowledge, by the Model Context Protocol (streamable HTTP)", "Knowledge", "McpRequest", "Anything",
+        errors="Anything", fails=(406,), example={"jsonrpc": "2.0", "id": 1, "method": "tools/list"},
+    ),
     "/v1/moderations": _asked("Is a text harmful?", "ModerationRequest", "Anything"),
 }  # fmt: skip
 """By path; the method is the route's."""
@@ -218,6 +227,26 @@ SCHEMAS: dict[str, Any] = {
     "ImageRequest": _object(("model", "prompt"), model=_NAME, prompt=_TEXT),
     "ImageForm": _object(("model", "image"), model=_NAME, image=_FILE, prompt=_TEXT),
     "ModerationRequest": _object(("model", "input"), model=_NAME, input=_ONE_OR_MORE),
+    "KnowledgeSearch": {
+        **_object(
+            ("query",), query={"type": "string", "pattern": r"\S", "maxLength": 4000},
+            collections={"type": ["array", "null"], "items": _TEXT},
+            limit={"type": "integer", "minimum": 1, "maximum": 50}, language={"type": ["string", "null"]},
+            since={"type": ["number", "null"], "minimum": -1e11, "maximum": 1e11},
+            until={"type": ["number", "null"], "minimum": -1e11, "maximum": 1e11},
+            words_only={"type": "boolean"},
+        ),
+        "additionalProperties": False,
+    },
+    "KnowledgeFound": _object(
+        ("object", "data"), object={"const": "list"}, by_meaning={"type": "boolean"},
+        without_vectors={"type": "integer"},
+        data=_list(_object(("id", "citation", "text"), id=_TEXT, citation=_TEXT, text=_TEXT)),
+    ),
+    "McpRequest": _object(
+        ("jsonrpc", "id", "method"), jsonrpc={"const": "2.0"}, id={"type": "integer", "minimum": 0},
+        method={"enum": ["tools/list", "ping"]},
+    ),
     "OllamaChat": _object(
         ("model", "messages"), model=_NAME, stream=_FLAG, options=_object(),
         messages=_list(_object(("role", "content"), role={"enum": ["system", "user", "assistant"]}, content=_TEXT), 1),

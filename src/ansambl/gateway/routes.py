@@ -23,6 +23,8 @@ from ansambl.gateway.dialect_routes import DIALECTS, Dialect
 from ansambl.gateway.engine_routes import EngineRoutes
 from ansambl.gateway.exchange import LEFT, Exchange
 from ansambl.gateway.front.peers import is_local
+from ansambl.gateway.knowledge.desk import KnowledgeDesk
+from ansambl.gateway.knowledge.routes import KnowledgeRoutes
 from ansambl.gateway.listing import Listing
 from ansambl.gateway.llama_router import LlamaRouter
 from ansambl.gateway.loading import Loading
@@ -57,7 +59,7 @@ class InternalError(AnsamblError):
 
 
 class Gateway:
-    """`/v1`, `/api` (Ollama's), `/models` (llama.cpp's), `/health`, `/ready` and `/metrics`.
+    """`/v1`, `/api` (Ollama's), `/models` (llama.cpp's), `/mcp`, `/health`, `/ready` and `/metrics`.
 
     `answering` are the answers that are being made.
 
@@ -88,6 +90,8 @@ class Gateway:
             resolver, service, coordinator, self.answering, self._chat, self._listing, loading
         )  # fmt: skip
         self._native = NativePassing(resolver, coordinator)
+        known = knowledge.reader.knowledge if knowledge is not None else lambda: None
+        self._knowledge = KnowledgeRoutes(KnowledgeDesk(known, lambda: service.catalog), self.answering)
         self._document: dict[str, Any] | None = None
         self._routes: dict[str, Route] = {
             **{one.path: Route("POST", partial(self._post_chat, one), Endpoint.CHAT) for one in DIALECTS},
@@ -100,6 +104,7 @@ class Gateway:
             **LlamaRouter(resolver, self._listing, loading, coordinator, self.answering).routes(),
             **self._ollama.routes(),
             **EngineRoutes(resolver, service, coordinator, self.answering, self._chat).routes(),
+            **self._knowledge.routes(),
             "/metrics": Route("GET", self._get_metrics, Endpoint.METRICS),
             "/openapi.json": Route("GET", self._get_openapi, public=True),
         }
@@ -111,6 +116,10 @@ class Gateway:
         self.requests.writes, self.contents.writes = log_requests, log_contents
         self.answering.body_limit = body_limit
         self._chat.recognises_tasks = recognises_tasks
+
+    async def close(self) -> None:
+        """End what is being asked of knowledge. Answers of models are ended by `answering`."""
+        await self._knowledge.close()
 
     def close_logs(self) -> None:
         """Write what waits to be written of finished requests. Blocks for a moment."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 
 from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.app.knowledge.choosing import Asking, embedder_for, former_embedder, reranker_for, resting
@@ -49,6 +50,7 @@ def opened(loaded: LoadedSettings, paths: DataPaths, asking: Asking | None = Non
     )  # fmt: skip
     closing = [one.close for one in (embedder, reranker) if one is not None]
 
+    @cache
     def embedder_of(space: VectorSpace) -> Embedder | None:
         found = former_embedder(loaded, paths, how, space)
         if found is not None:

@@ -71,8 +71,8 @@ def create(
     endpoints: Annotated[
         list[str] | None,
         typer.Option("--endpoint", metavar="ENDPOINT", help=speak(
-            "What it may do: chat, completions, embeddings, rerank, audio, images, metrics, admin:read or admin; "
-            "left out: the first six. May be repeated.")),
+            "What it may do: chat, completions, embeddings, rerank, audio, images, knowledge, metrics, admin:read or "
+            "admin; left out: the first six. May be repeated.")),
     ] = None,
     limit: Annotated[
         list[str] | None,
