@@ -64,7 +64,7 @@ class Stage:
         self.product, self.behind = Product(), Anything()
         self.clients = {}
         keys = ProductKeys(self.product, self.door, self.store, self.clock)
-        parts = dict.fromkeys(("planning", "watching", "reading"), self.behind)
+        parts = dict.fromkeys(("planning", "watching", "reading", "knowledge"), self.behind)
         self.app = make_admin_api(
             self.behind, self.behind, self.door, self.behind, is_local=is_local, keys=keys, **parts
         )  # fmt: skip
@@ -96,7 +96,10 @@ def all_routes(stage):
             yield method.upper(), re.sub(r"\{[^}]*\}", "x", path).removeprefix("/admin/api")
 
 
-CHANGES_NOTHING = {"/explain", "/plan", "/fit", "/review", "/compat", "/simulate", "/roles/export", "/ensembles/export"}
+CHANGES_NOTHING = {
+    "/explain", "/plan", "/fit", "/review", "/compat", "/simulate", "/roles/export", "/ensembles/export",
+    "/knowledge/search",
+}  # fmt: skip
 
 
 async def test_who_may_read_can_change_nothing(stage):

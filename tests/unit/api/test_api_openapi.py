@@ -23,7 +23,7 @@ def document():
     anything = SimpleNamespace()
     app = make_admin_api(
         anything, anything, KeyDoor("token", RealClock()), anything, is_local=is_local, planning=anything,
-        watching=anything, reading=anything, keys=anything,
+        watching=anything, reading=anything, keys=anything, knowledge=anything,
     )  # fmt: skip
     return app.openapi()
 
@@ -58,6 +58,9 @@ def test_names_that_scripts_use_stay(document):
         "watch_instance_log", "get_instance_log", "get_own_log", "load_instance", "unload_instance", "pin_instance",
         "unpin_instance", "sleep_instance", "wake_instance", "stop_instance", "get_usage", "get_requests", "get_doctor",
         "get_config", "get_models", "get_engines", "reload", "roles_get_all", "roles_put_one", "reload_loras",
+        "get_knowledge", "list_collections", "list_documents", "get_document", "search_knowledge", "add_knowledge",
+        "import_chats", "upload_knowledge", "embed_knowledge", "list_knowledge_jobs", "get_knowledge_job",
+        "stop_knowledge_job", "list_conversations", "get_conversation", "list_memory", "forget_all",
     } <= names  # fmt: skip
 
 
