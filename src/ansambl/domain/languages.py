@@ -150,7 +150,7 @@ for _word, _found in _WEIGHTS.items():
 _RUSSIAN_WORDS = (
     "что чтобы это этот эта эти как я ты мы вы он она они на с по из у о об при для без или если когда где почему "
     "зачем какой какая какие мне меня тебя его её их был была было быть есть нет можно нужно напиши объясни чем так "
-    "только уже ещё еще пожалуйста и между"
+    "только уже ещё еще пожалуйста и между за от но или"
 )
 _BULGARIAN_WORDS = (
     "е са ще това този тази тези какво как защо къде кога кой която което които съм си сме ми ме го я ги на с за от и "
@@ -227,8 +227,12 @@ def _cyrillic(words: list[str]) -> str | None:
     if sum(map(len, words)) < 3:
         return None
 
+    present = set().union(*words)
+
     def share(letters: str) -> float:
-        return sum(any(letter in letters for letter in word) for word in words) / len(words)
+        # Most letters that are asked for do not occur at all: long texts of passages are read by the thousand.
+        wanted = present.intersection(letters)
+        return sum(not wanted.isdisjoint(word) for word in words) / len(words) if wanted else 0.0
 
     for code, letters in (("be", "ў"), ("sr", "ђћ"), ("mk", "ѓќѕ"), ("kk", "ұқғ"), ("uk", "їєґ")):
         if share(letters) > 0.08:

@@ -76,7 +76,7 @@ def _indent(text: str, at: int) -> int:
 
 
 def _enter(path: list[tuple[int, str]], text: str, start: int, end: int) -> tuple[str, ...]:
-    """Where a chunk stands: the definitions around its first line. What it defines itself is entered for those after it."""
+    """The definitions around the first line of a chunk; what it defines itself is entered for those after it."""
     inside: tuple[str, ...] | None = None
     at = start
     while at < end:

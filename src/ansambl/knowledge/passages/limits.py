@@ -16,7 +16,7 @@ class PassageLimits:
     """
 
     tokens: int = 256
-    whole: int = 288
+    whole: int = 320
     overlap: int = 40
     context: int = 64
 

@@ -57,7 +57,7 @@ def paragraphs(text: str, start: int, end: int, limits: PassageLimits) -> Iterat
     at = start
     for found in _BLANK.finditer(text, start, end):
         yield from prose(text, at, found.start(), limits)
-        at = found.start()
+        at = found.end()
     yield from prose(text, at, end, limits)
 
 
@@ -127,7 +127,7 @@ def cut_code(
         joint = Joint.LINE
 
 
-_BLANK = re.compile(r"\n[ \t]*(?=\n)")
+_BLANK = re.compile(r"\n(?:[ \t\r]*+\n)++")
 
 
 def _table(text: str, block: _Block, limits: PassageLimits) -> Iterator[Unit]:
@@ -249,7 +249,7 @@ def _table_end(reader: _Reader, at: int) -> int:
 
 
 def _setext(reader: _Reader, start: int, at: int, stop: int, line: str) -> _Block | None:
-    title = reader.text[start:at].strip()
-    if not title or "\n" in title or _ITEM.match(title) or len(title) > _LONGEST_HEADING:
+    title = reader.text[start : min(at, start + 2 * _LONGEST_HEADING)].strip()
+    if not title or "\n" in title or _ITEM.match(title) or at - start > _LONGEST_HEADING:
         return None
     return _Block(_Is.HEADING, start, stop, (), header=title, level=1 if "=" in line else 2)

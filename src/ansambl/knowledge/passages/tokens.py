@@ -30,10 +30,11 @@ _OTHERS = (
 _WORD = 0.24
 # What has no spaces is no language: base64 and hexadecimal digits give twice as many tokens.
 _LONG = re.compile(r"[!-~]{40,}")
-_LONG_MORE = 0.45
+LONG_MORE = 0.45
+"""What a character of a run without spaces counts for in addition."""
 
-MOST_PER_CHARACTER = 1.15 + _WORD
-"""No character counts for more (a sign alone between spaces)."""
+MOST_PER_CHARACTER = 1.15 + LONG_MORE
+"""No character counts for more."""
 
 
 def estimate(text: str) -> int:
@@ -47,5 +48,5 @@ def estimate(text: str) -> int:
         for leads, weight in _OTHERS:
             counted += weight * (size - len(raw.translate(None, leads)))
     for run in _LONG.findall(text):
-        counted += _LONG_MORE * len(run)
+        counted += LONG_MORE * len(run)
     return math.ceil(counted)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from ansambl.knowledge.passages.tokens import MOST_PER_CHARACTER, estimate
+from ansambl.knowledge.passages.tokens import LONG_MORE, MOST_PER_CHARACTER, estimate
 
 
 class Joint(IntEnum):
@@ -47,11 +48,13 @@ class Unit:
     repeat: str = ""
 
 
-_SENTENCE = re.compile(r"[.!?…]+[\"'»”’)\]*_]{0,4}(?=\s)|[。！？]+[」』”]{0,2}|;(?=\n)")
-_ABBREVIATIONS = frozenset(
+# Possessive, and only where a run begins: a line of two million dots must not be looked at from each of them.
+_SENTENCE = re.compile(r"(?<![.!?…])[.!?…]++[\"'»”’)\]*_]{0,4}(?=\s)|[。！？]+[」』”]{0,2}|;(?=\n)")
+_SHORTENED = (
     "т е д п г гг в вв н э др пр см ср стр рис табл гл им ул тел тыс млн млрд руб коп напр шт кг etc e.g i.e mr mrs ms "
-    "dr prof vs fig no vol pp cf approx st jr sr inc ltd co bzw z.b d.h usw ca nr".split()
+    "dr prof al vs fig no vol pp cf approx st jr sr inc ltd co bzw z.b d.h usw ca nr"
 )
+_ABBREVIATIONS = frozenset(_SHORTENED.split())
 _LAST_WORD = re.compile(r"[\w.]{1,12}$")
 _BREAKS = (
     re.compile(r"\n"),
@@ -119,7 +122,8 @@ def _cut(text: str, start: int, end: int, most: int, level: int) -> Iterator[tup
         for at in range(start, end, width):
             a, b = stripped(text, at, min(at + width, end))
             if a < b:
-                yield a, b, estimate(text[a:b])
+                # Part of a long run without spaces, though by itself it may be too short to be taken for one.
+                yield a, b, min(most, estimate(text[a:b]) + math.ceil(LONG_MORE * (b - a)))
         return
     at, tokens, last = start, 0, start
     for found in _BREAKS[level].finditer(text, start, end):
