@@ -65,6 +65,7 @@ class Stage:
             none,
             none,
             none,
+            none,
         )
         self.book = book
         app = make_admin_api(
