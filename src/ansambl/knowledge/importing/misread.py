@@ -17,17 +17,27 @@ _NATURAL = frozenset(" «»…–—‘’“”„‚‹›•™\u00a0°·")
 """Signs that stand behind letters in right text, too: alone they prove nothing."""
 
 
+_CYRILLIC = frozenset(("mac-cyrillic", "cp866", "koi8-r"))
+
+
 @dataclass(frozen=True, slots=True)
 class Misreading:
     """UTF-8 read as one character set: `name`, the byte of each of its letters from 0x80 on, and the pattern of runs.
 
-    A run is one or more letters of UTF-8, each as two to four letters of the wrong set.
+    A run is one or more letters of UTF-8, each as two to four letters of the wrong set. `signs` are what stands for the
+    bytes that go on a letter, `hint` finds how every run begins.
     """
 
     name: str
     letters: str
     bytes_of: Mapping[str, int]
     runs: re.Pattern[str]
+    signs: frozenset[str]
+    hint: re.Pattern[str]
+
+    def may_be_in(self, text: str, letters: frozenset[str]) -> bool:
+        """Whether `text`, which consists of `letters`, can hold a run at all; quick for right text."""
+        return not self.signs.isdisjoint(letters) and self.hint.search(text) is not None
 
     def undone(self, run: str) -> str | None:
         """What `run` was; None where it is no UTF-8, or nothing that people write."""
@@ -117,10 +127,17 @@ def _misreading(name: str, codec: str, also: Mapping[str, int] | None = None) ->
         return "[" + "".join(re.escape(one) for one, byte in bytes_of.items() if first <= byte <= last) + "]"
 
     following = some(0x80, 0xBF)
-    pattern = (
-        f"(?:{some(0xC2, 0xDF)}{following}|{some(0xE0, 0xEF)}{following}{{2}}|{some(0xF0, 0xF4)}{following}{{3}})+"
-    )
-    return Misreading(name, letters, bytes_of, re.compile(pattern))
+    two, three = some(0xC2, 0xDF), some(0xE0, 0xEF) + following
+    begin = some(0xC2, 0xF4) + following
+    if name in _CYRILLIC:
+        # There bytes of every kind are common letters; what is looked for are Cyrillic ones, and signs such as dashes.
+        two = f"[{''.join(re.escape(letters[byte - 0x80]) for byte in (0xC2, 0xC3, 0xD0, 0xD1, 0xD2))}]"
+        three = re.escape(letters[0xE2 - 0x80]) + some(0x80, 0x9D)
+        begin = f"(?:{two}{following}|{three}{following})"
+    pattern = f"(?:{two}{following}|{three}{following}|{some(0xF0, 0xF4)}{following}{{3}})+"
+    signs = frozenset(letter for letter, byte in bytes_of.items() if byte <= 0xBF)
+    hint = re.compile(begin)
+    return Misreading(name, letters, bytes_of, re.compile(pattern), signs, hint)
 
 
 @cache

@@ -65,7 +65,8 @@ def repaired(text: str, expected: Collection[str] = ()) -> Repair:
 
 def _once(text: str, expected: Collection[str]) -> tuple[str, str, int]:
     """One round over all lines: the text, the commonest mistake of it, and how many characters were put right."""
-    likely = [one for one in misreadings() if one.runs.search(text)]
+    letters = frozenset(text)
+    likely = [one for one in misreadings() if one.may_be_in(text, letters)]
     if not likely:
         return text, "", 0
     lines = text.split("\n")
