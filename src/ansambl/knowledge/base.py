@@ -176,15 +176,12 @@ class KnowledgeBase:
     def add(
         self, place: str, collection: str, *, watch: Watch | None = None, stopped: Stopped | None = None,
         embed: bool = True, keep_in_step: bool = False, include: Sequence[str] = (), exclude: Sequence[str] = (),
-        known_as: str = "", again: bool = True,
+        known_as: str = "", roots: Sequence[str] = (), again: bool = True,
     ) -> Report:  # fmt: skip
-        """Take in a file, a folder or a web page; what was taken in and has not changed costs no reading.
-
-        `again` is whether files are read once more that were refused and have not changed since.
-        """
+        """Take in a file, a folder or a web page; what was taken in and has not changed costs no reading."""
         return self._runs.add(
             place, collection, watch=watch, stopped=stopped, embed=embed, keep_in_step=keep_in_step, include=include,
-            exclude=exclude, known_as=known_as, again=again,
+            exclude=exclude, known_as=known_as, roots=roots, again=again,
         )  # fmt: skip
 
     def leave(self, folder: str, collection: str | None = None) -> bool:
@@ -199,10 +196,10 @@ class KnowledgeBase:
 
     def import_chats(
         self, path: str, collection: str, *, watch: Watch | None = None, stopped: Stopped | None = None,
-        embed: bool = True,
+        embed: bool = True, roots: Sequence[str] = (),
     ) -> Report:  # fmt: skip
         """Take in an export of conversations, or a folder of them. The same again adds nothing."""
-        return self._runs.import_chats(path, collection, watch=watch, stopped=stopped, embed=embed)
+        return self._runs.import_chats(path, collection, watch=watch, stopped=stopped, embed=embed, roots=roots)
 
     def remember(self, conversation: PastConversation, collection: str, owner: str) -> int:
         """Keep one conversation for `owner`, in place of an earlier state of it; the id of its document."""

@@ -151,14 +151,15 @@ class Knowledge(Protocol):
     def add(
         self, place: str, collection: str, *, watch: Watch | None = None, stopped: Stopped | None = None,
         embed: bool = True, keep_in_step: bool = False, include: Sequence[str] = (), exclude: Sequence[str] = (),
-        known_as: str = "", roots: Sequence[str] = (),
+        known_as: str = "", roots: Sequence[str] = (), again: bool = True,
     ) -> Report:  # fmt: skip
         """Take in a file, a folder or a web page; what was taken in and has not changed costs no reading.
 
         Documents of a folder that are gone are removed. `keep_in_step` notes the folder for watching. `include` and
         `exclude` are patterns as of ``.gitignore``, for folders. `known_as` takes the place of a file's path, for one
         that will not stay (``upload:notes.pdf``); its last part names the document. With `roots` nothing outside of
-        them is read, wherever links lead. A path is written as `reading.roots.place_of` does.
+        them is read, wherever links lead. A path is written as `reading.roots.place_of` does. `again` reads files once
+        more that were refused and have not changed since.
         """
         ...
 

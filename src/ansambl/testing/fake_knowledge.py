@@ -173,10 +173,10 @@ class FakeKnowledge:
     def add(
         self, place: str, collection: str, *, watch: Watch | None = None, stopped: Stopped | None = None,
         embed: bool = True, keep_in_step: bool = False, include: Sequence[str] = (), exclude: Sequence[str] = (),
-        known_as: str = "", roots: Sequence[str] = (),
+        known_as: str = "", roots: Sequence[str] = (), again: bool = True,
     ) -> Report:  # fmt: skip
         """Take in a text file, or those of a folder. `embed` changes nothing here; patterns are of file names."""
-        _ = embed, roots
+        _ = embed, roots, again
         root = Path(place)
         if not root.exists():
             raise UsageError(sentence("{place} does not exist", place=place))

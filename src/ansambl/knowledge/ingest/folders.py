@@ -19,7 +19,7 @@ Walk = Callable[[Path, Sequence[str], Sequence[str]], Iterable[Path | Refused]]
 
 def take_folder(
     taking: Taking, database: KnowledgeDatabase, collection: int, folder: str, *, walk: Walk,
-    include: Sequence[str] = (), exclude: Sequence[str] = (), again: bool = True,
+    include: Sequence[str] = (), exclude: Sequence[str] = (), roots: Sequence[str] = (), again: bool = True,
 ) -> None:  # fmt: skip
     """Take in a folder: `collection` is brought in step with it."""
     places: list[str] = []
@@ -46,7 +46,7 @@ def take_folder(
         if taking.stopped():
             return
         before = taking.tally.unchanged
-        taking.file(place, again=again)
+        taking.file(place, roots=roots, again=again)
         telling.step(current=place, worked=taking.tally.unchanged == before)
     here = set(places)
     kept = tuple(one.rstrip("/") + "/" for one in unreadable)

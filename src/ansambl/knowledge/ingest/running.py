@@ -14,6 +14,7 @@ from ansambl.domain.errors import AnsamblError, UsageError
 from ansambl.domain.past_conversation import PastConversation
 from ansambl.domain.text import text
 from ansambl.foundation.clock import Clock
+from ansambl.foundation.logging import get_logger
 from ansambl.knowledge.contract import Refused, Report, Stopped, Watch
 from ansambl.knowledge.embedding import Embedder
 from ansambl.knowledge.importing import kept
@@ -22,11 +23,14 @@ from ansambl.knowledge.ingest.embedding import Embedding
 from ansambl.knowledge.ingest.folders import Walk, take_folder
 from ansambl.knowledge.ingest.index_care import IndexCare
 from ansambl.knowledge.ingest.progress import Telling
+from ansambl.knowledge.ingest.redividing import Redividing
 from ansambl.knowledge.ingest.taking import Reading, Taking
 from ansambl.knowledge.passages.dividing import embedded_text
-from ansambl.knowledge.reading.roots import path_of, place_of
+from ansambl.knowledge.reading.roots import is_inside, path_of, place_of, resolved_roots
 from ansambl.knowledge.store import collections as shelves
 from ansambl.knowledge.store.database import KnowledgeDatabase
+
+log = get_logger(__name__)
 
 _FLUSH = 1.0
 """Seconds between two times that the index hears of what was taken in."""
@@ -49,12 +53,32 @@ class Runs:
         self._ingesting, self._embedding = threading.Lock(), threading.Lock()
         self._flushed = float("-inf")
         self._closed = False
+        self._anew = Redividing(database, reading, analysis, embedded_text, self._flush)
+        self._dividing: threading.Thread | None = None
+        if self._anew.pending():
+            self._dividing = threading.Thread(target=self._divide_anew, name="knowledge-dividing", daemon=True)
+            self._dividing.start()
+
+    def _divide_anew(self) -> None:
+        try:
+            log.info("divided_anew", documents=self._anew.run(lambda: self._closed))
+            self._care.catch_up()
+        except AnsamblError as error:
+            # The next start goes on with it.
+            log.warning("not_divided_anew", reason=str(error))
+
+    def settled(self, patience: float) -> bool:
+        """Wait until documents of an earlier way are made anew; whether they are."""
+        if self._dividing is not None:
+            self._dividing.join(patience)
+        return not self._anew.pending()
 
     # -- what is taken in
 
     def add(
         self, place: str, collection: str, *, watch: Watch | None, stopped: Stopped | None, embed: bool,
-        keep_in_step: bool, include: Sequence[str], exclude: Sequence[str], known_as: str, again: bool,
+        keep_in_step: bool, include: Sequence[str], exclude: Sequence[str], known_as: str, roots: Sequence[str],
+        again: bool,
     ) -> Report:  # fmt: skip
         """A file, a folder or a page. `again` reads what was refused before."""
         if place.startswith(("http://", "https://")):
@@ -63,10 +87,11 @@ class Runs:
             )
         path = existing(place)
         where = place_of(path)
+        allowed = within(path, roots)
         if not path.is_dir():
             return self._run(
                 collection, "documents", watch, stopped,
-                lambda taking, _: taking.file(where, known_as=known_as, again=again), embed=embed,
+                lambda taking, _: taking.file(where, known_as=known_as, roots=allowed, again=again), embed=embed,
             )  # fmt: skip
 
         def take(taking: Taking, number: int) -> None:
@@ -77,7 +102,7 @@ class Runs:
                 patterns = self._patterns(where, number)
             take_folder(
                 taking, self._database, number, where, walk=self._walk, include=patterns[0], exclude=patterns[1],
-                again=again,
+                roots=allowed, again=again,
             )  # fmt: skip
 
         return self._run(collection, "documents", watch, stopped, take, embed=embed)
@@ -91,10 +116,12 @@ class Runs:
         return (), ()
 
     def import_chats(
-        self, path: str, collection: str, *, watch: Watch | None, stopped: Stopped | None, embed: bool
-    ) -> Report:
+        self, path: str, collection: str, *, watch: Watch | None, stopped: Stopped | None, embed: bool,
+        roots: Sequence[str],
+    ) -> Report:  # fmt: skip
         """An export of conversations."""
         where = place_of(existing(path))
+        within(path_of(where), roots)
         return self._run(
             collection, "conversations", watch, stopped,
             lambda taking, _: taking.conversations(self._reading.chats(where), where), embed=embed,
@@ -209,8 +236,24 @@ class Runs:
         """End what goes on at its next step, and wait for it."""
         self._closed = True
         self._reading.close()
+        if self._dividing is not None:
+            self._dividing.join()
         with self._ingesting, self._embedding:
             pass
+
+
+def within(path: Path, roots: Sequence[str]) -> tuple[str, ...]:
+    """The resolved `roots`, where they are given.
+
+    Raises:
+        UsageError: `path` is outside of them.
+    """
+    allowed = resolved_roots(roots)
+    if allowed and not is_inside(str(path), allowed):
+        message = text("{place} is outside of the folders that may be read; add its folder to [knowledge] roots",
+                       place=place_of(path))  # fmt: skip
+        raise UsageError(message)
+    return allowed
 
 
 def existing(place: str) -> Path:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -116,7 +116,7 @@ class Taking:
 
     # -- files
 
-    def file(self, path: str, *, known_as: str = "", again: bool = True) -> None:
+    def file(self, path: str, *, known_as: str = "", roots: Sequence[str] = (), again: bool = True) -> None:
         """Take in a file; `path` is as `reading.roots.place_of` writes it, and `known_as` takes its place.
 
         `again` reads one that was refused before.
@@ -139,7 +139,7 @@ class Taking:
             return
         if earlier is None and not known_as:
             self._moved(path, digest)
-        self._read(path, place, signature, digest, known_as)
+        self._read(path, place, signature, digest, ReadingOptions(roots=tuple(roots)))
 
     def _is_unchanged(self, earlier: KeptFile, signature: Signature, *, again: bool) -> bool:
         if earlier.signature != signature or (earlier.refused and again):
@@ -174,8 +174,9 @@ class Taking:
                 )
                 return
 
-    def _read(self, path: str, place: str, signature: Signature, digest: str, known_as: str) -> None:
-        options = ReadingOptions(path=path, name=Path(known_as).name) if known_as else DEFAULT_OPTIONS
+    def _read(self, path: str, place: str, signature: Signature, digest: str, options: ReadingOptions) -> None:
+        if place != path:
+            options = replace(options, path=path, name=Path(place).name)
         refused: list[Refused] = []
         seen: set[int] = set()
         for one in self._reading.documents(place, options):
