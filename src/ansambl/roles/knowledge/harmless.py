@@ -43,6 +43,9 @@ _BRACKETED = re.compile(
 _ROLE_LINES = re.compile(r"(?m)^(\s*)(#{2,}\s*)(system|assistant|user|human|instruction|response)(\s*:)", re.IGNORECASE)
 _TURNS = re.compile(r"(?m)^(\s*)(human|assistant|system|user)(\s*:\s*)(?=\S|$)", re.IGNORECASE)
 _PASSAGES = re.compile(r"[<＜‹〈⟨](?=\s*/?\s*(?:passages?|documents?|sources?)\b)", re.IGNORECASE)
+_NUMBERED = re.compile(r"(?m)^([ \t]*)\[(\d{1,3})\]")
+"""What would look like the heading of another passage."""
+
 _IMAGE = re.compile(r"!\[([^\]\n]{0,300})\](?:\([^)\n]{0,2000}\)|\[[^\]\n]{0,300}\])")
 _IMAGE_TAG = re.compile(r"<(?:img|image|iframe|embed|object|script)\b[^>\n]{0,2000}>", re.IGNORECASE)
 _ALT = re.compile(r"""\balt\s*=\s*["']([^"']{0,300})["']""", re.IGNORECASE)
@@ -60,7 +63,8 @@ def harmless(text: str) -> str:
     text = _BARS.sub(_apart, text)
     text = _NAMED.sub(_apart, text)
     text = _BRACKETED.sub("[ ", text)
-    text = _PASSAGES.sub(_apart, text)
+    text = _PASSAGES.sub("(", text)
+    text = _NUMBERED.sub(r"\1(\2)", text)
     text = _ROLE_LINES.sub(r"\1\3\4", text)
     return _TURNS.sub(r"\1“\2”\3", text)
 

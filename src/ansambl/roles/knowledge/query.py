@@ -30,7 +30,7 @@ def _set(words: str) -> frozenset[str]:
 
 
 _POINTING = _set(
-    "it its they them their this that these those he him his she her there then one ones same other others above "
+    "it its they them their this that these those he him his she her one ones same other others above "
     "former latter first second third last previous next "
     "он его ему ним она её ее ей ней оно они их им ними это этот эта эти этого этом этой тот та те того том той там "
     "тогда такой такая такие так же тоже также другой другая другие остальные первый первая первом втором второй "
@@ -39,14 +39,14 @@ _POINTING = _set(
 _OPENING = _set("and but or so also а и но или ну так тогда")
 _COMMON = (
     _set(
-        "a an the of to in on at for from with by as is are was were be been do does did done can could may might "
-        "must shall should will would have has had not no yes i me my you your we our us what which who whom whose "
-        "when where why how about into than if any some more most please tell say give show explain ok okay thanks "
-        "thank hello hi hey в во на по к ко с со из за о об от до для у при без над под про через между не ни да нет "
-        "бы ли же и а но или что чтобы как какой какая какое какие каков кто кого кому где когда куда почему зачем "
-        "сколько чей я мне меня мой моя моё мое мои ты тебя тебе вы вас вам мы нас нам наш есть был была было были "
-        "быть будет можно нужно надо если то еще ещё уже только очень скажи расскажи объясни покажи дай пожалуйста "
-        "спасибо привет ладно хорошо"
+        "there then many much a an the of to in on at for from with by as is are was were be been do does did done "
+        "can could may might must shall should will would have has had not no yes i me my you your we our us what "
+        "which who whom whose when where why how about into than if any some more most please tell say give show "
+        "explain ok okay thanks thank hello hi hey в во на по к ко с со из за о об от до для у при без над под про "
+        "через между не ни да нет бы ли же и а но или что чтобы как какой какая какое какие каков кто кого кому где "
+        "когда куда почему зачем сколько чей я мне меня мой моя моё мое мои ты тебя тебе вы вас вам мы нас нам наш "
+        "есть был была было были быть будет можно нужно надо если то еще ещё уже только очень скажи расскажи "
+        "объясни покажи дай пожалуйста спасибо привет ладно хорошо"
     )
     | _POINTING
     | _OPENING
@@ -74,7 +74,7 @@ def leans_back(question: str) -> bool:
         return False
     opens = words[0] in _OPENING
     points = any(one in _POINTING for one in words)
-    return points or (opens and len(telling) <= _FEW)
+    return (points or opens) and len(telling) <= _FEW
 
 
 def query_of(messages: Sequence[Message], *, rewrites: bool = True) -> Query:
