@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ansambl.knowledge.contract import Refused
+from ansambl.knowledge.passages.preparing import prepared
 from ansambl.knowledge.prepared import Prepared
-from ansambl.knowledge.reading import preparing, wire
+from ansambl.knowledge.reading import wire
 from ansambl.knowledge.reading.limits import MIB, ReadingLimits
+from ansambl.knowledge.reading.read import digested
 
 _FILE_SIZE = 256 * MIB
 """Bytes of a file that the child may write: pages for an OCR program, what a library keeps beside it."""
@@ -92,21 +94,30 @@ def _hear(pipe: BinaryIO, jobs: queue.Queue[wire.Job]) -> None:
 
 
 def _records(job: wire.Job) -> Iterator[wire.Answer]:
-    path = Path(os.fsdecode(job.path))
-    found = _chats(path) if job.chats else preparing.documents(path, job.place, job.limits, job.options)
+    if job.material is not None:
+        digest = hashlib.sha256(job.material.text.encode()).hexdigest()
+        found: Iterator[Prepared | Refused] = iter((prepared(job.material, digest, limits=job.passages),))
+    else:
+        path = Path(os.fsdecode(job.path))
+        found = _chats(path, job) if job.chats else _documents(path, job)
     for one in found:
         yield wire.Answer(refused=one) if isinstance(one, Refused) else wire.Answer(prepared=one)
 
 
-def _chats(path: Path) -> Iterator[Prepared | Refused]:
-    from ansambl.knowledge.importing import exports, kept, material
+def _documents(path: Path, job: wire.Job) -> Iterator[Prepared | Refused]:
+    for one in digested(path, job.place, job.limits, job.options):
+        yield one if isinstance(one, Refused) else prepared(one.material, one.digest, limits=job.passages)
 
-    for one in exports.conversations(path):
+
+def _chats(path: Path, job: wire.Job) -> Iterator[Prepared | Refused]:
+    from ansambl.knowledge.importing import exports, kept
+    from ansambl.knowledge.importing.material import material_of
+
+    for one in exports.conversations(path, day_first=job.day_first):
         if isinstance(one, Refused):
             yield one
         else:
-            digest = hashlib.sha256(kept.encode(one)).hexdigest()
-            yield preparing.prepared(material.material_of(one), digest, one)
+            yield prepared(material_of(one), kept.digest(one), one, job.passages)
 
 
 if __name__ == "__main__":

@@ -12,15 +12,18 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import msgspec
 
+from ansambl.domain.knowledge import Material
 from ansambl.domain.text import Text, text
 from ansambl.foundation.processes import resident_bytes
 from ansambl.knowledge.contract import Refused
+from ansambl.knowledge.passages.limits import DEFAULT, PassageLimits
 from ansambl.knowledge.prepared import Prepared
 from ansambl.knowledge.reading import wire
+from ansambl.knowledge.reading.content import UnreadableError
 from ansambl.knowledge.reading.limits import DEFAULT_LIMITS, MIB, ReadingLimits
 from ansambl.knowledge.reading.options import DEFAULT_OPTIONS, ReadingOptions
 from ansambl.knowledge.reading.roots import path_of
@@ -50,8 +53,8 @@ class Confined:
     that is given up in the middle ends its child at once. `close` ends them all.
     """
 
-    def __init__(self, limits: ReadingLimits = DEFAULT_LIMITS) -> None:
-        self.limits = limits
+    def __init__(self, limits: ReadingLimits = DEFAULT_LIMITS, passages: PassageLimits = DEFAULT) -> None:
+        self.limits, self.passages = limits, passages
         self._free = threading.Semaphore(limits.children)
         self._lock = threading.Lock()
         self._idle: list[_Child] = []
@@ -65,11 +68,38 @@ class Confined:
             place: a path as `roots.place_of` gives it; or any place, where `options.path` says where the bytes lie.
             options: what is known about the file.
         """
-        return self._read(path_of(options.path or place), place, options, chats=False)
+        path = path_of(options.path or place)
+        try:
+            size = min(path.stat().st_size, self.limits.max_file)
+        except OSError as error:
+            yield _unreadable(place, error)
+            return
+        yield from self._read(self._job(path, place, size, options=options))
 
-    def chats(self, path: str) -> Iterator[Prepared | Refused]:
-        """The conversations of an export (a file, or a folder of notes), and what was refused of it."""
-        return self._read(path_of(path), path, DEFAULT_OPTIONS, chats=True)
+    def chats(self, path: str, *, day_first: bool | None = None) -> Iterator[Prepared | Refused]:
+        """The conversations of an export (a file, or a folder of notes), and what was refused of it.
+
+        `day_first` is how dates such as 07/08/2025 are meant where nothing in the export tells.
+        """
+        place, real = path, path_of(path)
+        try:
+            size = _size(real)
+        except OSError as error:
+            yield _unreadable(place, error)
+            return
+        yield from self._read(self._job(real, place, size, chats=True, day_first=day_first))
+
+    def divided(self, material: Material) -> Prepared:
+        """A material that is there already, divided and analysed; its digest is the hash of its text.
+
+        Raises:
+            UnreadableError: it takes too long or too much memory.
+        """
+        job = self._job(Path(), material.place, len(material.text), material=material)
+        (found,) = self._read(job)
+        if isinstance(found, Refused):
+            raise UnreadableError(found.reason if isinstance(found.reason, Text) else text(found.reason))
+        return found
 
     def close(self) -> None:
         """End all children; a file that is being read ends as refused."""
@@ -88,13 +118,11 @@ class Confined:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _read(self, path: Path, place: str, options: ReadingOptions, *, chats: bool) -> Iterator[Prepared | Refused]:
-        try:
-            size = _size(path) if chats else min(path.stat().st_size, self.limits.max_file)
-        except OSError as error:
-            yield Refused(place, text("it cannot be read: {reason}", reason=error.strerror or str(error)))
-            return
-        job = wire.Job(os.fsencode(path), place, chats, self.limits.time_for(size), self.limits, options)
+    def _job(self, path: Path, place: str, size: int, **more: Any) -> wire.Job:
+        seconds = self.limits.time_for(size)
+        return wire.Job(os.fsencode(path), place, seconds, limits=self.limits, passages=self.passages, **more)
+
+    def _read(self, job: wire.Job) -> Iterator[Prepared | Refused]:
         with self._free:
             child = self._child()
             whole = False
@@ -102,7 +130,7 @@ class Confined:
                 yield from child.answers(job)
                 whole = True
             except _LostError as lost:
-                yield Refused(place, lost.reason)
+                yield Refused(job.place, lost.reason)
             finally:
                 self._give_back(child, whole=whole)
 
@@ -126,6 +154,10 @@ class Confined:
                 self._idle.append(child)
         if not keep:
             child.end()
+
+
+def _unreadable(place: str, error: OSError) -> Refused:
+    return Refused(place, text("it cannot be read: {reason}", reason=error.strerror or str(error)))
 
 
 def _size(path: Path) -> int:

@@ -10,12 +10,13 @@ _NEXT = re.compile(r"\A[^\W\d_]+")
 _KEPT = frozenset(("то", "либо", "нибудь", "таки", "ка", "де", "за", "под"))
 """What follows a hyphen in Russian words that are written with one."""
 
-_MOST_OF_LINE = 0.6
+_MOST_OF_LINE, _COLUMN = 0.6, 90
 
 
 def joined_lines(lines: Sequence[str]) -> str:
     """The text of the lines. One that goes on in small letters on the next line is joined with it."""
-    width = max(map(len, lines), default=0)
+    # Lines whose hyphens were joined are longer than the column.
+    width = min(max(map(len, lines), default=0), _COLUMN)
     pieces: list[str] = []
     before = ""
     for found in lines:

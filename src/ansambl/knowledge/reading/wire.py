@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import msgspec
 
+from ansambl.domain.knowledge import Material
 from ansambl.knowledge.contract import Refused
+from ansambl.knowledge.passages.limits import DEFAULT, PassageLimits
 from ansambl.knowledge.prepared import Prepared
 from ansambl.knowledge.reading.limits import DEFAULT_LIMITS, ReadingLimits
 from ansambl.knowledge.reading.options import DEFAULT_OPTIONS, ReadingOptions
@@ -17,12 +19,19 @@ HEADER = 4
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Read this. `path` is as the file system has it, in bytes; `seconds` is how long it may compute."""
+    """Read this. `path` is as the file system has it, in bytes; `seconds` is how long it may compute.
+
+    With `chats`, it is an export of conversations, whose dates have the day first, or not, or it is to be found out.
+    With `material`, nothing is read: that is to be divided.
+    """
 
     path: bytes
     place: str
-    chats: bool
     seconds: float
+    chats: bool = False
+    day_first: bool | None = None
+    material: Material | None = None
+    passages: PassageLimits = DEFAULT
     limits: ReadingLimits = DEFAULT_LIMITS
     options: ReadingOptions = DEFAULT_OPTIONS
 

@@ -16,6 +16,7 @@ from ansambl.knowledge.reading.times import seconds_of
 
 _MOST_BOOKMARKS = 5_000
 _DEEPEST = 5
+_NUMBERING = re.compile(r"\A(?:(?:chapter|appendix|part|глава|приложение|часть)\s+)?(?:[\divx]+\.?)+[.):]*\s+")
 _DIGITS = re.compile(r"\d+")
 _OCR_DOTS = 200
 """Dots an inch that a page is drawn with to be recognised; tesseract asks for 200 at least."""
@@ -187,7 +188,9 @@ def _bookmarks(document: Any) -> dict[int, list[tuple[int, str]]]:
 
 
 def _key(line: str) -> str:
-    return "".join(one for one in line.casefold() if one.isalnum())
+    """What outline and page have in common: letters without the numbers of chapters before them."""
+    words = _NUMBERING.sub("", line.casefold().strip()) or line.casefold()
+    return "".join(one for one in words if one.isalnum())
 
 
 def _with_headings(lines: list[str], bookmarks: Any) -> str:
