@@ -200,11 +200,14 @@ class _Life:
             server = self._server(application, front)
             await server.start()
             log.info("started", address=running.address, version=__version__)
-            reloading = asyncio.create_task(self._reload_when_asked())
-            starting = asyncio.create_task(self._begin(product, running))
-            writing = asyncio.create_task(product.usage.keep_writing())
-            counting = asyncio.create_task(door.keep_writing())
-            looking = asyncio.create_task(product.gateway.metrics.loop_lag.keep_looking())
+            product.keeper.start(lambda: [one.id for one in door.all_keys() if one.revoked is not None])
+            tasks = [
+                asyncio.create_task(work)
+                for work in (
+                    self._begin(product, running), self._reload_when_asked(), product.usage.keep_writing(),
+                    door.keep_writing(), product.gateway.metrics.loop_lag.keep_looking(),
+                )
+            ]  # fmt: skip
             self._warn_at_start(front)
             asyncio.get_running_loop().call_later(_SETTLES, collector.settle)
             try:
@@ -217,7 +220,6 @@ class _Life:
                                         seconds=round(limit)))  # fmt: skip
                 await self._drain(product, limit)
             finally:
-                tasks = (starting, reloading, writing, counting, looking)
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -308,6 +310,8 @@ class _Life:
     async def _drain(self, product: Product, limit: float) -> None:
         answering = product.gateway.answering
         answering.draining = True
+        # It goes on at the next start where it was.
+        product.knowledge.leave_early()
         # Whoever only watches is told that it ends.
         product.coordinator.changes.tell()
         if not await _holds(lambda: answering.running == 0, limit, self.stop.urgent):
@@ -316,7 +320,10 @@ class _Life:
 
 async def _end(product: Product, door: KeyDoor) -> None:
     """Give everything back; no engine is left."""
+    product.knowledge.leave_early()
+    await product.gateway.close()
     # They ask engines, so they go first.
+    await asyncio.to_thread(product.keeper.stop)
     await asyncio.to_thread(product.knowledge_jobs.close)
     await product.answering.close()
     await asyncio.to_thread(product.knowledge.close)

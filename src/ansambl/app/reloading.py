@@ -176,6 +176,7 @@ class Reloader:
         )  # fmt: skip
         product.front.use(settings.gateway)
         product.knowledge.follow(prepared.loaded)
+        product.keeper.wake()
         await product.conversations.use(conversation_budget(settings))
         for name in prepared.kept:
             maker.follow(coordinator.instance(name))

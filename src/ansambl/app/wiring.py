@@ -18,6 +18,7 @@ from ansambl.app.front import Front
 from ansambl.app.instance_making import InstanceMaker, Workshop
 from ansambl.app.knowledge.answering import knowledge_in_use
 from ansambl.app.knowledge.jobs import JobDesk
+from ansambl.app.knowledge.keeper import KnowledgeKeeper
 from ansambl.app.knowledge.running import RunningKnowledge
 from ansambl.app.measuring import Recorder
 from ansambl.app.model_details import DetailsBook, model_details
@@ -85,6 +86,11 @@ class Product:
     door: Door = field(default_factory=OpenDoor)
     front: Front = field(default_factory=Front)
     knowledge_jobs: JobDesk = field(default_factory=JobDesk)
+    keeper: KnowledgeKeeper = field(init=False)
+
+    def __post_init__(self) -> None:
+        """What keeps knowledge complete does nothing before it is started."""
+        self.keeper = KnowledgeKeeper(self.knowledge, self.knowledge_jobs)
 
     def save(self) -> None:
         """Have what was counted and remembered written; the database's `close` waits for it."""

@@ -130,7 +130,7 @@ DESCRIPTIONS: Mapping[str, Described] = {
         example={"query": "How long is the notice period?", "limit": 5},
     ),
     "/mcp": Described(
-        "The tools of knowledge, by the Model Context Protocol (streamable HTTP)", "Knowledge", "McpRequest", "Anything",
+        "Tools of knowledge, by the Model Context Protocol", "Knowledge", "McpRequest", "Anything",
         errors="Anything", fails=(406,), example={"jsonrpc": "2.0", "id": 1, "method": "tools/list"},
     ),
     "/v1/moderations": _asked("Is a text harmful?", "ModerationRequest", "Anything"),

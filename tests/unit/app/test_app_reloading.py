@@ -87,7 +87,7 @@ class Stage:
             conversations=SimpleNamespace(use=self.keep), service=SimpleNamespace(use=lambda *_: None),
             templates=ModelTemplates({}), details=LookedUp({}, what="details"),
             front=SimpleNamespace(check=lambda _: [], use=lambda _: None),
-            knowledge=SimpleNamespace(follow=lambda _: False),
+            knowledge=SimpleNamespace(follow=lambda _: False), keeper=SimpleNamespace(wake=lambda: None),
             gateway=SimpleNamespace(use=lambda **settings: self.asked.append(settings)),
         )  # fmt: skip
         for name in made:

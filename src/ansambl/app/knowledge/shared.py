@@ -156,13 +156,13 @@ class SharedKnowledge:
     def add(
         self, place: str, collection: str, *, watch: Watch | None = None, stopped: Stopped | None = None,
         embed: bool = True, keep_in_step: bool = False, include: Sequence[str] = (), exclude: Sequence[str] = (),
-        known_as: str = "", roots: Sequence[str] = (),
+        known_as: str = "", roots: Sequence[str] = (), again: bool = True,
     ) -> Report:  # fmt: skip
         """As `Knowledge.add`."""
         with self._held() as knowledge:
             return knowledge.add(
                 place, collection, watch=watch, stopped=self._ends(stopped), embed=embed, keep_in_step=keep_in_step,
-                include=include, exclude=exclude, known_as=known_as, roots=roots,
+                include=include, exclude=exclude, known_as=known_as, roots=roots, again=again,
             )  # fmt: skip
 
     def leave(self, folder: str, collection: str | None = None) -> bool:
