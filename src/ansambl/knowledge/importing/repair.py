@@ -13,6 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 
+from ansambl.knowledge.importing.confused import cleared
 from ansambl.knowledge.importing.misread import Misreading, misreadings
 
 _ROUNDS = 3
@@ -67,14 +68,10 @@ def _once(text: str, expected: Collection[str]) -> tuple[str, str, int]:
     """One round over all lines: the text, the commonest mistake of it, and how many characters were put right."""
     letters = frozenset(text)
     likely = [one for one in misreadings() if one.may_be_in(text, letters)]
-    if not likely:
-        return text, "", 0
     lines = text.split("\n")
     tally: Counter[str] = Counter()
     proven = {one.name for one in likely if any(_proofs(one, line) for line in lines)} | set(expected)
     usable = [one for one in likely if one.name in proven]
-    if not usable:
-        return text, "", 0
     for number, line in enumerate(lines):
         if line.isascii():
             continue
@@ -83,6 +80,8 @@ def _once(text: str, expected: Collection[str]) -> tuple[str, str, int]:
             mended, count = _line(one, line)
             if count > best_count:
                 best, best_count, best_name = mended, count, one.name
+        if not best_count and (other := cleared(line)) is not None:
+            best, best_name, best_count = other
         if best_count:
             lines[number] = best
             tally[best_name] += best_count
