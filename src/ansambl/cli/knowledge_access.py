@@ -356,12 +356,16 @@ def knowledge_access(config: Path | None, *, changes: bool) -> Iterator[Knowledg
 
     def resting(loaded: LoadedSettings, paths: DataPaths, _: Database) -> KnowledgeAccess:
         from ansambl.app.knowledge.opening import open_knowledge
+        from ansambl.foundation.logging import configure
         from ansambl.foundation.paths import DataPaths
 
         used = paths
         if not changes and not (paths.root / "knowledge").exists():
             # Who only looks makes no data folder.
             used = DataPaths(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ansambl-"))))
+            used.create()
+        # Or lines meant for a log would stand among what the command prints.
+        configure(used.logs / "ansambl.log")
         knowledge = open_knowledge(loaded, used)
         stack.callback(knowledge.close)
         return StoppedKnowledge(knowledge)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,12 +25,13 @@ _LINE_EVERY = 5.0
 class IngestBar:
     """A bar with rate, time left and the present document; a line every few seconds where `console` is no terminal."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
         self._console = console
+        self._now = now
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._stage = ""
-        self._said = 0.0
+        self._said = now()
 
     def __enter__(self) -> Self:
         return self
@@ -58,10 +60,9 @@ class IngestBar:
         )  # fmt: skip
 
     def _say(self, name: str, one: dict[str, Any]) -> None:
-        now = time.monotonic()
-        if self._said and now - self._said < _LINE_EVERY and one["stage"] == self._stage:
+        if self._now() - self._said < _LINE_EVERY:
             return
-        self._said, self._stage = now, one["stage"]
+        self._said = self._now()
         parts = [f"{name}: {_count(one)}", _rate(one), _left(one)]
         self._console.print(harmless(", ".join(part for part in parts if part)), style="dim")
 

@@ -154,8 +154,9 @@ def print_hits(found: Document, query: str) -> None:
         head.append(harmless(one_line(one["label"], 120)), style="bold")
         if one["kind"] == "conversation":
             head.append(harmless(f" · {one_line(one['document'], 100)}"))
-        if one["heading"]:
-            head.append(harmless(f" · {one_line(one['heading'], 100)}"))
+        heading = _below_title(one["heading"] or "", one["document"])
+        if heading:
+            head.append(harmless(f" · {one_line(heading, 100)}"))
         out.print(head, soft_wrap=False)
         under = speak("document {number}, collection {collection}, likeness {score}").format(
             number=one["document_id"], collection=one["collection"], score=f"{one['score']:.2f}"
@@ -166,6 +167,12 @@ def print_hits(found: Document, query: str) -> None:
     if found["pending"] and found["vectors"]:
         note(speak("{count} passages have no vectors yet; they were searched by their words alone.")
              .format(count=f"{found['pending']:,}"))  # fmt: skip
+
+
+def _below_title(heading: str, title: str) -> str:
+    """A path of headings without the first one where that is the document's title, which stands before it."""
+    first, _, rest = heading.partition(" > ")
+    return rest if first == title else heading
 
 
 def highlighted(words: str, query: str) -> Text:
