@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,9 +14,12 @@ import pytest
 
 from ansambl.dialects.openai_chat import Answer, ChatRequest, Message
 from ansambl.domain.chat_template import Continuity, DateUse, Place, TemplateFacts
+from ansambl.domain.knowledge import Document, Kind, Passage
 from ansambl.domain.role import Layout, ModelName, Role
 from ansambl.model_catalog.template_rendering import ChatTemplate, TemplateRefusedError
 from ansambl.model_catalog.templates import probe_template
+from ansambl.roles.knowledge.block import passages_block
+from ansambl.roles.knowledge.records import Given, Piece, Query, Source
 from ansambl.roles.notes import note_text
 from ansambl.roles.prompt_layout import lay_out
 from ansambl.roles.records import RoleCatalog
@@ -184,7 +188,16 @@ def test_the_instruction_is_in_the_prompt_and_what_comes_before_is_shared(
     assert (found[0].why is None) is (found[0].layout is layout)
 
 
-def ten_turns(name: str, source: str, facts: TemplateFacts | None, layout: Layout) -> None:
+def passages(turn: int) -> Given:
+    """What was found for a message; for some nothing was searched."""
+    piece = Piece(Document(1, "c", Kind.FILE, "/a", "a.md"), Passage(turn, 0, 1, "x"), f"Fact {turn} of many.", 9, 1.0)
+    return Given(passages_block([Source(1, piece)], "en", b"secret"), Query("x"), ("c",), tokens=50)
+
+
+def ten_turns(
+    name: str, source: str, facts: TemplateFacts | None, layout: Layout, *, reads: bool = False
+) -> None:  # fmt: skip
+
     render = engine(name, source)
     roles = {one.name: Role(one.name, one.instruction, layout=layout) for one in ROLES}
     service = RoleService(RoleCatalog(roles, {}, {"m": ModelName("m")}, "m"), TurnMemory(), templates=lambda _: facts)
@@ -195,11 +208,16 @@ def ten_turns(name: str, source: str, facts: TemplateFacts | None, layout: Layou
         history.append({"role": "user", "content": question})
         role = ROLES[turn % 2 if turn < 8 else 0]
         request = ChatRequest({}).changed({"messages": history})
-        prepared = service.prepare(request, roles[role.name], key="k")
+        given = passages(turn) if reads and turn % 3 else None
+        prepared = service.prepare(request, roles[role.name], key="k", given=given)
         prompt = render(prepared.request.messages(), prepared.request.value("chat_template_kwargs"))
         assert shared(before, prompt) >= reached, f"turn {turn}"
-        note = note_text(role)
-        assert note is not None
+        if given is not None:
+            fact, note = prompt.index(f"Fact {turn} of many."), prompt.rindex(role.instruction)
+            assert prompt.index(question) < fact < note
+            # Earlier ones stand where they stood.
+            assert len(re.findall(r"Fact \d of many\.", prompt)) == len([one for one in range(turn + 1) if one % 3])
+        assert note_text(role) is not None
         end = prompt.rindex(role.instruction) + len(role.instruction)
         earlier = prompt.index(f"Answer {turn - 1}" if turn else question)
         promised = {Continuity.FULL: len(prompt), Continuity.LAST_ANSWER: end, Continuity.EARLY: earlier}
@@ -215,6 +233,14 @@ def test_ten_turns_with_changing_roles_go_on_as_far_as_the_template_lets_them(
     name: str, source: str, layout: Layout
 ) -> None:
     ten_turns(name, source, probe_template(source), layout)
+
+
+@pytest.mark.parametrize(("name", "source"), [*REAL, *SOURCES])
+@pytest.mark.parametrize("layout", [Layout.SHARED_PREFIX, Layout.TRAILING_SYSTEM])
+def test_passages_stand_in_the_message_that_asked_and_the_prompt_goes_on(
+    name: str, source: str, layout: Layout
+) -> None:  # fmt: skip
+    ten_turns(name, source, probe_template(source), layout, reads=True)
 
 
 def test_ten_turns_would_break_where_the_facts_are_not_known() -> None:

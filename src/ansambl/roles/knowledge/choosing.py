@@ -69,7 +69,7 @@ def estimated_tokens(written: str) -> int:
 
 def choose(found: Found, question: str, language: str | None, room: Room) -> Choice:
     """Choose among the hits of a search for `question`, which is written in `language`."""
-    wanted = {one[:_STEM] for one in telling_words(question)}
+    wanted = _stems(question)
     kept: list[Hit] = []
     left: list[LeftOut] = []
     seen: set[str] = set()
@@ -109,9 +109,10 @@ def choose(found: Found, question: str, language: str | None, room: Room) -> Cho
 
 def fits(hit: Hit, wanted: set[str], language: str | None, space: str) -> bool:
     """Whether a hit has to do with the question, whose words begin with `wanted`."""
-    held = {one[:_STEM] for one in telling_words(f"{hit.passage.context} {hit.passage.text}")}
-    shared = len(wanted & held)
-    if shared and shared >= min(2, len(wanted)) and shared >= COVERED * len(wanted):
+    own = wanted & _stems(hit.passage.text)
+    shared = len(own | (wanted & _stems(hit.passage.context)))
+    # The context is the same for all passages of a document, and alone says nothing of this one.
+    if own and shared >= min(2, len(wanted)) and shared >= COVERED * len(wanted):
         return True
     if hit.likeness is None:
         return False
@@ -120,6 +121,10 @@ def fits(hit: Hit, wanted: set[str], language: str | None, space: str) -> bool:
     written = hit.passage.language or hit.document.language
     other = language is not None and written is not None and written != language
     return hit.likeness >= (OTHER_LANGUAGE if other else SAME_LANGUAGE)
+
+
+def _stems(written: str) -> set[str]:
+    return {one[:_STEM] for one in telling_words(written)}
 
 
 def _left(hit: Hit, reason: Text) -> LeftOut:
