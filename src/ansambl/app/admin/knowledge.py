@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
-from ansambl.api.knowledge import UploadRequest
 from ansambl.api.knowledge_schemas import (
     AddRequest,
     CollectionDocument,
@@ -43,6 +42,7 @@ from ansambl.knowledge.reading.content import UnreadableError
 from ansambl.knowledge.reading.roots import check_inside, path_of, place_of, resolved_roots
 
 if TYPE_CHECKING:
+    from ansambl.api.knowledge import UploadRequest
     from ansambl.app.configuration.settings_file import LoadedSettings
 
 AT_ONCE: Final = 4

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 
 from ansambl.app.configuration.knowledge_settings import KnowledgeSettings
 from ansambl.app.configuration.settings import Settings
 from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.app.knowledge.asking import Asks, RuntimeModel
-from ansambl.app.knowledge.opening import opened
 from ansambl.app.knowledge.shared import Opened, SharedKnowledge
 from ansambl.foundation.paths import DataPaths
 from ansambl.runtime.coordinator import Coordinator
@@ -34,7 +32,13 @@ class RunningKnowledge(SharedKnowledge):
         return RuntimeModel(self._coordinator, self._loop, model)
 
     def _opening(self, loaded: LoadedSettings) -> Callable[[], Opened]:
-        return partial(opened, loaded, self._paths, self._asking)
+        def opening() -> Opened:
+            # What opens it brings numpy along, which an Ansambl without knowledge starts sooner without.
+            from ansambl.app.knowledge.opening import opened
+
+            return opened(loaded, self._paths, self._asking)
+
+        return opening
 
     @property
     def settings(self) -> KnowledgeSettings:
