@@ -10,6 +10,8 @@ import typer
 from ansambl.cli.options import Config
 from ansambl.foundation.locales import speak
 
+_UNKNOWN_CONTEXT = 4096
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -20,17 +22,24 @@ def chat(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help=speak("A role, an ensemble or a model; default: the model."))
     ] = None,
+    past: Annotated[
+        str | None,
+        typer.Option("--continue", metavar="CONVERSATION", help=speak(
+            "Go on with an imported conversation: its id, the beginning of it, or its title.")),
+    ] = None,
     config: Config = None,
-) -> None:
+) -> None:  # fmt: skip
     """Talk."""
     from ansambl.cli.client import connect
     from ansambl.cli.output import note
 
     with connect(config) as client:
-        names = known_names(client.state_document())
-        conversation = _Conversation(client, name or str(client.state_document()["default_model"]), names)
+        state = client.state_document()
+        conversation = _Conversation(client, name or str(state["default_model"]), known_names(state))
         if name is not None:
             conversation.choose(name)
+        if past is not None:
+            conversation.go_on(past, _context(state))
         note(speak("Talking with {name}. /role NAME changes the role, /roles lists them, /clear forgets, /quit leaves.")
              .format(name=conversation.name))  # fmt: skip
         while True:
@@ -39,6 +48,12 @@ def chat(
                 return
             if line.strip():
                 conversation.take(line.strip())
+
+
+def _context(state: dict[str, Any]) -> int:
+    """Tokens of the smallest context that any instance gives one conversation; the engine may say less than it."""
+    known = [one["context"] // (one["parallel"] or 1) for one in state["instances"] if one.get("context")]
+    return min(known, default=_UNKNOWN_CONTEXT)
 
 
 def known_names(state: dict[str, Any]) -> dict[str, str]:
@@ -94,6 +109,21 @@ class _Conversation:
             note(speak("There is no {command}; there are /role NAME, /roles, /clear, /quit.").format(command=command))
         else:
             self._ask(line)
+
+    def go_on(self, wanted: str, context: int) -> None:
+        """Take up a past conversation, with half of `context` (tokens), so that there is room to talk.
+
+        Raises:
+            UsageError: there is none of that name, or several.
+        """
+        from ansambl.cli.knowledge_access import RunningKnowledge
+        from ansambl.cli.past_chats import find_conversation, show_last
+        from ansambl.knowledge.importing.continuing import continuation
+
+        found = find_conversation(RunningKnowledge(self._client), wanted)
+        taken = continuation(found, context // 2)
+        self._messages = [dict(one) for one in taken.messages]
+        show_last(found, taken.left_out)
 
     def choose(self, name: str) -> None:
         """Set who answers.

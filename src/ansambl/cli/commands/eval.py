@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ansambl.cli.options import Config, Json
+from ansambl.domain.errors import UsageError
+from ansambl.domain.text import text
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from ansambl.evaluation.task_file import TaskSet
 
 _INTERRUPTED = 130
+_QUESTIONS = 20
+"""How many past questions are asked where --limit says nothing: more than a person judges in one go."""
 
 
 def register(app: typer.Typer) -> None:
@@ -30,16 +34,17 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help=speak('A file of tasks; "shipped" is the small set that comes along.'))
-    ],
+        str | None,
+        typer.Argument(metavar="FILE", help=speak('A file of tasks; "shipped" is the small set that comes along.')),
+    ] = None,
     against: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--against", metavar="NAMES",
             help=speak('Who answers, with commas between; "plain" is the model without a role. '
                        "The first is what the others are compared with."),
         ),
-    ],
+    ] = None,
     layout: Annotated[
         str | None, typer.Option("--layout", metavar="LAYOUT", help=speak("shared-prefix, classic, or both."))
     ] = None,
@@ -62,18 +67,52 @@ def evaluate(
         Path | None,
         typer.Option("--out", metavar="FILE", help=speak("Keep each answer here; the same command goes on from it.")),
     ] = None,
+    from_chats: Annotated[
+        bool,
+        typer.Option("--from-chats", help=speak(
+            "Ask questions of your own past conversations, and choose between the answers without seeing whose they "
+            "are; --out then writes the questions with their old answers.")),
+    ] = False,
+    collection: Annotated[
+        str | None,
+        typer.Option("--collection", "-c", metavar="NAME", help=speak("Past conversations of this collection alone.")),
+    ] = None,
+    search: Annotated[
+        str, typer.Option("--search", metavar="WORDS", help=speak("Past questions with one of these words."))
+    ] = "",
+    with_old: Annotated[
+        bool, typer.Option("--with-old", help=speak("The answer that was given then is a candidate, too."))
+    ] = False,
+    choices: Annotated[
+        Path | None,
+        typer.Option("--choices", metavar="FILE", help=speak("Take the choices from here, a line each.")),
+    ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> int:  # fmt: skip
     """Evaluate."""
+    from ansambl.evaluation.records import Settings
+
+    settings = Settings(tokens=tokens, repeat=repeat, seed=seed, temperature=temperature, parallel=parallel)
+    if from_chats:
+        from ansambl.cli.chat_evaluation import ChatsWanted, evaluate_chats
+
+        if file is not None:
+            raise UsageError(text("--from-chats takes no file of tasks; leave {file} out", file=file[:60]))
+        evaluate_chats(
+            config,
+            ChatsWanted(collection, search, limit or _QUESTIONS, against, layout, with_old, choices, out, settings),
+            as_json=as_json,
+        )
+        return 0
+    if file is None or against is None:
+        raise UsageError(text("ansambl eval needs a FILE of tasks and --against NAMES, or --from-chats"))
     from ansambl.app.configuration.configuration_file import load_data_paths
     from ansambl.cli.client import running_state
-    from ansambl.evaluation.records import Settings
     from ansambl.evaluation.task_file import load_tasks
 
     tasks = load_tasks(file, kind)
     state = running_state(load_data_paths(config))
-    settings = Settings(tokens=tokens, repeat=repeat, seed=seed, temperature=temperature, parallel=parallel)
     run = _Run(tasks, settings, limit)
     interrupted = False
     try:

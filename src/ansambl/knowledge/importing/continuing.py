@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ansambl.domain.past_conversation import PastConversation, Speaker, Turn
@@ -35,10 +36,12 @@ def continuation(conversation: PastConversation, limit: int) -> Continuation:
     answer that it was for. Where all of it is too much, the beginning and the newest messages are kept; a message that
     alone is too long is cut in its middle.
     """
-    messages = _merged(conversation)
-    while messages and messages[0]["role"] != "user":
-        # Templates refuse a conversation that does not begin with its user.
-        messages.pop(0)
+    return fitting(messages_of(conversation), limit)
+
+
+def fitting(messages: Sequence[dict[str, str]], limit: int) -> Continuation:
+    """As many of the messages, which alternate from a user's on, as `limit` tokens hold by estimate."""
+    messages = list(messages)
     costs = [estimated_tokens(one["content"]) for one in messages]
     if sum(costs) <= limit:
         return Continuation(tuple(messages))
@@ -58,7 +61,8 @@ def continuation(conversation: PastConversation, limit: int) -> Continuation:
     return Continuation(tuple(kept), len(messages) - len(kept))
 
 
-def _merged(conversation: PastConversation) -> list[dict[str, str]]:
+def messages_of(conversation: PastConversation) -> list[dict[str, str]]:
+    """All messages of the branch that was seen last, user and assistant in turns."""
     messages: list[dict[str, str]] = []
     waiting: list[str] = []
     for turn in conversation.turns:
@@ -79,6 +83,9 @@ def _merged(conversation: PastConversation) -> list[dict[str, str]]:
             messages[-1]["content"] += f"\n\n{text}"
         else:
             messages.append({"role": role, "content": text})
+    if messages and messages[0]["role"] != "user":
+        # Templates refuse a conversation that does not begin with its user.
+        messages.pop(0)
     return messages
 
 
