@@ -286,6 +286,13 @@ class KnowledgeBase:
             self._database.shrink()
         return count
 
+    def settled(self, patience: float) -> bool:
+        """Wait for what goes on in the background, `patience` seconds at most; whether nothing is left to do.
+
+        It is: documents that are divided anew, and an index that is built.
+        """
+        return self._runs.settled(patience) and self._care.settled(patience)
+
     def close(self) -> None:
         """Give back what is held."""
         if self._closed:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ansambl.domain.errors import UsageError
+from ansambl.domain.errors import NotFoundError
 from ansambl.domain.knowledge import EVERYBODY, Filters
 from ansambl.domain.past_conversation import PastConversation, Speaker, Turn
 from ansambl.knowledge.contract import Knowledge
@@ -51,5 +51,5 @@ def test_conversations_are_found_by_owner_and_forgotten(tmp_path: Path) -> None:
 
 
 def test_unknown_collections_are_named() -> None:
-    with pytest.raises(UsageError, match="missing"):
+    with pytest.raises(NotFoundError, match="missing"):
         FakeKnowledge().search("a", Filters(collections=("missing",)))

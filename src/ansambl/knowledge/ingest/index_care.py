@@ -69,7 +69,7 @@ class IndexCare:
         self._can_ask = can_ask
         self._changed = threading.Condition()
         self._aim: int | None = None
-        self._due = self._closed = False
+        self._due = self._busy = self._closed = False
         self._built: OpenIndex | None = None
         self._failure: AnsamblError | None = None
         folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
@@ -187,7 +187,8 @@ class IndexCare:
             return self._changed.wait_for(lambda: self._idle() or self._failure is not None, patience) and self._idle()
 
     def _idle(self) -> bool:
-        return not self._due and not self._unclean and self._built is None
+        """Nothing is being done; an index that waits for vectors waits for somebody who embeds."""
+        return not (self._due or self._busy or self._unclean)
 
     # -- the background
 
@@ -197,7 +198,7 @@ class IndexCare:
                 self._changed.wait_for(lambda: self._due or self._closed, _PAUSE if self._failure else None)
                 if self._closed:
                     return
-                self._due = False
+                self._due, self._busy = False, True
                 self._failure = None
             try:
                 self._look()
@@ -208,6 +209,7 @@ class IndexCare:
             except Exception:
                 log.exception("index_care_failed")
             with self._changed:
+                self._busy = False
                 self._changed.notify_all()
 
     def _look(self) -> None:

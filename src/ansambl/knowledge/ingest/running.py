@@ -35,6 +35,8 @@ log = get_logger(__name__)
 _FLUSH = 1.0
 """Seconds between two times that the index hears of what was taken in."""
 
+_SETTLES = 5.0
+
 Pages = Callable[[Taking, str], None]
 """Takes in the page of an address."""
 
@@ -228,6 +230,8 @@ class Runs:
                 telling.tell(now=True)
             finally:
                 self._care.catch_up()
+            # An index of this space may have been built aside: where that is short, it serves when this returns.
+            self._care.settled(_SETTLES)
         return Report(
             embedded=run.done.passages, refused=tuple(run.done.refused), seconds=self._clock.monotonic() - began
         )

@@ -176,7 +176,8 @@ class Taking:
 
     def _read(self, path: str, place: str, signature: Signature, digest: str, options: ReadingOptions) -> None:
         if place != path:
-            options = replace(options, path=path, name=Path(place).name)
+            # ``upload:notes.pdf`` is shown as ``notes.pdf``.
+            options = replace(options, path=path, name=Path(place).name.rpartition(":")[2])
         refused: list[Refused] = []
         seen: set[int] = set()
         for one in self._reading.documents(place, options):

@@ -35,7 +35,9 @@ def put_document(
     earlier = connection.execute(
         "SELECT * FROM documents WHERE collection = ? AND owner = ? AND place = ?", (new.collection, new.owner, place)
     ).fetchone()
-    if earlier is not None and (earlier["digest"], earlier["analysis"]) == (new.prepared.digest, new.analysis):
+    # The title counts, too: it may be the file's name, and stands in the context of every passage.
+    told = (new.prepared.digest, new.analysis, storable(material.title))
+    if earlier is not None and (earlier["digest"], earlier["analysis"], earlier["title"]) == told:
         if earlier["origin"] != storable(new.origin):
             connection.execute("UPDATE documents SET origin = ? WHERE id = ?", (storable(new.origin), earlier["id"]))
         return Kept(earlier["id"], before=True, changed=False, passages=0)
@@ -67,8 +69,8 @@ def put_document(
     if new.conversation is not None:
         connection.execute("INSERT INTO conversations (document, bytes) VALUES (?, ?)", (document, new.conversation))
     # What an index keeps of a document beside its passages, or how words became terms.
-    told = ("kind", "source", "time", "language", "analysis")
-    all_anew = earlier is None or any(earlier[name] != values[name] for name in told)
+    facts = ("kind", "source", "time", "language", "analysis")
+    all_anew = earlier is None or any(earlier[name] != values[name] for name in facts)
     added = _put_passages(connection, document, new, revision, all_anew, embedded_text)
     count_embedded(connection, document)
     return Kept(document, before=earlier is not None, changed=True, passages=added)
