@@ -117,7 +117,7 @@ class HashedWords:
         return unit
 
 
-def all_files(folder: Path, include: Sequence[str], exclude: Sequence[str]) -> list[Path]:
+def all_files(folder: Path, include: Sequence[str], exclude: Sequence[str], _roots: Sequence[str]) -> list[Path]:
     """The files of a folder, in order."""
     return sorted(
         one

@@ -25,13 +25,15 @@ from ansambl.knowledge.index.opening import chosen_kind, open_index
 from ansambl.knowledge.ingest.embedding import seconds_for
 from ansambl.knowledge.ingest.folders import Walk
 from ansambl.knowledge.ingest.index_care import IndexCare, OpenIndex
-from ansambl.knowledge.ingest.outside import Readers, files_of
+from ansambl.knowledge.ingest.outside import Outside
 from ansambl.knowledge.ingest.running import Runs
-from ansambl.knowledge.ingest.taking import Reading, Taking
+from ansambl.knowledge.ingest.taking import Reading
 from ansambl.knowledge.passages.limits import DEFAULT as DEFAULT_PASSAGES
 from ansambl.knowledge.passages.limits import PassageLimits
+from ansambl.knowledge.reading.confined import Confined
 from ansambl.knowledge.reading.limits import DEFAULT_LIMITS
 from ansambl.knowledge.reading.roots import path_of, place_of
+from ansambl.knowledge.reading.web import WebLimits
 from ansambl.knowledge.search import Reranker, Search
 from ansambl.knowledge.store import collections as shelves
 from ansambl.knowledge.store import finding
@@ -103,10 +105,12 @@ class KnowledgeBase:
             self._database.close()
             raise
         self._search = Search(self._database, self._care, self._embedder_for, reranker)
+        limits = replace(DEFAULT_LIMITS, max_file=settings.max_file)
+        web = WebLimits(settings.max_page, settings.page_timeout, private=settings.allow_private_addresses)
+        outside = Outside(limits, web, folder)
         self._runs = Runs(
-            self._database, self._care, reading or Readers(replace(DEFAULT_LIMITS, max_file=settings.max_file)),
-            walk=walk or files_of, pages=_page, embedder=embedder, analysis=_analysis(settings.passages),
-            clock=self._clock,
+            self._database, self._care, reading or Confined(limits, settings.passages), walk=walk or outside.walk,
+            pages=outside.page, embedder=embedder, analysis=_analysis(settings.passages), clock=self._clock,
         )  # fmt: skip
 
     # -- what there is
@@ -306,10 +310,6 @@ class KnowledgeBase:
         self._care.close()
         self._database.shrink()
         self._database.close()
-
-
-def _page(_taking: Taking, address: str) -> None:
-    raise UsageError(sentence("{place} does not exist, or cannot be reached", place=address))
 
 
 def _analysis(limits: PassageLimits) -> str:

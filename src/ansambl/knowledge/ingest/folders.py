@@ -13,8 +13,8 @@ from ansambl.knowledge.reading.roots import path_of, place_of
 from ansambl.knowledge.store.database import KnowledgeDatabase
 from ansambl.knowledge.store.files import files_below
 
-Walk = Callable[[Path, Sequence[str], Sequence[str]], Iterable[Path | Refused]]
-"""The files of a folder by its ignore rules and patterns (to include, to exclude): `reading.folders.files_of`."""
+Walk = Callable[[Path, Sequence[str], Sequence[str], Sequence[str]], Iterable[Path | Refused]]
+"""The files of a folder: its path, patterns to include, to exclude, and the roots that links may lead into."""
 
 
 def take_folder(
@@ -24,10 +24,12 @@ def take_folder(
     """Take in a folder: `collection` is brought in step with it."""
     places: list[str] = []
     unreadable: list[str] = []
-    for one in walk(path_of(folder), include, exclude):
+    for one in walk(path_of(folder), include, exclude, roots):
         if isinstance(one, Refused):
             taking.refuse(one)
-            unreadable.append(one.place)
+            # What is said of the folder as a whole (kinds of files that are not read) keeps nothing in particular.
+            if one.place != folder:
+                unreadable.append(one.place)
         else:
             places.append(place_of(one))
     with database.snapshot() as connection:

@@ -1,33 +1,39 @@
-"""What an ingest reads through: child processes, the files of folders."""
+"""What an ingest reads through: the files of folders, and pages of the web."""
 
 from __future__ import annotations
 
-import hashlib
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ansambl.domain.knowledge import Material
 from ansambl.knowledge.contract import Refused
-from ansambl.knowledge.passages.preparing import prepared
-from ansambl.knowledge.prepared import Prepared
-from ansambl.knowledge.reading.confined import Confined
+from ansambl.knowledge.ingest.taking import Taking
+from ansambl.knowledge.reading.content import UnreadableError
+from ansambl.knowledge.reading.folders import FolderOptions, files_of
+from ansambl.knowledge.reading.limits import ReadingLimits
+from ansambl.knowledge.reading.web import WebLimits, fetch
 
 
-class Readers(Confined):
-    """Child processes that read, and what divides a text that was read before."""
+class Outside:
+    """Walks folders and fetches pages, within limits."""
 
-    def divided(self, material: Material) -> Prepared:
-        """A material divided and analysed; its digest is that of its text."""
-        return prepared(material, hashlib.sha256(material.text.encode("utf-8", "surrogatepass")).hexdigest())
+    def __init__(self, reading: ReadingLimits, web: WebLimits, folder: Path) -> None:
+        """Pages lie in `folder` while they are read."""
+        self._reading, self._web, self._folder = reading, web, folder
 
+    def walk(
+        self, folder: Path, include: Sequence[str], exclude: Sequence[str], roots: Sequence[str]
+    ) -> Iterable[Path | Refused]:
+        """The files of a folder by its ignore rules, and what was left out."""
+        options = FolderOptions(include=tuple(include), exclude=tuple(exclude), roots=tuple(roots))
+        return files_of(folder, options, self._reading)
 
-def files_of(folder: Path, include: Sequence[str], exclude: Sequence[str]) -> Iterable[Path | Refused]:
-    """The files of a folder."""
-    return sorted(
-        one
-        for one in folder.rglob("*")
-        if one.is_file()
-        and not any(part.startswith(".") for part in one.relative_to(folder).parts)
-        and (not include or any(one.match(pattern) for pattern in include))
-        and not any(one.match(pattern) for pattern in exclude)
-    )
+    def page(self, taking: Taking, address: str) -> None:
+        """Take in the page of an address; what stands in the way is refused in words."""
+        with tempfile.TemporaryDirectory(prefix=".page-", dir=self._folder) as folder:
+            try:
+                fetched = fetch(address, Path(folder) / "page", self._web)
+            except UnreadableError as error:
+                taking.refuse(Refused(address, error.message))
+                return
+            taking.page(fetched.wanted, fetched.options())

@@ -12,6 +12,7 @@ from ansambl.foundation.logging import get_logger
 from ansambl.knowledge.contract import Stopped
 from ansambl.knowledge.importing import kept
 from ansambl.knowledge.ingest.taking import Reading
+from ansambl.knowledge.reading.content import UnreadableError
 from ansambl.knowledge.store.database import KnowledgeDatabase
 from ansambl.knowledge.store.finding import document_row
 from ansambl.knowledge.store.packing import unpack_document
@@ -54,7 +55,7 @@ class Redividing:
             after = rows[0][0]
             try:
                 self._one(after)
-            except ValueError as error:
+            except (ValueError, UnreadableError) as error:
                 log.warning("document_not_divided_anew", document=after, reason=str(error))
                 continue
             done += 1
