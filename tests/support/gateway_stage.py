@@ -264,7 +264,7 @@ async def running():
 
 @asynccontextmanager
 async def a_gateway(
-    *, coordinator=Coordinator, parallel=None, others=(), roles=None, ensembles=None, door=None, **web
+    *, coordinator=Coordinator, parallel=None, others=(), roles=None, ensembles=None, door=None, knowledge=None, **web
 ):  # fmt: skip
     """A running gateway. `others` are models beside "big" on the same engine, `parallel` is their places.
 
@@ -278,7 +278,9 @@ async def a_gateway(
     models = [ModelName("big", aliases=("large",)), ModelName("50%25"), *map(ModelName, others)]
     catalog = build_catalog(roles or {}, ensembles or {}, models)
     service = RoleService(catalog, TurnMemory())
-    gateway = Gateway(Resolver(catalog), service, coordinator, body_limit=LIMIT, door=door or OpenDoor())
+    gateway = Gateway(
+        Resolver(catalog), service, coordinator, body_limit=LIMIT, door=door or OpenDoor(), knowledge=knowledge
+    )  # fmt: skip
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
     connections = web.pop("connections", Connections())

@@ -31,6 +31,10 @@ def test_words_that_are_looked_for_are_the_person_s_newest() -> None:
     assert reply(Task.IMAGE_PROMPT) == {"prompt": "А сколько ждать?"}
 
 
+def test_a_history_without_a_speaker_gives_no_title() -> None:
+    assert reply(Task.TITLE, "nobody speaks") == reply(Task.TITLE, "")
+
+
 def test_nothing_is_made_up() -> None:
     assert reply(Task.TAGS) == {"tags": []}
     assert reply(Task.FOLLOW_UPS) == {"follow_ups": []}

@@ -88,7 +88,7 @@ def _spoken_by_the_user(history: str) -> list[str]:
     marks = list(SPEAKER.finditer(history))
     ends = [one.start() for one in marks[1:]] + [len(history)]
     spoken = [
-        history[one.end() : end].strip() for one, end in zip(marks, ends, strict=True) if one[1] == "USER"
+        history[one.end() : end].strip() for one, end in zip(marks, ends, strict=False) if one[1] == "USER"
     ]  # fmt: skip
     return [one for one in spoken if one]
 
