@@ -76,7 +76,7 @@ def _of_folder(path: Path, day_first: bool | None) -> Iterator[PastConversation 
         yield Refused(str(path), _nothing())
     elif passed:
         yield Refused(
-            str(path), text("{count} other files there are no conversations and were passed over", count=passed)
+            str(path), text("files there that hold no conversation and were passed over: {count}", count=passed)
         )
 
 

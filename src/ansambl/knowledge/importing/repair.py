@@ -75,11 +75,7 @@ def _once(text: str, expected: Collection[str]) -> tuple[str, str, int]:
     for number, line in enumerate(lines):
         if line.isascii():
             continue
-        best, best_count, best_name = line, 0, ""
-        for one in usable:
-            mended, count = _line(one, line)
-            if count > best_count:
-                best, best_count, best_name = mended, count, one.name
+        best, best_name, best_count = _best(usable, line)
         if not best_count and (other := cleared(line)) is not None:
             best, best_name, best_count = other
         if best_count:
@@ -88,6 +84,16 @@ def _once(text: str, expected: Collection[str]) -> tuple[str, str, int]:
     if not tally:
         return text, "", 0
     return "\n".join(lines), tally.most_common(1)[0][0], tally.total()
+
+
+def _best(usable: Collection[Misreading], line: str) -> tuple[str, str, int]:
+    """The line as most of it is put right, by which mistake, and how many characters that are."""
+    best, name, most = line, "", 0
+    for one in usable:
+        mended, count = _line(one, line)
+        if count > most:
+            best, name, most = mended, one.name, count
+    return best, name, most
 
 
 def _proofs(one: Misreading, line: str) -> bool:
