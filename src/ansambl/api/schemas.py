@@ -120,6 +120,16 @@ class RequestsDocument(BaseModel):
     running: int = 0
 
 
+class KnowledgeStateDocument(BaseModel):
+    """How much knowledge there is. `pending` passages have no vector of `model` yet; "" is no model."""
+
+    documents: int
+    passages: int
+    pending: int
+    model: str
+    index: str
+
+
 class StateDocument(BaseModel):
     """What Ansambl is doing now."""
 
@@ -134,6 +144,9 @@ class StateDocument(BaseModel):
     events: list[EventDocument] = Field(description="The newest last.")
     requests: RequestsDocument
     devices: list[DeviceDocument] = []
+    knowledge: KnowledgeStateDocument | None = Field(
+        default=None, description="As it was within the last minute; null where there is none."
+    )
 
 
 class LogDocument(BaseModel):

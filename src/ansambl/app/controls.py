@@ -14,11 +14,13 @@ from ansambl.api.schemas import (
     StateDocument,
 )
 from ansambl.app.running_state import RunningState
-from ansambl.app.status_documents import device_documents, instance_documents, mark_pins
+from ansambl.app.status_documents import device_documents, instance_documents, knowledge_document, mark_pins
 from ansambl.app.wiring import Product
 from ansambl.dialects import openai_chat
 from ansambl.domain.scheduling import LOCAL_KEY
 from ansambl.roles import explaining
+from ansambl.roles.knowledge.reading import Gathering
+from ansambl.roles.options import take_options
 
 _EVENTS_SHOWN = 30
 
@@ -46,6 +48,7 @@ class ProductControls:
                 product.coordinator.pins(),
             ),
             devices=device_documents(metrics.observed),
+            knowledge=knowledge_document(product.keeper.state),
             roles=[
                 RoleDocument(
                     name=role.name, description=translate(role.description), instruction=role.instruction,
@@ -71,11 +74,16 @@ class ProductControls:
             ),
         )  # fmt: skip
 
-    def explain(self, body: bytes, translate: Callable[[str], str]) -> dict[str, Any]:
-        """What a chat completion request would be turned into."""
-        request = openai_chat.parse_request(body)
-        target = self._product.resolver.resolve(request.model)
-        return explaining.explain(self._product.service, request, target, key=LOCAL_KEY, translate=translate)
+    async def explain(self, body: bytes, translate: Callable[[str], str]) -> dict[str, Any]:
+        """What a chat completion request would be turned into, with what would be found for it."""
+        request, options = take_options(openai_chat.parse_request(body))
+        product = self._product
+        target = product.resolver.resolve(request.model)
+        gathering = Gathering(product.answering.reader, request, LOCAL_KEY, options)
+        given = await explaining.searched(product.service, gathering, target)
+        return explaining.explain(
+            product.service, request, target, key=LOCAL_KEY, translate=translate, options=options, given=given
+        )  # fmt: skip
 
     def request_stop(self) -> None:
         """Begin to stop."""

@@ -13,6 +13,9 @@ from ansambl.domain.errors import DataFolderError
 from ansambl.domain.text import text
 from ansambl.foundation.paths import PRIVATE_FILE, PRIVATE_FOLDER, DataPaths
 
+KNOWLEDGE_FILE = "knowledge.db"
+"""The database of documents and past conversations, in the folder of knowledge."""
+
 
 @dataclass(frozen=True, slots=True)
 class Removal:
@@ -23,10 +26,11 @@ class Removal:
 
 
 def back_up(paths: DataPaths, configuration: Path | None, target: Path) -> list[Path]:
-    """Copy the database, consistently also while Ansambl runs, and the configuration into the new folder `target`.
+    """Copy the databases, consistently also while Ansambl runs, and the configuration into the new folder `target`.
 
-    Saved conversations stay out: their states can be computed again, are large, and belong to one engine build. A row
-    whose file is missing is dropped at the next start.
+    The index of knowledge stays out: it is made anew from its database. Saved conversations stay out: their states can
+    be computed again, are large, and belong to one engine build. A row whose file is missing is dropped at the next
+    start.
 
     Raises:
         DataFolderError: there is nothing to copy, or it cannot be written.
@@ -39,12 +43,16 @@ def back_up(paths: DataPaths, configuration: Path | None, target: Path) -> list[
     made = []
     try:
         target.mkdir(mode=PRIVATE_FOLDER, parents=True)
-        if paths.database.is_file():
-            copy = target / paths.database.name
-            with closing(sqlite3.connect(paths.database)) as source, closing(sqlite3.connect(copy)) as written:
-                source.backup(written)
-            copy.chmod(PRIVATE_FILE)
-            made.append(copy)
+        for database, copy in (
+            (paths.database, target / paths.database.name),
+            (paths.knowledge / KNOWLEDGE_FILE, target / paths.knowledge.name / KNOWLEDGE_FILE),
+        ):
+            if database.is_file():
+                copy.parent.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+                with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as written:
+                    source.backup(written)
+                copy.chmod(PRIVATE_FILE)
+                made.append(copy)
         if configuration is not None:
             made.append(Path(shutil.copyfile(configuration, target / "ansambl.toml")))
             made[-1].chmod(PRIVATE_FILE)
@@ -111,6 +119,7 @@ def _ours(paths: DataPaths) -> list[Path]:
         paths.engines,
         paths.loras,
         paths.conversations,
+        paths.knowledge,
         paths.logs,
         paths.backups,
         database,

@@ -19,10 +19,12 @@ from urllib.parse import urlsplit
 
 from ansambl.app.catalog import catalog_of
 from ansambl.app.configuration.configuration_file import load_data_paths, shown_path
+from ansambl.app.configuration.knowledge_settings import NONE as NO_MODEL
 from ansambl.app.configuration.settings import EMBEDDED
 from ansambl.app.configuration.settings_file import LoadedSettings, load_settings
 from ansambl.app.configuration.settings_records import attachments
 from ansambl.app.data_folder import MIGRATIONS
+from ansambl.app.data_removal import KNOWLEDGE_FILE
 from ansambl.app.engine_checks import check_start
 from ansambl.app.engine_choice import EngineFinder, place
 from ansambl.app.footprints import Footprints
@@ -90,6 +92,7 @@ def examine(chosen: Path | None = None) -> list[Check]:
         checks += _models(loaded, paths, machine)
         checks += asyncio.run(_plan(loaded, paths, machine))
         checks += _conversations(loaded, paths)
+        checks += _knowledge(loaded, paths)
         checks.append(_port(loaded, paths))
         checks += _certificate(loaded)
         checks += _contents(loaded, paths)
@@ -131,15 +134,20 @@ def _disk(paths: DataPaths) -> Check:
     return Check("disk", Level.OK, message)
 
 
+def _quick_check(file: Path) -> tuple[str, int]:
+    """What SQLite says of a database, "ok" where it is whole, and its schema's number."""
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            schema = int(database.execute("PRAGMA user_version").fetchone()[0])
+            return str(database.execute("PRAGMA quick_check").fetchone()[0]), schema
+    except sqlite3.Error as error:
+        return str(error), 0
+
+
 def _database(paths: DataPaths) -> Check:
     if not paths.database.exists():
         return Check("database", Level.OK, text("No database yet; the first start makes it"))
-    try:
-        with closing(sqlite3.connect(f"{paths.database.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            schema = int(database.execute("PRAGMA user_version").fetchone()[0])
-            state = str(database.execute("PRAGMA quick_check").fetchone()[0])
-    except sqlite3.Error as error:
-        state, schema = str(error), 0
+    state, schema = _quick_check(paths.database)
     if state != "ok":
         return Check("database", Level.PROBLEM, text("The database is damaged ({reason})", reason=state),
                      text("put back a copy from {folder}, or move {file} away", folder=paths.backups,
@@ -267,6 +275,39 @@ def _conversations(loaded: LoadedSettings, paths: DataPaths) -> list[Check]:
     if free < min(settings.budget, _LEAST_FREE_DISK):
         return [Check("conversations", Level.WARNING, message, text("free some space, or lower conversations.budget"))]
     return [Check("conversations", Level.OK, message)]
+
+
+def _knowledge(loaded: LoadedSettings, paths: DataPaths) -> list[Check]:
+    """The database of knowledge, and who gives vectors; nothing where there is no knowledge and none is wanted."""
+    # They bring numpy along, which the start of Ansambl does not wait for.
+    from ansambl.app.knowledge.choosing import embedder_title
+    from ansambl.app.knowledge.opening import index_address
+    from ansambl.knowledge.embedders import bundled
+
+    file = paths.knowledge / KNOWLEDGE_FILE
+    found: list[Check] = []
+    if file.exists():
+        state, _ = _quick_check(file)
+        if state != "ok":
+            found.append(
+                Check("knowledge", Level.PROBLEM, text("The database of knowledge is damaged ({reason})", reason=state),
+                      text("put back a copy from {folder}, or move {file} away and add everything again",
+                           folder=paths.knowledge / "backups", file=file))
+            )  # fmt: skip
+        else:
+            found.append(Check("knowledge", Level.OK, text("The database of knowledge is whole")))
+    elif not loaded.settings.knowledge.collections:
+        return []
+    try:
+        index_address(loaded)
+        model = embedder_title(loaded, paths)
+    except AnsamblError as error:
+        return [*found, Check("knowledge_model", Level.PROBLEM, error.message)]
+    if model is None:
+        fix = None if loaded.settings.knowledge.embedder == NO_MODEL else bundled.missing()
+        level = Level.OK if fix is None else Level.WARNING
+        return [*found, Check("knowledge_model", level, text("Texts are found by their words alone"), fix)]
+    return [*found, Check("knowledge_model", Level.OK, text("Texts get their vectors from {model}", model=model))]
 
 
 def _address(name: str, address: str) -> Check:

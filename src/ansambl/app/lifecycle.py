@@ -200,7 +200,7 @@ class _Life:
             server = self._server(application, front)
             await server.start()
             log.info("started", address=running.address, version=__version__)
-            product.keeper.start(lambda: [one.id for one in door.all_keys() if one.revoked is not None])
+            self._keep_knowledge(product, door)
             tasks = [
                 asyncio.create_task(work)
                 for work in (
@@ -229,6 +229,15 @@ class _Life:
                 log.info("stopped")
         finally:
             await _end(product, door)
+
+    def _keep_knowledge(self, product: Product, door: KeyDoor) -> None:
+        loop = asyncio.get_running_loop()
+
+        def warn(warning: Text) -> None:
+            loop.call_soon_threadsafe(self._warn, (warning,))
+
+        revoked = [one.id for one in door.all_keys() if one.revoked is not None]
+        product.keeper.start(revoked, tuple(product.catalog.roles.values()), warn)
 
     def _write_state(self, front: Front, host: str, port: int, token: str) -> RunningState:
         certificate = front.certificate.pem if front.certificate is not None else None

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 
-from ansambl.api.schemas import DeviceDocument, InstanceDocument, SpeedDocument
+from ansambl.api.schemas import DeviceDocument, InstanceDocument, KnowledgeStateDocument, SpeedDocument
 from ansambl.domain.engine import EngineMetrics
 from ansambl.domain.instance import InstanceStatus
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.gateway.observing.runtime_metrics import Observed
+from ansambl.knowledge.contract import State
 from ansambl.runtime.scheduling.records import InstanceView
 from ansambl.runtime.usage import Usage, UsageBook
 
@@ -78,6 +79,15 @@ def device_documents(observed: Observed | None) -> list[DeviceDocument]:
         DeviceDocument(device=one.device, capacity=one.capacity, reserved=one.reserved, foreign=one.foreign)
         for one in devices
     ]
+
+
+def knowledge_document(state: State | None) -> KnowledgeStateDocument | None:
+    """How much knowledge there is; None where there is none."""
+    if state is None:
+        return None
+    return KnowledgeStateDocument(
+        documents=state.documents, passages=state.passages, pending=state.pending, model=state.model, index=state.index
+    )
 
 
 def _cached_share(metrics: EngineMetrics, usage: Usage | None) -> float | None:

@@ -50,6 +50,11 @@ class Product:
         self.forgotten = []
         self.service = SimpleNamespace(forget_key=lambda key: self.forgotten.append(("notes", key)))
         self.conversations = self
+        memory = SimpleNamespace(forget=lambda key: self.forgotten.append(("memory", key)))
+        self.answering = SimpleNamespace(memory=memory)
+        self.knowledge = SimpleNamespace(
+            exists=True, forget=lambda key: self.forgotten.append(("documents", key))
+        )  # fmt: skip
 
     async def forget_key(self, key):
         self.forgotten.append(("conversations", key))
@@ -174,7 +179,8 @@ async def test_a_key_is_made_told_once_listed_and_revoked(stage):
 
     gone = await stage.call("DELETE", f"/keys/{key['id']}")
     assert (gone.status_code, gone.json()["state"]) == (200, "revoked")
-    assert stage.product.forgotten == [("notes", key["id"]), ("conversations", key["id"])]
+    what = ("notes", "memory", "conversations", "documents")
+    assert stage.product.forgotten == [(one, key["id"]) for one in what]
     assert not stage.door.has_keys
     assert (await stage.call("GET", "/keys")).json() == {"keys": []}
     assert [one["id"] for one in (await stage.call("GET", "/keys?revoked=true")).json()["keys"]] == [key["id"]]
@@ -212,7 +218,8 @@ async def test_what_was_revoked_while_nothing_ran_is_forgotten_at_the_start(stag
     stage.store.revoke(made["key"]["id"], stage.clock.now())
     door = KeyDoor(TOKEN, stage.clock, stage.store)
     await ProductKeys(stage.product, door, stage.store, stage.clock).forget_revoked()
-    assert stage.product.forgotten == [("notes", made["key"]["id"]), ("conversations", made["key"]["id"])]
+    # Its documents go when the start is over, which does not wait for them.
+    assert stage.product.forgotten == [(one, made["key"]["id"]) for one in ("notes", "memory", "conversations")]
 
 
 async def test_a_stream_of_the_admin_api_ends_with_its_key(stage):

@@ -42,6 +42,20 @@ def test_saved_conversations_go_and_are_no_part_of_a_backup(paths: DataPaths, tm
     assert not paths.conversations.exists()
 
 
+def test_knowledge_goes_whole_and_its_database_is_a_part_of_a_backup(paths: DataPaths, tmp_path: Path) -> None:
+    (paths.knowledge / "index" / "space").mkdir(parents=True)
+    (paths.knowledge / "index" / "space" / "segment").write_bytes(b"x" * 500)
+    with closing(sqlite3.connect(paths.knowledge / "knowledge.db")) as used, used:
+        used.execute("CREATE TABLE t (x)")
+        used.execute("INSERT INTO t VALUES ('kept')")
+        copied = back_up(paths, None, tmp_path / "copy")
+    assert [one.relative_to(tmp_path / "copy").as_posix() for one in copied] == ["ansambl.db", "knowledge/knowledge.db"]
+    assert not (tmp_path / "copy" / "knowledge" / "index").exists()
+    plan = plan_removal(paths)
+    assert {one.path.name: one.size for one in plan}["knowledge"] > 500
+    assert remove(paths, plan) == []
+
+
 def test_what_is_not_ours_is_kept(paths: DataPaths) -> None:
     own = paths.root / "letters.txt"
     own.write_text("mine")

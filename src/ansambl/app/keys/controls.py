@@ -80,6 +80,7 @@ class ProductKeys:
 
     async def _forget(self, key: str) -> None:
         self._product.service.forget_key(key)
+        self._product.answering.memory.forget(key)
         await self._product.conversations.forget_key(key)
 
     def _own_name(self, written: str) -> str:

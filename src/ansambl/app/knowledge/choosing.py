@@ -74,6 +74,21 @@ def embedder_for(loaded: LoadedSettings, paths: DataPaths, asking: Asking) -> An
     return _embedder(loaded, paths, asking, chosen)
 
 
+def embedder_title(loaded: LoadedSettings, paths: DataPaths) -> str | None:
+    """Who gives texts their vectors, in a few words; None where nobody does. Asks no model.
+
+    Raises:
+        AnsamblError: as `embedder_for`.
+    """
+    found = embedder_for(loaded, paths, RestingModel)
+    if found is None:
+        return None
+    try:
+        return found.space_name if isinstance(found, ModelEmbedder) else bundled.SPACE.model
+    finally:
+        found.close()
+
+
 def former_embedder(
     loaded: LoadedSettings, paths: DataPaths, asking: Asking, space: VectorSpace
 ) -> AnyEmbedder | None:  # fmt: skip

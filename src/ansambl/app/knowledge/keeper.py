@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +17,12 @@ from ansambl.app.configuration.knowledge_settings import CollectionSettings
 from ansambl.app.knowledge.jobs import Job, JobDesk, JobState
 from ansambl.app.knowledge.running import RunningKnowledge
 from ansambl.domain.errors import AnsamblError, NotFoundError
+from ansambl.domain.names import nearest_names
+from ansambl.domain.role import Role
+from ansambl.domain.text import Text, text
 from ansambl.foundation.logging import get_logger
 from ansambl.knowledge import watching
-from ansambl.knowledge.contract import Report, Stopped, Watch
+from ansambl.knowledge.contract import Report, State, Stopped, Watch
 from ansambl.knowledge.reading.roots import place_of
 
 log = get_logger(__name__)
@@ -33,6 +36,24 @@ _JOINS = 3.0
 _LONGEST_PAUSE = 30
 
 
+def unknown_collections(roles: Iterable[Role], known: Sequence[str]) -> list[Text]:
+    """What to say of roles that read collections which are not there. They may be made later, so it is no error."""
+    found = []
+    for role in roles:
+        for name in role.collections:
+            if name in known:
+                continue
+            close = nearest_names(name, known, 1)
+            if close:
+                found.append(text("The role '{role}' reads the collection '{name}', which is not there; did you mean "
+                                  "'{nearest}'?", role=role.name, name=name, nearest=close[0]))  # fmt: skip
+            else:
+                found.append(text("The role '{role}' reads the collection '{name}', which is not there yet; make it "
+                                  "with: ansambl knowledge add PATH --collection {name}",
+                                  role=role.name, name=name))  # fmt: skip
+    return found
+
+
 class KnowledgeKeeper:
     """Keeps `knowledge` complete."""
 
@@ -42,20 +63,30 @@ class KnowledgeKeeper:
     ) -> None:  # fmt: skip
         self._knowledge = knowledge
         self._jobs = jobs
-        self._revoked: Callable[[], Iterable[str]] = tuple
+        self._revoked: Iterable[str] = ()
         self._first_look, self._look_every = first_look, look_every
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._work, name="knowledge-keeper", daemon=True)
         self._following: threading.Thread | None = None
         self._prepared: object = None
+        self._warn: Callable[[Text], None] | None = None
+        self._roles: Iterable[Role] = ()
+        self.state: State | None = None
+        """What there was at the last look; None where there is no knowledge."""
         self._forgot = False
         self._embedding: Job | None = None
         self._pause = self._skipped = 0
 
-    def start(self, revoked: Callable[[], Iterable[str]] = tuple) -> None:
-        """Begin, in a thread. `revoked` names the API keys whose memory must not be there."""
-        self._revoked = revoked
+    def start(
+        self, revoked: Iterable[str] = (), roles: Iterable[Role] = (), warn: Callable[[Text], None] | None = None
+    ) -> None:
+        """Begin, in a thread.
+
+        `revoked` names the API keys whose memory must not be there. What is wrong with the collections of `roles` is
+        told to `warn` once, from the thread.
+        """
+        self._revoked, self._roles, self._warn = revoked, roles, warn
         self._thread.start()
 
     def wake(self) -> None:
@@ -86,23 +117,31 @@ class KnowledgeKeeper:
     def _look(self) -> None:
         settings = self._knowledge.settings
         if not self._knowledge.exists and not settings.collections:
+            self._tell_unknown(())
             return
         if self._prepared is not settings.collections:
             for name, one in settings.collections.items():
                 self._prepare(name, one)
             self._prepared = settings.collections
+        self._tell_unknown([one.name for one in self._knowledge.collections()])
         if not self._forgot:
-            for key in self._revoked():
+            for key in self._revoked:
                 if self._stop.is_set():
                     return
                 self._knowledge.forget(key)
             self._forgot = True
-        state = self._knowledge.state()
+        state = self.state = self._knowledge.state()
         if state.pending and state.model:
             self._embed()
         if state.folders and self._following is None:
             self._following = threading.Thread(target=self._follow, name="knowledge-folders", daemon=True)
             self._following.start()
+
+    def _tell_unknown(self, known: Sequence[str]) -> None:
+        if self._warn is not None:
+            warn, self._warn = self._warn, None
+            for one in unknown_collections(self._roles, known):
+                warn(one)
 
     def _prepare(self, name: str, settings: CollectionSettings) -> None:
         """Make a collection of the configuration, and have its folders taken in and kept in step."""

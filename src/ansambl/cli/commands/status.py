@@ -49,6 +49,7 @@ def print_state(state: dict[str, Any]) -> None:
                 speak("Requests"),
                 speak("{running} running, {answered} answered, {failed} failed").format(**requests),
             ),
+            *_knowledge(state.get("knowledge")),
         ]
     )
     print_devices(state.get("devices", []))
@@ -70,3 +71,12 @@ def print_state(state: dict[str, Any]) -> None:
         (speak("Time"), speak("Model"), speak("What happened")),
         [(local_time(one["time"]), one["model"], one["message"]) for one in state["events"][-_EVENTS:]],
     )
+
+
+def _knowledge(known: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if known is None:
+        return []
+    words = speak("{documents} documents, {passages} passages").format(**known)
+    if known["pending"]:
+        words += ", " + speak("{pending} of them without a vector").format(**known)
+    return [(speak("Knowledge"), f"{words}; {known['model'] or speak('by words alone')}")]
