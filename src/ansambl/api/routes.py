@@ -32,7 +32,7 @@ class Controls(Protocol):
         """What is running now, its sentences translated."""
         ...
 
-    def explain(self, body: bytes, translate: Callable[[str], str]) -> dict[str, Any]:
+    async def explain(self, body: bytes, translate: Callable[[str], str]) -> dict[str, Any]:
         """What a chat completion request would be turned into, and why.
 
         Raises:
@@ -125,7 +125,7 @@ def _add_own(router: APIRouter, controls: Controls) -> None:
     )  # fmt: skip
     async def post_explain(request: Request) -> dict[str, Any]:
         """What a chat completion request would be turned into, and why. Nothing is sent to an engine."""
-        return controls.explain(await request.body(), language_of(request))
+        return await controls.explain(await request.body(), language_of(request))
 
     @router.post(f"{PREFIX}/stop", status_code=202, tags=["State"], operation_id="stop")
     async def post_stop() -> StoppingDocument:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,14 +14,18 @@ from ansambl.domain.role import Ensemble, Layout, Role
 from ansambl.domain.text import Text, text
 from ansambl.roles import prompt_layout
 from ansambl.roles.ensembles.explaining import explain_ensemble
+from ansambl.roles.knowledge.reading import Gathering
+from ansambl.roles.knowledge.records import Given, How
 from ansambl.roles.prefix_groups import PrefixGroup
 from ansambl.roles.prompt_layout import Explanation
-from ansambl.roles.records import NO_OPTIONS, EnsembleTarget, ModelTarget, RequestOptions, Target
+from ansambl.roles.records import NO_OPTIONS, EnsembleTarget, ModelTarget, RequestOptions, RoleTarget, Target
 from ansambl.roles.service import Prepared, RoleService
 from ansambl.roles.turns import Recalled
 
 Translate = Callable[[str], str]
 """Chooses the language of a sentence."""
+
+_NOTHING_GIVEN: Mapping[str, Given] = {}
 
 
 def explain(
@@ -32,8 +36,11 @@ def explain(
     key: str,
     translate: Translate | None = None,
     options: RequestOptions = NO_OPTIONS,
+    given: Mapping[str, Given] = _NOTHING_GIVEN,
 ) -> dict[str, Any]:
     """What `RoleService.prepare` would send and why, ready for JSON; `translate` chooses the language of the reasons.
+
+    `given` is what was found for each role (`searched`).
 
     Raises:
         RequestError: the messages are not messages.
@@ -45,7 +52,7 @@ def explain(
             "pattern": target.ensemble.pattern,
             "conductor": target.conductor.name,
             "roles": [
-                _explain_role(service, request, role, key, translate, options)
+                _explain_role(service, request, role, key, translate, options, given.get(role.name))
                 for role in target.roles
                 if isinstance(role, Role)
             ],
@@ -62,7 +69,22 @@ def explain(
             "messages": request.messages(),
             "reasons": _render([text("A plain model gets the client's messages as they are.")], translate),
         }
-    return _explain_role(service, request, target.role, key, translate, options)
+    return _explain_role(service, request, target.role, key, translate, options, given.get(target.role.name))
+
+
+async def searched(service: RoleService, gathering: Gathering, target: Target) -> dict[str, Given]:
+    """What the roles behind a name would be given, by their names; of those that read nothing, nothing.
+
+    Raises:
+        RequestError: the messages are not messages.
+    """
+    roles = (
+        target.roles if isinstance(target, EnsembleTarget) else (target.role,) if isinstance(target, RoleTarget) else ()
+    )
+    found = {
+        role.name: await gathering.for_role(role, service.model_of(role)) for role in roles if isinstance(role, Role)
+    }
+    return {name: given for name, given in found.items() if given is not None}
 
 
 def _explain_role(
@@ -72,8 +94,9 @@ def _explain_role(
     key: str,
     translate: Translate | None,
     options: RequestOptions,
+    given: Given | None,
 ) -> dict[str, Any]:
-    prepared = service.prepare(request, role, key=key, options=options)
+    prepared = service.prepare(request, role, key=key, options=options, given=given)
     found, recalled = prepared.explanation, prepared.recalled
     if found is None or recalled is None:
         raise AssertionError(role.name)
@@ -94,6 +117,7 @@ def _explain_role(
         "date": prepared.day.isoformat() if prepared.day is not None else None,
         "remembered": _remembered(request.messages(), found, recalled),
         "fields": _fields(prepared.request),
+        "knowledge": prepared.given.as_json(translate) if prepared.given is not None else None,
         "reasons": _render(_reasons(role, prepared, found, group), translate),
     }
 
@@ -178,9 +202,31 @@ def _reasons(role: Role, prepared: Prepared, found: Explanation, group: PrefixGr
         reasons += _template_reasons(prepared.facts, prepared.day, folded=found.folded)
     if role.tools is not None:
         reasons.append(_tools_reason(role.tools))
+    if prepared.given is not None:
+        reasons += _knowledge_reasons(prepared.given)
     if role.model is None:
         reasons.append(text("The role names no model, so it runs on the resident one."))
     return reasons
+
+
+def _knowledge_reasons(given: Given) -> list[Text]:
+    searched = text("{collections} were searched for: {query}", collections=", ".join(given.collections),
+                    query=given.query.text)  # fmt: skip
+    if given.failure is not None:
+        return [text("The collections were not searched: {reason}", reason=given.failure)]
+    if not given.sources:
+        return [searched, text("Nothing that was found is about the question, and the model is told so.")]
+    stands = text(
+        "Passages given to the model: {count}, about {tokens} tokens. They stand in the newest message, so what comes "
+        "before it stays the same.",
+        count=len(given.sources), tokens=given.tokens,
+    )  # fmt: skip
+    earlier = (
+        [text("The message leans on the one before, so its words were searched, too.")]
+        if given.query.how is How.WORDS
+        else []
+    )
+    return [searched, *earlier, stands]
 
 
 _FOLDED = {

@@ -25,7 +25,7 @@ class Controls:
             ensembles=[], events=[], requests=RequestsDocument(),
         )  # fmt: skip
 
-    def explain(self, body, translate):
+    async def explain(self, body, translate):
         self.bodies.append(body)
         if body != b"{}":
             raise RequestError(text("not a request"), param="messages")

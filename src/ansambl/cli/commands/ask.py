@@ -73,6 +73,7 @@ def print_explanation(found: dict[str, Any]) -> None:
             heading = f"{heading} ({mark})"
         out.print(f"\n{heading}", style="bold")
         out.print(str(message.get("content")))
+    _print_knowledge(found.get("knowledge"))
     reasons = [str(one) for one in found.get("reasons") or []]
     if reasons:
         out.print(f"\n{speak('Why')}", style="bold")
@@ -81,3 +82,29 @@ def print_explanation(found: dict[str, Any]) -> None:
     for role in found.get("roles") or []:
         out.print()
         print_explanation(role)
+
+
+def _print_knowledge(found: dict[str, Any] | None) -> None:
+    """What was searched for the question, what of it is given to the model, and what is not."""
+    from ansambl.cli.output import console, print_pairs
+
+    if not found:
+        return
+    out = console()
+    out.print(f"\n{speak('Knowledge')}", style="bold")
+    pairs = [
+        (speak("Searched for"), str(found.get("query") or "")),
+        (speak("Collections"), ", ".join(map(str, found.get("collections") or []))),
+        (speak("Tokens"), str(found.get("tokens") or 0)),
+        (speak("Not searched"), str(found.get("failure") or "")),
+    ]
+    print_pairs([(name, value) for name, value in pairs if value])
+    for one in found.get("sources") or []:
+        out.print(f"[{one.get('number')}] {_place(one)}, {one.get('tokens')}", markup=False)
+    for one in found.get("left_out") or []:
+        out.print(f"- {_place(one)}: {one.get('reason')}", markup=False)
+
+
+def _place(one: dict[str, Any]) -> str:
+    page = one.get("page")
+    return f"{one.get('title')}" if page is None else f"{one.get('title')}, {speak('page')} {page}"
