@@ -49,7 +49,7 @@ class Misreading:
 
     def proves(self, run: str, text: str, before: str, after: str) -> bool:
         """Whether nobody would write `run` on purpose. `text` is what it was; the letters beside it are given."""
-        weird = any(not letter.isalpha() and letter not in _NATURAL for letter in run)
+        weird = any((not letter.isalpha() or letter in "µªº") and letter not in _NATURAL for letter in run)
         if all(letter in _RUSSIAN for letter in text):
             return self._proves_russian(run, text, weird=weird)
         if self.name not in {"windows-1252", "mac-roman", "windows-1251"}:
@@ -76,6 +76,8 @@ class Misreading:
         if self.name == "windows-1252":
             return len(text) >= 2
         if self.name == "windows-1251":
+            # "РёС…": no word has a small letter before a capital one.
+            weird = weird or run[1:2].islower()
             return (len(text) >= 3 and (plain or weird)) or (len(text) == 2 and weird)
         if self.name == "cp866":
             return len(text) >= 3 or (len(text) == 2 and any(letter.isalpha() for letter in run))
