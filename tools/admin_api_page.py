@@ -39,6 +39,7 @@ and all end when Ansambl stops.
 | `rest` | `model` goes to sleep at `level`, or stops (null), to make room for the model `wanted` if that is not null |
 | `requests` | requests that `begun` and `ended`, without contents; `running`; `left_out` counts those beyond 100 |
 | `event` | `time`, `model`, `kind`, `message`: what happened to an instance, as `ansambl status` shows it |
+| `job` | long work on knowledge as `GET /knowledge/jobs` tells it: when it begins, ends, and once a second between |
 | `stopping` | Ansambl stops, and the stream ends |
 
 Changes are told together, at most four times a second. Nothing is looked at while nobody watches.
@@ -52,7 +53,7 @@ def _document() -> dict[str, Any]:
     anything: Any = SimpleNamespace()
     return make_admin_api(
         anything, anything, KeyDoor("", RealClock()), anything, is_local=lambda _: True, planning=anything,
-        watching=anything, reading=anything, keys=anything,
+        watching=anything, reading=anything, keys=anything, knowledge=anything,
     ).openapi()  # fmt: skip
 
 

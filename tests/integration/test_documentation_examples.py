@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -117,6 +118,29 @@ def named_file(example: Example) -> str | None:
     return found[1] if found and found[1] not in _OWN_FILES else None
 
 
+_CONVERSATION = {
+    "title": "About trees", "create_time": 1754500000.0, "update_time": 1754500100.0, "conversation_id": "67f-1",
+    "current_node": "b",
+    "mapping": {
+        "root": {"id": "root", "message": None, "parent": None, "children": ["a"]},
+        "a": {"id": "a", "parent": "root", "children": ["b"], "message": {
+            "id": "a", "author": {"role": "user"}, "create_time": 1754500000.0,
+            "content": {"content_type": "text", "parts": ["What is a maple?"]}}},
+        "b": {"id": "b", "parent": "a", "children": [], "message": {
+            "id": "b", "author": {"role": "assistant"}, "create_time": 1754500100.0,
+            "content": {"content_type": "text", "parts": ["A maple is a tree with lobed leaves."]}}},
+    },
+}  # fmt: skip
+
+
+def write_documents(folder: Path) -> None:
+    """What the pages about documents take for granted: a folder of notes, and an export as ChatGPT writes it."""
+    notes = folder / "notes"
+    notes.mkdir()
+    (notes / "trees.md").write_text("# Trees\n\nMaples are cut in late summer.\n", encoding="utf-8")
+    (folder / "conversations.json").write_text(json.dumps([_CONVERSATION]), encoding="utf-8")
+
+
 def run_commands(product: Started, pages: Collection[str]) -> list[list[str]]:
     """Run the commands of some pages against the product; returns those that stop it, which are left out."""
     last: list[list[str]] = []
@@ -148,6 +172,7 @@ def run_commands(product: Started, pages: Collection[str]) -> list[list[str]]:
 def test_commands_of_the_pages_run(start):
     """Some fifty commands; on a busy machine with two cores they were seen to take four minutes."""
     product = start()
+    write_documents(product.data.parent)
     assert run_commands(product, {one.page for one in ALL} - set(STARTED_BY))
     assert product.command("down").returncode == 0
 
