@@ -109,7 +109,7 @@ def test_a_folder_is_added_found_shown_and_removed(run, known, own_folder):
     code, out, err = run("remove", str(documents[0]["id"]))
     assert (code, "--yes" in err) == (1, True)
     assert len(known.documents()) == 2
-    assert run("remove", str(documents[0]["id"]), "--yes")[:2] == (0, "Removed 1 documents.\n")
+    assert run("remove", str(documents[0]["id"]), "--yes")[:2] == (0, "Documents removed: 1\n")
     assert run("remove", "notes", "--yes")[0] == 0
     assert known.documents() == []
     assert notes.exists()
@@ -139,7 +139,7 @@ def test_refused_things_are_told_and_the_rest_counts(run, known, own_folder):
     assert code == 0
     assert "1 added" in out
     assert err.count("it is encrypted") == 20
-    assert "and 30 more were refused" in err
+    assert "and refused besides: 30" in err
     (own_folder / "b.bin").write_bytes(b"\xff")
     known.refused = ()
     code, _, err = run("add", "b.bin")
@@ -184,7 +184,7 @@ def test_hours_of_embedding_are_asked_for_before_they_begin(run, known, own_fold
     (own_folder / "a.txt").write_text("\n\n".join(f"passage {number}" for number in range(300)), encoding="utf-8")
     code, _, err = run("add", "a.txt")
     assert (code, known.embeddings) == (0, 0)
-    assert "300 passages: about 2 min on this CPU with the bundled model; words are searchable at once." in err
+    assert "Passages: 300; about 2 min on this CPU with the bundled model. Words are searchable at once." in err
     assert "ansambl knowledge embed --yes" in err
     assert run("add", "a.txt", "--no-embed")[2] == ""
     # Another model than the bundled one is fast enough not to ask; so is little work.
@@ -241,7 +241,7 @@ def test_a_report_of_conversations_says_from_when_they_are(run, known, own_folde
     report = Report(added=2, turns=31, since=1_600_000_000.0, until=1_754_500_000.0, repairs=12_345)
     monkeypatch.setattr(known, "import_chats", lambda *_, **__: report)
     _, out, _ = run("import-chats", "c.zip")
-    for words in ("31 messages", "13.09.2020", "06.08.2025", "12,345 characters"):
+    for words in ("31 messages", "13.09.2020", "06.08.2025", "repaired: 12,345"):
         assert words in out
 
 
@@ -265,7 +265,7 @@ def test_a_collection_is_removed_whole_after_a_yes(run, known):
     for number in range(3):
         known.put("garden", f"d{number}", "text")
     code, _, err = run("remove", "garden")
-    assert (code, "garden with 3 documents" in err) == (1, True)
+    assert (code, "garden; documents in it: 3" in err) == (1, True)
     assert json.loads(run("remove", "garden", "--yes", "--json")[1]) == {
         "removed": 3, "collections": ["garden"], "folders": [],
     }  # fmt: skip

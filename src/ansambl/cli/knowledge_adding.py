@@ -118,7 +118,7 @@ class Adding:
         if seconds <= LONG:
             return True
         note(
-            speak("{count} passages: about {time} on this CPU with the bundled model; words are searchable at once.")
+            speak("Passages: {count}; about {time} on this CPU with the bundled model. Words are searchable at once.")
             .format(count=f"{state['pending']:,}", time=spoken_time(seconds))
         )  # fmt: skip
         return ask_yes(speak("Make their vectors now?"), yes=self._yes)

@@ -119,9 +119,9 @@ def _all_documents(access: KnowledgeAccess, place: str, collection: str | None) 
 def told_removal(removal: Removal) -> list[str]:
     """What would be removed, a line each."""
     lines = [
-        speak("The collection {name} with {count} documents.").format(name=one, count=f"{removal.within:,}")
+        speak("The collection {name}; documents in it: {count}").format(name=one, count=f"{removal.within:,}")
         if len(removal.collections) == 1
-        else speak("The collection {name} with all its documents.").format(name=one)
+        else speak("The collection {name} with all its documents").format(name=one)
         for one in removal.collections
     ]
     lines += [
@@ -131,7 +131,7 @@ def told_removal(removal: Removal) -> list[str]:
         for one in removal.documents[:_SHOWN]
     ]
     if len(removal.documents) > _SHOWN:
-        lines.append(speak("and {count} more documents").format(count=f"{len(removal.documents) - _SHOWN:,}"))
+        lines.append(speak("and more documents: {count}").format(count=f"{len(removal.documents) - _SHOWN:,}"))
     lines += [speak("The folder {path} is kept in step no more.").format(path=one) for one in removal.folders]
     return lines
 
@@ -192,7 +192,7 @@ def follow_folders(access: StoppedKnowledge) -> int:
     folders = access.state()["folders"]
     if not folders:
         raise UsageError(text("no folder is kept in step; begin with: ansambl knowledge watch FOLDER"))
-    say(speak("Keeping {count} folders in step; Ctrl-C ends it.").format(count=len(folders)))
+    say(speak("Folders that are kept in step: {count}. Ctrl-C ends it.").format(count=len(folders)))
 
     def told(folder: str, report: Report) -> None:
         from ansambl.app.knowledge.documents import report_document
@@ -231,7 +231,7 @@ def forget_memory(
         return 0
     wanted = _numbered(remembered, numbers) if numbers else remembered
     if wanted:
-        note(speak("{count} remembered conversations will be forgotten.").format(count=f"{len(wanted):,}"))
+        note(speak("Conversations that will be forgotten: {count}").format(count=f"{len(wanted):,}"))
         if not ask_yes(speak("Forget them? This cannot be undone."), yes=yes):
             return 1
         with knowledge_access(config, changes=True) as reached:
@@ -239,7 +239,7 @@ def forget_memory(
     if as_json:
         print_json({"removed": len(wanted)})
     else:
-        say(speak("Forgotten: {count} conversations.").format(count=f"{len(wanted):,}"))
+        say(speak("Conversations forgotten: {count}").format(count=f"{len(wanted):,}"))
     return 0
 
 

@@ -16,6 +16,7 @@ from ansambl.foundation.locales import speak
 from ansambl.foundation.terminals import harmless
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
 Document = Mapping[str, Any]
@@ -25,6 +26,7 @@ MOST_REFUSED = 20
 _LONGEST_HIT = 1200
 _WORD = re.compile(r"\w+")
 _SHORTEST_STEM = 4
+_NARROWEST = 20
 _SOURCES = {"chatgpt": "ChatGPT", "claude": "Claude", "open-webui": "Open WebUI", "lm-studio": "LM Studio"}
 
 
@@ -61,7 +63,7 @@ def print_collections(collections: Sequence[Document], state: Document) -> None:
         (speak("On the disk"), format_bytes(Bytes(state["bytes"]))),
     ])  # fmt: skip
     if state["pending"] and state["model"]:
-        note(speak("{count} passages have no vectors yet and are found by their words; see: ansambl knowledge embed")
+        note(speak("Passages without vectors, found by their words alone: {count}; see: ansambl knowledge embed")
              .format(count=f"{state['pending']:,}"))  # fmt: skip
 
 
@@ -109,7 +111,6 @@ def print_document(one: Document, words: str) -> None:
 
 def print_passages(passages: Iterable[Document]) -> None:
     """The passages of a document."""
-    from rich.padding import Padding
     from rich.text import Text
 
     out = console()
@@ -118,12 +119,12 @@ def print_passages(passages: Iterable[Document]) -> None:
                  one["author"], day(one["time"])]  # fmt: skip
         head = " · ".join(part for part in where if part)
         out.print(Text(harmless(f"[{one['number']}] {head}".rstrip()), style="bold"))
-        out.print(Padding(Text(harmless(one["text"])), (0, 0, 1, 4)), soft_wrap=False)
+        _print_indented(out, Text(harmless(one["text"])), 4)
+        out.print()
 
 
 def print_conversation(one: Document) -> None:
     """A whole conversation, as it was seen last."""
-    from rich.padding import Padding
     from rich.text import Text
 
     speakers = {"user": speak("You"), "assistant": speak("Assistant"), "system": speak("System"), "tool": speak("Tool")}
@@ -136,14 +137,13 @@ def print_conversation(one: Document) -> None:
         who = turn["author"] or speakers.get(turn["speaker"], turn["speaker"])
         out.print()
         out.print(Text(harmless(", ".join(part for part in (who, day(turn["time"])) if part)), style="bold"))
-        out.print(Padding(Text(harmless(turn["text"])), (0, 0, 0, 2)), soft_wrap=False)
+        _print_indented(out, Text(harmless(turn["text"])), 2)
         for name in turn["attachments"]:
             out.print(Text(harmless("  " + speak("attached: {name}").format(name=name)), style="dim"))
 
 
 def print_hits(found: Document, query: str) -> None:
     """What a search found, best first."""
-    from rich.padding import Padding
     from rich.text import Text
 
     if not found["hits"]:
@@ -161,12 +161,22 @@ def print_hits(found: Document, query: str) -> None:
         under = speak("document {number}, collection {collection}, likeness {score}").format(
             number=one["document_id"], collection=one["collection"], score=f"{one['score']:.2f}"
         )
-        out.print(Padding(Text(harmless(under), style="dim"), (0, 0, 0, 3)), soft_wrap=False)
+        _print_indented(out, Text(harmless(under), style="dim"), 3)
         words = one["text"] if len(one["text"]) <= _LONGEST_HIT else one["text"][: _LONGEST_HIT - 1] + "…"
-        out.print(Padding(highlighted(words, query), (0, 0, 1, 3)), soft_wrap=False)
+        _print_indented(out, highlighted(words, query), 3)
+        out.print()
     if found["pending"] and found["vectors"]:
-        note(speak("{count} passages have no vectors yet; they were searched by their words alone.")
+        note(speak("Passages without vectors, searched by their words alone: {count}")
              .format(count=f"{found['pending']:,}"))  # fmt: skip
+
+
+def _print_indented(out: Console, words: Text, indent: int) -> None:
+    """Print words as wide as the terminal is; lines do not end with spaces, which a file would keep."""
+    from rich.text import Text
+
+    for line in words.wrap(out, max(_NARROWEST, out.width - indent), overflow="fold"):
+        line.rstrip()
+        out.print(Text(" " * indent).append_text(line) if line else "")
 
 
 def _below_title(heading: str, title: str) -> str:
@@ -209,7 +219,7 @@ def print_report(report: Document, *, chats: bool) -> None:
             added=f"{report['added']:,}", updated=f"{report['updated']:,}", unchanged=f"{report['unchanged']:,}",
             removed=f"{report['removed']:,}", passages=f"{report['passages']:,}"))  # fmt: skip
     if report["repairs"]:
-        say(speak("{count} characters had been read with the wrong character set and were repaired.").format(
+        say(speak("Characters that had been read with the wrong character set, and were repaired: {count}").format(
             count=f"{report['repairs']:,}"))  # fmt: skip
     print_refused(report["refused"], report["refused_count"])
 
@@ -219,4 +229,4 @@ def print_refused(refused: Sequence[Document], count: int) -> None:
     for one in refused[:MOST_REFUSED]:
         note(speak("refused: {place}: {reason}").format(place=one_line(one["place"], 300), reason=one["reason"]))
     if count > MOST_REFUSED:
-        note(speak("and {count} more were refused").format(count=f"{count - MOST_REFUSED:,}"))
+        note(speak("and refused besides: {count}").format(count=f"{count - MOST_REFUSED:,}"))

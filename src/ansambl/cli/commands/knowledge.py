@@ -254,7 +254,7 @@ def remove(
     if as_json:
         print_json({"removed": removed, "collections": removal.collections, "folders": removal.folders})
     else:
-        say(speak("Removed {count} documents.").format(count=f"{removed:,}"))
+        say(speak("Documents removed: {count}").format(count=f"{removed:,}"))
 
 
 def watch(
