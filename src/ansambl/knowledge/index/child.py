@@ -31,7 +31,7 @@ _LAST_PATIENCE = 5.0
 _PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Where the system can do it (Linux, prctl(2)); the end of the socket tells it everywhere, if later."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -112,7 +112,7 @@ def _made(opening: wire.Opening) -> Index:
 
 def main(descriptor: int) -> None:
     """Serve until the socket ends."""
-    _die_with_parent()
+    die_with_parent()
     # The parent alone decides when this ends: Ctrl-C and a service manager's signal reach it, too, and it closes us.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -32,6 +32,7 @@ from ansambl.knowledge.index.checking import (
 from ansambl.knowledge.index.contract import Entry, IndexPlace, IndexState, Ranked
 from ansambl.knowledge.index.errors import IndexFailedError, IndexInUseError, gone, missing
 from ansambl.knowledge.index.exact_sql import token
+from ansambl.knowledge.index.spaces import space_mark
 
 if TYPE_CHECKING:
     import psycopg
@@ -325,8 +326,7 @@ def schema_name(name: str, space: VectorSpace | None) -> str:
     if not name or len(name.encode()) > _LONGEST_NAME or "\0" in name:
         message = text("the name of an index has between 1 and {most} bytes", most=_LONGEST_NAME)
         raise UsageError(message)
-    mark = f"{zlib.crc32(f'{space.model}/{space.dimension}'.encode()):08x}" if space else "words"
-    return f"{name}-{mark}"
+    return f"{name}-{space_mark(space)}"
 
 
 def _quoted(identifier: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
+from ansambl.domain.knowledge import Filters
 from ansambl.knowledge.index.contract import Entry
 
 DENSE, TERMS = "dense", "terms"
@@ -55,3 +56,17 @@ def payload(entry: Entry) -> dict[str, Any]:
         "owner": entry.owner,
     }  # fmt: skip
     return {name: value for name, value in found.items() if value is not None}
+
+
+def wanted_sets(filters: Filters) -> list[tuple[str, list[Any]]]:
+    """The fields of which one of some values is wanted, with those values."""
+    sets: tuple[tuple[str, Sequence[Any] | None], ...] = (
+        ("collection", filters.collections), ("kind", filters.kinds), ("source", filters.sources),
+        ("author", filters.authors), ("role", filters.roles), ("language", filters.languages),
+        ("owner", filters.owners), ("document", filters.documents),
+    )  # fmt: skip
+    return [
+        (name, [one if isinstance(one, int) else str(one) for one in wanted])
+        for name, wanted in sets
+        if wanted is not None
+    ]
