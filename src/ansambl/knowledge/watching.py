@@ -59,12 +59,7 @@ class _Following:
         """All rounds."""
         try:
             while not self._stopped():
-                known = self._known()
-                for folder, collection in known:
-                    if self._stopped():
-                        return
-                    self._bring(folder, collection)
-                self._until_due(known)
+                self._round(self._known())
         finally:
             if self._embedding is not None:
                 self._embedding.join()
@@ -102,14 +97,21 @@ class _Following:
         except AnsamblError as error:
             log.warning("not_embedded", reason=str(error))
 
-    def _until_due(self, known: Sequence[tuple[str, str]]) -> None:
-        """Follow notices until everything is to be looked at again, or other folders are to be followed."""
+    def _round(self, known: Sequence[tuple[str, str]]) -> None:
+        """Follow notices until everything is to be looked at again, or other folders are to be followed.
+
+        Everything is looked at when notices already come, so that nothing is missed in between.
+        """
         due = time.monotonic() + self._interval
         there = {folder: collection for folder, collection in known if path_of(folder).is_dir()}
+        everything = True
         for changed in self._notices(there):
             for folder, collection in known:
-                if folder in changed:
+                if self._stopped():
+                    return
+                if everything or folder in changed:
                     self._bring(folder, collection)
+            everything = False
             if self._stopped() or time.monotonic() >= due or self._known() != list(known):
                 return
 
@@ -157,8 +159,8 @@ class _Following:
 
 def _silence() -> Iterator[set[str]]:
     while True:
-        time.sleep(_NO_NOTICES_MS / 1000)
         yield set()
+        time.sleep(_NO_NOTICES_MS / 1000)
 
 
 def _touched(there: Mapping[str, str], paths: Sequence[str]) -> set[str]:

@@ -72,7 +72,8 @@ class IndexCare:
         self._due = self._busy = self._closed = False
         self._built: OpenIndex | None = None
         self._failure: AnsamblError | None = None
-        folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        for one in (folder.parent, folder):
+            one.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
         with database.snapshot() as connection:
             self._store = fact(connection, "store")
             number, generation = int(fact(connection, "serving")), int(fact(connection, "generation"))
