@@ -22,7 +22,7 @@ from ansambl.knowledge.passages.preparing import prepared
 from ansambl.knowledge.prepared import Prepared
 from ansambl.knowledge.reading import wire
 from ansambl.knowledge.reading.limits import MIB, ReadingLimits
-from ansambl.knowledge.reading.read import digested
+from ansambl.knowledge.reading.read import damaged, digested
 
 _FILE_SIZE = 256 * MIB
 """Bytes of a file that the child may write: pages for an OCR program, what a library keeps beside it."""
@@ -50,10 +50,11 @@ def main() -> None:
             for record in _records(job):
                 answers.write(wire.frame(record))
                 answers.flush()
-        except MemoryError:
-            answers.write(wire.frame(wire.Answer(spent=True)))
+        except BaseException as error:  # noqa: BLE001 - a panic of a library in Rust is no Exception
+            reason = None if isinstance(error, MemoryError) else Refused(job.place, damaged(error))
+            answers.write(wire.frame(wire.Answer(refused=reason, spent=True)))
             answers.flush()
-            # What is left of the memory is anybody's guess.
+            # What is left of the memory, or of the library, is anybody's guess.
             os._exit(0)
         answers.write(wire.frame(wire.Answer()))
         answers.flush()

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -26,9 +27,9 @@ from ansambl.knowledge.reading import wire
 from ansambl.knowledge.reading.content import UnreadableError
 from ansambl.knowledge.reading.limits import DEFAULT_LIMITS, MIB, ReadingLimits
 from ansambl.knowledge.reading.options import DEFAULT_OPTIONS, ReadingOptions
-from ansambl.knowledge.reading.roots import path_of
+from ansambl.knowledge.reading.roots import path_of, place_of
 
-_MODULE = "ansambl.knowledge.reading.child"
+_PROGRAM = (sys.executable, "-P", "-m", "ansambl.knowledge.reading.child")
 _LOOK = 0.25
 """Seconds between two looks at the memory of a child that is reading."""
 
@@ -41,7 +42,7 @@ _CHUNK = 1 << 18
 class _LostError(Exception):
     """The child is of no more use; `reason` says what happened to the file that it read."""
 
-    def __init__(self, reason: Text) -> None:
+    def __init__(self, reason: Text | str) -> None:
         super().__init__(str(reason))
         self.reason = reason
 
@@ -74,6 +75,8 @@ class Confined:
         except OSError as error:
             yield _unreadable(place, error)
             return
+        # The path may hold bytes that no text can; it travels as bytes, and what it is called as a place.
+        options = replace(options, path="", name=options.name or Path(place_of(path)).name)
         yield from self._read(self._job(path, place, size, options=options))
 
     def chats(self, path: str, *, day_first: bool | None = None) -> Iterator[Prepared | Refused]:
@@ -180,7 +183,7 @@ class _Child:
         self._limits = limits
         # A session of its own: Ctrl-C is ours to handle, and what it starts (an OCR program) ends with it.
         self._process = subprocess.Popen(
-            (sys.executable, "-P", "-m", _MODULE), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            _PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, start_new_session=True, close_fds=True, bufsize=0,
         )  # fmt: skip
         self._ended = threading.Lock()
@@ -210,12 +213,12 @@ class _Child:
                 answer = wire.answer(body)
             except msgspec.MsgspecError as error:
                 raise _LostError(text("reading it failed inside ({error})", error=str(error)[:150])) from error
+            if answer.spent:
+                raise _LostError(answer.refused.reason if answer.refused else _too_much_memory(self._limits))
             if answer.prepared is not None:
                 yield answer.prepared
             elif answer.refused is not None:
                 yield answer.refused
-            elif answer.spent:
-                raise _LostError(_too_much_memory(self._limits))
             else:
                 return
 

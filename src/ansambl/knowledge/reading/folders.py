@@ -53,7 +53,9 @@ DEFAULT_FOLDER_OPTIONS = FolderOptions()
 def files_of(
     folder: Path, options: FolderOptions = DEFAULT_FOLDER_OPTIONS, limits: ReadingLimits = DEFAULT_LIMITS
 ) -> Iterator[Path | Refused]:
-    """The files below `folder` that are documents, by their names in order, and what was left out and why.
+    """The files below `folder` that are documents, in order, and what was left out and why.
+
+    The files of a folder come by their names, then those of its folders.
 
     No file is opened here but the ignore files. Runs in the parent process. Never raises.
     """

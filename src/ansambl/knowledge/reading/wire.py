@@ -38,7 +38,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One record of a job, or its end where all are empty. `spent` is that memory ran out: nothing more comes."""
+    """One record of a job, or its end where all are empty.
+
+    With `spent`, the child is of no more use and nothing more comes: `refused` says why, or memory ran out.
+    """
 
     prepared: Prepared | None = None
     refused: Refused | None = None

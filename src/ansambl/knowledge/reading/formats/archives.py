@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import tarfile
+import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ from ansambl.knowledge.reading.office import is_zip
 from ansambl.knowledge.reading.zip_files import checked_zip, harmless_name, member_name
 
 _PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
+_DAMAGE = (
+    OSError, ValueError, NotImplementedError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
+)  # fmt: skip
 _USTAR = 257
 """Where a tar's header says ``ustar`` (POSIX.1-2017, pax)."""
 
@@ -43,7 +47,7 @@ def read_zip(content: Content, reading: Reading) -> Iterator[Digested | Refused]
                 data = archive.read(member)
             except UnreadableError as error:
                 yield Refused(place, error.message)
-            except (OSError, ValueError, NotImplementedError, EOFError, zlib.error) as error:
+            except _DAMAGE as error:
                 yield Refused(place, text("it is damaged in its archive ({reason})", reason=str(error)[:100]))
             else:
                 yield from reading.inner(

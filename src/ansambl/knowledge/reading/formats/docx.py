@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ansambl.knowledge.reading.content import Content, Draft, Format, Reading, missing, too_much_text
@@ -9,6 +10,7 @@ from ansambl.knowledge.reading.markup import page_of
 from ansambl.knowledge.reading.office import has_members, properties_of
 from ansambl.knowledge.reading.zip_files import checked_zip
 
+_ARROW = re.compile(r"[ ]?↑$", re.MULTILINE)
 _STYLES = """
 p[style-name='Заголовок 1'] => h1:fresh
 p[style-name='Заголовок 2'] => h2:fresh
@@ -33,11 +35,12 @@ def read(content: Content, reading: Reading) -> Iterator[Draft]:
         made = mammoth.convert_to_html(
             stream, style_map=_STYLES, convert_image=mammoth.images.img_element(lambda _: {"src": ""})
         )
-    page = page_of(made.value)
-    if len(page.text) > reading.limits.max_text:
+    # mammoth puts an arrow back to the text behind each footnote.
+    made_text = _ARROW.sub("", page_of(made.value).text)
+    if len(made_text) > reading.limits.max_text:
         raise too_much_text(reading.limits.max_text)
     yield Draft(
-        page.text, title=properties.title, time=properties.time,
+        made_text, title=properties.title, time=properties.time,
         authors=(properties.author,) if properties.author else (),
     )  # fmt: skip
 

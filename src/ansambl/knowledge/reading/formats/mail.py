@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import email
 import email.policy
 import email.utils
 import re
 from collections.abc import Iterator
-from email.header import Header, decode_header, make_header
+from email.header import decode_header, make_header
 from email.message import Message
 
 from ansambl.domain.text import text
@@ -42,7 +43,7 @@ def read(content: Content, reading: Reading) -> Iterator[Draft | Digested | Refu
             continue
         number += 1
         name = harmless_name(
-            _header(part.get_filename() or "") or f"attachment-{number}{_SUFFIXES.get(_type(part), '')}"
+            _words(part.get_filename() or "") or f"attachment-{number}{_SUFFIXES.get(_type(part), '')}"
         )
         data = _bytes(part)
         if data and (reading.ocr or part.get_content_maintype() not in {"image", "audio", "video"}):
@@ -118,18 +119,18 @@ def _is_attachment(part: Message) -> bool:
 
 
 def _draft(message: Message, parts: list[Message]) -> Draft:
-    subject = _header(message.get("Subject"))
-    lines = [f"**{name}:** {said}" for name in _SHOWN if (said := _header(message.get(name)))]
+    subject = _header(message, "Subject")
+    lines = [f"**{name}:** {said}" for name in _SHOWN if (said := _header(message, name))]
     bodies = [part for part in parts if part.get_content_maintype() == "text" and not _is_attachment(part)]
     plain = [one for part in bodies if _type(part) != "text/html" and (one := _text(part).strip())]
     pages = [one for part in bodies if _type(part) == "text/html" and (one := page_of(_text(part)).text.strip())]
     # Most mails say the same twice; some say in their plain part only that they are to be read as HTML.
     body = "\n\n".join(pages if sum(map(len, plain)) < 0.2 * sum(map(len, pages)) else plain)
-    name, address = email.utils.parseaddr(_header(message.get("From")))
+    name, address = email.utils.parseaddr(_header(message, "From"))
     facts = {
         "from": address,
-        "to": _header(message.get("To"))[:500],
-        "id": _header(message.get("Message-ID")).strip("<>"),
+        "to": _header(message, "To")[:500],
+        "id": _header(message, "Message-ID").strip("<>"),
     }
     top = ([f"# {subject}"] if subject else []) + (["\n".join(lines)] if lines else [])
     return Draft(
@@ -140,21 +141,22 @@ def _draft(message: Message, parts: list[Message]) -> Draft:
 
 
 def _time(message: Message) -> float | None:
-    return seconds_of(_header(message.get("Date")))
+    return seconds_of(_header(message, "Date"))
 
 
-def _header(value: object) -> str:
-    """A header's words, whatever it is encoded in and however badly."""
-    if value is None:
-        return ""
-    try:
-        said = str(make_header(decode_header(value if isinstance(value, Header) else str(value))))
-    except (LookupError, UnicodeError, ValueError):
-        said = str(value)
+def _header(message: Message, name: str) -> str:
+    """A header's words, whatever it is encoded in and however badly; empty where there is none."""
+    raw = next((str(value) for key, value in message.raw_items() if key.lower() == name.lower()), "")
+    return _words(raw)
+
+
+def _words(raw: str) -> str:
     # Bytes that were never encoded come as halves of pairs.
-    if any("\udc80" <= one <= "\udcff" for one in said):
-        said = decoded(said.encode("utf-8", "surrogateescape")).text
-    return " ".join(said.split())
+    if any("\udc80" <= one <= "\udcff" for one in raw):
+        raw = decoded(raw.encode("utf-8", "surrogateescape")).text
+    with contextlib.suppress(LookupError, UnicodeError, ValueError):
+        raw = str(make_header(decode_header(raw)))
+    return " ".join(raw.split())
 
 
 def _type(part: Message) -> str:
