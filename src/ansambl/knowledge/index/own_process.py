@@ -113,10 +113,9 @@ class OwnProcess:
         pause = _FIRST_PAUSE
         while not self._closing.is_set():
             started = time.monotonic()
-            reason = self._one_life()
+            reason, was_up = self._one_life()
             lived = time.monotonic() - started
             with self._changed:
-                was_up, self._up = self._up, False
                 waiting, self._calls = self._calls, {}
             for call in waiting.values():
                 call.error = gone(reason)
@@ -127,12 +126,12 @@ class OwnProcess:
             pause = _FIRST_PAUSE if was_up and lived > _LONG_LIFE else min(_LONGEST_PAUSE, pause * 2)
             self._closing.wait(pause)
 
-    def _one_life(self) -> Text:
-        """Start a process, and read what it says until it ends; why it ended."""
+    def _one_life(self) -> tuple[Text, bool]:
+        """Start a process, and read what it says until it ends; why it ended, and whether its index was open."""
         try:
             connection, process = self._started()
         except OSError as error:
-            return text("its process cannot be started: {reason}", reason=str(error))
+            return text("its process cannot be started: {reason}", reason=str(error)), False
         opened = False
         try:
             for frame in wire.frames(connection):
@@ -149,12 +148,13 @@ class OwnProcess:
             log.warning("index_process_unreadable", folder=self._place.folder, reason=str(error))
         finally:
             with self._changed:
-                self._socket = None
+                # Both at once: a call must find it up with a socket, or wait.
+                self._socket, self._up = None, False
             connection.close()
             code = self._reaped(process)
         if not opened and code < 0 and self._refused is None:
             self._died_while_opening()
-        return _ending(code)
+        return _ending(code), opened
 
     def _died_while_opening(self) -> None:
         """Files that end the process each time it opens them would do so for ever."""
@@ -259,18 +259,7 @@ class OwnProcess:
 
     def _ask(self, what: str, body: bytes, patience: str, expected: int | None = None) -> _Call:
         """Ask and wait; where `expected` is given, a process of another generation is not asked."""
-        if not self._up:
-            self._wait_until_up()
-        call = _Call()
-        with self._changed:
-            connection, call.generation = self._socket, self.generation
-            if expected is not None and expected != call.generation:
-                raise gone(text("what was written since the last commit is lost"))
-            if connection is None:
-                raise gone(text("its process has ended"))
-            self._number += 1
-            number = self._number
-            self._calls[number] = call
+        number, call, connection = self._registered(expected)
         try:
             content = wire.framed(number, what, body)
             with self._sending:
@@ -288,6 +277,23 @@ class OwnProcess:
         if call.error is not None:
             raise call.error
         return call
+
+    def _registered(self, expected: int | None) -> tuple[int, _Call, socket.socket]:
+        """A call that waits for its answer, and where to send it; first of all the process has to be up."""
+        call = _Call()
+        while True:
+            if not self._up:
+                self._wait_until_up()
+            with self._changed:
+                connection, call.generation = self._socket, self.generation
+                if connection is None:
+                    # It ended between the two looks.
+                    continue
+                if expected is not None and expected != call.generation:
+                    raise gone(text("what was written since the last commit is lost"))
+                self._number += 1
+                self._calls[self._number] = call
+                return self._number, call, connection
 
     def _write(self, what: str, body: bytes) -> None:
         # A commit must never go to a process that does not have what was written before it: it would note a revision
