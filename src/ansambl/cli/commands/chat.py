@@ -154,15 +154,16 @@ class _Conversation:
         from ansambl.cli.output import note
         from ansambl.domain.errors import AnsamblError
 
-        self._messages.append({"role": "user", "content": line})
+        messages = [*self._messages, {"role": "user", "content": line}]
+        if len(messages) > 1 and messages[-2]["role"] == "user":
+            # A past conversation may end with a question; many templates refuse two of them in a row.
+            messages[-2:] = [{"role": "user", "content": f"{messages[-2]['content']}\n\n{line}"}]
         try:
-            answer = print_answer(self._client.stream_chat({"model": self.name, "messages": self._messages}))
+            answer = print_answer(self._client.stream_chat({"model": self.name, "messages": messages}))
         except KeyboardInterrupt:
             print()
             note(speak("Stopped; this turn is forgotten."))
-            self._messages.pop()
         except AnsamblError as error:
             note(speak("error: {message}").format(message=error.message.render(speak)))
-            self._messages.pop()
         else:
-            self._messages.append({"role": "assistant", "content": answer.content})
+            self._messages = [*messages, {"role": "assistant", "content": answer.content}]
