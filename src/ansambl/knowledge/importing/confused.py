@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 LEAST = 10
+_VARIETY = 6
 _RIGHT, _WRONG = 0.75, 0.5
 """Shares of frequent pairs: what is taken for Russian, and what is surely none."""
 # Counted over the Russian manual pages and documents of a Debian system: the pairs that make up 93 % of all. A letter,
@@ -87,7 +88,9 @@ def _meant(one: _Confusion, line: str) -> str | None:
             return None
         changed.append(right)
     meant = "".join(changed)
-    return meant if sum(map(len, _WORD.findall(meant))) >= LEAST else None
+    letters = "".join(_WORD.findall(meant))
+    # A rule of dashes and a row of one letter would be "ссссс", which is a frequent pair.
+    return meant if len(letters) >= LEAST and len(set(letters.lower())) >= _VARIETY else None
 
 
 def _share(text: str) -> float:
