@@ -6,7 +6,6 @@ takes the shard's place. Nothing is lost if any of that is cut short: the shard 
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -38,6 +37,9 @@ PATIENCE."""
 _ROUND = 256
 """Points copied after at once: a search waits for one such round at most."""
 
+_MOST_FAILURES = 3
+"""After so many it is not tried again until the index is opened anew."""
+
 _LAST_ROUND = 1024
 """With so few left the rest is copied while writes wait."""
 
@@ -56,27 +58,28 @@ class Holder:
         self.shard, self.folder = shard, folder
         self._lock = threading.Lock()
         self._users = 0
-        self._retired: Callable[[], None] | None = None
+        self._retired = False
 
-    @contextmanager
-    def used(self) -> Iterator[edge.EdgeShard]:
-        """The shard, open for as long as this lasts."""
+    def enter(self) -> bool:
+        """Keep it open until `leave`; False where it was replaced already."""
         with self._lock:
-            self._users += 1
-        try:
-            yield self.shard
-        finally:
-            with self._lock:
-                self._users -= 1
-                last = self._retired if not self._users else None
-            if last is not None:
-                last()
+            if not self._retired:
+                self._users += 1
+            return not self._retired
+
+    def leave(self) -> None:
+        """Done with it."""
+        with self._lock:
+            self._users -= 1
+            last = self._retired and not self._users
+        if last:
+            self._end()
 
     def retire(self) -> None:
         """Close it and remove its folder, now or when nobody uses it any more."""
         with self._lock:
-            self._retired = self._end
-            now = not self._users
+            now = not self._users and not self._retired
+            self._retired = True
         if now:
             self._end()
 
@@ -84,6 +87,18 @@ class Holder:
         with suppress(Exception):
             self.shard.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def shard_of(holder: Callable[[], Holder]) -> Iterator[edge.EdgeShard]:
+    """The shard in use, open for as long as this lasts."""
+    while not (held := holder()).enter():
+        # It was replaced between the two looks.
+        continue
+    try:
+        yield held.shard
+    finally:
+        held.leave()
 
 
 class Optimiser:
@@ -99,7 +114,7 @@ class Optimiser:
         self._thread: threading.Thread | None = None
         self._changed: set[int] | None = None
         self._last_write = time.monotonic()
-        self.done = 0
+        self.done = self._failures = 0
 
     @property
     def running(self) -> bool:
@@ -114,7 +129,7 @@ class Optimiser:
 
     def begin(self) -> None:
         """Start, unless it is at work."""
-        if not self.running and not self._stopping.is_set():
+        if not self.running and not self._stopping.is_set() and self._failures < _MOST_FAILURES:
             self._thread = threading.Thread(target=self._work, name="optimise", daemon=True)
             self._thread.start()
 
@@ -134,10 +149,13 @@ class Optimiser:
         try:
             if self._optimised(target):
                 self.done += 1
+                self._failures = 0
                 log.info("index_optimised", seconds=round(time.monotonic() - begun, 1))
                 return
+            self._failures += 1
         except Exception as error:  # noqa: BLE001 - native code and full disks; the index goes on as it is
             log.warning("index_not_optimised", reason=(str(error) or type(error).__name__).splitlines()[0])
+            self._failures += 1
         finally:
             self._changed = None
         shutil.rmtree(target, ignore_errors=True)
@@ -170,9 +188,8 @@ class Optimiser:
         return False
 
     def _graph_built(self, target: Path) -> bool:
-        threads = max(1, (os.cpu_count() or 2) // 2)
         process = subprocess.Popen(
-            [sys.executable, "-m", "ansambl.knowledge.index.qdrant_optimising", str(target), str(threads)],
+            [sys.executable, "-m", "ansambl.knowledge.index.qdrant_optimising", str(target)],
             stdin=subprocess.DEVNULL,
         )
         while process.poll() is None:

@@ -9,6 +9,7 @@ folder that it cannot read is set aside. Vectors are compared one by one until `
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ from ansambl.knowledge.index.checking import (
 from ansambl.knowledge.index.contract import Entry, IndexPlace, IndexState, Ranked
 from ansambl.knowledge.index.errors import IndexFailedError, missing
 from ansambl.knowledge.index.folders import FolderLock, bytes_of, set_all_aside
-from ansambl.knowledge.index.qdrant_aside import Holder, Optimiser, worth_while
+from ansambl.knowledge.index.qdrant_aside import Holder, Optimiser, shard_of, worth_while
 
 if TYPE_CHECKING:
     import qdrant_edge as edge
@@ -127,6 +128,13 @@ class QdrantEdgeIndex:
             library.EdgeConfig(
                 vectors=dense,
                 sparse_vectors={points.TERMS: library.EdgeSparseVectorParams(modifier=library.Modifier.Idf)},
+                hnsw_config=library.HnswIndexConfig(
+                    m=16,
+                    ef_construct=100,
+                    full_scan_threshold=10_000,
+                    # Half of the machine, and nicely: the rest answers.
+                    max_indexing_threads=max(1, (os.cpu_count() or 2) // 2),
+                ),
                 wal_enabled=False,
             ),
         )
@@ -232,7 +240,7 @@ class QdrantEdgeIndex:
         request = library.QueryRequest(
             limit=limit, query=query, filter=self._filter(filters), params=library.SearchParams(hnsw_ef=_EF)
         )
-        with _failing(), self._holder.used() as shard:
+        with _failing(), shard_of(lambda: self._holder) as shard:
             found = shard.query(request)
         ranked = [Ranked(int(one.id), float(one.score)) for one in found]
         ranked.sort(key=lambda one: (-one.score, one.id))
@@ -241,7 +249,7 @@ class QdrantEdgeIndex:
     def state(self) -> IndexState:
         """Counted now; `applied` is that of the last commit."""
         library = self._edge
-        with _failing(), self._holder.used() as shard:
+        with _failing(), shard_of(lambda: self._holder) as shard:
             entries = shard.count(library.CountRequest(exact=True))
             vectors = 0
             if self._space is not None:

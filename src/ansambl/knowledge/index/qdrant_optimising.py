@@ -1,4 +1,4 @@
-"""Building the graph of a copy of an index: ``python -m ansambl.knowledge.index.qdrant_optimising FOLDER THREADS``.
+"""Building the graph of a copy of an index: ``python -m ansambl.knowledge.index.qdrant_optimising FOLDER``.
 
 A process of its own, because the library holds Python's lock all the while (6.8 s for 20,000 passages, measured with
 0.9.0): in the index's process no search would be answered.
@@ -15,21 +15,18 @@ _NICE = 10
 """Searches go first."""
 
 
-def main(folder: str, threads: int) -> None:
+def main(folder: str) -> None:
     """Optimise the shard in `folder` until nothing is left to do."""
     die_with_parent()
     os.nice(_NICE)
     import qdrant_edge
 
-    graph = qdrant_edge.HnswIndexConfig(
-        m=16, ef_construct=100, full_scan_threshold=10_000, max_indexing_threads=threads
-    )
-    shard = qdrant_edge.EdgeShard.load(folder, qdrant_edge.EdgeConfig(hnsw_config=graph))
+    shard = qdrant_edge.EdgeShard.load(folder)
     shard.optimize()
     shard.flush()
     shard.close()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1])
     os._exit(0)
