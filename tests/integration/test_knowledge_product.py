@@ -106,6 +106,26 @@ def test_odd_names_loops_and_unreadable_files_are_one_line_each(tmp_path):
     assert json.loads(removed.stdout)["removed"] == 1, removed.stderr
 
 
+@pytest.mark.timeout(300)
+def test_a_folder_is_followed_in_the_foreground_until_ctrl_c(tmp_path):
+    data, notes = tmp_path / "data", write_notes(tmp_path / "notes", 2)
+    process = begin("watch", str(notes), "--json", data=data)
+    try:
+        wait_for(lambda: documents_in(data) == 2 or process.poll() is not None, "what is there", 60)
+        (notes / "later.md").write_text("# Later\n\nA birch came later.", encoding="utf-8")
+        wait_for(lambda: documents_in(data) == 3 or process.poll() is not None, "what came later", 60)
+        (notes / "note-000.md").unlink()
+        wait_for(lambda: documents_in(data) == 2 or process.poll() is not None, "what went", 60)
+        assert process.poll() is None, process.communicate()
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    folders = json.loads(run_command("knowledge", "watch", "--list", "--json", data=data).stdout)["folders"]
+    assert [one["path"] for one in folders] == [str(notes)]
+
+
 @pytest.mark.engine
 @pytest.mark.timeout(300)
 def test_commands_reach_the_running_ansambl_and_its_data_folder_alike(start, tmp_path):

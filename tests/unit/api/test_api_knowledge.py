@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import shutil
 import threading
 import time
 from types import SimpleNamespace
@@ -15,7 +18,9 @@ from ansambl.access.key_door import KeyDoor
 from ansambl.access.keys import ApiKey, digest_of, new_id, new_secret
 from ansambl.api.routes import make_admin_api
 from ansambl.app.admin.knowledge import ProductKnowledge
+from ansambl.app.knowledge import uploads
 from ansambl.app.knowledge.jobs import JobDesk
+from ansambl.app.knowledge.uploads import RESERVE
 from ansambl.domain.access import Endpoint
 from ansambl.domain.past_conversation import Branch, PastConversation, Speaker, Turn
 from ansambl.domain.text import text
@@ -247,6 +252,22 @@ async def test_an_upload_that_is_too_large_leaves_nothing(stage):
     assert "max_upload" in error_of(announced)["message"]
     assert stage.left_over == []
     assert stage.jobs.jobs() == []
+
+
+async def test_a_full_disk_is_said_in_words_and_nothing_is_left(stage, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=RESERVE))
+    answer = await stage.call("POST", "/uploads", params={"name": "a.txt"}, content=b"words")
+    assert (answer.status_code, error_of(answer)["code"]) == (503, "disk_full")
+    monkeypatch.undo()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(uploads.os, "fdopen", lambda descriptor, _: SimpleNamespace(
+        write=full, close=lambda: os.close(descriptor)))  # fmt: skip
+    answer = await stage.call("POST", "/uploads", params={"name": "a.txt"}, content=b"words")
+    assert (answer.status_code, error_of(answer)["code"]) == (503, "disk_full")
+    assert stage.left_over == []
 
 
 async def test_an_upload_larger_than_other_bodies_is_taken(stage):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from residence_stage import Stage
 
 from ansambl.app.admin.event_board import EventBoard
+from ansambl.app.knowledge.jobs import Job, JobState
 from ansambl.domain.text import text
 from ansambl.foundation.locales import translator
 from ansambl.gateway.observing.metrics import Metrics
+from ansambl.knowledge.contract import Progress, Report
 from ansambl.runtime.events import EventLog
 
 
@@ -190,4 +193,22 @@ async def test_the_end_is_told(stage):
     stage.board.close()
     assert (await reader.until("stopping"))[2] == {}
     assert stage.recent.watcher is None
+    await reader.close()
+
+
+async def test_long_work_on_knowledge_is_told_when_it_changes_and_now_and_then_in_between(stage):
+    reader = Reader(stage.board)
+    await reader.until("snapshot")
+    job = Job("job-1", "add", "garden", "/notes", 1.0)
+    await asyncio.to_thread(stage.board.job, job)
+    running = replace(job, state=JobState.RUNNING, started=2.0)
+    for done in range(200):
+        stage.board.job(replace(running, progress=Progress("reading", done, 200, "documents")))
+    over = replace(running, state=JobState.DONE, ended=3.0, report=Report(added=200))
+    stage.board.job(over)
+    await reader.until("job", 3)
+    told = [data for _, kind, data in reader.events if kind == "job"]
+    # Two hundred steps within a second are one event: hours of them would push all else out of the ring.
+    assert [one["state"] for one in told] == ["waiting", "running", "done"]
+    assert told[-1]["report"]["added"] == 200
     await reader.close()

@@ -40,7 +40,9 @@ class AdminSide:
         self.planning = ProductPlanning(self._desk, loaded)
         self.watching = ProductWatching(product, paths.logs, board)
         self.reading = ProductReading(product, self._desk, loaded, paths, database)
-        self.knowledge = ProductKnowledge(product.knowledge, product.knowledge_jobs, loaded, paths)
+        self.knowledge = ProductKnowledge(
+            product.knowledge, product.knowledge_jobs, loaded, paths, product.service.forget_documents
+        )
         product.knowledge_jobs.watcher = board.job
 
     def api(self, roles: ProductRoles, door: KeyDoor, keys: ProductKeys) -> App:
