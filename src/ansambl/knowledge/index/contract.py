@@ -52,12 +52,19 @@ class IndexState:
 class Index(Protocol):
     """Finds passages. Calls block, come from any thread, and searches go on while something is written.
 
-    What `put` and `remove` have done is durable when `commit` returns, not before; after a crash an index is at some
-    commit or later, and applying the same again changes nothing.
+    What `put` and `remove` have done is durable when `commit` returns, not before, and is found by then at the latest;
+    after a crash an index is at some commit or later, and applying the same again changes nothing. Where one of them
+    raises, what was done since the last commit may be lost: whoever writes begins again from ``state().applied``.
+    One at a time writes. Ids are between 0 and 2^63-1. A ranking holds 10,000 passages at most.
     """
 
     def put(self, entries: Sequence[Entry]) -> None:
-        """Add passages, or replace those of the same id."""
+        """Add passages, or replace those of the same id.
+
+        Raises:
+            EntryRefusedError: a vector of another length or with a number that is none, an id out of bounds.
+            IndexGoneError: see `errors`.
+        """
         ...
 
     def remove(self, ids: Sequence[int]) -> None:
