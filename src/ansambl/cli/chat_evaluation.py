@@ -62,10 +62,16 @@ def evaluate_chats(config: Path | None, wanted: ChatsWanted, *, as_json: bool) -
         )
     if wanted.out is not None:
         write_questions(wanted.out, questions)
-        note(speak("{count} questions with their old answers: {file}").format(count=len(questions), file=wanted.out))
-    if wanted.against is None:
-        if as_json:
+        written = speak("{count} questions with their old answers: {file}").format(
+            count=len(questions), file=wanted.out
+        )
+        if wanted.against is None and as_json:
             print_json({"questions": len(questions), "file": str(wanted.out)})
+        elif wanted.against is None:
+            say(written)
+        else:
+            note(written)
+    if wanted.against is None:
         return
     names, ballots = asyncio.run(_asked(config, questions, wanted))
     chosen = list(_choices(ballots, wanted.choices))
