@@ -62,7 +62,7 @@ class Scale:
     @classmethod
     def quick(cls) -> Scale:
         """Enough to see that everything runs; no figure of it is worth anything."""
-        return cls(passages=2_000, more=500, queries=20, clients=8, each=3, labelled=60)
+        return cls(passages=1_000, more=200, queries=20, clients=8, each=3, labelled=60)
 
 
 @dataclass(slots=True)
