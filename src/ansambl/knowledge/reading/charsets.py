@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 
 from ansambl.domain.text import text
-from ansambl.knowledge.reading.content import UnreadableError
+from ansambl.knowledge.reading.content import Content, UnreadableError, too_much_text
+from ansambl.knowledge.reading.limits import ReadingLimits
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
@@ -50,11 +51,27 @@ def decoded(data: bytes, declared: str | None = None) -> Decoded:
     return Decoded(found.text.replace("\r\n", "\n").replace("\r", "\n"), found.charset)
 
 
+def text_of(content: Content, limits: ReadingLimits, charset: str | None = None) -> Decoded:
+    """All text of a content, up to the limit for one document.
+
+    Raises:
+        UnreadableError: it is no text, or there is too much of it.
+    """
+    # No character takes more than four bytes: what is far too long need not be decoded to know.
+    if content.size > 4 * limits.max_text:
+        raise too_much_text(limits.max_text)
+    found = decoded(content.data(), charset or content.charset)
+    if len(found.text) > limits.max_text:
+        raise too_much_text(limits.max_text)
+    return found
+
+
 def looks_binary(data: bytes) -> bool:
     """Whether these first bytes are no text in any character set."""
     if any(data.startswith(mark) for mark, _ in _MARKS):
         return False
-    if b"\0" in data:
+    # A log of a machine that lost its power has a few zeros in it, and is a text all the same.
+    if data.count(b"\0") > 0.005 * len(data):
         return _utf16(data) is None
     controls = sum(byte < 32 and byte not in b"\t\n\v\f\r\x1b\x1a\b" for byte in data)
     return controls > len(data) * 0.02

@@ -101,7 +101,10 @@ class Confined:
         job = self._job(Path(), material.place, len(material.text), material=material)
         (found,) = self._read(job)
         if isinstance(found, Refused):
-            raise UnreadableError(found.reason if isinstance(found.reason, Text) else text(found.reason))
+            reason = found.reason
+            raise UnreadableError(
+                reason if isinstance(reason, Text) else text("reading it failed inside ({error})", error=reason)
+            )
         return found
 
     def close(self) -> None:
@@ -261,8 +264,7 @@ def _too_slow() -> Text:
 
 def _too_much_memory(limits: ReadingLimits) -> Text:
     return text(
-        "reading it takes more than {limit} MiB of memory; divide it, or raise [knowledge] memory",
-        limit=limits.memory // MIB,
+        "reading it takes more than {limit} MiB of memory; divide it, or convert it", limit=limits.memory // MIB
     )
 
 

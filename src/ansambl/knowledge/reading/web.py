@@ -141,7 +141,9 @@ def _checked(url: httpx.URL, limits: WebLimits) -> httpx.URL:
         raise UnreadableError(text("an address with a name and a password in it is not fetched"))
     port = url.port or (443 if url.scheme == "https" else 80)
     if not limits.private and port not in limits.ports:
-        raise UnreadableError(text("port {port} is none of the web's; allow private addresses to use it", port=port))
+        raise UnreadableError(
+            text("port {port} is none of the web's; set [knowledge] allow_private_addresses to use it", port=port)
+        )
     return url.copy_with(fragment=None)
 
 
@@ -156,7 +158,7 @@ async def _sent(client: httpx.AsyncClient, url: httpx.URL, limits: WebLimits, re
         ) from error
     if not limits.private and not all(map(is_public, found)):
         raise UnreadableError(
-            text("{host} is not a public address; allow it with [knowledge] private_addresses", host=url.host)
+            text("{host} is not a public address; set [knowledge] allow_private_addresses to fetch it", host=url.host)
         )
     failure: httpx.HTTPError | None = None
     for one in found[:3]:

@@ -60,7 +60,7 @@ def read_tar(content: Content, reading: Reading) -> Iterator[Digested | Refused]
     """The regular members of a tar archive that are documents, packed or not."""
     reading.check_depth(content)
     limits, left_out = reading.limits, Counter[str]()
-    with content.open() as stream, closing(_tar(stream, content)) as archive:
+    with content.open() as stream, closing(_tar(stream)) as archive:
         unpacked = 0
         for count, member in enumerate(archive):
             unpacked += member.size
@@ -118,13 +118,11 @@ def _unpacked(stream: IO[bytes], head: bytes) -> gzip.GzipFile | bz2.BZ2File | l
     return bz2.BZ2File(stream) if head.startswith(b"BZh") else lzma.LZMAFile(stream)
 
 
-def _tar(stream: IO[bytes], content: Content) -> tarfile.TarFile:
+def _tar(stream: IO[bytes]) -> tarfile.TarFile:
     try:
         return tarfile.open(fileobj=stream, mode="r:*")
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise UnreadableError(
-            text("the archive {name} is damaged ({reason})", name=content.name, reason=str(error)[:100])
-        ) from error
+        raise UnreadableError(text("the archive is damaged ({reason})", reason=str(error)[:100])) from error
 
 
 def _check(count: int, unpacked: int, size: int, limits: ReadingLimits) -> None:

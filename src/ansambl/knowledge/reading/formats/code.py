@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from ansambl.domain.knowledge import Form
-from ansambl.knowledge.reading.charsets import decoded
-from ansambl.knowledge.reading.content import Content, Draft, Format, Reading, too_much_text
+from ansambl.knowledge.reading.charsets import text_of
+from ansambl.knowledge.reading.content import Content, Draft, Format, Reading
 
 _BY_LANGUAGE = {
     "python": "py pyi pyx pyw", "javascript": "js mjs cjs jsx", "typescript": "ts tsx mts cts", "c": "c h",
@@ -43,9 +43,7 @@ def _language(content: Content) -> str:
 
 def read(content: Content, reading: Reading) -> Iterator[Draft]:
     """The code as it is."""
-    found = decoded(content.data(), content.charset)
-    if len(found.text) > reading.limits.max_text:
-        raise too_much_text(reading.limits.max_text)
+    found = text_of(content, reading.limits)
     language = _language(content)
     yield Draft(found.text, form=Form.CODE, facts={"language": language} if language else {})
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator
 
 from ansambl.domain.text import text
-from ansambl.knowledge.reading.charsets import decoded
+from ansambl.knowledge.reading.charsets import text_of
 from ansambl.knowledge.reading.content import Content, Draft, Format, Reading, TextBuilder
 from ansambl.knowledge.reading.tables import markdown_tables
 
@@ -18,7 +18,7 @@ _SEPARATORS = ";\t,|"
 
 def read(content: Content, reading: Reading) -> Iterator[Draft]:
     """One table."""
-    source = decoded(content.data(), content.charset).text
+    source = text_of(content, reading.limits).text
     csv.field_size_limit(_LONGEST_CELL)
     rows: list[list[str]] = []
     more = False

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 
 from ansambl.domain.knowledge import Form
-from ansambl.knowledge.reading.charsets import decoded
-from ansambl.knowledge.reading.content import Content, Draft, Format, Reading, too_much_text
+from ansambl.knowledge.reading.charsets import text_of
+from ansambl.knowledge.reading.content import Content, Draft, Format, Reading
 
 _LANGUAGES = {
     ".json": "json", ".jsonl": "json", ".ndjson": "json", ".geojson": "json", ".yaml": "yaml", ".yml": "yaml",
@@ -19,9 +19,7 @@ _LONG_LINE = 2_000
 
 def read(content: Content, reading: Reading) -> Iterator[Draft]:
     """The text as it is; JSON in one long line gets line ends, so that it can be divided."""
-    found = decoded(content.data(), content.charset).text
-    if len(found) > reading.limits.max_text:
-        raise too_much_text(reading.limits.max_text)
+    found = text_of(content, reading.limits).text
     language = _LANGUAGES.get(content.suffix, "")
     if language == "json" and len(found) > _LONG_LINE and found.count("\n") < len(found) / _LONG_LINE:
         found = _in_lines(found)

@@ -23,10 +23,10 @@ def read(content: Content, reading: Reading) -> Iterator[Draft]:
     """One page."""
     declared = _CHARSET.search(content.head)
     charset = content.charset or (declared[1].decode("ascii", "replace") if declared else None)
-    source = decoded(content.data(), charset).text
     # Tags and scripts are most of a page; its text has a limit of its own.
-    if len(source) > 10 * reading.limits.max_text:
+    if content.size > 10 * reading.limits.max_text:
         raise too_much_text(reading.limits.max_text)
+    source = decoded(content.data(), charset).text
     page = page_of(source)
     if len(page.text) > reading.limits.max_text:
         raise too_much_text(reading.limits.max_text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import email
+import email.errors
 import email.policy
 import email.utils
 import re
@@ -154,7 +155,7 @@ def _words(raw: str) -> str:
     # Bytes that were never encoded come as halves of pairs.
     if any("\udc80" <= one <= "\udcff" for one in raw):
         raw = decoded(raw.encode("utf-8", "surrogateescape")).text
-    with contextlib.suppress(LookupError, UnicodeError, ValueError):
+    with contextlib.suppress(LookupError, UnicodeError, ValueError, email.errors.MessageError):
         raw = str(make_header(decode_header(raw)))
     return " ".join(raw.split())
 

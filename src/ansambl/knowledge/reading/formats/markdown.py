@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansambl.knowledge.reading.charsets import decoded
-from ansambl.knowledge.reading.content import Content, Draft, Format, Reading, too_much_text
+from ansambl.knowledge.reading.charsets import text_of
+from ansambl.knowledge.reading.content import Content, Draft, Format, Reading
 from ansambl.knowledge.reading.times import seconds_of
 
 _FRONT = re.compile(r"\A---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
@@ -21,9 +21,7 @@ _COMMENT = re.compile(r"%%.*?%%", re.DOTALL)
 
 def read(content: Content, reading: Reading) -> Iterator[Draft]:
     """The text without its front matter, which gives title, time, authors and tags."""
-    found = decoded(content.data(), content.charset).text
-    if len(found) > reading.limits.max_text:
-        raise too_much_text(reading.limits.max_text)
+    found = text_of(content, reading.limits).text
     front, body = _divided(found)
     tags = _words(front.get("tags", front.get("tag")))
     authors = _words(front.get("authors", front.get("author")), separator=",")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansambl.domain.text import text
-from ansambl.knowledge.reading.charsets import decoded
+from ansambl.knowledge.reading.charsets import text_of
 from ansambl.knowledge.reading.content import Content, Draft, Format, Reading, TextBuilder, UnreadableError
 
 _LONGEST_OUTPUT = 2_000
@@ -17,7 +17,7 @@ _LONGEST_OUTPUT = 2_000
 def read(content: Content, reading: Reading) -> Iterator[Draft]:
     """One notebook of format 3 or 4 (nbformat's schema)."""
     try:
-        book = json.loads(decoded(content.data(), content.charset).text)
+        book = json.loads(text_of(content, reading.limits).text)
     except ValueError as error:
         raise UnreadableError(text("it is no notebook: {reason}", reason=str(error)[:100])) from error
     cells = _cells(book)
