@@ -9,6 +9,9 @@ DEV := $(VENV)/.dev-installed
 FUZZ := $(VENV)/fuzz
 # Arguments for `ansambl up`, for example: make up ARGS="--port 9000"
 ARGS ?=
+# How many tests run at once. A file's tests stay together, because they share what they start; WORKERS=0 runs one by one.
+WORKERS ?= 2
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile
 NO_INDEX := "pip could not install the packages (its reason stands above). It needs a package index: check the network and pip's configuration, and run make again."
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -46,7 +49,7 @@ browser: $(DEV) ## Chromium for the browser tests: Debian's when root on Debian,
 	@$(BIN)/python tools/ensure_browser.py
 
 test: $(DEV) browser sandbox ## Set everything up and run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 # What make test-engines installs (about 5 GB), by Ansambl's own command, into a data folder of its own.
 ENGINES ?= .build/test-engines
@@ -85,7 +88,7 @@ test-chaos: $(DEV) ## Disturb the running product for ten minutes while clients 
 	CHAOS_SECONDS=$(CHAOS_SECONDS) $(BIN)/python -m pytest -s tests/chaos
 
 check: lint types contracts docs-check browser sandbox ## Lint, types, import contracts, docs, tests
-	$(BIN)/python -m pytest -m "not quality"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not quality"
 
 lint: $(DEV)
 	$(BIN)/ruff format --check .
