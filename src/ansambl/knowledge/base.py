@@ -43,8 +43,8 @@ from ansambl.knowledge.store.writing import remove_documents
 
 log = get_logger(__name__)
 
-_CLEANED_AT_ONCE = 20_000
-"""Passages: the index of a smaller store is built anew before `close` returns, where text was deleted from it."""
+_FINISHES = 30.0
+"""Seconds that closing waits at most for an index that is being built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +287,6 @@ class KnowledgeBase:
         if count:
             self._care.catch_up()
             self._care.clean()
-            self._database.shrink()
         return count
 
     def settled(self, patience: float) -> bool:
@@ -302,10 +301,7 @@ class KnowledgeBase:
         if self._closed:
             return
         self._closed = True
-        with self._database.snapshot() as connection:
-            small = connection.execute("SELECT count(*) <= ? FROM passages", (_CLEANED_AT_ONCE,)).fetchone()[0]
-        if small:
-            self._care.settled(30.0)
+        self._care.finish(_FINISHES)
         self._runs.close()
         self._care.close()
         self._database.shrink()

@@ -7,6 +7,7 @@ import re
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,11 @@ Opener = Callable[[IndexPlace], Index]
 _ATTEMPTS = 3
 _AT_ONCE = 2_000
 """So many changes are caught up while knowledge is opened; more of them in the background."""
+
+_FEW = 5_000
+"""Passages: the index of a smaller store is built anew in moments."""
+
+_CLEANED_LATER = 300.0
 
 _PAUSE = 30.0
 """Seconds until the background tries again what failed."""
@@ -79,8 +85,11 @@ class IndexCare:
             number, generation = int(fact(connection, "serving")), int(fact(connection, "generation"))
             building = fact(connection, "building")
             behind = revision(connection)
-            self._unclean = fact(connection, "unclean") == "1"
-        self._sweep({self._name(number, generation), building})
+            self._unclean = self._shrink = fact(connection, "unclean") == "1"
+            self._clean_at = float("-inf")
+        # What was being built when text was deleted may hold it.
+        self._sweep({self._name(number, generation)} | (set() if self._unclean else {building}))
+        self._clean_generation = generation + 1
         self._serving = self._open(number, generation)
         self._serving.applied = self._serving.index.state().applied
         self._worker = threading.Thread(target=self._work, name="knowledge-index", daemon=True)
@@ -176,11 +185,31 @@ class IndexCare:
             return self._serving.number if self._aim is None else self._aim
 
     def clean(self) -> None:
-        """Deleted text must leave the files of the index: it is built anew, and the old files are removed."""
-        self._database.write(lambda connection: note(connection, "unclean", 1))
+        """Deleted text must leave the files of the index: it is built anew, and the old files are removed.
+
+        That reads the whole store, so a large one waits until nothing was deleted for a while.
+        """
         with self._changed:
-            self._unclean = True
+            self._database.write(lambda connection: note(connection, "unclean", 1))
+            self._unclean = self._shrink = True
+            # One that is being built may have seen it already.
+            newest = self._serving if self._built is None else self._built
+            self._clean_generation = newest.generation + 1
+            self._clean_at = time.monotonic() + (0.0 if self._holds_few() else _CLEANED_LATER)
         self.soon()
+
+    def finish(self, patience: float) -> None:
+        """Before closing: do what is left where that is short; in a larger store it goes on at the next opening."""
+        if self._holds_few():
+            with self._changed:
+                self._clean_at = float("-inf")
+                self._due = True
+                self._changed.notify_all()
+            self.settled(patience)
+
+    def _holds_few(self) -> bool:
+        query = "SELECT count(*) FROM (SELECT 1 FROM passages LIMIT ?)"
+        return bool(self._database.read(query, (_FEW + 1,))[0][0] <= _FEW)
 
     def settled(self, patience: float) -> bool:
         """Wait until nothing is left to do in the background, at most `patience` seconds; whether that was reached."""
@@ -189,14 +218,14 @@ class IndexCare:
 
     def _idle(self) -> bool:
         """Nothing is being done; an index that waits for vectors waits for somebody who embeds."""
-        return not (self._due or self._busy or self._unclean)
+        return not (self._due or self._busy or (self._unclean and time.monotonic() >= self._clean_at))
 
     # -- the background
 
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._due or self._closed, _PAUSE if self._failure else None)
+                self._changed.wait_for(lambda: self._due or self._closed, self._pause())
                 if self._closed:
                     return
                 self._due, self._busy = False, True
@@ -213,9 +242,18 @@ class IndexCare:
                 self._busy = False
                 self._changed.notify_all()
 
+    def _pause(self) -> float | None:
+        """Seconds until there is something to do without being told; None where there is nothing."""
+        if self._failure is not None:
+            return _PAUSE
+        return max(0.0, self._clean_at - time.monotonic()) + 0.01 if self._unclean else None
+
     def _look(self) -> None:
         with self.using() as serving:
             self._feed(serving)
+        if self._shrink:
+            self._shrink = False
+            self._database.shrink()
         wanted = self._wanted()
         built = self._built
         if built is not None and (wanted is None or (built.number, built.generation) != wanted):
@@ -237,8 +275,8 @@ class IndexCare:
         """The space and the generation of the index that is to be built aside."""
         with self._changed:
             aim = self._serving.number if self._aim is None else self._aim
-            if self._unclean:
-                return aim, self._serving.generation + 1
+            if self._unclean and time.monotonic() >= self._clean_at:
+                return aim, self._clean_generation
             return (aim, self._serving.generation) if aim != self._serving.number else None
 
     def _better(self, built: OpenIndex) -> bool:
@@ -254,8 +292,6 @@ class IndexCare:
             ).fetchone()[0]
 
     def _switch(self, built: OpenIndex) -> None:
-        cleaned = built.generation != self._serving.generation
-
         def settle(connection: sqlite3.Connection) -> None:
             note(connection, "serving", built.number)
             note(connection, "generation", built.generation)
@@ -264,6 +300,7 @@ class IndexCare:
                 note(connection, "unclean", 0)
 
         with self._changed:
+            cleaned = self._unclean and built.generation >= self._clean_generation
             self._database.write(settle)
             former, self._serving = self._serving, built
             self._built = None

@@ -184,10 +184,11 @@ class Runs:
         )  # fmt: skip
 
     def _flush(self) -> None:
+        """Let the index hear of what was kept, beside the work: its own process takes it in meanwhile."""
         now = self._clock.monotonic()
         if now - self._flushed >= _FLUSH:
-            self._care.catch_up()
-            self._flushed = self._clock.monotonic()
+            self._flushed = now
+            self._care.soon()
 
     @contextmanager
     def _turn(self, lock: threading.Lock, stopped: Stopped | None) -> Iterator[bool]:
