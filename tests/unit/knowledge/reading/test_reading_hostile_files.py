@@ -198,6 +198,18 @@ def test_a_damaged_file_names_what_the_library_said(tmp_path: Path):
     assert "\n" not in said
 
 
+def test_a_sheet_whose_row_number_is_nonsense_ends(tmp_path: Path):
+    sheet = files.xlsx({"a": [["x", "y"], ["1", "2"]]})
+    with zipfile.ZipFile(io.BytesIO(sheet)) as archive:
+        members = {one.filename: archive.read(one) for one in archive.infolist()}
+    members["xl/worksheets/sheet1.xml"] = members["xl/worksheets/sheet1.xml"].replace(
+        b'<row r="2"', b'<row r="99999999999"'
+    )
+    (one,) = read_file(written(tmp_path, "a.xlsx", files.zipped(members)), "a.xlsx")
+    assert isinstance(one, Material)
+    assert "| x | y |" in one.text
+
+
 def test_controls_and_broken_characters_do_not_reach_the_text(tmp_path: Path):
     page = "<p>a&#0;b&#xD800;c&#8232;d</p><title>x&#27;</title>"
     (one,) = read_file(written(tmp_path, "a.html", page.encode()), "a.html")

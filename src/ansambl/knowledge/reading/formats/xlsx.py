@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from ansambl.domain.text import Text, text
@@ -13,6 +14,8 @@ from ansambl.knowledge.reading.tables import markdown_tables
 from ansambl.knowledge.reading.zip_files import checked_zip
 
 _COLUMNS = 100
+_ROWS = 1_048_576
+"""Rows that a sheet can have at most (ECMA-376 part 1, 18.3.1.73; Excel's specification)."""
 
 
 def read(content: Content, reading: Reading) -> Iterator[Draft]:
@@ -54,7 +57,10 @@ def read(content: Content, reading: Reading) -> Iterator[Draft]:
 def _rows(found: Iterable[tuple[Any, ...]], most: int) -> tuple[list[list[str]], bool]:
     """The rows that hold something, and whether there were more than `most`."""
     rows: list[list[str]] = []
-    for row in found:
+    # A damaged number of a row would make the library give empty ones for years.
+    for row in islice(found, _ROWS):
+        if not row:
+            continue
         cells = [_shown(value) for value in row[:_COLUMNS]]
         while cells and not cells[-1]:
             cells.pop()
