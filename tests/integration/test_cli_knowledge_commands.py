@@ -236,6 +236,13 @@ def test_conversations_are_imported_shown_and_told_apart(run, known, own_folder)
     assert json.loads(run("show", "67f-1", "--json")[1])["turns"][1]["attachments"] == ["leaf.png"]
 
 
+def test_a_conversation_whose_id_is_a_number_is_shown(run, known):
+    known.remember(replace(TALK, id="1736789912980"), "chats", "")
+    assert "Что такое клён?" in run("show", "1736789912980")[1]
+    code, _, err = run("show", "1736789912981")
+    assert (code, "1736789912981" in err) == (2, True)
+
+
 def test_a_report_of_conversations_says_from_when_they_are(run, known, own_folder, monkeypatch):
     (own_folder / "c.zip").write_bytes(b"")
     report = Report(added=2, turns=31, since=1_600_000_000.0, until=1_754_500_000.0, repairs=12_345)

@@ -1,4 +1,4 @@
-"""What ``ansambl knowledge remove``, ``forget`` and ``watch`` take away, list and follow."""
+"""What ``ansambl knowledge show``, ``remove``, ``forget`` and ``watch`` find, take away, list and follow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansambl.cli.knowledge_adding import INTERRUPTED, is_address
 from ansambl.cli.knowledge_progress import Interrupts
 from ansambl.cli.knowledge_tables import one_line, print_documents, print_refused
 from ansambl.cli.output import ask_yes, note, print_json, print_table, say
-from ansambl.domain.errors import NotFoundError, UsageError
+from ansambl.domain.errors import AnsamblError, NotFoundError, UsageError
 from ansambl.domain.text import text
 from ansambl.foundation.locales import speak
 from ansambl.foundation.paths import expanded
@@ -33,6 +33,28 @@ def number_of(wanted: str) -> int | None:
     """The number of a document where that is what is written; None for anything else."""
     is_number = wanted.isascii() and wanted.isdigit() and 0 < len(wanted) < 20
     return int(wanted) if is_number and 0 < int(wanted) <= _LARGEST else None
+
+
+def find_shown(access: KnowledgeAccess, wanted: str, *, passages: bool) -> Document:
+    """A document by its number, with its text and perhaps its passages, else a conversation (with ``turns``).
+
+    Raises:
+        NotFoundError: there is neither.
+    """
+    number = number_of(wanted)
+    if number is None:
+        return access.conversation(wanted)
+    try:
+        whole = access.document(number)
+    except AnsamblError as error:
+        if error.status != 404:
+            raise
+        # The ids of some programs are numbers, too.
+        try:
+            return access.conversation(wanted)
+        except AnsamblError:
+            raise error from None
+    return {**whole, "passages": access.passages(number)} if passages else whole
 
 
 @dataclass(slots=True)

@@ -27,7 +27,8 @@ _LONGEST_HIT = 1200
 _WORD = re.compile(r"\w+")
 _SHORTEST_STEM = 4
 _NARROWEST = 20
-_SOURCES = {"chatgpt": "ChatGPT", "claude": "Claude", "open-webui": "Open WebUI", "lm-studio": "LM Studio"}
+_SOURCES = {"chatgpt": "ChatGPT", "claude": "Claude", "open-webui": "Open WebUI", "lm-studio": "LM Studio",
+            "nexus": "Nexus", "ansambl": "Ansambl"}  # fmt: skip
 
 
 def day(seconds: float | None) -> str:

@@ -203,28 +203,24 @@ def show(
 ) -> None:
     """Show a document or a conversation."""
     from ansambl.cli.knowledge_access import knowledge_access
-    from ansambl.cli.knowledge_removing import number_of
+    from ansambl.cli.knowledge_removing import find_shown
     from ansambl.cli.knowledge_tables import print_conversation, print_document, print_passages
     from ansambl.cli.output import print_json
 
-    number = number_of(wanted)
     with knowledge_access(config, changes=False) as reached:
-        if number is None:
-            found = reached.conversation(wanted)
-            if as_json:
-                print_json(found)
-            else:
-                print_conversation(found)
-            return
-        whole = reached.document(number)
-        if passages or as_json:
-            whole["passages"] = reached.passages(number)
+        found = find_shown(reached, wanted, passages=passages or as_json)
+    if "turns" in found:
+        if as_json:
+            print_json(found)
+        else:
+            print_conversation(found)
+        return
     if as_json:
-        print_json(whole)
+        print_json(found)
     elif passages:
-        print_passages(whole["passages"])
+        print_passages(found["passages"])
     else:
-        print_document(whole["document"], whole["text"])
+        print_document(found["document"], found["text"])
 
 
 def remove(
