@@ -11,6 +11,7 @@ _OLD = re.compile(r"^\*\*📎 (?:Missing )?Attachment:\*\*\s*(.+?)" + _SIZE)
 _ONLY_LINK = re.compile(r"^(?:>\s?)*(?:🎨\s*)?!?\[\[[^\[\]]*\]\]\s*$")
 _ABSENT = re.compile(r"^(?:>\s?)*(?:\*\*Status:\*\*\s*)?⚠️.{0,80}?(?:\[[^\]]*\]\([^)\s]*\))?\.?\s*$")
 _EMBED = re.compile(r"!\[\[([^\[\]|]+)(?:\|[^\[\]]*)?\]\]")
+_LONGEST = 2000
 _QUOTED = re.compile(r"^(?:>\s?)+")
 
 
@@ -25,8 +26,8 @@ def without_callouts(text: str) -> tuple[str, tuple[str, ...]]:
     lines: list[str] = []
     inside = False
     for line in text.split("\n"):
-        box = _BOX.match(line)
-        old = None if box else (_NOTE.match(line) or _OLD.match(line))
+        box = _BOX.match(line) if len(line) <= _LONGEST else None
+        old = None if box or len(line) > _LONGEST else (_NOTE.match(line) or _OLD.match(line))
         if box or old:
             kind = box[1].casefold() if box else "attachment"
             name = ((box[2] or box[3]) if box else old[1] if old else "").strip()

@@ -28,7 +28,7 @@ _NEVER_CHATS = frozenset(
     f"{name}.json"
     for name in (
         "user", "users", "user_settings", "message_feedback", "model_comparisons", "memories", "shared_conversations",
-        "projects", "export_manifest", "package", "sora", "group_chats", "library_files", "shopping", "basispoints",
+        "projects", "export_manifest", "package", "sora", "library_files", "shopping", "basispoints",
     )
 )  # fmt: skip
 """The other files of exports: some of them look like conversations and are none."""

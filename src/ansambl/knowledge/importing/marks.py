@@ -13,6 +13,7 @@ _SOURCE = re.compile(r"[ \t]?【[^【】\n]{0,120}†[^【】\n]{0,200}】")
 # U+E200 begins a mark, U+E202 divides its parts, U+E201 ends it; U+E203 to U+E206 stand around cited words.
 _MARK = re.compile("[ \t]?\ue200([^\ue200\ue201]{0,20000})\ue201")
 _OTHER = re.compile("[\ue200-\ue206]")
+_MOST = 2000
 _SPANS = {"url", "link", "link_title"}
 
 
@@ -23,7 +24,7 @@ def without_marks(text: str, references: Any = None) -> str:
     """
     if "\ue200" not in text and "【" not in text:
         return text
-    for one in listed(references):
+    for one in listed(references)[:_MOST]:
         found = mapping(one)
         matched, shown = string(found.get("matched_text")), string(found.get("alt"))
         if matched.strip() and shown and ("\ue200" in matched or "【" in matched):

@@ -36,6 +36,8 @@ _PROVIDERS = {
     "chatgpt": "ChatGPT", "claude": "Claude", "lechat": "Le Chat", "gemini": "Gemini", "perplexity": "Perplexity",
 }  # fmt: skip
 _HOSTS = {"openai.com": "chatgpt", "chatgpt.com": "chatgpt", "claude.ai": "claude", "gemini.google": "gemini"}
+_LOOK_AHEAD = 40
+"""Lines behind a rule in which the next header is looked for: a note of nothing but rules must end, too."""
 _AFTER_TIME = re.compile(r"^[\s;:.,)–—-]*")
 
 
@@ -67,16 +69,21 @@ def decoded(data: bytes) -> tuple[str, str]:
 
 def recognises(note: str) -> bool:
     """Whether a note holds a conversation that the plugin wrote."""
-    if "[!nexus_" in note and any(_HEADER.match(line) for line in note.splitlines()):
+    if "[!nexus_" in note.casefold() and any(_HEADER.match(line) for line in _lines(note)):
         return True
     ours = "nexus-ai-chat-importer" in note[:2000] or "<!-- UID:" in note
-    return ours and any(_heading(line) for line in note.splitlines() if line.startswith("##"))
+    return ours and any(_heading(line) for line in _lines(note) if line.startswith("##"))
+
+
+def _lines(note: str) -> list[str]:
+    """The lines of a note. `splitlines` would cut at U+0085 too, which stands for a byte in misread text."""
+    return note.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def note_dates(note: str, order: DayOrder) -> None:
     """Have `order` learn from one note of a vault how dates are written there."""
     if recognises(note):
-        own = _own_order(*_parsed(note.splitlines()))
+        own = _own_order(*_parsed(_lines(note)))
         if own is not None:
             order.vote(day_first=own)
 
@@ -84,7 +91,7 @@ def note_dates(note: str, order: DayOrder) -> None:
 def read(note: str, name: str, order: DayOrder, warnings: tuple[str, ...] = ()) -> PastConversation | None:
     """The conversation of a note called `name`; None where nothing is said in it."""
     mended = repaired(note)
-    about, messages = _parsed(mended.text.splitlines())
+    about, messages = _parsed(_lines(mended.text))
     day_first, guessed = order.for_note(
         _own_order(about, messages),
         capitals=any(one.date is not None and one.date.capitals for one in messages),
@@ -166,10 +173,11 @@ def _take_between(line: str, messages: list[_Message]) -> None:
 
 
 def _only_rules_before_header(lines: list[str], number: int, *, bare: bool) -> bool:
-    for line in lines[number + 1 :]:
+    after = lines[number + 1 : number + 1 + _LOOK_AHEAD]
+    for line in after:
         if line.strip() and not _RULE.match(line):
             return _header(line, bare=bare) is not None
-    return True
+    return len(after) < _LOOK_AHEAD
 
 
 def _header(line: str, *, bare: bool) -> _Message | None:
@@ -287,4 +295,6 @@ def _provider(about: dict[str, str]) -> str:
     given = about.get("provider", "").casefold()
     if given:
         return given
-    return next((name for host, name in _HOSTS.items() if host in about.get("url", "")), "")
+    known = next((name for host, name in _HOSTS.items() if host in about.get("url", "")), "")
+    # Before it named whose conversations they are, the plugin read those of ChatGPT alone.
+    return known or ("chatgpt" if about.get("nexus") else "")

@@ -207,3 +207,10 @@ def test_notes_of_other_encodings():
     assert nexus.decoded(b"\xef\xbb\xbf" + note.encode())[0] == note
     text, warning = nexus.decoded(note.encode("cp1251"))
     assert (text, "Windows-1251" in warning) == (note, True)
+
+
+def test_a_note_of_nothing_but_rules_or_very_long_lines_is_read_quickly():
+    head = "---\nnexus: nexus-ai-chat-importer\n---\n>[!nexus_agent] **Assistant**\n> first\n"
+    one = read(head + "---\n" * 20_000 + "> " + "[" * 50_000 + "\n> **📎 Attachment:** " + " " * 50_000 + "x\n")
+    assert one.turns[0].text.startswith("first")
+    assert one.turns[0].author == "ChatGPT"
