@@ -168,7 +168,7 @@ def test_giving_up_in_the_middle_ends_the_child(tmp_path: Path):
 def test_time_that_the_caller_takes_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(confined, "_START", 30.0)
     place = written(tmp_path, "a.evil", "endless")
-    with Confined(ReadingLimits(seconds=0.5, children=1)) as reading:
+    with Confined(ReadingLimits(seconds=5, children=1)) as reading:
         answers = reading.documents(place)
         next(answers)
         monkeypatch.setattr(confined.time, "monotonic", lambda real=time.monotonic: real() + 1000)

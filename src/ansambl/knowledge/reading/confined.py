@@ -36,6 +36,10 @@ _LOOK = 0.25
 _START = 60.0
 """Seconds that a new child may take to start, added to its first file's time."""
 
+_PATIENCE = 3.0
+"""Times the processor time of a file that may pass by the clock: the child is nice, and a busy machine is no fault of
+a file. The processor time itself the system limits."""
+
 _CHUNK = 1 << 18
 
 
@@ -51,7 +55,7 @@ class Confined:
     """A few child processes that read files, started when they are needed and used for many files.
 
     Any thread may call; as many files are read at once as `limits.children` says, further callers wait. A generator
-    that is given up in the middle ends its child at once. `close` ends them all.
+    holds its child until it ends, and one that is given up in the middle ends it at once. `close` ends them all.
     """
 
     def __init__(self, limits: ReadingLimits = DEFAULT_LIMITS, passages: PassageLimits = DEFAULT) -> None:
@@ -201,7 +205,7 @@ class _Child:
         Raises:
             _LostError: it died, was too slow or took too much memory; it must be ended.
         """
-        patience = job.seconds + (0.0 if self.served else _START)
+        patience = _PATIENCE * job.seconds + (0.0 if self.served else _START)
         self.served += 1
         try:
             self._pipe(self._process.stdin).write(wire.frame(job))

@@ -11,8 +11,8 @@ MIB = 2**20
 class ReadingLimits:
     """Sizes are in bytes, times in seconds.
 
-    A file of `max_file` bytes at most is read, within `seconds` plus `seconds_per_mib` for each MiB, while the child
-    process holds at most `memory` bytes. One document has at most `max_text` characters.
+    A file of `max_file` bytes at most is read, within `seconds` of processor time plus `seconds_per_mib` for each MiB,
+    while the child process holds at most `memory` bytes. One document has at most `max_text` characters.
 
     For archives, and for formats that are archives: at most `max_members` files, `max_unpacked` bytes in all, `ratio`
     times their packed size (beyond the first MiB), `depth` archives inside each other. A table has at most `max_rows`

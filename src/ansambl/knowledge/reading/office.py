@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ansambl.knowledge.reading.content import Content
 from ansambl.knowledge.reading.times import seconds_of
+from ansambl.knowledge.reading.titles import meaningful
 from ansambl.knowledge.reading.zip_files import CheckedZip
 
 _CORE = "docProps/core.xml"
@@ -31,7 +32,7 @@ def properties_of(archive: CheckedZip) -> Properties:
         return Properties()
     said = {one.tag.rpartition("}")[2]: (one.text or "").strip() for one in root}
     time = seconds_of(said.get("modified", "")) or seconds_of(said.get("created", ""))
-    return Properties(said.get("title", ""), said.get("creator", ""), time)
+    return Properties(meaningful(said.get("title", "")), said.get("creator", ""), time)
 
 
 def is_zip(content: Content) -> bool:

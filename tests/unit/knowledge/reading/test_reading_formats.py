@@ -206,6 +206,14 @@ def test_pages_of_a_pdf_are_marked_and_its_outline_gives_headings(tmp_path: Path
     assert found.text[found.marks[1].start :] == "# Part two\n\nВторой лист"
 
 
+@pytest.mark.parametrize(
+    "made_up", ["Microsoft Word - план.doc", "report.docx", "Untitled", "Презентация PowerPoint", "Слайд 1"]
+)
+def test_titles_that_programs_make_up_are_not_taken(made_up: str, tmp_path: Path):
+    found = only(read(tmp_path, "a.pdf", files.pdf([["Текст"]], title=made_up, outline=[("Настоящий", 0)])))
+    assert found.title == "Настоящий"
+
+
 def test_what_runs_at_the_top_and_foot_of_pages_is_left_out(tmp_path: Path):
     pages = [
         ["Отчёт за год", f"Это страница про тему номер {n} и {word}", f"- {n} -"] for n, word in enumerate("абвгдежз")

@@ -13,6 +13,7 @@ from ansambl.knowledge.reading import ocr
 from ansambl.knowledge.reading.content import Content, Draft, Format, Reading, TextBuilder, UnreadableError, missing
 from ansambl.knowledge.reading.paragraphs import joined_lines
 from ansambl.knowledge.reading.times import seconds_of
+from ansambl.knowledge.reading.titles import meaningful
 
 _MOST_BOOKMARKS = 5_000
 _DEEPEST = 5
@@ -75,19 +76,9 @@ def _read(document: Any, reading: Reading) -> Draft:
     at = seconds_of(meta.get("ModDate", "")) or seconds_of(meta.get("CreationDate", ""))
     author = " ".join(meta.get("Author", "").split())
     return Draft(
-        built.text(), title=_title(meta.get("Title", "")), marks=built.marks(), time=at,
+        built.text(), title=meaningful(meta.get("Title", "")), marks=built.marks(), time=at,
         authors=(author,) if author else (), warnings=tuple(warnings),
     )  # fmt: skip
-
-
-def _title(said: str) -> str:
-    """What programs put there by themselves is no title."""
-    said = " ".join(said.split())
-    return (
-        ""
-        if re.search(r"(?i)\.(docx?|indd|tex|dvi|qxd|odt|rtf|pdf)$|^(microsoft word|untitled|без имени)", said)
-        else said
-    )
 
 
 def _lines(document: Any, number: int) -> tuple[list[str] | None, bool]:
