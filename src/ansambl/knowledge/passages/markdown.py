@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum, auto
 
 from ansambl.knowledge.passages.limits import PassageLimits
 from ansambl.knowledge.passages.tokens import estimate
@@ -16,21 +15,15 @@ _HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
 _SETEXT = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
 _DELIMITER = re.compile(r"[ \t>]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
 _ITEM = re.compile(r"[ \t>]*(?:[-*+•]|\d{1,9}[.)])[ \t]+\S")
+_BLANK = re.compile(r"\n(?:[ \t\r]*+\n)++")
 _MARKUP = re.compile(r"\[([^\]\n]{0,300})\]\([^)\n]{0,2000}\)|[*_`]{1,3}")
 _LONGEST_HEADING = 200
 _LONGEST_HEADER = 400
 
 
-class _Is(Enum):
-    PROSE = auto()
-    CODE = auto()
-    TABLE = auto()
-    HEADING = auto()
-
-
 @dataclass(slots=True)
 class _Block:
-    sort: _Is
+    sort: Sort
     start: int
     end: int
     headings: tuple[str, ...]
@@ -42,11 +35,11 @@ class _Block:
 def units(text: str, start: int, end: int, limits: PassageLimits) -> Iterator[Unit]:
     """The units of characters `start` to `end` of a Markdown text, in order; they hold all that is not white space."""
     for block in _blocks(text, start, end):
-        if block.sort is _Is.HEADING:
+        if block.sort is Sort.HEADING:
             yield from _heading(text, block, limits)
-        elif block.sort is _Is.PROSE:
+        elif block.sort is Sort.PROSE:
             yield from prose(text, block.start, block.end, limits, block.headings)
-        elif block.sort is _Is.CODE:
+        elif block.sort is Sort.CODE:
             yield from _code(text, block, limits)
         else:
             yield from _table(text, block, limits)
@@ -127,9 +120,6 @@ def cut_code(
         joint = Joint.LINE
 
 
-_BLANK = re.compile(r"\n(?:[ \t\r]*+\n)++")
-
-
 def _table(text: str, block: _Block, limits: PassageLimits) -> Iterator[Unit]:
     a, b = stripped(text, block.start, block.end)
     tokens = estimate(text[a:b])
@@ -193,12 +183,12 @@ def _blocks(text: str, start: int, end: int) -> Iterator[_Block]:
             open_at = -1 if begun is not None else open_at
         if begun is not None or not line.strip():
             if open_at >= 0:
-                yield _Block(_Is.PROSE, open_at, at, reader.headings())
+                yield _Block(Sort.PROSE, open_at, at, reader.headings())
                 open_at = -1
             if begun is None:
                 reader.at = stop
                 continue
-            if begun.sort is _Is.HEADING:
+            if begun.sort is Sort.HEADING:
                 reader.enter(begun.level, begun.header)
                 begun.headings = reader.headings()
             yield begun
@@ -208,7 +198,7 @@ def _blocks(text: str, start: int, end: int) -> Iterator[_Block]:
             open_at = at
         reader.at = stop
     if open_at >= 0:
-        yield _Block(_Is.PROSE, open_at, end, reader.headings())
+        yield _Block(Sort.PROSE, open_at, end, reader.headings())
 
 
 def _begun(reader: _Reader, at: int, stop: int, line: str) -> _Block | None:
@@ -216,15 +206,15 @@ def _begun(reader: _Reader, at: int, stop: int, line: str) -> _Block | None:
     heading = _HEADING.match(line)
     if heading:
         level, title = len(heading.group(1)), heading.group(2) or ""
-        return _Block(_Is.HEADING, at, stop, (), header=title, level=level)
+        return _Block(Sort.HEADING, at, stop, (), header=title, level=level)
     fence = _FENCE.match(line)
     if fence and "`" not in line[fence.end() :]:
-        return _Block(_Is.CODE, at, _fence_end(reader, stop, fence.group(1)), reader.headings())
+        return _Block(Sort.CODE, at, _fence_end(reader, stop, fence.group(1)), reader.headings())
     if "|" in line and stop < reader.end:
         under = reader.line(stop)
         if "|" in under and "-" in under and _DELIMITER.match(under):
             body = reader.line_end(stop)
-            return _Block(_Is.TABLE, at, _table_end(reader, body), reader.headings(), header=line.strip(), body=body)
+            return _Block(Sort.TABLE, at, _table_end(reader, body), reader.headings(), header=line.strip(), body=body)
     return None
 
 
@@ -252,4 +242,4 @@ def _setext(reader: _Reader, start: int, at: int, stop: int, line: str) -> _Bloc
     title = reader.text[start : min(at, start + 2 * _LONGEST_HEADING)].strip()
     if not title or "\n" in title or _ITEM.match(title) or at - start > _LONGEST_HEADING:
         return None
-    return _Block(_Is.HEADING, start, stop, (), header=title, level=1 if "=" in line else 2)
+    return _Block(Sort.HEADING, start, stop, (), header=title, level=1 if "=" in line else 2)
