@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import urlsplit
 
 from ansambl.api.knowledge_schemas import (
     AddRequest,
@@ -31,15 +28,15 @@ from ansambl.api.knowledge_schemas import (
 from ansambl.app.admin.desk import Desk
 from ansambl.app.knowledge import documents as told
 from ansambl.app.knowledge.jobs import JobDesk
+from ansambl.app.knowledge.places import checked_path, scheme_of
 from ansambl.app.knowledge.uploads import Uploads
 from ansambl.domain.access import OWNER, Caller, Endpoint, ForbiddenError
-from ansambl.domain.errors import NotFoundError, RequestError, UsageError
+from ansambl.domain.errors import NotFoundError, UsageError
 from ansambl.domain.knowledge import EVERYBODY, Document, Kind
 from ansambl.domain.text import text
-from ansambl.foundation.paths import DataPaths, expanded
+from ansambl.foundation.paths import DataPaths
 from ansambl.knowledge.contract import Knowledge, Report, Stopped, Watch
-from ansambl.knowledge.reading.content import UnreadableError
-from ansambl.knowledge.reading.roots import check_inside, path_of, place_of, resolved_roots
+from ansambl.knowledge.reading.roots import resolved_roots
 
 if TYPE_CHECKING:
     from ansambl.api.knowledge import UploadRequest
@@ -184,8 +181,8 @@ class ProductKnowledge:
         """Begin to take in a file, a folder or a web page."""
         roots = () if _is_owner(caller) else self._roots()
         place = wanted.place
-        if _scheme_of(place) not in {"http", "https"}:
-            place = await self._desk.answer(lambda: _checked_path(wanted.place, None if _is_owner(caller) else roots))
+        if scheme_of(place) not in {"http", "https"}:
+            place = await self._desk.answer(lambda: checked_path(wanted.place, None if _is_owner(caller) else roots))
         elif wanted.watch:
             raise UsageError(text("a web page cannot be kept in step; leave out 'watch'"), param="watch")
 
@@ -200,7 +197,7 @@ class ProductKnowledge:
     async def import_chats(self, wanted: ImportChatsRequest, caller: Caller, translate: Translate) -> JobDocument:
         """Begin to take in an export of conversations."""
         roots = () if _is_owner(caller) else self._roots()
-        place = await self._desk.answer(lambda: _checked_path(wanted.path, None if _is_owner(caller) else roots))
+        place = await self._desk.answer(lambda: checked_path(wanted.path, None if _is_owner(caller) else roots))
 
         def work(watch: Watch, stopped: Stopped) -> Report:
             return self._knowledge.import_chats(
@@ -354,44 +351,6 @@ class ProductKnowledge:
         if not await self._ask(lambda known: known.leave(path, collection)):
             raise NotFoundError(text("The folder '{path}' is not kept in step.", path=path[:200]))
         return await self.folders()
-
-
-def _scheme_of(place: str) -> str:
-    """The scheme of an address, "" of a path."""
-    try:
-        return urlsplit(place).scheme.lower()
-    except ValueError:
-        return ""
-
-
-def _checked_path(wanted: str, roots: tuple[str, ...] | None) -> str:
-    """The place of a path that somebody names from afar, where it may be read; `roots` is None for the owner.
-
-    Raises:
-        UsageError: it is no absolute path, or there is nothing.
-        ForbiddenError: it is outside of the roots.
-    """
-    path = expanded(path_of(wanted)) if "\0" not in wanted else Path()
-    if not path.is_absolute():
-        raise UsageError(text("'{place}' is no absolute path and no address", place=wanted[:200]), param="place")
-    # Links are followed once, here: what is read is what was checked.
-    real = os.path.realpath(path)
-    if roots is not None:
-        try:
-            check_inside(real, roots)
-        except UnreadableError as error:
-            raise ForbiddenError(
-                text("This API key may not read '{place}': it is outside of the folders under 'roots' in [knowledge].",
-                     place=wanted[:200]),
-                param="place",
-            ) from error  # fmt: skip
-    try:
-        there = os.path.lexists(real)
-    except OSError:
-        there = False
-    if not there:
-        raise RequestError(text("There is nothing at '{place}'.", place=wanted[:200]), param="place")
-    return place_of(Path(real)) if roots is not None else place_of(path)
 
 
 def _is_owner(caller: Caller) -> bool:
