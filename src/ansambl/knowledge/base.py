@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from ansambl.domain.past_conversation import PastConversation
 from ansambl.domain.text import text as sentence
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.foundation.logging import get_logger
+from ansambl.knowledge.analysis.terms import query_terms
 from ansambl.knowledge.analysis.terms import version as terms_version
 from ansambl.knowledge.contract import Estimate, Report, State, Stopped, Watch
 from ansambl.knowledge.embedding import Embedder, VectorSpace
@@ -112,6 +114,10 @@ class KnowledgeBase:
             self._database, self._care, reading or Confined(limits, settings.passages), walk=walk or outside.walk,
             pages=outside.page, embedder=embedder, analysis=_analysis(settings.passages), clock=self._clock,
         )  # fmt: skip
+
+        if self._pending(0):
+            # The dictionaries of words take a third of a second to load; not from the first question's time.
+            threading.Thread(target=query_terms, args=("слово word",), name="knowledge-words", daemon=True).start()
 
     # -- what there is
 

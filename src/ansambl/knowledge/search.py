@@ -38,6 +38,8 @@ _MOST_TERMS = 64
 _MOST_HITS = 200
 _RERANKED = 30
 _OVERLAPPING = 0.5
+_SHORT = 200
+_FREQUENT = 0.15
 
 
 class Reranker(Protocol):
@@ -259,10 +261,16 @@ def _telling(filters: Filters, counts: _Counts) -> Filters:
 
 
 def _most_telling(terms: Mapping[str, float]) -> dict[str, float]:
-    """The terms of a long question that weigh most: its frequent words cost time and say little."""
-    if len(terms) <= _MOST_TERMS:
-        return dict(terms)
-    return dict(sorted(terms.items(), key=lambda one: (-one[1], -len(one[0]), one[0]))[:_MOST_TERMS])
+    """The terms of a question that say what it is about, those that weigh most where there are many.
+
+    Frequent words are left out beside others: a passage that holds "where" and "the" alone would be first by words, and
+    above the one that is nearest by meaning and in another language.
+    """
+    highest = max(terms.values(), default=0.0)
+    telling = {term: weight for term, weight in terms.items() if weight > _FREQUENT * highest}
+    if len(telling) <= _MOST_TERMS:
+        return telling
+    return dict(sorted(telling.items(), key=lambda one: (-one[1], -len(one[0]), one[0]))[:_MOST_TERMS])
 
 
 def _allowed(row: sqlite3.Row, filters: Filters) -> bool:
@@ -278,6 +286,10 @@ def _says_the_same(one: sqlite3.Row, other: sqlite3.Row) -> bool:
         shorter = min(one["stop"] - one["start"], other["stop"] - other["start"])
         if shared > _OVERLAPPING * shorter:
             return True
+    shortest = min(one["stop"] - one["start"], other["stop"] - other["start"])
+    if shortest < _SHORT:
+        # In a line or two, one other word is another fact.
+        return bool(one["fingerprint"] and one["fingerprint"] == other["fingerprint"])
     return alike(one["fingerprint"], other["fingerprint"])
 
 
