@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ansambl.domain.knowledge import NO_FILTERS, Filters
-from ansambl.knowledge.index import qdrant_aside
+from ansambl.knowledge.index import qdrant_aside, qdrant_edge
 from ansambl.knowledge.index.contract import IndexPlace
 from ansambl.knowledge.index.qdrant_edge import QdrantEdgeIndex
 from ansambl.testing.index_samples import SPACE, entry, ids, vector
@@ -108,6 +108,33 @@ def test_it_is_not_tried_for_ever(index: QdrantEdgeIndex, monkeypatch: pytest.Mo
     assert len(tries) == 3
     assert not any(one.exists() for one in tries)
     assert index.by_vector(vector(7), NO_FILTERS, 1)[0].id == 7
+
+
+def test_the_revision_after_the_end_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: QdrantEdgeIndex
+) -> None:
+    """What was not flushed may be lost with the machine, so it counts as not applied; closing flushes."""
+    index.commit(5)
+    monkeypatch.setattr(qdrant_edge, "_QUIET", 1e9)
+    index.put([entry(1)])
+    index.commit(6)
+    # As a copy of the files is when the power goes; the note is the only one that knows the start of the machine.
+    note = (tmp_path / "applied.json").read_bytes()
+    index.close()
+    assert applied(tmp_path) == 6
+    (tmp_path / "applied.json").write_bytes(note)
+    assert applied(tmp_path) == 6
+    (tmp_path / "applied.json").write_bytes(note)
+    monkeypatch.setattr(qdrant_edge, "_boot", lambda: "another start")
+    assert applied(tmp_path) < 6
+
+
+def applied(folder: Path) -> int:
+    again = QdrantEdgeIndex(IndexPlace(str(folder), SPACE))
+    try:
+        return again.state().applied
+    finally:
+        again.close()
 
 
 def test_when_it_is_worth_while() -> None:
