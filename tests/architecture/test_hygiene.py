@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Written in parts, so that this file does not hold what it looks for.
 HOSTS = ("py" + "pi.org", "python" + "hosted.org", "test.py" + "pi", "npm" + "js.org", "hugging" + "face.co")
 MACHINE_PATHS = re.compile("/ho" + r"me/[a-z][\w.-]*/|/Us" + r"ers/[A-Za-z][\w.-]*/|/ro" + "ot/|/wo" + "rk/")
-BINARY = {".mo", ".gguf", ".png", ".gif", ".ico", ".woff2", ".db", ".cast", ".gz", ".pdf"}
+BINARY = {".mo", ".gguf", ".png", ".gif", ".ico", ".woff2", ".db", ".cast", ".gz", ".npy", ".pdf"}
 
 
 def tracked_files() -> list[Path]:
