@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +114,8 @@ class ToolServer:
         from mcp.server.lowlevel import Server
         from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
+        # It tells of each of its own steps; what was asked stands in the log of requests.
+        logging.getLogger("mcp").setLevel(logging.WARNING)
         listed = [
             types.Tool(
                 name=one["name"], title=one["title"], description=one["description"], input_schema=one["input"],
