@@ -14,6 +14,8 @@ from functools import cache
 
 LEAST = 10
 _VARIETY = 6
+_SAMPLE = 160
+"""Letters of a line that tell whether all of it is right: most lines are, and this is asked of every one."""
 _RIGHT, _WRONG = 0.75, 0.5
 """Shares of frequent pairs: what is taken for Russian, and what is surely none."""
 # Counted over the Russian manual pages and documents of a Debian system: the pairs that make up 93 % of all. A letter,
@@ -25,6 +27,7 @@ _FOLLOWING = (
     "яет ёнт"
 )
 _PAIRS = frozenset(group[0] + letter for group in _FOLLOWING.split() for letter in group[1:])
+_MEANT = frozenset(map(chr, range(0x410, 0x450))) | frozenset("Ёё«»—–…№“”„‚‘’·°•\u00a0\u00ad")
 _WORD = re.compile(r"[А-Яа-яЁё]+")
 _FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _MIXED = re.compile(r"[A-Za-z][À-ÖØ-öø-ÿ]|[À-ÖØ-öø-ÿ][A-Za-z]")
@@ -60,13 +63,13 @@ def _confusions() -> tuple[_Confusion, ...]:
         _confusion("cp1251", "koi8_r", "windows-1251 as koi8-r", "[а-яё][А-ЯЁ]"),
         _confusion("cp866", "cp1251", "cp866 as windows-1251", "[а-яЁЎўҐ][ЎўҐ¤¬­®¦§¨©Є«Ї]"),
         _confusion("cp1251", "cp866", "windows-1251 as cp866", "[Ёр-я][Ёр-яєЄїЇ]"),
-        _confusion("cp1251", "mac_roman", "windows-1251 as mac-roman", "[^\x00-\x7f]{4}"),
+        _confusion("cp1251", "mac_roman", "windows-1251 as mac-roman", "[‡·‚„‰ÂÊÁËÈÍÎÏÌÓÔ\uf8ffÒÚÛÙıˆ˜¯˘˙˚¸˝˛ˇ]{3}"),
     )
 
 
 def cleared(line: str) -> tuple[str, str, int] | None:
     """A line as it was meant, the confusion's name, and how many letters were put right; None where there is none."""
-    if len(line) < LEAST or line.isascii():
+    if len(line) < LEAST or line.isascii() or _looks_right(line[:_SAMPLE]):
         return None
     best: tuple[float, str, str] | None = None
     for one in _confusions():
@@ -84,7 +87,7 @@ def _meant(one: _Confusion, line: str) -> str | None:
     changed = []
     for letter in line:
         right = letter if letter.isascii() else one.letters.get(letter)
-        if right is None:
+        if right is None or not (right.isascii() or right in _MEANT):
             return None
         changed.append(right)
     meant = "".join(changed)

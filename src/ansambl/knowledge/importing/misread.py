@@ -6,8 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 _RUSSIAN = frozenset(map(chr, (*range(0x400, 0x460), 0x490, 0x491)))
+_OTHER_LETTERS = frozenset("ЁёІіЇїЄєҐґЎў")
 _PLAUSIBLE = (
     (0xA0, 0x24F), (0x2B0, 0x386), (0x388, 0x3E1), (0x400, 0x52F), (0x591, 0x6FF), (0x900, 0xDFF), (0xE00, 0xE7F),
     (0x10A0, 0x10FF), (0x1E00, 0x1EFF), (0x2000, 0x2BFF), (0x2E80, 0x9FFF), (0xAC00, 0xD7A3), (0xFE0E, 0xFE0F),
@@ -59,7 +61,7 @@ class Misreading:
         if any(ord(letter) >= 0x1F000 or 0x2010 <= ord(letter) <= 0x205E for letter in text):
             return self._proves_signs(run, text)
         least = {"windows-1252": 2, "mac-roman": 3}.get(self.name, len(text) + 1)
-        return weird and len(text) >= least and not set(run) <= set("×÷ßÖÜÄ²³") and any(map(str.isalpha, text))
+        return weird and not set(run) <= set("×÷ßÖÜÄ²³") and _one_script(text, least)
 
     def _proves_signs(self, run: str, text: str) -> bool:
         """Whether one of several letters of UTF-8, dashes and emoji among them, proves it by itself."""
@@ -72,13 +74,16 @@ class Misreading:
         return False
 
     def _proves_russian(self, run: str, text: str, *, weird: bool) -> bool:
-        plain = all(0x410 <= ord(letter) <= 0x44F or letter in "Ёё" for letter in text)
+        plain = all(0x410 <= ord(letter) <= 0x44F or letter in _OTHER_LETTERS for letter in text)
+        if not plain or any(a.islower() and b.isupper() for a, b in pairwise(text)):
+            # Nobody writes so; the words beside it may still prove it.
+            return False
         if self.name == "windows-1252":
             return len(text) >= 2
         if self.name == "windows-1251":
             # "РёС…": no word has a small letter before a capital one.
             weird = weird or run[1:2].islower()
-            return (len(text) >= 3 and (plain or weird)) or (len(text) == 2 and weird)
+            return len(text) >= 3 or (len(text) == 2 and weird)
         if self.name == "cp866":
             return len(text) >= 3 or (len(text) == 2 and any(letter.isalpha() for letter in run))
         if self.name == "mac-roman":
@@ -98,10 +103,25 @@ class Misreading:
             if run[0] == "Ã":
                 return run[1] in "©¨ª¬®¯±²³´µ¶¸¹º¼½¾¿¤¡¢£§¥¦ŸœÉ‰‡ˆŠ‹\x80\x81\x87\x88\x89\x8d\x9f\x9c"
             return run[0] == "Â" and run[1] in "±²³´µ¶¸¹¼½¾£§©®¡¿¢¤¥¦¨¬°"
-        if self.name == "mac-roman" and run[0] == "√":
-            # √π and 2√º are mathematics: only inside a word.
-            return before.isalpha() and (after.isalpha() or run[1] in "©®") and run[1] not in "π∞±∑"
+        return self.name == "mac-roman" and run[0] == "√" and _accent(run[1], before, after)
+
+
+def _accent(sign: str, before: str, after: str) -> bool:
+    """Whether a root and `sign` were an accented letter: √π and 2√º are mathematics, but not inside a word."""
+    inside = before.isalpha() and after.isalpha()
+    if sign == "∂":
+        return inside and before != after
+    return (inside or (before.isalpha() and sign in "©®")) and sign not in "π∞±∑≠≤≥∫∏Ωµ≈"
+
+
+def _one_script(text: str, least: int) -> bool:
+    """Whether `least` letters stand in it, and all are of one script: what is no misread UTF-8 gives a medley."""
+    letters = [ord(letter) for letter in text if letter.isalpha()]
+    if len(letters) < least:
         return False
+    if all(0x2E80 <= code <= 0xD7A3 for code in letters):
+        return True
+    return len({max(code >> 8, 1) for code in letters}) == 1
 
 
 def _plausible(code: int) -> bool:
