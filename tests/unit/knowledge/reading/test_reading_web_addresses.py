@@ -30,5 +30,5 @@ def test_those_that_are_not(address: str):
 def test_what_is_an_address():
     assert is_address("https://example.org/a")
     assert is_address("HTTP://example.org")
-    assert not is_address("/home/me/http.txt")
+    assert not is_address("/srv/http.txt")
     assert not is_address("ftp://example.org/a")
