@@ -307,11 +307,20 @@ class KnowledgeBase:
         if self._closed:
             return
         self._closed = True
-        self._care.finish(_FINISHES)
-        self._runs.close()
-        self._care.close()
-        self._database.shrink()
-        self._database.close()
+        with contextlib.ExitStack() as last:
+            # Whatever fails on the way (a full disk), the folder is given back.
+            last.callback(self._database.close)
+            last.callback(self._shrink)
+            last.callback(self._care.close)
+            last.callback(self._runs.close)
+            self._care.finish(_FINISHES)
+
+    def _shrink(self) -> None:
+        try:
+            self._database.shrink()
+        except AnsamblError as error:
+            # The next closing does it.
+            log.warning("knowledge_not_shrunk", reason=str(error))
 
 
 def _analysis(limits: PassageLimits) -> str:

@@ -165,11 +165,9 @@ class Runs:
                 self._database, self._reading, number, analysis=self._analysis, embedded_text=embedded_text,
                 now=self._clock.now, stopped=stopped, telling=telling, flush=self._flush,
             )  # fmt: skip
-            try:
+            with self._index_follows():
                 take(taking, number)
                 telling.tell(now=True)
-            finally:
-                self._care.catch_up()
         report = taking.tally.report(self._clock.monotonic() - began)
         if not embed or self._embedder is None or (stopped is not None and stopped()):
             return report
@@ -189,6 +187,17 @@ class Runs:
         if now - self._flushed >= _FLUSH:
             self._flushed = now
             self._care.soon()
+
+    @contextmanager
+    def _index_follows(self) -> Iterator[None]:
+        """What was kept is found when this ends, also where the work failed; that failure is the one that is told."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(AnsamblError):
+                self._care.catch_up()
+            raise
+        self._care.catch_up()
 
     @contextmanager
     def _turn(self, lock: threading.Lock, stopped: Stopped | None) -> Iterator[bool]:
@@ -226,11 +235,9 @@ class Runs:
                 self._database, self._embedder, number, space, embedded_text=embedded_text, telling=telling,
                 stopped=lambda: self._closed or (stopped is not None and stopped()), kept=self._flush,
             )  # fmt: skip
-            try:
+            with self._index_follows():
                 run.run()
                 telling.tell(now=True)
-            finally:
-                self._care.catch_up()
             # An index of this space may have been built aside: where that is short, it serves when this returns.
             self._care.settled(_SETTLES)
         return Report(
