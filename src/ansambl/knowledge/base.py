@@ -13,7 +13,7 @@ from pathlib import Path
 from ansambl.domain.errors import AnsamblError, UsageError
 from ansambl.domain.knowledge import EVERYBODY, NO_FILTERS, Collection, Document, Filters, Found, Passage
 from ansambl.domain.past_conversation import PastConversation
-from ansambl.domain.text import text as sentence
+from ansambl.domain.text import text
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.foundation.logging import get_logger
 from ansambl.knowledge.analysis.terms import query_terms
@@ -277,7 +277,7 @@ class KnowledgeBase:
     def forget(self, owner: str, collection: str | None = None) -> int:
         """Remove all documents of an owner, in one collection or in all; how many there were."""
         if owner == EVERYBODY:
-            raise UsageError(sentence("Forgetting needs an owner; remove the collection to remove what all may read"))
+            raise UsageError(text("Forgetting needs an owner; remove the collection to remove what all may read"))
 
         def forget(connection: sqlite3.Connection) -> int:
             number = None if collection is None else shelves.collection_number(connection, collection)
