@@ -205,6 +205,19 @@ def test_hours_of_embedding_are_asked_for_before_they_begin(run, known, own_fold
     assert known.embeddings == 4
 
 
+def test_ctrl_c_at_the_question_says_how_to_have_the_vectors_later(run, known, own_folder, monkeypatch):
+    def interrupts():
+        raise KeyboardInterrupt
+
+    known.vectors = False
+    (own_folder / "a.txt").write_text("\n\n".join(f"passage {number}" for number in range(300)), encoding="utf-8")
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stdin, "readline", interrupts, raising=False)
+    code, out, err = run("add", "a.txt")
+    assert (code, known.embeddings, "1 added" in out) == (130, 0, True)
+    assert "ansambl knowledge embed --yes" in err
+
+
 def test_ctrl_c_ends_between_documents_and_the_same_command_goes_on(run, known, own_folder):
     (own_folder / "notes").mkdir()
     for number in range(5):

@@ -96,8 +96,7 @@ class Adding:
             note(speak("There is no model of embeddings, so passages are found by their words alone; see "
                        "'embedder' in [knowledge] of the configuration."))  # fmt: skip
             return False
-        if not self._agreed(state):
-            note(speak("Its words can be searched now. To make the vectors later: ansambl knowledge embed --yes"))
+        if not self._asked(state):
             return False
         patience = None if asked_for or self._access.waits else FOLLOWED
         with Interrupts() as interrupts, IngestBar(console(error=True)) as bar:
@@ -108,6 +107,19 @@ class Adding:
         elif report is None:
             note(speak("The running Ansambl goes on making vectors; how far it is, says: ansambl knowledge list"))
         return stopped
+
+    def _asked(self, state: Document) -> bool:
+        """Whether the user agrees; who does not is told how to have it later."""
+        later = speak("Its words can be searched now. To make the vectors later: ansambl knowledge embed --yes")
+        try:
+            agreed = self._agreed(state)
+        except KeyboardInterrupt:
+            note("")
+            note(later)
+            raise
+        if not agreed:
+            note(later)
+        return agreed
 
     def _agreed(self, state: Document) -> bool:
         seconds = state["seconds_to_embed"]
