@@ -254,6 +254,11 @@ async def test_an_upload_that_is_too_large_leaves_nothing(stage):
     assert stage.jobs.jobs() == []
 
 
+async def test_a_refused_upload_is_called_by_its_own_name(stage):
+    job = await stage.finished(await stage.call("POST", "/uploads", params={"name": "a.bin"}, content=b"\xff"))
+    assert job["report"]["refused"] == [{"place": "upload:a.bin", "reason": "is not text"}]
+
+
 async def test_a_full_disk_is_said_in_words_and_nothing_is_left(stage, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=RESERVE))
     answer = await stage.call("POST", "/uploads", params={"name": "a.txt"}, content=b"words")

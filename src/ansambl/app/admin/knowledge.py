@@ -217,10 +217,14 @@ class ProductKnowledge:
         def work(watch: Watch, stopped: Stopped) -> Report:
             place = str(file.path)
             if wanted.chats:
-                return self._knowledge.import_chats(place, wanted.collection, watch=watch, stopped=stopped, embed=False)
-            return self._knowledge.add(
+                report = self._knowledge.import_chats(
+                    place, wanted.collection, watch=watch, stopped=stopped, embed=False
+                )
+                return file.renamed(report)
+            report = self._knowledge.add(
                 place, wanted.collection, watch=watch, stopped=stopped, embed=False, known_as=file.known_as
             )
+            return file.renamed(report)
 
         try:
             return self._begun(

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import unicodedata
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -19,6 +19,7 @@ from ansambl.domain.errors import AnsamblError, BodyTooLargeError, RequestError,
 from ansambl.domain.text import text
 from ansambl.domain.units import MIB, Bytes, format_bytes
 from ansambl.foundation.paths import PRIVATE_FOLDER
+from ansambl.knowledge.contract import Report
 
 AT_ONCE: Final = 8
 """Uploads that are written at the same time."""
@@ -35,6 +36,12 @@ class Uploaded:
 
     path: Path
     known_as: str
+
+    def renamed(self, report: Report) -> Report:
+        """A report that calls the file by its own name: where it lay for a while is nobody's business."""
+        lay = str(self.path)
+        refused = tuple(replace(one, place=one.place.replace(lay, self.known_as)) for one in report.refused)
+        return replace(report, refused=refused)
 
     def remove(self) -> None:
         """Take the file away."""
