@@ -92,6 +92,21 @@ async def test_what_was_switched_off_meanwhile_is_not_written() -> None:
     assert memory.knowledge.collections() == []
 
 
+async def test_what_is_forgotten_while_others_are_written_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory(delay=60)
+    keep = memory.knowledge.remember
+
+    def remember(conversation: PastConversation, collection: str, owner: str) -> int:
+        memory.forget("two")
+        return keep(conversation, collection, owner)
+
+    monkeypatch.setattr(memory.knowledge, "remember", remember)
+    for key in ("one", "two"):
+        note(memory, TALK, "A fine name.", key=key)
+    await memory.close()
+    assert [owner for owner, _ in memory.titles()] == ["one"]
+
+
 async def test_empty_and_broken_answers_are_no_conversations(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = Memory()
     note(memory, TALK, " <think>only thoughts</think> ")

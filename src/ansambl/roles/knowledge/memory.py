@@ -67,6 +67,7 @@ class ConversationMemory:
         self._delay = delay
         self._now = now
         self._waiting: OrderedDict[tuple[str, str], PastConversation] = OrderedDict()
+        self._batch: OrderedDict[tuple[str, str], PastConversation] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Task[None] | None = None
         self._thread: ThreadPoolExecutor | None = None
@@ -104,8 +105,9 @@ class ConversationMemory:
 
     def forget(self, key: str) -> None:
         """Write nothing that waits of an API key."""
-        for wanted in [one for one in self._waiting if one[0] == key]:
-            del self._waiting[wanted]
+        for waiting in (self._waiting, self._batch):
+            for wanted in [one for one in waiting if one[0] == key]:
+                del waiting[wanted]
 
     def _begin(self) -> None:
         self._timer = None
@@ -116,15 +118,17 @@ class ConversationMemory:
             self._timer = asyncio.get_running_loop().call_later(self._delay, self._begin)
 
     async def _write(self) -> None:
-        waiting, self._waiting = self._waiting, OrderedDict()
-        if not waiting:
+        self._batch, self._waiting = self._waiting, OrderedDict()
+        if not self._batch:
             return
         known, settings = self._knowledge(), self._settings()
         if known is None or not settings.on:
             return
         self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="memory")
         loop = asyncio.get_running_loop()
-        for (key, _), conversation in waiting.items():
+        while self._batch:
+            # One by one: what is forgotten meanwhile is not written.
+            (key, _), conversation = self._batch.popitem(last=False)
             try:
                 await loop.run_in_executor(self._thread, _remember, known, conversation, settings.collection, key)
             except AnsamblError as error:
