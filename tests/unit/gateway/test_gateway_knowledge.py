@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansambl.domain.access import Caller
-from ansambl.domain.errors import NotFoundError, RequestError
+from ansambl.domain.errors import NotFoundError, NotSupportedError, RequestError
 from ansambl.domain.past_conversation import PastConversation, Speaker, Turn
 from ansambl.domain.role import Role
 from ansambl.gateway.knowledge.asked import ReadDocument, ReadPassage, Search, convert, moment, passage_of
 from ansambl.gateway.knowledge.desk import KnowledgeDesk
-from ansambl.gateway.knowledge.server import Tools
+from ansambl.gateway.knowledge.server import Tools, ToolServer
 from ansambl.gateway.knowledge.tools import DATA, TOOLS, in_words
 from ansambl.roles.records import RoleCatalog
 from ansambl.testing.fake_knowledge import FakeKnowledge
@@ -175,3 +176,15 @@ def test_every_tool_says_what_it_takes_and_gives() -> None:
 async def test_a_tool_that_is_not_there_is_refused_with_those_that_are(tools: Tools) -> None:
     with pytest.raises(RequestError, match="search_knowledge"):
         await tools.call(ANYBODY, "delete_everything", {})
+
+
+async def test_without_the_library_the_tools_say_what_adds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    server = ToolServer(KnowledgeDesk(lambda: None, lambda: CATALOG))
+
+    async def nothing(*_: Any) -> Any:
+        raise AssertionError
+
+    with pytest.raises(NotSupportedError, match=r"pip install 'ansambl\[knowledge\]'"):
+        await server.handle({"headers": []}, nothing, nothing)
+    await server.close()

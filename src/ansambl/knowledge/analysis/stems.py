@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from logging import WARNING, getLogger
 from typing import Any
 
 Stem = Callable[[str], str]
@@ -86,6 +87,8 @@ def without_accents(word: str) -> str:
 def _analyser() -> Any:
     if find_spec("pymorphy3") is None:
         return None
+    # It tells of its dictionaries at each start.
+    getLogger("pymorphy3").setLevel(WARNING)
     return import_module("pymorphy3").MorphAnalyzer(lang="ru")
 
 
