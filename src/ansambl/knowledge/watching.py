@@ -24,6 +24,8 @@ Folders = Callable[[], Sequence[tuple[str, str]]]
 
 _LOOK_MS, _DEBOUNCE_MS, _POLL_MS = 500, 1_600, 5_000
 _NO_NOTICES_MS = 250
+_ASKED = 3.0
+"""Seconds between two questions which folders are to be followed: the answer counts files."""
 
 
 def follow(
@@ -102,7 +104,8 @@ class _Following:
 
         Everything is looked at when notices already come, so that nothing is missed in between.
         """
-        due = time.monotonic() + self._interval
+        asked = time.monotonic()
+        due = asked + self._interval
         there = {folder: collection for folder, collection in known if path_of(folder).is_dir()}
         everything = True
         for changed in self._notices(there):
@@ -112,8 +115,13 @@ class _Following:
                 if everything or folder in changed:
                     self._bring(folder, collection)
             everything = False
-            if self._stopped() or time.monotonic() >= due or self._known() != list(known):
+            now = time.monotonic()
+            if self._stopped() or now >= due:
                 return
+            if now - asked >= _ASKED:
+                asked = now
+                if self._known() != list(known):
+                    return
 
     def _notices(self, there: Mapping[str, str]) -> Iterator[set[str]]:
         """The folders in which something changed, again and again; an empty set where nothing did for a moment."""
