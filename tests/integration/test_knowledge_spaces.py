@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
-from knowledge_stage import PASSAGES, HashedWords, PlainReading, content, opened, vectors
+from knowledge_stage import PASSAGES, HashedWords, PlainReading, content, in_this_process, opened, vectors
 
+from ansambl.domain.text import text
 from ansambl.knowledge.base import KnowledgeLimits
+from ansambl.knowledge.index.errors import IndexFailedError
 from ansambl.knowledge.passages.limits import PassageLimits
 
 LIMIT = 20.0
@@ -127,3 +130,32 @@ def test_other_limits_divide_documents_anew_from_their_stored_texts(tmp_path: Pa
     knowledge.embed()
     knowledge.close()
     assert len(vectors(place)) == sum(len(one[-1]) for one in after)
+
+
+def test_an_index_that_cannot_be_fed_keeps_nobody_out(tmp_path: Path, folder: Path) -> None:
+    place = tmp_path / "knowledge"
+    knowledge = opened(place)
+    knowledge.add(str(folder), "house")
+    knowledge.close()
+    shutil.rmtree(place / "index")
+    fails = True
+
+    class Full:
+        def __init__(self, index: Any) -> None:
+            self._index = index
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._index, name)
+
+        def put(self, entries: Any) -> None:
+            if fails:
+                raise IndexFailedError(text("the disk is full"))
+            self._index.put(entries)
+
+    knowledge = opened(place, opener=lambda where: Full(in_this_process(where)))
+    assert len(knowledge.documents()) == 12
+    fails = False
+    knowledge.remove_document(knowledge.documents()[0].id)
+    assert knowledge.settled(LIMIT)
+    assert len(knowledge.search("pumps", limit=50).hits) == 11
+    knowledge.close()

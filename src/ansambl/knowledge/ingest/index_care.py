@@ -94,7 +94,11 @@ class IndexCare:
         self._serving.applied = self._serving.index.state().applied
         self._worker = threading.Thread(target=self._work, name="knowledge-index", daemon=True)
         if behind - self._serving.applied <= _AT_ONCE:
-            self._feed(self._serving)
+            try:
+                self._feed(self._serving)
+            except AnsamblError as error:
+                # A full disk must not keep anybody from removing what fills it; the background tries again.
+                log.warning("index_not_fed", reason=str(error))
         self._due = True
         self._worker.start()
 
@@ -214,7 +218,11 @@ class IndexCare:
     def settled(self, patience: float) -> bool:
         """Wait until nothing is left to do in the background, at most `patience` seconds; whether that was reached."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._idle() or self._failure is not None, patience) and self._idle()
+            self._changed.wait_for(lambda: self._idle() or self._waits_after_failure(), patience)
+            return self._idle() and self._failure is None
+
+    def _waits_after_failure(self) -> bool:
+        return self._failure is not None and not (self._due or self._busy)
 
     def _idle(self) -> bool:
         """Nothing is being done; an index that waits for vectors waits for somebody who embeds."""
