@@ -83,6 +83,7 @@ def _operation(path: str, route: Route | None, found: Described) -> dict[str, An
         answers[str(status)] = {
             "description": found.answer, "content": {"application/json": {"schema": _schema(name)}},
         }  # fmt: skip
+    answers |= {str(status): {"description": "Taken note of."} for status in found.empty}
     operation: dict[str, Any] = {
         "summary": found.summary, "tags": [found.tag], "operationId": _operation_id(path, route), "responses": answers,
     }  # fmt: skip

@@ -23,7 +23,8 @@ _STREAM = "text/event-stream"
 class Described:
     """One route. `takes`, `gives` and `errors` name schemas; `streams` is the other type that it may answer with.
 
-    `fails` are the statuses of errors beyond those of every request with a body; `more` other answers by status.
+    `fails` are the statuses of errors beyond those of every request with a body; `more` other answers by status, of
+    which the `empty` ones have no body.
     """
 
     summary: str
@@ -38,6 +39,7 @@ class Described:
     body_required: bool = True
     example: Mapping[str, Any] | None = None
     more: Mapping[int, str] = field(default_factory=dict)
+    empty: tuple[int, ...] = ()
 
 
 def _asked(summary: str, takes: str, gives: str, **more: Any) -> Described:
@@ -131,7 +133,7 @@ DESCRIPTIONS: Mapping[str, Described] = {
     ),
     "/mcp": Described(
         "Tools of knowledge, by the Model Context Protocol", "Knowledge", "McpRequest", "Anything",
-        errors="Anything", fails=(406,), example={"jsonrpc": "2.0", "id": 1, "method": "tools/list"},
+        errors="Anything", fails=(406,), empty=(202,), example={"jsonrpc": "2.0", "id": 1, "method": "tools/list"},
     ),
     "/v1/moderations": _asked("Is a text harmful?", "ModerationRequest", "Anything"),
 }  # fmt: skip
@@ -244,8 +246,8 @@ SCHEMAS: dict[str, Any] = {
         data=_list(_object(("id", "citation", "text"), id=_TEXT, citation=_TEXT, text=_TEXT)),
     ),
     "McpRequest": _object(
-        ("jsonrpc", "id", "method"), jsonrpc={"const": "2.0"}, id={"type": "integer", "minimum": 0},
-        method={"enum": ["tools/list", "ping"]},
+        ("jsonrpc", "method"), jsonrpc={"const": "2.0"}, method=_TEXT,
+        id={"description": "A number or a text; without one it is a notification."},
     ),
     "OllamaChat": _object(
         ("model", "messages"), model=_NAME, stream=_FLAG, options=_object(),

@@ -19,6 +19,8 @@ LONGEST_READ = 50_000
 
 _Asked = TypeVar("_Asked", bound="msgspec.Struct")
 _SHOWN = 200
+_LONGEST_AGO = 1e11
+"""Seconds; some three thousand years."""
 
 
 class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,7 +98,7 @@ def moment(name: str, value: str | float | None) -> float | None:
     if value is None:
         return None
     if isinstance(value, (int, float)):
-        if math.isfinite(value) and abs(value) < 1e12:
+        if math.isfinite(value) and abs(value) <= _LONGEST_AGO:
             return float(value)
     else:
         try:

@@ -11,7 +11,7 @@ from ansambl.domain.access import Endpoint
 from ansambl.domain.errors import RequestError
 from ansambl.domain.text import text
 from ansambl.gateway.answering import Answering
-from ansambl.gateway.asgi import Receive, Scope
+from ansambl.gateway.asgi import JSON_TYPE, Receive, Scope
 from ansambl.gateway.exchange import Exchange
 from ansambl.gateway.knowledge.asked import Search, convert
 from ansambl.gateway.knowledge.desk import KnowledgeDesk, hit_json, sound
@@ -21,6 +21,7 @@ from ansambl.gateway.route import Route
 MCP = "/mcp"
 SEARCH = "/v1/knowledge/search"
 
+_REFUSED, _SHOWN = 400, 200
 _OUR_HEADERS = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 
 
@@ -64,8 +65,15 @@ class KnowledgeRoutes:
                 parts.append(message.get("body", b""))
 
         await self._tools.handle({**scope, CALLER: exchange.visit.caller}, read, gather)
+        content = b"".join(parts)
+        if status >= _REFUSED and dict(headers).get(b"content-type", b"").partition(b";")[0] != JSON_TYPE[1]:
+            # What the library refuses before it reads JSON it says in plain words.
+            reason = content.decode("utf-8", "replace")[:_SHOWN] or str(status)
+            error = RequestError(text("This is no request of MCP by streamable HTTP: {reason}", reason=reason))
+            error.status = status
+            raise error
         kept = [(name, value) for name, value in headers if name.lower() not in _OUR_HEADERS]
-        await exchange.send_whole(status, b"".join(parts), kept)
+        await exchange.send_whole(status, content, kept)
 
     async def _post_search(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
         body = await self._answering.read(exchange, scope, receive)
