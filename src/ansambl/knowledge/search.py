@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -64,6 +64,21 @@ class Weights:
     vector: float = 1.0
     text: float = 0.7
 
+    def where(self, share: float) -> Weights:
+        """The weights where this share of the passages has vectors, 0 to 1.
+
+        The nearest of a few vectors is near by chance. With vectors for 85 of 5,319 passages and the full weight, 18 of
+        76 questions found their conversation among the first three; words alone found 26.
+        """
+        return replace(self, vector=self.vector * share)
+
+
+def embedded_share(counted: Iterable[tuple[int, int]]) -> float:
+    """The share of passages that have vectors, of pairs of both counts; 1 where there are no passages."""
+    pairs = list(counted)
+    passages = sum(one for one, _ in pairs)
+    return sum(embedded for _, embedded in pairs) / passages if passages else 1.0
+
 
 @dataclass(slots=True)
 class _Chosen:
@@ -117,12 +132,16 @@ class Search:
         seconds: dict[str, float] = {}
         with self._care.using() as one:
             counts = self._counts(one.number)
-            pending = sum(passages - embedded for passages, embedded in self._counted(filters, counts).values())
+            counted = self._counted(filters, counts).values()
+            pending = sum(passages - embedded for passages, embedded in counted)
+            weights = self._weights.where(embedded_share(counted))
             if not query or not limit:
                 return Found(pending=pending)
             vector = self._vector(query, one, seconds) if vectors else None
             asked = _telling(filters, counts)
-            rankings = self._rankings(one, query, vector, asked, min(_MOST_DEPTH, max(_DEPTH, 4 * limit)), seconds)
+            rankings = self._rankings(
+                one, query, vector, asked, weights, min(_MOST_DEPTH, max(_DEPTH, 4 * limit)), seconds
+            )
             space = one.space.model if one.space is not None and vector is not None else ""
         began = time.perf_counter()
         hits = self._hits(query, rankings, filters, limit, seconds)
@@ -172,20 +191,20 @@ class Search:
         return found if one.space is not None and found.shape == (one.space.dimension,) else None
 
     def _rankings(
-        self, one: OpenIndex, query: str, vector: Vectors | None, filters: Filters, depth: int,
+        self, one: OpenIndex, query: str, vector: Vectors | None, filters: Filters, weights: Weights, depth: int,
         seconds: dict[str, float],
     ) -> list[tuple[str, float, list[Ranked]]]:  # fmt: skip
         rankings = []
         if vector is not None:
             began = time.perf_counter()
             ranked = _asked(one.index, lambda index: index.by_vector(vector, filters, depth))
-            rankings.append(("vector", self._weights.vector, ranked))
+            rankings.append(("vector", weights.vector, ranked))
             seconds["vector"] = time.perf_counter() - began
         began = time.perf_counter()
         terms = _most_telling(query_terms(query))
         if terms:
             ranked = _asked(one.index, lambda index: index.by_terms(terms, filters, depth))
-            rankings.append(("text", self._weights.text, ranked))
+            rankings.append(("text", weights.text, ranked))
         seconds["text"] = time.perf_counter() - began
         return rankings
 

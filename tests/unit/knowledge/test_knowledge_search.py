@@ -11,6 +11,8 @@ from ansambl.domain.errors import AnsamblError, UnavailableError
 from ansambl.domain.knowledge import EVERYBODY, Document, Filters, Hit, Kind, Passage
 from ansambl.domain.text import text
 from ansambl.knowledge import search
+from ansambl.knowledge.index.contract import Ranked
+from ansambl.knowledge.index.fusion import fused
 from ansambl.knowledge.search import Search
 
 
@@ -52,6 +54,16 @@ def test_filters_that_hold_for_everything_are_left_out() -> None:
     assert search._telling(some, counts) == some
     owned = search._Counts((), {"a": (1, 1)}, owned=True)
     assert search._telling(Filters(owners=(EVERYBODY,)), owned) == Filters(owners=(EVERYBODY,))
+
+
+def test_few_vectors_do_not_outweigh_the_words_of_all() -> None:
+    near, right = [Ranked(number, 0.8) for number in range(1, 11)], [Ranked(99, 7.0)]
+    few = search.Weights().where(search.embedded_share([(1_000, 10), (4_000, 40)]))
+    assert fused([("vector", few.vector, near), ("text", few.text, right)], 10)[0].id == 99
+    every = search.Weights().where(search.embedded_share([(10, 10)]))
+    assert every == search.Weights()
+    assert search.embedded_share([]) == 1.0
+    assert search.Weights().where(0.5).vector == pytest.approx(search.Weights().vector / 2)
 
 
 def hits() -> list[Hit]:
