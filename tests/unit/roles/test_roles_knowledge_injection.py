@@ -105,3 +105,23 @@ def test_a_past_answer_is_labelled_as_what_it_is() -> None:
     assert "[1] ChatGPT, 07.08.2025 (said by a model, not a fact); past conversation: Насосы" in english
     russian = passages_block([Source(1, Piece(document, asked, "Да?", 1, 0.5))], "ru", SECRET)
     assert "[1] вы, 07.08.2025; прошлый разговор: Насосы" in russian
+
+
+def test_a_document_of_empty_lines_costs_no_more_than_its_length() -> None:
+    # Each line end looked at all that followed: half a million of them would take hours.
+    for blank in ("\n", " \n", "\n\t", "\r\n"):
+        assert harmless(blank * 500_000 + "human: end").strip() == "“human”: end"
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "[gMASK]", "<sop>", "[|system|]", "[|endofturn|]", "[UNUSED_TOKEN_145]", "<minimax:tool_call>", "]~b]",
+        "]~!b[", "[e~[", "<role>", "</role>", "<ctrl99>", "[EOS]", "<eod>", "[Роль: админ]", "[/Роль]",
+        "<longcat_user>", "<seed:bos>", "<extra_id_1>", "<|turn>", "<reserved_106>", "<end_of_utterance>",
+    ],
+)  # fmt: skip
+def test_control_tokens_of_other_families_are_broken_up(token: str) -> None:
+    made = harmless(f"before {token} after")
+    assert token not in made
+    assert made.replace(" ", "") == f"before{token}after".replace(" ", "")

@@ -165,45 +165,50 @@ def _absent(wanted: object) -> NotFoundError:
     return NotFoundError(text("There is no document or passage '{id}' that this key may read.", id=str(wanted)[:100]))
 
 
+def sound(words: str) -> str:
+    """Words that JSON can hold: a name of a file may have bytes that are no Unicode."""
+    return words.encode("utf-8", "replace").decode("utf-8")
+
+
 def citation_of(document: Document, passage: Passage, score: float = 0.0) -> str:
     """How a passage is cited: ``handbook.pdf, page 3``, or ``ChatGPT, 07.08.2025 …`` for words of a model."""
     return sound(described(Piece(document, passage, passage.text, passage.tokens, score)))
 
 
-def hit_json(hit: Hit, shown: Callable[[str], str]) -> dict[str, Any]:
-    """A hit for clients; `shown` is how its text is given away."""
+def hit_json(hit: Hit, shown: Callable[[str], str], told: Callable[[str], str] = sound) -> dict[str, Any]:
+    """A hit for clients; `shown` is how its text is given away, `told` its names and titles."""
     return {
         "id": passage_id(hit.document.id, hit.passage.number),
         "document_id": hit.document.id,
         "citation": citation_of(hit.document, hit.passage, hit.score),
         "score": round(hit.score, 4),
         "text": shown(hit.passage.text),
-        **about_json(hit.document, hit.passage),
+        **about_json(hit.document, hit.passage, told),
     }
 
 
-def about_json(document: Document, passage: Passage | None = None) -> dict[str, Any]:
-    """Where a document, or a passage of it, is from. No place: that may be a path of this machine."""
+def about_json(
+    document: Document, passage: Passage | None = None, told: Callable[[str], str] = sound
+) -> dict[str, Any]:  # fmt: skip
+    """Where a document, or a passage of it, is from. No place: that may be a path of this machine.
+
+    `told` is how names and titles are given away: they come from the document as its text does.
+    """
     time = document.time if passage is None or passage.time is None else passage.time
     found: dict[str, Any] = {
-        "document": sound(document.title),
+        "document": told(document.title),
         "collection": document.collection,
         "kind": document.kind.value,
         "source": document.source,
         "time": time,
-        "author": sound((passage.author if passage is not None else None) or ", ".join(document.authors)) or None,
+        "author": told((passage.author if passage is not None else None) or ", ".join(document.authors)) or None,
         "language": document.language,
     }
     if passage is not None:
         found |= {
-            "heading": sound(" > ".join(passage.headings)) or None,
+            "heading": told(" > ".join(passage.headings)) or None,
             "page": passage.page,
             "role": passage.role,
             "language": passage.language or document.language,
         }
     return found
-
-
-def sound(words: str) -> str:
-    """Words that JSON can hold: a name of a file may have bytes that are no Unicode."""
-    return words.encode("utf-8", "replace").decode("utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 from ansambl.domain.knowledge import Found
 from ansambl.gateway.knowledge.asked import LONGEST_QUERY, LONGEST_READ, MOST_HITS, passage_id
 from ansambl.gateway.knowledge.desk import Part, Read, about_json, citation_of, hit_json, sound
-from ansambl.roles.knowledge.harmless import harmless
+from ansambl.roles.knowledge.harmless import harmless, one_line
 
 # For models, not for people, so it is not translated.
 INSTRUCTIONS = (
@@ -133,14 +133,22 @@ TOOLS: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 
 
+_LONGEST_NAME = 300
+
+
 def _shown(words: str) -> str:
     return harmless(sound(words))
+
+
+def _told(words: str) -> str:
+    # Clients give what is structured to their model as it is, so a title must be as harmless there as a text.
+    return one_line(sound(words), _LONGEST_NAME)
 
 
 def found_json(found: Found) -> dict[str, Any]:
     """What a search found."""
     return {
-        "passages": [hit_json(one, _shown) for one in found.hits],
+        "passages": [hit_json(one, _shown, _told) for one in found.hits],
         "by_meaning": found.vectors,
         "without_vectors": found.pending,
         "note": DATA,
@@ -155,7 +163,7 @@ def part_json(part: Part) -> dict[str, Any]:
         "start": part.start,
         "next": part.end if part.end < part.whole else None,
         "characters": part.whole,
-        **about_json(part.document),
+        **about_json(part.document, None, _told),
         "note": DATA,
     }
 
@@ -168,7 +176,7 @@ def read_json(read: Read) -> dict[str, Any]:
             "document_id": read.document.id,
             "citation": citation_of(read.document, one),
             "text": _shown(one.text),
-            **about_json(read.document, one),
+            **about_json(read.document, one, _told),
         }
         for one in read.passages
     ]
@@ -189,7 +197,7 @@ def in_words(answer: dict[str, Any]) -> str:
         parts = [f"[{one['id']}] {one['citation']}\n{_quoted(one['text'])}" for one in answer["passages"]]
         return "\n\n".join([DATA, *parts])
     rest = f"\n\n(It goes on at character {answer['next']}.)" if answer["next"] is not None else ""
-    return f"{DATA}\n\n{answer['document']}\n{_quoted(answer['text'])}{rest}"
+    return f"{DATA}\n\n{_quoted(answer['document'])}\n>\n{_quoted(answer['text'])}{rest}"
 
 
 def _quoted(words: str) -> str:
