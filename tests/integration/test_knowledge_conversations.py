@@ -112,3 +112,20 @@ def test_what_is_forgotten_is_in_no_file(tmp_path: Path, way: str) -> None:
     assert [one.title for one in knowledge.documents()] == ["Пироги"]
     assert knowledge.search("яблоки").hits
     knowledge.close()
+
+
+def test_conversations_of_others_are_not_even_named(tmp_path: Path) -> None:
+    knowledge = opened(tmp_path / "knowledge")
+    knowledge.remember(replace(BAKING, id="abc-1", title="Secret of one"), "memory", "k1")
+    knowledge.remember(replace(BAKING, id="abc-2", title="Secret of another"), "memory", "k1")
+    own = knowledge.remember(replace(BAKING, id="abc-3", title="Mine"), "memory", "k2")
+    # Where they were looked at first, the words of the error said whose conversations are about what.
+    assert knowledge.conversation("abc", (EVERYBODY, "k2")).id == "abc-3"
+    assert knowledge.conversation(str(own), (EVERYBODY, "k2")).title == "Mine"
+    for wanted in ("abc-1", "abc", "Secret of one", "1"):
+        with pytest.raises(NotFoundError) as caught:
+            knowledge.conversation(wanted, (EVERYBODY, "k3"))
+        assert "Secret" not in str(caught.value).replace(wanted, "")
+    with pytest.raises(UsageError, match="several"):
+        knowledge.conversation("abc")
+    knowledge.close()

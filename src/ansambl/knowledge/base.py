@@ -176,10 +176,10 @@ class KnowledgeBase:
             finding.document_row(connection, self._care.aimed, document)
             return finding.passages_of(connection, document)
 
-    def conversation(self, wanted: str) -> PastConversation:
+    def conversation(self, wanted: str, owners: Sequence[str] | None = None) -> PastConversation:
         """A conversation by the id of its document, its own id, a beginning of that, or its exact title."""
         with self._database.snapshot() as connection:
-            return kept.decode(finding.conversation_bytes(connection, wanted))
+            return kept.decode(finding.conversation_bytes(connection, wanted, owners))
 
     # -- taking in
 

@@ -144,8 +144,11 @@ class Knowledge(Protocol):
         """The passages of a document, in its order."""
         ...
 
-    def conversation(self, wanted: str) -> PastConversation:
-        """A conversation by the id of its document, its own id, a beginning of that, or its exact title."""
+    def conversation(self, wanted: str, owners: Sequence[str] | None = None) -> PastConversation:
+        """A conversation by the id of its document, its own id, a beginning of that, or its exact title.
+
+        Of those of `owners` alone, where they are given: the others are as if they were not there.
+        """
         ...
 
     def add(

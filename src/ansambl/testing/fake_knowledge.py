@@ -118,11 +118,13 @@ class FakeKnowledge:
         with self._lock:
             return list(self._kept(document).passages.values())
 
-    def conversation(self, wanted: str) -> PastConversation:
+    def conversation(self, wanted: str, owners: Sequence[str] | None = None) -> PastConversation:
         """A conversation by the id of its document, its own id, a beginning of that, or its exact title."""
         with self._lock:
             for kept in self._documents.values():
                 one = kept.conversation
+                if owners is not None and kept.document.owner not in owners:
+                    continue
                 if one is not None and (
                     wanted in {str(kept.document.id), one.id, one.title} or (wanted and one.id.startswith(wanted))
                 ):

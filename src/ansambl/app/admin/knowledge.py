@@ -302,10 +302,8 @@ class ProductKnowledge:
         """A whole one."""
 
         def work(known: Knowledge) -> ConversationDocument:
-            found = known.conversation(wanted)
-            if not caller.may(Endpoint.ADMIN):
-                _check_own(known, found.source, found.id, wanted, caller)
-            return told.conversation_document(found)
+            owners = None if caller.may(Endpoint.ADMIN) else (EVERYBODY, caller.key)
+            return told.conversation_document(known.conversation(wanted, owners))
 
         return await self._ask(work)
 
@@ -369,14 +367,6 @@ def _check_seen(caller: Caller, one: Document) -> None:
     if not _may_see(caller, one):
         # As where there is none: that somebody has it is nobody's business.
         raise NotFoundError(text("There is no document with the number {number}", number=one.id))
-
-
-def _check_own(known: Knowledge, source: str, wanted: str, asked: str, caller: Caller) -> None:
-    """Refuse a conversation that belongs to another key."""
-    place = f"{source}:{wanted}"
-    owners = {one.owner for one in known.documents(text=place, limit=_PAGE) if one.place == place}
-    if owners and not owners & {EVERYBODY, caller.key}:
-        raise NotFoundError(text("There is no conversation '{name}'.", name=asked[:200]))
 
 
 def _all(_: Document) -> bool:

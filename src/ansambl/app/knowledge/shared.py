@@ -148,10 +148,10 @@ class SharedKnowledge:
         with self._held() as knowledge:
             return knowledge.passages(document)
 
-    def conversation(self, wanted: str) -> PastConversation:
+    def conversation(self, wanted: str, owners: Sequence[str] | None = None) -> PastConversation:
         """As `Knowledge.conversation`."""
         with self._held() as knowledge:
-            return knowledge.conversation(wanted)
+            return knowledge.conversation(wanted, owners)
 
     def add(
         self, place: str, collection: str, *, watch: Watch | None = None, stopped: Stopped | None = None,

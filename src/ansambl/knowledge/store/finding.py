@@ -57,14 +57,17 @@ def passages_of(connection: sqlite3.Connection, document: int) -> list[Passage]:
     return [passage_of(row, lambda row=row: whole[row["start"] : row["stop"]]) for row in rows]  # type: ignore[misc]
 
 
-def conversation_bytes(connection: sqlite3.Connection, wanted: str) -> bytes:
+def conversation_bytes(connection: sqlite3.Connection, wanted: str, owners: Sequence[str] | None = None) -> bytes:
     """A conversation by its document's number, its own id, a beginning of that, or its exact title.
+
+    Only those of `owners` are looked at, where they are given: the words of an error must not name others either.
 
     Raises:
         NotFoundError: there is none.
         UsageError: there are several.
     """
     wanted = storable(wanted.strip())
+    theirs = "" if owners is None else f"AND d.owner IN ({marks_of(owners)}) "
     for condition, value in (
         ("d.id = CAST(? AS INTEGER) AND CAST(d.id AS TEXT) = ?1", wanted),
         ("d.conversation = ?", wanted),
@@ -73,8 +76,8 @@ def conversation_bytes(connection: sqlite3.Connection, wanted: str) -> bytes:
     ):
         rows = connection.execute(
             "SELECT b.bytes, d.conversation, d.title FROM documents d JOIN conversations b ON b.document = d.id "  # noqa: S608
-            f"WHERE {condition} ORDER BY d.id DESC LIMIT 4",
-            (value,),
+            f"WHERE {condition} {theirs}ORDER BY d.id DESC LIMIT 4",
+            (value, *(owners or ())),
         ).fetchall()
         # The same one in several collections is one.
         if wanted and len({row["conversation"] for row in rows}) == 1:

@@ -139,7 +139,7 @@ def _remember(known: Knowledge, conversation: PastConversation, collection: str,
     known.create(collection)
     earlier: PastConversation | None = None
     with suppress(AnsamblError):
-        earlier = known.conversation(conversation.id)
+        earlier = known.conversation(conversation.id, (key,))
     known.remember(with_times(conversation, earlier), collection, key)
 
 
