@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,6 +163,23 @@ def test_what_is_refused_is_named_and_the_rest_goes_on(
     assert reading.reads[str(folder / "broken.md")] == 2
 
 
+def test_what_fails_leaves_no_empty_collection(knowledge: KnowledgeBase, folder: Path) -> None:
+    """One that was there before, that is kept in step, or that is described, stays."""
+    broken = folder / "broken.md"
+    broken.write_bytes(b"\xff\xfe\xfa")
+    knowledge.create("described", "for later")
+    for name in ("new", "described"):
+        assert len(knowledge.add(str(broken), name).refused) == 1
+    (empty := folder / "empty").mkdir()
+    knowledge.add(str(empty), "followed", keep_in_step=True)
+    assert [one.name for one in knowledge.collections()] == ["described", "followed"]
+    knowledge.create("made")
+    assert len(knowledge.add(str(broken), "made").refused) == 1
+    assert "made" in {one.name for one in knowledge.collections()}
+    knowledge.add(str(folder), "new")
+    assert knowledge.documents("new")
+
+
 def test_a_file_that_becomes_unreadable_keeps_what_was_read_of_it(knowledge: KnowledgeBase, folder: Path) -> None:
     knowledge.add(str(folder), "house")
     (folder / "pump.md").write_bytes(b"\xff\xfe\xfa")
@@ -259,3 +278,36 @@ def test_stopping_leaves_what_was_done(knowledge: KnowledgeBase, folder: Path) -
     assert report.added == 1
     assert len(knowledge.documents()) == 1
     assert knowledge.add(str(folder), "house").added == 1
+
+
+def test_pipes_devices_and_what_is_too_large_are_refused_before_a_byte_is_read(
+    tmp_path: Path, reading: PlainReading
+) -> None:
+    pipe, huge = tmp_path / "pipe.txt", tmp_path / "huge.txt"
+    os.mkfifo(pipe)
+    with huge.open("wb") as file:
+        file.truncate(1 << 40)
+    with contextlib.closing(opened(tmp_path / "knowledge", reading=reading)) as knowledge:
+        # The hash of a file is made by the running product itself: neither of these would ever have ended.
+        for place, reason in ((pipe, "no regular file"), (Path("/dev/zero"), "no regular file"), (huge, "MiB")):
+            (refused,) = knowledge.add(str(place), "house").refused
+            assert refused.place == str(place)
+            assert reason in str(refused.reason)
+        assert not reading.reads
+
+
+def test_a_folder_that_becomes_a_link_while_it_is_walked_leads_nowhere(tmp_path: Path, reading: PlainReading) -> None:
+    folder, private = tmp_path / "shared", tmp_path / "private"
+    for one in (folder / "inner", private):
+        one.mkdir(parents=True)
+        (one / "a.md").write_text(f"the words of {one.name}\n", encoding="utf-8")
+
+    def swapped(walked: Path, *_: object) -> list[Path]:
+        (folder / "inner").rename(folder / "former")
+        (folder / "inner").symlink_to(private)
+        return [walked / "inner" / "a.md"]
+
+    with contextlib.closing(opened(tmp_path / "knowledge", reading=reading, walk=swapped)) as knowledge:
+        (refused,) = knowledge.add(str(folder), "house").refused
+        assert "outside" in str(refused.reason)
+        assert not knowledge.documents()

@@ -228,3 +228,29 @@ def test_a_folder_is_followed(tmp_path: Path, folder: Path, polling: bool, monke
         follower.join(LIMIT)
     assert not follower.is_alive()
     knowledge.close()
+
+
+def test_a_followed_folder_that_becomes_a_link_is_left_alone(tmp_path: Path, folder: Path) -> None:
+    private = tmp_path / "private"
+    private.mkdir()
+    (private / "secret.md").write_text("The zebra is secret.", encoding="utf-8")
+    knowledge = opened(tmp_path / "knowledge")
+    knowledge.add(str(folder), "house", keep_in_step=True)
+    before = knowledge.state().documents
+    # Whoever may rename the folder must not choose what is read in its place.
+    folder.rename(tmp_path / "former")
+    folder.symlink_to(private)
+    over = threading.Event()
+    told: list[tuple[str, Report]] = []
+    follower = threading.Thread(
+        target=follow, args=(knowledge,), kwargs={"stopped": over.is_set, "told": lambda *one: told.append(one)}
+    )
+    follower.start()
+    try:
+        wait_for(lambda: bool(told))
+    finally:
+        over.set()
+        follower.join(LIMIT)
+    assert "a link" in str(told[0][1].refused[0].reason)
+    assert (knowledge.state().documents, knowledge.search("zebra", vectors=False).hits) == (before, ())
+    knowledge.close()

@@ -40,6 +40,7 @@ ANSWERS: dict[str, tuple[int, bytes, dict[str, str]]] = {
     "/koi8": (200, PAGE.encode("koi8-r"), {"Content-Type": "text/html; charset=koi8-r"}),
     "/again": (301, b"", {"Location": "/again"}),
     "/bomb": (200, BOMB, {"Content-Encoding": "gzip"}),
+    "/twice": (200, gzip.compress(gzip.compress(bytes(64 * MIB))), {"Content-Encoding": "gzip, gzip"}),
     "/song": (200, b"la", {"Content-Type": "audio/mpeg"}),
 }
 
@@ -185,6 +186,7 @@ def test_what_is_too_large_unpacked_too_slow_or_no_document_is_refused(site: Sit
     into = tmp_path / "page"
     small = WebLimits(private=True, size=MIB, seconds=10)
     assert "larger than 1 MiB" in refused(lambda: fetch(site.url("/bomb"), into, small, resolver=LOCAL), into)
+    assert "gzip, gzip" in refused(lambda: fetch(site.url("/twice"), into, LIMITS, resolver=LOCAL), into)
     assert "audio/mpeg" in refused(lambda: fetch(site.url("/song"), into, LIMITS, resolver=LOCAL), into)
     assert "404" in refused(lambda: fetch(site.url("/none"), into, LIMITS, resolver=LOCAL), into)
     since = time.monotonic()

@@ -113,6 +113,7 @@ class KnowledgeBase:
         self._runs = Runs(
             self._database, self._care, reading or Confined(limits, settings.passages), walk=walk or outside.walk,
             pages=outside.page, embedder=embedder, analysis=_analysis(settings.passages), clock=self._clock,
+            largest=limits.max_file,
         )  # fmt: skip
 
         if self._pending(0):

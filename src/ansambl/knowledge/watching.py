@@ -6,6 +6,7 @@ what is known at the start and every so often; unchanged files cost a look each.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from ansambl.domain.errors import AnsamblError
 from ansambl.domain.text import Text, text
 from ansambl.foundation.logging import get_logger
 from ansambl.knowledge.contract import Knowledge, Refused, Report, Stopped
+from ansambl.knowledge.reading.content import UnreadableError
 from ansambl.knowledge.reading.roots import path_of
 
 log = get_logger(__name__)
@@ -76,6 +78,7 @@ class _Following:
     def _bring(self, folder: str, collection: str) -> None:
         """One folder in step; what stands in the way is said once."""
         try:
+            _check_same(folder)
             report = self._knowledge.add(folder, collection, stopped=self._stopped, embed=False, again=False)
         except AnsamblError as error:
             report = Report(refused=(Refused(folder, error.message),))
@@ -163,6 +166,19 @@ class _Following:
         if self._told is not None:
             for folder in there:
                 self._told(folder, Report(refused=(Refused(folder, reason),)))
+
+
+def _check_same(folder: str) -> None:
+    """Refuse a folder, or one above it, that has become a link: whoever may write there must not choose what is read.
+
+    Raises:
+        UnreadableError: it has.
+    """
+    path = path_of(folder)
+    if path.exists() and os.path.realpath(path) != str(path):
+        raise UnreadableError(
+            text("it has become a link to another folder, which is not followed; add that folder, or remove this one")
+        )
 
 
 def _silence() -> Iterator[set[str]]:

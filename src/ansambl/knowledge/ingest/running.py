@@ -26,6 +26,7 @@ from ansambl.knowledge.ingest.progress import Telling
 from ansambl.knowledge.ingest.redividing import Redividing
 from ansambl.knowledge.ingest.taking import Reading, Taking
 from ansambl.knowledge.passages.dividing import embedded_text
+from ansambl.knowledge.reading.limits import DEFAULT_LIMITS
 from ansambl.knowledge.reading.roots import is_inside, path_of, place_of, resolved_roots
 from ansambl.knowledge.store import collections as shelves
 from ansambl.knowledge.store.database import KnowledgeDatabase
@@ -46,9 +47,10 @@ class Runs:
 
     def __init__(
         self, database: KnowledgeDatabase, care: IndexCare, reading: Reading, *, walk: Walk, pages: Pages,
-        embedder: Embedder | None, analysis: str, clock: Clock,
+        embedder: Embedder | None, analysis: str, clock: Clock, largest: int = DEFAULT_LIMITS.max_file,
     ) -> None:  # fmt: skip
-        """`analysis` says how passages and terms are made."""
+        """`analysis` says how passages and terms are made, `largest` how many bytes a file may have."""
+        self._largest = largest
         self._database, self._care, self._reading = database, care, reading
         self._walk, self._pages, self._embedder = walk, pages, embedder
         self._analysis, self._clock = analysis, clock
@@ -96,6 +98,7 @@ class Runs:
                 lambda taking, _: taking.file(where, known_as=known_as, roots=allowed, again=again), embed=embed,
             )  # fmt: skip
 
+        # What is read of a folder lies in it, also where one of its folders becomes a link while it is walked.
         def take(taking: Taking, number: int) -> None:
             patterns = tuple(include), tuple(exclude)
             if keep_in_step:
@@ -104,7 +107,7 @@ class Runs:
                 patterns = self._patterns(where, number)
             take_folder(
                 taking, self._database, number, where, walk=self._walk, include=patterns[0], exclude=patterns[1],
-                roots=allowed, again=again,
+                roots=allowed or (str(path),), again=again,
             )  # fmt: skip
 
         return self._run(collection, "documents", watch, stopped, take, embed=embed)
@@ -164,6 +167,7 @@ class Runs:
             taking = Taking(
                 self._database, self._reading, number, analysis=self._analysis, embedded_text=embedded_text,
                 now=self._clock.now, stopped=stopped, telling=telling, flush=self._flush,
+                largest=self._largest,
             )  # fmt: skip
             with self._index_follows():
                 take(taking, number)

@@ -18,7 +18,11 @@ from ansambl.knowledge.contract import Refused, Report, Stopped
 from ansambl.knowledge.importing import kept
 from ansambl.knowledge.ingest.progress import Telling
 from ansambl.knowledge.prepared import Prepared
+from ansambl.knowledge.reading.content import UnreadableError
+from ansambl.knowledge.reading.limits import DEFAULT_LIMITS
 from ansambl.knowledge.reading.options import DEFAULT_OPTIONS, ReadingOptions
+from ansambl.knowledge.reading.pinning import pinned
+from ansambl.knowledge.reading.read import too_large
 from ansambl.knowledge.reading.roots import path_of
 from ansambl.knowledge.store.database import KnowledgeDatabase
 from ansambl.knowledge.store.files import (
@@ -97,9 +101,13 @@ class Taking:
     def __init__(
         self, database: KnowledgeDatabase, reading: Reading, collection: int, *, analysis: str,
         embedded_text: Callable[[Passage], str], now: Callable[[], float], stopped: Stopped | None,
-        telling: Telling, flush: Callable[[], None],
+        telling: Telling, flush: Callable[[], None], largest: int = DEFAULT_LIMITS.max_file,
     ) -> None:  # fmt: skip
-        """`flush` is called after each document: whoever feeds the index decides when."""
+        """`flush` is called after each document: whoever feeds the index decides when.
+
+        `largest` is how many bytes a file may have.
+        """
+        self._largest = largest
         self._database, self._reading, self._collection, self._analysis = database, reading, collection, analysis
         self._embedded_text, self._now, self._stopped, self.telling = embedded_text, now, stopped, telling
         self._flush = flush
@@ -129,13 +137,16 @@ class Taking:
                 earlier = file_at(connection, self._collection, place)
             if earlier is not None and self._is_unchanged(earlier, signature, again=again):
                 return
-            digest = digest_of(real)
+            digest = digest_of(real, roots, self._largest)
             if earlier is not None and earlier.digest == digest and not (again and earlier.refused):
                 self._note(place, signature, digest, earlier.refused)
                 self._unchanged(place)
                 return
         except OSError as error:
             self.refuse(Refused(place, unreadable(error)))
+            return
+        except UnreadableError as error:
+            self.refuse(Refused(place, error.message))
             return
         if earlier is None and not known_as:
             self._moved(path, digest)
@@ -320,16 +331,23 @@ class Taking:
             self._flush()
 
 
-def digest_of(path: Path) -> str:
+def digest_of(path: Path, roots: Sequence[str], largest: int) -> str:
     """The hash of a file's bytes; other threads go on while it is computed.
 
     Raises:
+        UnreadableError: it is a pipe or a device, which may never end; it is outside of `roots`; it has more than
+            `largest` bytes.
         OSError: it cannot be read.
     """
     found = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        while piece := file.read(_PIECE):
+    with pinned(path, roots) as file:
+        if file.size > largest:
+            raise UnreadableError(too_large(file.size, largest))
+        left = file.size
+        # No further than it was long: what somebody goes on writing to is told by its signature.
+        while left > 0 and (piece := os.read(file.descriptor, min(_PIECE, left))):
             found.update(piece)
+            left -= len(piece)
     return found.hexdigest()
 
 

@@ -27,7 +27,16 @@ Resolver = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a host, the best first."""
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NOT_PUBLIC = tuple(
+    map(
+        ipaddress.ip_network,
+        # What Python calls global and is not: IETF's assignments and anycast relays of IPv4, where clouds keep the
+        # secrets of a machine (192.0.0.192, 168.63.129.16); site-local addresses (RFC 3879), documentation (RFC 9637).
+        ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "fec0::/10", "3fff::/20"),
+    )
+)
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
+_PACKED = frozenset(("", "identity", "gzip", "x-gzip"))
 _UNWANTED = ("audio/", "video/", "font/", "application/x-executable", "application/vnd.android.package-archive")
 _HEADERS = {
     "User-Agent": "Ansambl (reads one page for its user)",
@@ -179,6 +188,13 @@ async def _save(answer: httpx.Response, url: httpx.URL, into: Path, limits: WebL
     kind = answer.headers.get("content-type", "").lower()
     if kind.startswith(_UNWANTED):
         raise UnreadableError(text("{address} is no document but {kind}", address=str(url)[:200], kind=kind[:60]))
+    packed = answer.headers.get("content-encoding", "").strip().lower()
+    if packed not in _PACKED:
+        # Packed twice, sixty kilobytes become gigabytes in memory before their size can be looked at.
+        raise UnreadableError(
+            text("{address} answers with an encoding that was not asked for ({encoding})", address=str(url)[:200],
+                 encoding=packed[:60])
+        )  # fmt: skip
     size = 0
     with into.open("xb") as file:
         async for piece in answer.aiter_bytes():
@@ -205,6 +221,8 @@ def is_public(address: str) -> bool:
         # Deprecated, and never routed: "::127.0.0.1".
         if int(found) < 1 << 32:
             return False
+    if any(found in one for one in _NOT_PUBLIC if one.version == found.version):
+        return False
     return found.is_global and not found.is_multicast and not found.is_reserved and not found.is_unspecified
 
 
