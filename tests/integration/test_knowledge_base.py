@@ -12,7 +12,10 @@ from knowledge_stage import HashedWords, PlainReading, content, opened
 
 from ansambl.domain.errors import NotFoundError, UsageError
 from ansambl.domain.knowledge import EVERYBODY, Filters
-from ansambl.knowledge.base import KnowledgeBase
+from ansambl.knowledge.base import KnowledgeBase, KnowledgeLimits
+from ansambl.knowledge.ingest.outside import Outside
+from ansambl.knowledge.reading.limits import DEFAULT_LIMITS
+from ansambl.knowledge.reading.web import DEFAULT_WEB_LIMITS
 
 PUMP = "# Cooling\n\nThe pump runs at night and cools the reactor.\n"
 CATS = "# Кошки\n\nКошка спит на крыше, пока люди работают.\n"
@@ -311,3 +314,25 @@ def test_a_folder_that_becomes_a_link_while_it_is_walked_leads_nowhere(tmp_path:
         (refused,) = knowledge.add(str(folder), "house").refused
         assert "outside" in str(refused.reason)
         assert not knowledge.documents()
+
+
+def test_nothing_of_ansambls_own_folder_is_read(tmp_path: Path, reading: PlainReading) -> None:
+    ours, uploads = tmp_path / "ansambl", tmp_path / "ansambl" / "knowledge" / "uploads"
+    uploads.mkdir(parents=True)
+    for one in (ours / "state.json", tmp_path / "notes.md", uploads / "sent.md"):
+        one.write_text(f"the token of {one.name}\n", encoding="utf-8")
+    (tmp_path / "shortcut").symlink_to(ours)
+    limits = KnowledgeLimits(private=(str(ours.resolve()),))
+    outside = Outside(DEFAULT_LIMITS, DEFAULT_WEB_LIMITS, tmp_path, limits.private)
+    stage = opened(ours / "knowledge", reading=reading, settings=limits, walk=outside.walk)
+    with contextlib.closing(stage) as knowledge:
+        # An API key that may add files could otherwise read the token of the owner.
+        for place in (ours, ours / "state.json", tmp_path / "shortcut" / "state.json"):
+            with pytest.raises(UsageError, match="own data folder"):
+                knowledge.add(str(place), "house")
+            with pytest.raises(UsageError, match="own data folder"):
+                knowledge.import_chats(str(place), "house")
+        knowledge.add(str(tmp_path), "house")
+        assert [one.title for one in knowledge.documents()] == ["notes.md"]
+        knowledge.add(str(uploads / "sent.md"), "house", known_as="upload:sent.md")
+        assert len(knowledge.documents()) == 2

@@ -51,13 +51,17 @@ _FINISHES = 30.0
 
 @dataclass(frozen=True, slots=True)
 class KnowledgeLimits:
-    """How long passages are, and what may be read: sizes in bytes, times in seconds."""
+    """How long passages are, and what may be read: sizes in bytes, times in seconds.
+
+    Nothing is read of `private` folders, which are absolute paths without links: Ansambl's own keys lie there.
+    """
 
     passages: PassageLimits = DEFAULT_PASSAGES
     max_file: int = DEFAULT_LIMITS.max_file
     max_page: int = 32 * 2**20
     page_timeout: float = 30.0
     allow_private_addresses: bool = False
+    private: tuple[str, ...] = ()
 
 
 class KnowledgeBase:
@@ -109,11 +113,11 @@ class KnowledgeBase:
         self._search = Search(self._database, self._care, self._embedder_for, reranker)
         limits = replace(DEFAULT_LIMITS, max_file=settings.max_file)
         web = WebLimits(settings.max_page, settings.page_timeout, private=settings.allow_private_addresses)
-        outside = Outside(limits, web, folder)
+        outside = Outside(limits, web, folder, settings.private)
         self._runs = Runs(
             self._database, self._care, reading or Confined(limits, settings.passages), walk=walk or outside.walk,
             pages=outside.page, embedder=embedder, analysis=_analysis(settings.passages), clock=self._clock,
-            largest=limits.max_file,
+            largest=limits.max_file, private=settings.private, uploads=os.path.realpath(folder / "uploads"),
         )  # fmt: skip
 
         if self._pending(0):

@@ -46,7 +46,7 @@ def opened(loaded: LoadedSettings, paths: DataPaths, asking: Asking | None = Non
             whole=max(DEFAULT.whole, settings.passage_tokens),
         ),
         max_file=settings.max_file, max_page=settings.max_page, page_timeout=settings.page_timeout,
-        allow_private_addresses=settings.allow_private_addresses,
+        allow_private_addresses=settings.allow_private_addresses, private=(os.path.realpath(paths.root),),
     )  # fmt: skip
     closing = [one.close for one in (embedder, reranker) if one is not None]
 

@@ -48,9 +48,13 @@ class Runs:
     def __init__(
         self, database: KnowledgeDatabase, care: IndexCare, reading: Reading, *, walk: Walk, pages: Pages,
         embedder: Embedder | None, analysis: str, clock: Clock, largest: int = DEFAULT_LIMITS.max_file,
+        private: Sequence[str] = (), uploads: str = "",
     ) -> None:  # fmt: skip
-        """`analysis` says how passages and terms are made, `largest` how many bytes a file may have."""
-        self._largest = largest
+        """`analysis` says how passages and terms are made, `largest` how many bytes a file may have.
+
+        Nothing is read of `private` folders, but for what lies in `uploads`.
+        """
+        self._largest, self._private, self._uploads = largest, tuple(private), uploads
         self._database, self._care, self._reading = database, care, reading
         self._walk, self._pages, self._embedder = walk, pages, embedder
         self._analysis, self._clock = analysis, clock
@@ -90,6 +94,7 @@ class Runs:
                 collection, "documents", watch, stopped, lambda taking, _: self._pages(taking, place), embed=embed
             )
         path = existing(place)
+        self._check_not_ours(path)
         where = place_of(path)
         allowed = within(path, roots)
         if not path.is_dir():
@@ -112,6 +117,14 @@ class Runs:
 
         return self._run(collection, "documents", watch, stopped, take, embed=embed)
 
+    def _check_not_ours(self, path: Path) -> None:
+        real = str(path)
+        if is_inside(real, self._private) and not (self._uploads and is_inside(real, (self._uploads,))):
+            raise UsageError(
+                text("{place} is in Ansambl's own data folder, where keys and tokens lie; nothing of it is read",
+                     place=place_of(path))
+            )  # fmt: skip
+
     def _patterns(self, folder: str, number: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Those that the folder is kept in step with."""
         with self._database.snapshot() as connection:
@@ -126,6 +139,7 @@ class Runs:
     ) -> Report:  # fmt: skip
         """An export of conversations."""
         where = place_of(existing(path))
+        self._check_not_ours(path_of(where))
         within(path_of(where), roots)
         return self._run(
             collection, "conversations", watch, stopped,

@@ -37,13 +37,15 @@ class FolderOptions:
 
     With `include`, only files that match one of them are read; `exclude` is left out beside what ignore files say.
     `hidden` is whether names that begin with a dot are read. Links are followed within the folder and within `roots`
-    (absolute paths without links, `roots.resolved_roots`), and nowhere else.
+    (absolute paths without links, `roots.resolved_roots`), and nowhere else. Of `private` folders, such paths too,
+    nothing is read.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     hidden: bool = False
     roots: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
 
 
 DEFAULT_FOLDER_OPTIONS = FolderOptions()
@@ -99,6 +101,8 @@ class _Walk:
             yield Refused(place, text("files of kinds that are not read were left out: {kinds}", kinds=kinds))
 
     def _level(self, level: _Level, inner: list[_Level]) -> Iterator[Path | Refused]:
+        if self._options.private and is_inside(os.path.realpath(level.path), self._options.private):
+            return
         try:
             found = os.stat(level.path)  # noqa: PTH116 - so is all of this walk: a hundred thousand paths
             if (found.st_dev, found.st_ino) in self._seen:

@@ -18,6 +18,7 @@ _HEADER = 30
 _ENCRYPTED, _UTF8 = 0x1, 0x800
 _PROLOG = 65536
 _DECLARED = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
+_ASIDE = re.compile(rb"<!--.*?(?:-->|\Z)|<\?.*?(?:\?>|\Z)", re.DOTALL)
 _ROOT = re.compile(rb"<[A-Za-z_]")
 
 
@@ -68,9 +69,12 @@ class CheckedZip:
         for member in self.members():
             if member.filename.endswith((".xml", ".rels", ".vml")):
                 with self.archive.open(member) as stream:
-                    prolog = stream.read(_PROLOG).replace(b"\0", b"")
-                root = _ROOT.search(prolog)
-                if _DECLARED.search(prolog[: root.start()] if root else prolog):
+                    prolog = stream.read(_PROLOG)
+                # A comment before the declaration may hold what looks like the root, and a long one may hide it.
+                plain = _ASIDE.sub(b"", prolog.replace(b"\0", b""))
+                root = _ROOT.search(plain)
+                hidden = root is None and len(prolog) == _PROLOG
+                if hidden or _DECLARED.search(plain[: root.start()] if root else plain):
                     raise UnreadableError(text("its XML declares entities, which a document has no need of"))
 
 

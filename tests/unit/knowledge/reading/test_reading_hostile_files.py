@@ -97,6 +97,9 @@ LAUGHS = '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "' + "&a;" * 50 + '">]>'
     ("name", "make"),
     [
         ("a.docx", lambda: files.docx(prolog=LAUGHS)),
+        ("commented.docx", lambda: files.docx(prolog="<!-- <a -->" + LAUGHS)),
+        ("instructed.docx", lambda: files.docx(prolog="<?x <a?>" + LAUGHS)),
+        ("padded.docx", lambda: files.docx(prolog=f"<!--{'x' * 70_000}-->" + LAUGHS)),
         ("a.epub", lambda: files.epub([("a", "b")], prolog=LAUGHS)),
         ("a.fb2", lambda: LAUGHS.encode() + files.book()),
     ],
