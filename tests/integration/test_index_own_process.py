@@ -34,6 +34,13 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.fixture(autouse=True)
+def indexes_of_this_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child takes nothing from the present folder, and so finds the classes below by their package's folder."""
+    folder = Path(__file__).parents[__name__.count(".")]
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> IndexPlace:
     return IndexPlace(str(tmp_path / "index"), SPACE)
@@ -51,7 +58,8 @@ def killed(index: OwnProcess) -> None:
     pid = index.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    until(lambda: index.pid != pid)
+    # Until it is started again: before that, a call may still be sent to the one that has ended.
+    until(lambda: index.pid not in {pid, None})
 
 
 def test_a_process_that_ends_is_started_again(index: OwnProcess) -> None:

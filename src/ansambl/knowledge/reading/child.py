@@ -14,18 +14,24 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from ansambl.foundation.child_process import private_output, read_frame
 from ansambl.knowledge.contract import Refused
 from ansambl.knowledge.passages.preparing import prepared
 from ansambl.knowledge.prepared import Prepared
 from ansambl.knowledge.reading import wire
 from ansambl.knowledge.reading.limits import MIB, ReadingLimits
-from ansambl.knowledge.reading.read import damaged, digested
+from ansambl.knowledge.reading.read import digested
+from ansambl.knowledge.reading.unexpected import Unexpected, refusal
 
 _FILE_SIZE = 256 * MIB
 """Bytes of a file that the child may write: pages for an OCR program, what a library keeps beside it."""
+
+_LARGEST_JOB = 512 * MIB
+"""Bytes of a job. The largest ones bring a conversation."""
 
 _NICENESS = 10
 """So that whoever waits for an answer goes first."""
@@ -36,7 +42,7 @@ _GRACE = 5.0
 
 def main() -> None:
     """Serve jobs until the standard input ends."""
-    answers = _private_output()
+    answers = private_output()
     jobs: queue.Queue[wire.Job] = queue.Queue()
     threading.Thread(target=_hear, args=(sys.stdin.buffer, jobs), daemon=True).start()
     with contextlib.suppress(OSError):
@@ -51,8 +57,8 @@ def main() -> None:
                 answers.write(wire.frame(record))
                 answers.flush()
         except BaseException as error:  # noqa: BLE001 - a panic of a library in Rust is no Exception
-            reason = None if isinstance(error, MemoryError) else Refused(job.place, damaged(error))
-            answers.write(wire.frame(wire.Answer(refused=reason, spent=True)))
+            answer = wire.Answer() if isinstance(error, MemoryError) else _refused(refusal(job.place, error))
+            answers.write(wire.frame(replace(answer, spent=True)))
             answers.flush()
             # What is left of the memory, or of the library, is anybody's guess.
             os._exit(0)
@@ -77,18 +83,11 @@ def _lower(what: int, value: int) -> None:
         resource.setrlimit(what, (value if hard < 0 else min(value, hard), hard))
 
 
-def _private_output() -> BinaryIO:
-    """Our own way out; what libraries print must not get between the frames."""
-    ours = os.dup(1)
-    os.dup2(2, 1)
-    return os.fdopen(ours, "wb")
-
-
 def _hear(pipe: BinaryIO, jobs: queue.Queue[wire.Job]) -> None:
     """Take in jobs; where the parent is gone, be gone with all that was started from here, whatever is being read."""
     with contextlib.suppress(Exception):
-        while header := pipe.read(wire.HEADER):
-            jobs.put(wire.job(pipe.read(int.from_bytes(header, "big"))))
+        while (body := read_frame(pipe, _LARGEST_JOB)) is not None:
+            jobs.put(wire.job(body))
     if os.getsid(0) == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(0)
@@ -102,7 +101,12 @@ def _records(job: wire.Job) -> Iterator[wire.Answer]:
         path = Path(os.fsdecode(job.path))
         found = _chats(path, job) if job.chats else _documents(path, job)
     for one in found:
-        yield wire.Answer(refused=one) if isinstance(one, Refused) else wire.Answer(prepared=one)
+        yield _refused(one) if isinstance(one, Refused) else wire.Answer(prepared=one)
+
+
+def _refused(one: Refused) -> wire.Answer:
+    mistake = (one.error, *one.at) if isinstance(one, Unexpected) else ()
+    return wire.Answer(refused=Refused(one.place, one.reason, note=one.note), mistake=mistake)
 
 
 def _documents(path: Path, job: wire.Job) -> Iterator[Prepared | Refused]:

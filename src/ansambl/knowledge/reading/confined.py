@@ -7,7 +7,6 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +18,8 @@ import msgspec
 
 from ansambl.domain.knowledge import Material
 from ansambl.domain.text import Text, text
+from ansambl.foundation.child_process import HEADER, command_of, kill, length_of, signal_name, start_child
+from ansambl.foundation.logging import get_logger
 from ansambl.foundation.processes import resident_bytes
 from ansambl.knowledge.contract import Refused
 from ansambl.knowledge.passages.limits import DEFAULT, PassageLimits
@@ -29,7 +30,10 @@ from ansambl.knowledge.reading.limits import DEFAULT_LIMITS, MIB, ReadingLimits
 from ansambl.knowledge.reading.options import DEFAULT_OPTIONS, ReadingOptions
 from ansambl.knowledge.reading.roots import path_of, place_of
 
-_PROGRAM = (sys.executable, "-P", "-m", "ansambl.knowledge.reading.child")
+log = get_logger(__name__)
+
+_PROGRAM = command_of("ansambl.knowledge.reading.child")
+
 _LOOK = 0.25
 """Seconds between two looks at the memory of a child that is reading."""
 
@@ -188,11 +192,7 @@ class _Child:
     def __init__(self, limits: ReadingLimits) -> None:
         self.served = 0
         self._limits = limits
-        # A session of its own: Ctrl-C is ours to handle, and what it starts (an OCR program) ends with it.
-        self._process = subprocess.Popen(
-            _PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, start_new_session=True, close_fds=True, bufsize=0,
-        )  # fmt: skip
+        self._process = start_child(_PROGRAM)
         self._ended = threading.Lock()
 
     def alive(self) -> bool:
@@ -208,7 +208,9 @@ class _Child:
         patience = _PATIENCE * job.seconds + (0.0 if self.served else _START)
         self.served += 1
         try:
-            self._pipe(self._process.stdin).write(wire.frame(job))
+            pipe = self._pipe(self._process.stdin)
+            pipe.write(wire.frame(job))
+            pipe.flush()
         except OSError:
             raise _LostError(self._death()) from None
         frames = _Frames(self._pipe(self._process.stdout), self._process.pid, self._limits, patience)
@@ -219,7 +221,10 @@ class _Child:
             try:
                 answer = wire.answer(body)
             except msgspec.MsgspecError as error:
+                log.exception("reading_child_unreadable", place=job.place)
                 raise _LostError(text("reading it failed inside ({error})", error=str(error)[:150])) from error
+            if answer.mistake:
+                log.error("reading_failed", place=job.place, error=answer.mistake[0], at=answer.mistake[1:])
             if answer.spent:
                 raise _LostError(answer.refused.reason if answer.refused else _too_much_memory(self._limits))
             if answer.prepared is not None:
@@ -232,9 +237,7 @@ class _Child:
     def kill(self) -> None:
         """End it and all that it started; from any thread."""
         with self._ended:
-            if self._process.poll() is None:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(self._process.pid, signal.SIGKILL)
+            kill(self._process)
 
     def end(self) -> None:
         """As `kill`, wait for it, and give back its pipes; nobody may be reading from it."""
@@ -252,8 +255,9 @@ class _Child:
         if code == -signal.SIGXCPU:
             return _too_slow()
         if code < 0:
-            name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
-            return text("the program that read it crashed ({signal}); convert it to another format", signal=name)
+            return text(
+                "the program that read it crashed ({signal}); convert it to another format", signal=signal_name(code)
+            )
         return text("the program that read it ended with {code}; convert it to another format", code=code)
 
     @staticmethod
@@ -286,15 +290,15 @@ class _Frames:
         Raises:
             _LostError: it takes too long, takes too much memory, or sends too much.
         """
-        if not self._fill(wire.HEADER):
+        if not self._fill(HEADER):
             return None
-        length = int.from_bytes(self._buffer[: wire.HEADER], "big")
+        length = length_of(self._buffer)
         if length > self._limits.frame:
             raise _LostError(text("it became {size} MiB of text; divide it", size=length // MIB))
-        if not self._fill(wire.HEADER + length):
+        if not self._fill(HEADER + length):
             return None
-        body = bytes(self._buffer[wire.HEADER : wire.HEADER + length])
-        del self._buffer[: wire.HEADER + length]
+        body = bytes(self._buffer[HEADER : HEADER + length])
+        del self._buffer[: HEADER + length]
         return body
 
     def _fill(self, wanted: int) -> bool:

@@ -18,6 +18,7 @@ from ansambl.knowledge.reading.formats.registry import format_of
 from ansambl.knowledge.reading.limits import DEFAULT_LIMITS, ReadingLimits
 from ansambl.knowledge.reading.options import DEFAULT_OPTIONS, ReadingOptions
 from ansambl.knowledge.reading.pinning import pinned
+from ansambl.knowledge.reading.unexpected import refusal
 
 _HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(.+?)[ \t]*#*[ \t]*$", re.MULTILINE)
 _LONGEST_TITLE = 300
@@ -114,16 +115,7 @@ class _Run:
         except RecursionError:
             yield Refused(content.place, text("it is nested too deeply to be read"))
         except Exception as error:  # noqa: BLE001 - the libraries raise anything for damaged files
-            yield Refused(content.place, damaged(error))
-
-
-def damaged(error: BaseException) -> Text:
-    """What is said of a file that a library stumbled over."""
-    said = " ".join(str(error).split())[:150]
-    return text(
-        "it is damaged or not what it seems ({error}); open it in its program and save it again",
-        error=f"{type(error).__name__}: {said}" if said else type(error).__name__,
-    )
+            yield refusal(content.place, error)
 
 
 def _digest(content: Content) -> str:

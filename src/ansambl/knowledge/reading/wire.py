@@ -7,14 +7,12 @@ from dataclasses import dataclass
 import msgspec
 
 from ansambl.domain.knowledge import Material
+from ansambl.foundation.child_process import with_length
 from ansambl.knowledge.contract import Refused
 from ansambl.knowledge.passages.limits import DEFAULT, PassageLimits
 from ansambl.knowledge.prepared import Prepared
 from ansambl.knowledge.reading.limits import DEFAULT_LIMITS, ReadingLimits
 from ansambl.knowledge.reading.options import DEFAULT_OPTIONS, ReadingOptions
-
-HEADER = 4
-"""Bytes before a frame: its length, the highest byte first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +38,14 @@ class Job:
 class Answer:
     """One record of a job, or its end where all are empty.
 
-    With `spent`, the child is of no more use and nothing more comes: `refused` says why, or memory ran out.
+    With `spent`, the child is of no more use and nothing more comes: `refused` says why, or memory ran out. `mistake`
+    is what the log is told of an error of ours: its kind, and places of the code.
     """
 
     prepared: Prepared | None = None
     refused: Refused | None = None
     spent: bool = False
+    mistake: tuple[str, ...] = ()
 
 
 _jobs = msgspec.msgpack.Decoder(Job)
@@ -55,8 +55,7 @@ _encoder = msgspec.msgpack.Encoder()
 
 def frame(record: Job | Answer) -> bytes:
     """A record with its length before it."""
-    body = _encoder.encode(record)
-    return len(body).to_bytes(HEADER, "big") + body
+    return with_length(_encoder.encode(record))
 
 
 def job(body: bytes) -> Job:

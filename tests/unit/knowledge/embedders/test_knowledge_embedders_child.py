@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from ansambl.foundation.child_process import FrameError, read_frame
 from ansambl.knowledge.embedders import child
 from ansambl.knowledge.embedders.frames import (
     LARGEST,
@@ -16,7 +17,6 @@ from ansambl.knowledge.embedders.frames import (
     Answer,
     Ask,
     asked,
-    read_frame,
     write_frame,
 )
 
@@ -86,14 +86,14 @@ def test_messages_come_through_whole_and_the_end_is_none() -> None:
     write_frame(pipe, Ask(1, questions=True, texts=["ä"]))
     write_frame(pipe, Answer(1, 2, b"12345678", 0.5))
     pipe.seek(0)
-    assert msgspec.msgpack.decode(read_frame(pipe) or b"", type=Ask) == Ask(1, questions=True, texts=["ä"])
-    assert msgspec.msgpack.decode(read_frame(pipe) or b"", type=Answer) == Answer(1, 2, b"12345678", 0.5)
-    assert read_frame(pipe) is None
+    assert msgspec.msgpack.decode(read_frame(pipe, LARGEST) or b"", type=Ask) == Ask(1, questions=True, texts=["ä"])
+    assert msgspec.msgpack.decode(read_frame(pipe, LARGEST) or b"", type=Answer) == Answer(1, 2, b"12345678", 0.5)
+    assert read_frame(pipe, LARGEST) is None
 
 
 def test_a_message_that_is_cut_is_the_end_and_one_that_is_huge_is_refused() -> None:
     pipe = io.BytesIO()
     write_frame(pipe, Ask(1, questions=True, texts=["abc"]))
-    assert read_frame(io.BytesIO(pipe.getvalue()[:-1])) is None
-    with pytest.raises(ValueError, match="bytes"):
-        read_frame(io.BytesIO((LARGEST + 1).to_bytes(4, "little") + b"x"))
+    assert read_frame(io.BytesIO(pipe.getvalue()[:-1]), LARGEST) is None
+    with pytest.raises(FrameError, match="bytes"):
+        read_frame(io.BytesIO((LARGEST + 1).to_bytes(4, "little") + b"x"), LARGEST)
