@@ -15,9 +15,9 @@ import pytest
 
 from ansambl.domain.knowledge import Kind, Material
 from ansambl.knowledge.reading.content import UnreadableError
-from ansambl.knowledge.reading.limits import MIB, ReadingLimits
+from ansambl.knowledge.reading.limits import MIB, ReadingLimits, WebLimits
 from ansambl.knowledge.reading.read import read_file
-from ansambl.knowledge.reading.web import Resolver, WebLimits, fetch
+from ansambl.knowledge.reading.web import Resolver, fetch
 
 PAGE = "<html><head><title>Новости</title></head><body><h1>Сегодня</h1><p>Всё хорошо.</p></body></html>"
 LIMITS = WebLimits(private=True, seconds=10)

@@ -55,12 +55,16 @@ Number = Annotated[int, InPath(ge=1, le=_LARGEST_ID, description="The number of 
 
 @dataclass(frozen=True, slots=True)
 class UploadRequest:
-    """What an upload's query says. `name` is what it is called; `chats` is whether it is an export of conversations."""
+    """What an upload's query says. `name` is what it is called; `chats` is whether it is an export of conversations.
+
+    `day_first` is as in `ImportChatsRequest`.
+    """
 
     name: str
     collection: str
     chats: bool
     embed: bool
+    day_first: bool | None = None
 
 
 class KnowledgeControls(Protocol):
@@ -331,9 +335,14 @@ def _add_upload(router: APIRouter, controls: KnowledgeControls, language: Speak)
         ] = None,
         chats: Annotated[bool, Query(description="Whether it is an export of conversations.")] = False,
         embed: Annotated[bool, Query(description="Whether its passages get vectors at once.")] = True,
+        day_first: Annotated[
+            bool | None, Query(description="How dates of conversations such as 07/08/2025 are meant.")
+        ] = None,
     ) -> JobDocument:
         """Send a file, and begin to take it in. It is written to the disk as it comes, and removed when it was read."""
-        wanted = UploadRequest(name, collection or ("chats" if chats else "documents"), chats=chats, embed=embed)
+        wanted = UploadRequest(
+            name, collection or ("chats" if chats else "documents"), chats=chats, embed=embed, day_first=day_first
+        )
         announced = request.headers.get("content-length", "")
         size = int(announced) if announced.isascii() and announced.isdigit() else None
         try:

@@ -225,11 +225,15 @@ class AddRequest(_Request):
 
 
 class ImportChatsRequest(_Request):
-    """An export of conversations on this machine: a file, or a folder of notes."""
+    """An export of conversations on this machine: a file, or a folder of notes.
+
+    `day_first` is how dates such as 07/08/2025 are meant where nothing in the export tells; left out, the day first.
+    """
 
     path: _Place
     collection: _Collection = "chats"
     embed: bool = True
+    day_first: bool | None = None
 
 
 class ProgressDocument(BaseModel):
@@ -253,7 +257,7 @@ class RefusedDocument(BaseModel):
 
 
 class ReportDocument(BaseModel):
-    """What a job did. `refused` holds the first ones of `refused_count`.
+    """What a job did. `refused` holds the first ones of `refused_count`; `notes` tells what was passed over rightly.
 
     Of conversations: `turns`, the times of the first and the last one, and `repairs`, the characters that had been read
     with the wrong character set.
@@ -272,6 +276,7 @@ class ReportDocument(BaseModel):
     since: float | None
     until: float | None
     seconds: float
+    notes: list[RefusedDocument] = []
 
 
 class JobDocument(BaseModel):

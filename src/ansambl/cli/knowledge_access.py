@@ -286,8 +286,9 @@ class StoppedKnowledge:
     def import_chats(self, wanted: Mapping[str, Any], told: Told, stopped: Stopped) -> Document:
         """Take in an export of conversations."""
         report = self.knowledge.import_chats(
-            wanted["path"], wanted["collection"], watch=_teller(told), stopped=stopped, embed=False
-        )
+            wanted["path"], wanted["collection"], watch=_teller(told), stopped=stopped, embed=False,
+            day_first=wanted.get("day_first"),
+        )  # fmt: skip
         return _reported(report, stopped)
 
     def embed(self, told: Told, stopped: Stopped, patience: float | None = None) -> Document | None:  # noqa: ARG002

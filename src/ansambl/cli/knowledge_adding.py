@@ -140,6 +140,7 @@ def _merged(reports: Sequence[Document]) -> Document:
     """Several reports as one."""
     whole: Document = {name: sum(one[name] for one in reports) for name in _COUNTED}
     whole["refused"] = [refused for one in reports for refused in one["refused"]]
+    whole["notes"] = [noted for one in reports for noted in one["notes"]]
     whole["since"] = min((one["since"] for one in reports if one["since"] is not None), default=None)
     whole["until"] = max((one["until"] for one in reports if one["until"] is not None), default=None)
     whole["seconds"] = sum(one["seconds"] for one in reports)

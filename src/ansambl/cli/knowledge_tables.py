@@ -222,6 +222,8 @@ def print_report(report: Document, *, chats: bool) -> None:
     if report["repairs"]:
         say(speak("Characters that had been read with the wrong character set, and were repaired: {count}").format(
             count=f"{report['repairs']:,}"))  # fmt: skip
+    for one in report["notes"]:
+        note(speak("{place}: {reason}").format(place=one_line(one["place"], 300), reason=one["reason"]))
     print_refused(report["refused"], report["refused_count"])
 
 

@@ -33,9 +33,8 @@ from ansambl.knowledge.ingest.taking import Reading
 from ansambl.knowledge.passages.limits import DEFAULT as DEFAULT_PASSAGES
 from ansambl.knowledge.passages.limits import PassageLimits
 from ansambl.knowledge.reading.confined import Confined
-from ansambl.knowledge.reading.limits import DEFAULT_LIMITS
+from ansambl.knowledge.reading.limits import DEFAULT_LIMITS, DEFAULT_WEB_LIMITS, WebLimits
 from ansambl.knowledge.reading.roots import path_of, place_of
-from ansambl.knowledge.reading.web import WebLimits
 from ansambl.knowledge.search import Reranker, Search
 from ansambl.knowledge.store import collections as shelves
 from ansambl.knowledge.store import finding
@@ -58,8 +57,8 @@ class KnowledgeLimits:
 
     passages: PassageLimits = DEFAULT_PASSAGES
     max_file: int = DEFAULT_LIMITS.max_file
-    max_page: int = 32 * 2**20
-    page_timeout: float = 30.0
+    max_page: int = DEFAULT_WEB_LIMITS.size
+    page_timeout: float = DEFAULT_WEB_LIMITS.seconds
     allow_private_addresses: bool = False
     private: tuple[str, ...] = ()
 
@@ -211,10 +210,12 @@ class KnowledgeBase:
 
     def import_chats(
         self, path: str, collection: str, *, watch: Watch | None = None, stopped: Stopped | None = None,
-        embed: bool = True, roots: Sequence[str] = (),
+        embed: bool = True, roots: Sequence[str] = (), day_first: bool | None = None,
     ) -> Report:  # fmt: skip
         """Take in an export of conversations, or a folder of them. The same again adds nothing."""
-        return self._runs.import_chats(path, collection, watch=watch, stopped=stopped, embed=embed, roots=roots)
+        return self._runs.import_chats(
+            path, collection, watch=watch, stopped=stopped, embed=embed, roots=roots, day_first=day_first
+        )
 
     def remember(self, conversation: PastConversation, collection: str, owner: str) -> int:
         """Keep one conversation for `owner`, in place of an earlier state of it; the id of its document."""

@@ -242,10 +242,10 @@ class FakeKnowledge:
 
     def import_chats(
         self, path: str, collection: str, *, watch: Watch | None = None, stopped: Stopped | None = None,
-        embed: bool = True, roots: Sequence[str] = (),
+        embed: bool = True, roots: Sequence[str] = (), day_first: bool | None = None,
     ) -> Report:  # fmt: skip
         """Take in a JSON list of `PastConversation` records."""
-        _ = embed, roots
+        _ = embed, roots, day_first
         try:
             conversations = msgspec.json.decode(Path(path).read_bytes(), type=list[PastConversation])
         except (OSError, msgspec.MsgspecError):

@@ -201,8 +201,9 @@ class ProductKnowledge:
 
         def work(watch: Watch, stopped: Stopped) -> Report:
             return self._knowledge.import_chats(
-                place, wanted.collection, watch=watch, stopped=stopped, embed=False, roots=roots
-            )
+                place, wanted.collection, watch=watch, stopped=stopped, embed=False, roots=roots,
+                day_first=wanted.day_first,
+            )  # fmt: skip
 
         return self._begun("import-chats", work, wanted.collection, place, translate, embed=wanted.embed)
 
@@ -218,7 +219,7 @@ class ProductKnowledge:
             place = str(file.path)
             if wanted.chats:
                 report = self._knowledge.import_chats(
-                    place, wanted.collection, watch=watch, stopped=stopped, embed=False
+                    place, wanted.collection, watch=watch, stopped=stopped, embed=False, day_first=wanted.day_first
                 )
                 return file.renamed(report)
             report = self._knowledge.add(

@@ -18,7 +18,9 @@ from ansambl.app.configuration.setting_types import (
     setting,
 )
 from ansambl.domain.text import text
-from ansambl.domain.units import GIB, KIB, MIB, Bytes, Seconds
+from ansambl.domain.units import GIB, KIB, Bytes, Seconds
+from ansambl.knowledge.passages.limits import DEFAULT as PASSAGES
+from ansambl.knowledge.reading.limits import DEFAULT_LIMITS, DEFAULT_WEB_LIMITS
 
 AUTO, BUNDLED, NONE, MODEL = "auto", "bundled", "none", "model"
 """What stands where else a model's name does: choose, the bundled model, no model, any model that can."""
@@ -63,10 +65,10 @@ class KnowledgeSettings(Table):
         None, "The environment variable that holds that address, with its password or key."
     )
     passage_tokens: int = setting(
-        256, "How long a passage is at most. Others only for documents that are added from then on.", unit="tokens",
-        ge=64, le=LONGEST_PASSAGE,
+        PASSAGES.tokens, "How long a passage is at most. Others only for documents that are added from then on.",
+        unit="tokens", ge=64, le=LONGEST_PASSAGE,
     )  # fmt: skip
-    overlap: int = setting(40, "How much of a passage the next one repeats.", unit="tokens", ge=0, le=200)
+    overlap: int = setting(PASSAGES.overlap, "How much of a passage the next one repeats.", unit="tokens", ge=0, le=200)
     roots: Words = setting(
         (), "Folders from which API keys may have files added. Your own commands add whatever you may read.",
         shown_default="none",
@@ -75,18 +77,21 @@ class KnowledgeSettings(Table):
         False, "Whether web pages may be fetched from addresses of this machine and of private networks."
     )
     max_file: Size = setting(
-        Bytes(512 * MIB), "The largest file that is read.", unit='bytes, or text such as "512MiB"', ge=KIB, le=64 * GIB
-    )
+        Bytes(DEFAULT_LIMITS.max_file), "The largest file that is read.", unit='bytes, or text such as "512MiB"',
+        ge=KIB, le=64 * GIB,
+    )  # fmt: skip
     max_upload: Size = setting(
         Bytes(GIB), "The largest file that may be sent over HTTP to be added.", unit='bytes, or text such as "1GiB"',
         ge=KIB, le=64 * GIB,
     )  # fmt: skip
     max_page: Size = setting(
-        Bytes(32 * MIB), "The largest web page that is fetched.", unit='bytes, or text such as "32MiB"', ge=KIB, le=GIB
-    )
+        Bytes(DEFAULT_WEB_LIMITS.size), "The largest web page that is fetched.",
+        unit='bytes, or text such as "32MiB"', ge=KIB, le=GIB,
+    )  # fmt: skip
     page_timeout: Duration = setting(
-        Seconds(30.0), "How long a web page may take to come.", unit='seconds, or text such as "30s"', ge=1, le=3600
-    )
+        Seconds(DEFAULT_WEB_LIMITS.seconds), "How long a web page may take to come.",
+        unit='seconds, or text such as "30s"', ge=1, le=3600,
+    )  # fmt: skip
     watch_interval: Duration = setting(
         Seconds(900.0), "How often the folders of collections are compared with what is known, beside the notices of "
         "the system.", unit='seconds, or text such as "15m"', ge=1,

@@ -237,7 +237,7 @@ def report_document(report: Report, translate: Translate) -> ReportDocument:
         passages=report.passages, embedded=report.embedded,
         refused=[refused_document(one, translate) for one in report.refused[:MOST_REFUSED]],
         refused_count=len(report.refused), repairs=report.repairs, turns=report.turns, since=report.since,
-        until=report.until, seconds=report.seconds,
+        until=report.until, seconds=report.seconds, notes=[refused_document(one, translate) for one in report.notes],
     )  # fmt: skip
 
 

@@ -172,13 +172,14 @@ class SharedKnowledge:
 
     def import_chats(
         self, path: str, collection: str, *, watch: Watch | None = None, stopped: Stopped | None = None,
-        embed: bool = True, roots: Sequence[str] = (),
+        embed: bool = True, roots: Sequence[str] = (), day_first: bool | None = None,
     ) -> Report:  # fmt: skip
         """As `Knowledge.import_chats`."""
         with self._held() as knowledge:
             return knowledge.import_chats(
-                path, collection, watch=watch, stopped=self._ends(stopped), embed=embed, roots=roots
-            )
+                path, collection, watch=watch, stopped=self._ends(stopped), embed=embed, roots=roots,
+                day_first=day_first,
+            )  # fmt: skip
 
     def remember(self, conversation: PastConversation, collection: str, owner: str) -> int:
         """As `Knowledge.remember`."""

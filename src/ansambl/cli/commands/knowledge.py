@@ -79,16 +79,22 @@ def import_chats(
         typer.Argument(metavar="FILE|FOLDER…", help=speak("Exports as they were downloaded, or a folder of notes.")),
     ],
     collection: Collection = None,
+    day_first: Annotated[
+        bool | None, typer.Option("--day-first/--month-first", help=speak(
+            "How dates such as 07/08/2025 are meant in notes that do not tell."), show_default=False),
+    ] = None,
     no_embed: NoEmbed = False,
     config: Config = None,
     yes: Yes = False,
     as_json: Json = False,
-) -> None:
+) -> None:  # fmt: skip
     """Take in exported conversations."""
     from ansambl.cli.knowledge_access import knowledge_access
     from ansambl.cli.knowledge_adding import Adding, path_for
 
-    wanted = [{"path": path_for(one), "collection": collection or "chats"} for one in paths]
+    wanted = [
+        {"path": path_for(one), "collection": collection or "chats", "day_first": day_first} for one in paths
+    ]  # fmt: skip
     with knowledge_access(config, changes=True) as reached:
         adding = Adding(reached, chats=True, as_json=as_json, yes=yes)
         raise typer.Exit(adding.run(wanted, embed=not no_embed))

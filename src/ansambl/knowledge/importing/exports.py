@@ -76,8 +76,9 @@ def _of_folder(path: Path, day_first: bool | None) -> Iterator[PastConversation 
         yield Refused(str(path), _nothing())
     elif passed:
         yield Refused(
-            str(path), text("files there that hold no conversation and were passed over: {count}", count=passed)
-        )
+            str(path), text("files there that hold no conversation and were passed over: {count}", count=passed),
+            note=True,
+        )  # fmt: skip
 
 
 def _nothing() -> Text:

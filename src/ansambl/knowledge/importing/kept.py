@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 
-from ansambl.domain.past_conversation import PastConversation
+from ansambl.domain.past_conversation import PastConversation, Turn
 
 _ENCODER = msgspec.msgpack.Encoder(order="sorted")
 _DECODER = msgspec.msgpack.Decoder(PastConversation)
@@ -41,13 +41,24 @@ def digest(conversation: PastConversation) -> str:
 def supersedes(new: PastConversation, old: PastConversation) -> bool:
     """Whether `new` takes the place of `old`, two states of one conversation: an older export never undoes a newer.
 
-    The time of the last change decides; where one of them has none, or they are equal, the number of turns.
+    The time of the last change decides; where one of them has none, or they are equal, the number of turns. Where the
+    same is said in both, nothing is undone: its dates may be read in another way now (the month first).
     """
+    if _said(new) == _said(old):
+        return True
     if new.updated is not None and old.updated is not None and abs(new.updated - old.updated) >= 1:
         return new.updated > old.updated
     return _size(new) >= _size(old)
 
 
+def _said(one: PastConversation) -> tuple[str, list[str]]:
+    return one.title, [turn.text for turn in _turns(one)]
+
+
+def _turns(one: PastConversation) -> list[Turn]:
+    return [*one.turns, *(turn for branch in one.branches for turn in branch.turns)]
+
+
 def _size(one: PastConversation) -> tuple[int, int]:
-    turns = [*one.turns, *(turn for branch in one.branches for turn in branch.turns)]
+    turns = _turns(one)
     return len(turns), sum(len(turn.text) for turn in turns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -135,7 +136,7 @@ class Runs:
 
     def import_chats(
         self, path: str, collection: str, *, watch: Watch | None, stopped: Stopped | None, embed: bool,
-        roots: Sequence[str],
+        roots: Sequence[str], day_first: bool | None,
     ) -> Report:  # fmt: skip
         """An export of conversations."""
         where = place_of(existing(path))
@@ -143,7 +144,8 @@ class Runs:
         within(path_of(where), roots)
         return self._run(
             collection, "conversations", watch, stopped,
-            lambda taking, _: taking.conversations(self._reading.chats(where), where), embed=embed,
+            lambda taking, _: taking.conversations(self._reading.chats(where, day_first=day_first), where),
+            embed=embed,
         )  # fmt: skip
 
     def remember(self, conversation: PastConversation, collection: str, owner: str) -> int:
@@ -172,7 +174,12 @@ class Runs:
             if not mine:
                 return Report()
             now = self._clock.now()
-            number = self._database.write(lambda connection: shelves.ensure_collection(connection, collection, "", now))
+
+            def begin(connection: sqlite3.Connection) -> tuple[int, bool]:
+                made = not shelves.has_collection(connection, collection)
+                return shelves.ensure_collection(connection, collection, "", now), made
+
+            number, made = self._database.write(begin)
             if self._embedder is not None:
                 # Where it cannot be reached, words alone until it is.
                 with contextlib.suppress(AnsamblError):
@@ -183,9 +190,15 @@ class Runs:
                 now=self._clock.now, stopped=stopped, telling=telling, flush=self._flush,
                 largest=self._largest,
             )  # fmt: skip
-            with self._index_follows():
-                take(taking, number)
-                telling.tell(now=True)
+            try:
+                with self._index_follows():
+                    take(taking, number)
+                    telling.tell(now=True)
+            finally:
+                if made:
+                    # A page that does not answer must not leave a collection of nothing.
+                    with contextlib.suppress(AnsamblError):
+                        self._database.write(lambda connection: shelves.drop_if_empty(connection, number))
         report = taking.tally.report(self._clock.monotonic() - began)
         if not embed or self._embedder is None or (stopped is not None and stopped()):
             return report

@@ -52,7 +52,7 @@ class Reading(Protocol):
         """The documents of a file."""
         ...
 
-    def chats(self, path: str) -> Iterator[Prepared | Refused]:
+    def chats(self, path: str, *, day_first: bool | None = None) -> Iterator[Prepared | Refused]:
         """The conversations of an export."""
         ...
 
@@ -79,6 +79,7 @@ class Tally:
     turns: int = 0
     since: float | None = None
     until: float | None = None
+    notes: list[Refused] = field(default_factory=list)
 
     def count(self, what: Kept) -> None:
         """One document was kept."""
@@ -91,7 +92,7 @@ class Tally:
         """The report."""
         return Report(
             self.added, self.updated, self.unchanged, self.removed, self.passages, 0, tuple(self.refused), self.repairs,
-            self.turns, self.since, self.until, seconds,
+            self.turns, self.since, self.until, seconds, tuple(self.notes),
         )  # fmt: skip
 
 
@@ -119,6 +120,9 @@ class Taking:
 
     def refuse(self, refused: Refused) -> None:
         """One more thing that was not taken in."""
+        if refused.note:
+            self.tally.notes.append(refused)
+            return
         self.tally.refused.append(refused)
         self.telling.tell(current=refused.place, note=str(refused.reason))
 

@@ -98,7 +98,9 @@ class _Walk:
             )
         if self._left_out:
             kinds = counted(self._left_out)
-            yield Refused(place, text("files of kinds that are not read were left out: {kinds}", kinds=kinds))
+            yield Refused(
+                place, text("files of kinds that are not read were left out: {kinds}", kinds=kinds), note=True
+            )
 
     def _level(self, level: _Level, inner: list[_Level]) -> Iterator[Path | Refused]:
         if self._options.private and is_inside(os.path.realpath(level.path), self._options.private):

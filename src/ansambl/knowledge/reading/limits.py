@@ -1,4 +1,4 @@
-"""How much reading may take: sizes, counts, time and memory. What goes beyond is refused in words."""
+"""How much reading and fetching may take: sizes, counts, time and memory. What goes beyond is refused in words."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ReadingLimits:
     rows. `frame` is the largest record that the child may send. A child is replaced after `files` files.
     """
 
-    max_file: int = 200 * MIB
+    max_file: int = 512 * MIB
     seconds: float = 60.0
     seconds_per_mib: float = 20.0
     memory: int = 2048 * MIB
@@ -40,3 +40,21 @@ class ReadingLimits:
 
 DEFAULT_LIMITS = ReadingLimits()
 """Fits a personal computer."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebLimits:
+    """`size` is in bytes, unpacked; `seconds` is for all of it, redirects included.
+
+    `private` allows addresses that are not public (this machine, the local network) and any port.
+    """
+
+    size: int = 32 * MIB
+    seconds: float = 30.0
+    redirects: int = 5
+    ports: tuple[int, ...] = (80, 443, 8080, 8443)
+    private: bool = False
+
+
+DEFAULT_WEB_LIMITS = WebLimits()
+"""Public pages of usual size."""

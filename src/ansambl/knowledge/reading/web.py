@@ -19,7 +19,7 @@ import httpx
 from ansambl.domain.knowledge import Kind
 from ansambl.domain.text import text
 from ansambl.knowledge.reading.content import UnreadableError
-from ansambl.knowledge.reading.limits import MIB
+from ansambl.knowledge.reading.limits import DEFAULT_WEB_LIMITS, MIB, WebLimits
 from ansambl.knowledge.reading.options import ReadingOptions
 from ansambl.knowledge.reading.times import seconds_of
 
@@ -43,24 +43,6 @@ _HEADERS = {
     "Accept": "text/html,application/xhtml+xml,application/pdf,text/*;q=0.9,*/*;q=0.5",
     "Accept-Encoding": "gzip",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class WebLimits:
-    """`size` is in bytes, unpacked; `seconds` is for all of it, redirects included.
-
-    `private` allows addresses that are not public (this machine, the local network) and any port.
-    """
-
-    size: int = 20 * MIB
-    seconds: float = 60.0
-    redirects: int = 5
-    ports: tuple[int, ...] = (80, 443, 8080, 8443)
-    private: bool = False
-
-
-DEFAULT_WEB_LIMITS = WebLimits()
-"""Public pages of usual size."""
 
 
 @dataclass(frozen=True, slots=True)

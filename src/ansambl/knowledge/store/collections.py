@@ -55,6 +55,22 @@ def ensure_collection(connection: sqlite3.Connection, name: str, description: st
     return int(connection.execute("SELECT id FROM collections WHERE name = ?", (name.strip(),)).fetchone()[0])
 
 
+def has_collection(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether there is one of this name."""
+    found = connection.execute("SELECT EXISTS (SELECT 1 FROM collections WHERE name = ?)", (name.strip(),))
+    return bool(found.fetchone()[0])
+
+
+def drop_if_empty(connection: sqlite3.Connection, number: int) -> None:
+    """Remove a collection that has no document, no folder and no description."""
+    connection.execute(
+        "DELETE FROM collections WHERE id = ?1 AND description = '' "
+        "AND NOT EXISTS (SELECT 1 FROM documents WHERE collection = ?1) "
+        "AND NOT EXISTS (SELECT 1 FROM folders WHERE collection = ?1)",
+        (number,),
+    )
+
+
 def collection_number(connection: sqlite3.Connection, name: str) -> int:
     """The number of a collection.
 

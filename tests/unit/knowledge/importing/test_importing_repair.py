@@ -136,7 +136,8 @@ def test_no_text_of_any_alphabet_is_touched(text):
 def test_the_texts_of_this_project_are_right():
     """All pages and sentences of the project, Russian ones among them."""
     for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("*.po")):
-        if path.name == "bring-your-chats.md":
-            continue
         text = path.read_text(encoding="utf-8")
+        # Shown there as what is mended.
+        for wrong in ("–ü—Ä–∏–≤–µ—Ç", "РџСЂРёРІРµС‚"):
+            text = text.replace(wrong, "")
         assert repaired(text).mistake is None, path
