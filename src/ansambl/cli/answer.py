@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansambl.cli.knowledge_tables import harmless, one_line
 from ansambl.cli.output import console, note
 from ansambl.dialects.openai_chat import Delta, Usage
 from ansambl.domain.units import format_seconds
@@ -69,6 +70,20 @@ def print_answer(deltas: Iterator[Delta], *, quiet: bool = False) -> Answered:
         out.print()
         note(cost_line(answer))
     return answer
+
+
+def print_sources(sources: Sequence[Mapping[str, Any]]) -> None:
+    """The passages that a role was given, a line each under the number that the answer cites; on standard error.
+
+    Where the answer cites some, those alone.
+    """
+    cited = [one for one in sources if one.get("cited")]
+    if not sources:
+        return
+    note(speak("Sources:") if cited else speak("Read for the answer, which cites none of it:"))
+    for one in cited or sources:
+        said = str(one.get("citation") or one.get("title") or "")
+        note(f"  [{one.get('number')}] {harmless(one_line(said, 200))}")
 
 
 def cost_line(answer: Answered) -> str:

@@ -53,6 +53,8 @@ class Client:
 
     def __init__(self, state: RunningState) -> None:
         self.state = state
+        self.sources: list[dict[str, Any]] = []
+        """The passages that the last answer of `stream_chat` could rest on."""
         self._http = httpx.Client(
             base_url=state.address,
             headers={"authorization": f"Bearer {state.token}", "accept-language": speak.language},
@@ -95,10 +97,13 @@ class Client:
     def stream_chat(self, request: Mapping[str, Any]) -> Iterator[Delta]:
         """Ask for a chat completion and yield what comes, until the stream ends.
 
+        Afterwards `sources` holds the passages that the role was given.
+
         Raises:
             AnsweredError: the request was refused, or the answer failed on the way.
             AnsamblError: the connection failed.
         """
+        self.sources = []
         body = {**request, "stream": True, "stream_options": {"include_usage": True}}
         try:
             # Loading a model and long prompts take minutes before the first byte.
@@ -109,6 +114,8 @@ class Client:
                     answer.read()
                     raise _answered(answer)
                 for data in stream_data(line.encode() for line in answer.iter_lines()):
+                    if b'"sources"' in data:
+                        self.sources = _sources(data) or self.sources
                     delta = read_event(data)
                     if delta is not None and delta.error is not None:
                         raise AnsweredError(str(delta.error.get("message", delta.error)), 502)
@@ -148,6 +155,15 @@ def _answered(answer: httpx.Response) -> AnsweredError:
     except (ValueError, KeyError, TypeError):
         found = f"HTTP {answer.status_code}"
     return AnsweredError(str(found), answer.status_code)
+
+
+def _sources(data: bytes) -> list[dict[str, Any]]:
+    """The sources that an event of a stream tells; a model may write that word, too, so most tell none."""
+    try:
+        found = json.loads(data)["ansambl"]["sources"]
+    except (ValueError, KeyError, TypeError):
+        return []
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def connect(config: Path | None = None) -> Client:

@@ -76,7 +76,11 @@ class Citing:
         marks = citations(answer, whole)
         return {
             "sources": [
-                {**one.as_json(cited=cited), "url": self._address(one.piece.document)}
+                {
+                    **one.as_json(cited=cited),
+                    "citation": described(one.piece),
+                    "url": self._address(one.piece.document),
+                }
                 for one, cited in cited_sources(whole, marks)
             ],
             "knowledge": {

@@ -1,6 +1,6 @@
 """What an answer cost, as the commands say it."""
 
-from ansambl.cli.answer import print_answer
+from ansambl.cli.answer import print_answer, print_sources
 from ansambl.dialects.openai_chat import Delta, Usage
 
 
@@ -27,3 +27,22 @@ def test_a_whole_answer_is_gathered():
     )
     assert (answer.content, answer.reasoning, answer.finish_reason) == ("ab", "hm", "stop")
     assert answer.as_json()["usage"]["prompt_tokens_details"] == {"cached_tokens": 1}
+
+
+def source(number, *, cited, citation="ChatGPT, 07.08.2025; past conversation: Trees"):
+    return {"number": number, "title": "Trees", "cited": cited, "citation": citation}
+
+
+def test_sources_stand_below_an_answer_and_those_that_it_cites_alone(capsys):
+    print_sources([source(1, cited=False), source(2, cited=True, citation="a\x1b[31m\nb")])
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.splitlines()[0] == "Sources:"
+    assert "[2] a" in shown.err
+    assert "[1]" not in shown.err
+    assert "\x1b[31m" not in shown.err
+    assert len(shown.err.splitlines()) == 2
+    print_sources([source(1, cited=False)])
+    assert "[1] ChatGPT, 07.08.2025; past conversation: Trees" in capsys.readouterr().err
+    print_sources([])
+    assert capsys.readouterr().err == ""

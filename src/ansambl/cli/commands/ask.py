@@ -26,7 +26,7 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Ask once."""
-    from ansambl.cli.answer import print_answer
+    from ansambl.cli.answer import print_answer, print_sources
     from ansambl.cli.client import connect
     from ansambl.cli.output import print_json
     from ansambl.domain.errors import UsageError
@@ -45,8 +45,11 @@ def ask(
                 print_explanation(found)
             return
         answer = print_answer(client.stream_chat(request), quiet=as_json)
+        sources = client.sources
     if as_json:
-        print_json({"name": name, **answer.as_json()})
+        print_json({"name": name, **answer.as_json(), "sources": sources})
+    else:
+        print_sources(sources)
 
 
 def print_explanation(found: dict[str, Any]) -> None:

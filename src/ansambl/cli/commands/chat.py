@@ -150,7 +150,7 @@ class _Conversation:
             note(error.message.render(speak))
 
     def _ask(self, line: str) -> None:
-        from ansambl.cli.answer import print_answer
+        from ansambl.cli.answer import print_answer, print_sources
         from ansambl.cli.output import note
         from ansambl.domain.errors import AnsamblError
 
@@ -166,4 +166,5 @@ class _Conversation:
         except AnsamblError as error:
             note(speak("error: {message}").format(message=error.message.render(speak)))
         else:
+            print_sources(self._client.sources)
             self._messages = [*messages, {"role": "assistant", "content": answer.content}]

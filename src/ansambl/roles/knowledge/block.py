@@ -14,7 +14,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from ansambl.domain.knowledge import Kind
+from ansambl.domain.knowledge import Document, Kind
 from ansambl.roles.knowledge.harmless import harmless, one_line
 from ansambl.roles.knowledge.records import Piece, Source
 
@@ -40,6 +40,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "page": "page {page}",
         "you": "you",
         "model": "said by a model, not a fact",
+        "tool": "tool",
         "past": "past conversation",
     },
     "ru": {
@@ -60,6 +61,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "page": "с. {page}",
         "you": "вы",
         "model": "слова модели, не факт",
+        "tool": "инструмент",
         "past": "прошлый разговор",
     },
 }
@@ -94,16 +96,21 @@ def described(piece: Piece, language: str | None = None) -> str:
     day = day_of(piece.time)
     if document.kind is Kind.CONVERSATION:
         speaker = words["you"] if passage.role == "user" else said_by(piece)
+        if passage.role == "tool":
+            speaker = " ".join(one for one in (_name_of(document), words["tool"], speaker) if one)
         who = ", ".join(one for one in (speaker, day) if one)
-        fact = f" ({words['model']})" if passage.role not in {"user", None} else ""
+        fact = f" ({words['model']})" if passage.role not in {"user", "tool", None} else ""
         return f"{who}{fact}; {words['past']}: {title}"
     parts = [title]
-    if passage.label:
-        parts.append(one_line(passage.label))
+    label = one_line(passage.label)
+    if label:
+        parts += [label] if label not in parts else []
     elif passage.page is not None:
         parts.append(words["page"].format(page=passage.page))
-    if passage.headings:
-        parts.append(" > ".join(one_line(one, 60) for one in passage.headings[-3:]))
+    headings = " > ".join(one_line(one, 60) for one in passage.headings[-3:])
+    # The name of a sheet, a chapter or a slide is often the passage's heading, too.
+    if headings and headings not in parts:
+        parts.append(headings)
     if day:
         parts.append(day)
     return ", ".join(parts)
@@ -111,7 +118,11 @@ def described(piece: Piece, language: str | None = None) -> str:
 
 def said_by(piece: Piece) -> str:
     """Who speaks in a passage of a conversation, as far as the export says."""
-    return one_line(piece.first.author or _NAMES.get(piece.document.source, piece.document.source), 60)
+    return one_line(piece.first.author or _name_of(piece.document), 60)
+
+
+def _name_of(document: Document) -> str:
+    return _NAMES.get(document.source, document.source)
 
 
 def day_of(seconds: float | None) -> str:
