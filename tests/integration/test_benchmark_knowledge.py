@@ -43,9 +43,17 @@ def test_speed_is_measured_through_the_product_on_the_built_in_index():
 def test_quality_is_measured_with_real_questions_in_all_directions():
     rows = _run("--only", "quality")
     done = {name for name in rows if "→" in name}
-    assert done == {"en → en", "ru → en", "en → ru", "ru → ru"}
+    both = {"en → en", "ru → en", "en → ru", "ru → ru"}
+    assert done == both | {f"{name}, identifiers" for name in both}
     # The last row of each is of all questions: among sixty passages a question nearly always finds its own.
     kind, count, *shares = rows["en → en"]
     assert kind == "all"
     assert int(count) > 5
     assert all(float(share.split()[0]) > 0.7 for share in shares)
+    for name in both:
+        kind, count, by_vector, by_words, by_both = rows[f"{name}, identifiers"]
+        assert (kind, count) == ("identifier", "50")
+        # A vector cannot know an identifier; fused, words lead.
+        first, last = (float(cell.split("(")[1].rstrip(")")) for cell in (by_both, by_vector))
+        assert float(by_words.split()[0]) == float(by_both.split()[0]) == 1.0
+        assert first > last

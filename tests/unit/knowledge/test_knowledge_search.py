@@ -39,11 +39,11 @@ def test_what_says_the_same_is_folded(one: Any, other: Any, same: bool) -> None:
 
 
 def test_frequent_words_count_only_where_there_are_no_others() -> None:
-    assert search._most_telling({"the": 0.1, "cat": 1.0, "kat": 0.5}) == {"cat": 1.0, "kat": 0.5}
-    assert search._most_telling({"the": 1.0, "of": 1.0}) == {"the": 1.0, "of": 1.0}
-    assert search._most_telling({}) == {}
+    assert search.most_telling({"the": 0.1, "cat": 1.0, "kat": 0.5}) == {"cat": 1.0, "kat": 0.5}
+    assert search.most_telling({"the": 1.0, "of": 1.0}) == {"the": 1.0, "of": 1.0}
+    assert search.most_telling({}) == {}
     long = {f"word{number}": 1.0 + number / 1000 for number in range(500)}
-    assert set(search._most_telling(long)) == {f"word{number}" for number in range(436, 500)}
+    assert set(search.most_telling(long)) == {f"word{number}" for number in range(436, 500)}
 
 
 def test_filters_that_hold_for_everything_are_left_out() -> None:
@@ -64,6 +64,32 @@ def test_few_vectors_do_not_outweigh_the_words_of_all() -> None:
     assert every == search.Weights()
     assert search.embedded_share([]) == 1.0
     assert search.Weights().where(0.5).vector == pytest.approx(search.Weights().vector / 2)
+
+
+def test_words_lead_where_the_question_names_something_exact() -> None:
+    near, worded = [Ranked(number, 0.8) for number in range(1, 11)], [Ranked(99, 7.0), Ranked(2, 1.0)]
+
+    def first(question: str) -> int:
+        weights = search.Weights()
+        rankings = [("vector", weights.vector, near), ("text", weights.of_words(question), worded)]
+        return fused(rankings, 10, parts={"text": search.parts_by_words(question, worded, {})})[0].id
+
+    assert first("what does ERR-48213 mean") == 99
+    assert first("what does the message mean") == 2
+    assert search.Weights(text=3.0).of_words("ERR-48213") == 3.0
+    assert search.parts_by_words("ERR-48213", worded, {2: "ru"}) == pytest.approx({99: 1.0, 2: 1 / 7})
+    assert search.parts_by_words("ERR-48213", [Ranked(1, 0.0)], {}) == search.parts_by_words("ERR-48213", [], {}) == {}
+
+
+def test_words_count_less_in_passages_of_other_letters_than_the_question() -> None:
+    languages = {1: "en", 2: "ru", 3: None, 4: "de", 7: "ru"}
+    worded = [Ranked(number, 1.0) for number in range(1, 6)]
+    parts = search.parts_by_words("the text of a cell", worded, languages)
+    assert list(parts) == [2]
+    assert 0 < parts[2] < 1
+    # Its Latin words are names that it really asks for; and what is exact is the same in every language.
+    assert search.parts_by_words("как настроить Docker", worded, languages) == {}
+    assert search.parts_by_words("what does ERR-48213 mean", worded, languages)[2] == 1.0
 
 
 def hits() -> list[Hit]:

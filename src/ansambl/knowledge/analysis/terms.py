@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from functools import lru_cache
 
@@ -54,6 +55,17 @@ def query_terms(text: str) -> dict[str, float]:
     if weights and max(weights.values()) <= _STOP:
         return dict.fromkeys(weights, 1.0)
     return weights
+
+
+def names_exactly(text: str) -> bool:
+    """Whether a question names something exact: an identifier, a version, an error code, an address."""
+    return any(words.is_identifier(token) for token in words.tokens(words.normalised(text[:_LONGEST_QUERY])))
+
+
+def in_latin_letters(text: str) -> bool:
+    """Whether a question has Latin letters, and no others."""
+    letters = {one for one in words.normalised(text[:_LONGEST_QUERY]) if one.isalpha()}
+    return bool(letters) and all("LATIN" in unicodedata.name(one, "") for one in letters)
 
 
 @lru_cache(maxsize=REMEMBERED)

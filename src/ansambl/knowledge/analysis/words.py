@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 _ENGLISH_ENDING = 2
+_SHORTEST_IDENTIFIER = 4
 LONGEST = 64
 """Characters of a term. What is longer (base64, minified code) is known by its beginning."""
 
@@ -22,6 +23,7 @@ _NO_SPACES = re.compile(
 _INVISIBLE: dict[int, str | None] = dict.fromkeys((0x00AD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF, 0x0300, 0x0301))
 _SIGNS = str.maketrans({"№": " ", "™": " ", "’": "'", "ʼ": "'", "‐": "-", "‑": "-", "ё": "е", "Ё": "Е"})
 _JOINED = re.compile(rf"{_LETTER}+(?:[-']{_LETTER}+)+$")
+_MEASURE = re.compile(r"\d{1,4}|(?!0x)\d+(?:\.\d+)?-?[^\W\d_]+")
 _CYRILLIC = re.compile("[\u0400-\u052f]")
 _LATIN = re.compile("[A-Za-z]")
 _TO_CYRILLIC = str.maketrans("ABCEHKMOPTXaceopxyk", "АВСЕНКМОРТХасеорхук")
@@ -57,6 +59,17 @@ def parts(token: str) -> list[str]:
 def is_joined(token: str) -> bool:
     """Whether a compound is words of letters joined by hyphens or apostrophes, as in ordinary prose."""
     return _JOINED.match(token) is not None and not any(one.isdigit() or one == "_" for one in token)
+
+
+def is_identifier(token: str) -> bool:
+    """Whether a token is a code, an identifier, a version or an address: exact, and unknown to whoever knows words.
+
+    Short numbers and years (``10``, ``3.5``, ``2024``), measures (``16GB``, ``10th``) and words without a space between
+    them (``import/export``, ``done.Then``) are none.
+    """
+    if len(token) < _SHORTEST_IDENTIFIER or _NO_SPACES.search(token) or _MEASURE.fullmatch(token):
+        return False
+    return any(one.isdigit() or one in "_@" for one in token) or "::" in token or "->" in token
 
 
 def joined(token: str) -> list[str]:

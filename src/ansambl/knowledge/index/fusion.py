@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ansambl.knowledge.index.contract import Ranked
@@ -28,8 +28,12 @@ Rankings = Sequence[tuple[str, float, Sequence[Ranked]]]
 """Each a name (``"vector"``, ``"text"``), a weight and the ranking, best first."""
 
 
-def fused(rankings: Rankings, limit: int, *, k: float = RRF_K) -> list[FusedHit]:
-    """Reciprocal rank fusion: each ranking gives ``weight / (k + place)``, places counting from 1.
+Parts = Mapping[str, Mapping[int, float]]
+"""By a ranking's name and a passage's id: the part of the ranking's weight that counts for it, 0 to 1; 1 if absent."""
+
+
+def fused(rankings: Rankings, limit: int, *, k: float = RRF_K, parts: Parts | None = None) -> list[FusedHit]:
+    """Reciprocal rank fusion: each ranking gives ``weight / (k + place)``, places counting from 1, or a part of that.
 
     A passage that is first in all of them has the score 1. Equal scores are ordered by the id.
     """
@@ -37,10 +41,11 @@ def fused(rankings: Rankings, limit: int, *, k: float = RRF_K) -> list[FusedHit]
     by: dict[int, list[str]] = {}
     for name, weight, ranking in rankings:
         seen: set[int] = set()
+        part = (parts or {}).get(name, {})
         for place, one in enumerate(ranking, 1):
             if weight > 0 and one.id not in seen:
                 seen.add(one.id)
-                _count(sums, by, one.id, weight / (k + place), name)
+                _count(sums, by, one.id, part.get(one.id, 1.0) * weight / (k + place), name)
     best = sum(weight for _, weight, _ in rankings if weight > 0) / (k + 1)
     return _sorted(sums, by, best, limit)
 

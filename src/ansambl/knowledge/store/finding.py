@@ -92,8 +92,8 @@ def conversation_bytes(connection: sqlite3.Connection, wanted: str, owners: Sequ
 def candidates(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, sqlite3.Row]:
     """Of these passages those that exist, without their texts: what decides between them."""
     rows = connection.execute(
-        "SELECT p.id, p.document, p.start, p.stop, p.fingerprint, d.owner, c.name AS collection FROM passages p "  # noqa: S608
-        "JOIN documents d ON d.id = p.document JOIN collections c ON c.id = d.collection "
+        "SELECT p.id, p.document, p.start, p.stop, p.fingerprint, d.owner, d.language, c.name AS collection "  # noqa: S608
+        "FROM passages p JOIN documents d ON d.id = p.document JOIN collections c ON c.id = d.collection "
         f"WHERE p.id IN ({marks_of(ids)})",
         list(ids),
     )

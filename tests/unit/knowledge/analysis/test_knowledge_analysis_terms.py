@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansambl.knowledge.analysis import stems, terms, words
-from ansambl.knowledge.analysis.terms import query_terms, terms_of
+from ansambl.knowledge.analysis.terms import in_latin_letters, names_exactly, query_terms, terms_of
 
 HARD_PAIRS = """
 дети ребенок, детей ребёнок, люди человек, людям человека, бежали бегущая, стали стать, стали сталь, шёл идти,
@@ -180,3 +180,32 @@ class TestVersion:
         assert terms.version() == "plain/1"
         if "pymorphy3" in sys.modules or full != "plain/1":
             assert full != terms.version()
+
+
+class TestWhatIsAskedForExactly:
+    @pytest.mark.parametrize(
+        "question",
+        [
+            "what is ORA-00942", "0x80070005", "0xDEADBEEF appears", "где задаётся max_connections",
+            "новое в 7.4.2", "кто такой ivan@example.com", "std::vector", "10.24.7.19", "заказ 48213", "KX7-19 error",
+        ],
+    )  # fmt: skip
+    def test_codes_identifiers_versions_and_addresses(self, question):
+        assert names_exactly(question)
+
+    @pytest.mark.parametrize(
+        "question",
+        [
+            "", "print preview", "3D objects", "import/export", "what happened in 2024", "16GB or 100px",
+            "the 10th row", "24-часовой формат", "онлайн-курс", "I don't know", "it is done.Then what", "и/или",
+            "версия 3.5", "東京2024年",
+        ],
+    )  # fmt: skip
+    def test_words_years_and_measures_are_none(self, question):
+        assert not names_exactly(question)
+
+    def test_letters_of_a_question(self):
+        assert in_latin_letters("Où est l'été 2024?")
+        assert not in_latin_letters("что такое Docker")
+        assert not in_latin_letters("12345 ???")
+        assert not in_latin_letters("")

@@ -39,6 +39,16 @@ def test_weights_and_k() -> None:
     assert [(one.id, one.score) for one in silent] == [(1, 1.0)]
 
 
+def test_a_part_of_a_weight_counts_for_some_passages() -> None:
+    """The first by words counts a tenth and falls behind; its place stays taken, and the other ranking is as it was."""
+    rankings = [("vector", 1.0, ranking(1, 5)), ("text", 1.0, ranking(2, 3))]
+    whole = {one.id: one.score for one in fused(rankings, 10)}
+    less = fused(rankings, 10, parts={"text": {2: 0.1, 1: 0.1, 5: 0.1}})
+    assert [one.id for one in less] == [1, 3, 5, 2]
+    assert {one.id: one.score for one in less} == pytest.approx({**whole, 2: whole[2] / 10})
+    assert less[-1].by == ("text",)
+
+
 def test_limits_and_ties() -> None:
     """Equal ones are ordered by their ids; the limit cuts."""
     rankings = [("vector", 1.0, ranking(9)), ("text", 1.0, ranking(4))]
