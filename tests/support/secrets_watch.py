@@ -137,6 +137,9 @@ def _files(folder: Path) -> Iterator[tuple[Path, bool]]:
             if entry.is_dir(follow_symlinks=False):
                 if entry.name not in _SKIPPED:
                     waiting.append(entry.path)
+            elif not entry.is_file():
+                # A pipe that a test made would be waited for.
+                continue
             elif _LOG.search(entry.name):
                 yield Path(entry.path), True
             elif _DATABASE.match(entry.name):
