@@ -59,12 +59,14 @@ def query_terms(text: str) -> dict[str, float]:
 
 def names_exactly(text: str) -> bool:
     """Whether a question names something exact: an identifier, a version, an error code, an address."""
-    return any(words.is_identifier(token) for token in words.tokens(words.normalised(text[:_LONGEST_QUERY])))
+    # Most questions have no sign of one: then they are not cut into words once more.
+    text = words.normalised(text[:_LONGEST_QUERY])
+    return words.may_identify(text) and any(words.is_identifier(token) for token in words.tokens(text))
 
 
 def in_latin_letters(text: str) -> bool:
     """Whether a question has Latin letters, and no others."""
-    letters = {one for one in words.normalised(text[:_LONGEST_QUERY]) if one.isalpha()}
+    letters = {one for one in set(words.normalised(text[:_LONGEST_QUERY])) if one.isalpha()}
     return bool(letters) and all("LATIN" in unicodedata.name(one, "") for one in letters)
 
 

@@ -24,6 +24,7 @@ _INVISIBLE: dict[int, str | None] = dict.fromkeys((0x00AD, 0x200B, 0x200C, 0x200
 _SIGNS = str.maketrans({"№": " ", "™": " ", "’": "'", "ʼ": "'", "‐": "-", "‑": "-", "ё": "е", "Ё": "Е"})
 _JOINED = re.compile(rf"{_LETTER}+(?:[-']{_LETTER}+)+$")
 _MEASURE = re.compile(r"\d{1,4}|(?!0x)\d+(?:\.\d+)?-?[^\W\d_]+")
+_EXACT_SIGN = re.compile(r"[\d_@]|::|->")
 _CYRILLIC = re.compile("[\u0400-\u052f]")
 _LATIN = re.compile("[A-Za-z]")
 _TO_CYRILLIC = str.maketrans("ABCEHKMOPTXaceopxyk", "АВСЕНКМОРТХасеорхук")
@@ -67,9 +68,14 @@ def is_identifier(token: str) -> bool:
     Short numbers and years (``10``, ``3.5``, ``2024``), measures (``16GB``, ``10th``) and words without a space between
     them (``import/export``, ``done.Then``) are none.
     """
-    if len(token) < _SHORTEST_IDENTIFIER or _NO_SPACES.search(token) or _MEASURE.fullmatch(token):
+    if len(token) < _SHORTEST_IDENTIFIER or not _EXACT_SIGN.search(token):
         return False
-    return any(one.isdigit() or one in "_@" for one in token) or "::" in token or "->" in token
+    return not without_spaces(token) and _MEASURE.fullmatch(token) is None
+
+
+def may_identify(text: str) -> bool:
+    """Whether any token of a text can be an identifier."""
+    return _EXACT_SIGN.search(text) is not None
 
 
 def joined(token: str) -> list[str]:
