@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from knowledge_stage import HashedWords, PlainReading, content, opened
 
-from ansambl.domain.errors import NotFoundError, UsageError
+from ansambl.domain.errors import DataFolderError, NotFoundError, UsageError
 from ansambl.domain.knowledge import EVERYBODY, Filters
 from ansambl.knowledge.base import KnowledgeBase, KnowledgeLimits
 from ansambl.knowledge.ingest.outside import Outside
@@ -336,3 +336,13 @@ def test_nothing_of_ansambls_own_folder_is_read(tmp_path: Path, reading: PlainRe
         assert [one.title for one in knowledge.documents()] == ["notes.md"]
         knowledge.add(str(uploads / "sent.md"), "house", known_as="upload:sent.md")
         assert len(knowledge.documents()) == 2
+
+
+def test_a_call_after_the_end_is_told_so_and_waits_for_nothing(tmp_path: Path, folder: Path) -> None:
+    knowledge = opened(tmp_path / "knowledge")
+    knowledge.add(str(folder), "house")
+    knowledge.close()
+    # It waited for ever, and a thread that does so keeps the whole program from ending.
+    for call in (knowledge.collections, knowledge.documents, lambda: knowledge.conversation("1")):
+        with pytest.raises(DataFolderError, match="was closed"):
+            call()

@@ -61,7 +61,9 @@ class PlainReading:
             material = Material(Kind.FILE, where, title, content, Form.MARKDOWN, source="file")
             yield prepared(material, hashlib.sha256(content.encode()).hexdigest(), None, self.limits)
 
-    def chats(self, path: str, *, day_first: bool | None = None) -> Iterator[Prepared | Refused]:
+    def chats(
+        self, path: str, *, day_first: bool | None = None, roots: Sequence[str] = ()
+    ) -> Iterator[Prepared | Refused]:  # fmt: skip
         for one in msgspec.json.decode(Path(path).read_bytes(), type=list[PastConversation]):
             yield prepared(material_of(one), kept.digest(one), one, self.limits)
 

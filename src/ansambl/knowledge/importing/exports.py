@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
+from ansambl.domain.errors import AnsamblError
 from ansambl.domain.past_conversation import PastConversation
 from ansambl.domain.text import Text, text
 from ansambl.knowledge.contract import Refused
@@ -34,12 +35,14 @@ _NEVER_CHATS = frozenset(
 """The other files of exports: some of them look like conversations and are none."""
 
 
-def conversations(path: Path, *, day_first: bool | None = None) -> Iterator[PastConversation | Refused]:
+def conversations(
+    path: Path, *, day_first: bool | None = None, opener: files.Opener = files.plainly
+) -> Iterator[PastConversation | Refused]:
     """All conversations that `path` holds, and a `Refused` for everything that should be one and cannot be read.
 
     What a file is is seen in its content. In a folder, files that are no conversations (ordinary notes of a vault, the
     other files of an export) are passed over and counted in one line at the end. `day_first` says how dates such as
-    07/08/2025 are meant where nothing in the notes tells: None is as in Europe, and a warning.
+    07/08/2025 are meant where nothing in the notes tells: None is as in Europe, and a warning. `opener` opens files.
     """
     if not path.exists():
         yield Refused(str(path), text("there is no such file or folder"))
@@ -47,28 +50,28 @@ def conversations(path: Path, *, day_first: bool | None = None) -> Iterator[Past
     if not path.is_dir():
         order = DayOrder(day_first)
         found = False
-        for one in _of_file(path, order, alone=True):
+        for one in _of_file(path, order, alone=True, opener=opener):
             found = True
             yield one
         if not found:
             yield Refused(str(path), _nothing())
         return
-    yield from _of_folder(path, day_first)
+    yield from _of_folder(path, day_first, opener)
 
 
-def _of_folder(path: Path, day_first: bool | None) -> Iterator[PastConversation | Refused]:
+def _of_folder(path: Path, day_first: bool | None, opener: files.Opener) -> Iterator[PastConversation | Refused]:
     order = DayOrder(day_first)
     for one in files.paths_of(path):
         # All dates of a vault are written in one way: what one note tells holds for the others.
         if isinstance(one, Path) and one.suffix.casefold() in {".md", ".markdown"} and not order.certain:
-            nexus.note_dates(_note_at(one), order)
+            nexus.note_dates(_note_at(one, opener), order)
     passed, found = 0, 0
     for one in files.paths_of(path):
         if isinstance(one, Refused):
             yield one
             continue
         before = found
-        for each in _of_file(one, order, alone=False):
+        for each in _of_file(one, order, alone=False, opener=opener):
             found += 1
             yield each
         passed += found == before
@@ -88,16 +91,18 @@ def _nothing() -> Text:
     )
 
 
-def _note_at(path: Path) -> str:
+def _note_at(path: Path, opener: files.Opener) -> str:
     try:
-        with path.open("rb") as stream:
+        with opener(path) as stream:
             return nexus.decoded(stream.read(LARGEST_NOTE))[0]
-    except OSError:
+    except (OSError, AnsamblError):
         return ""
 
 
-def _of_file(path: Path, order: DayOrder, *, alone: bool) -> Iterator[PastConversation | Refused]:
-    for member in files.members_of(path):
+def _of_file(
+    path: Path, order: DayOrder, *, alone: bool, opener: files.Opener
+) -> Iterator[PastConversation | Refused]:  # fmt: skip
+    for member in files.members_of(path, opener=opener):
         if isinstance(member, Refused):
             yield member
             continue

@@ -6,11 +6,13 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ansambl.domain.errors import AnsamblError
 from ansambl.domain.text import Text, text
 from ansambl.knowledge.contract import Refused
 
@@ -28,6 +30,15 @@ _LARGEST_INNER_ZIP = 4 << 30
 
 class TooLargeError(Exception):
     """More comes out of a zip than its bounds allow."""
+
+
+Opener = Callable[[Path], AbstractContextManager[IO[bytes]]]
+"""Opens a file to be read. Raises `OSError`, or `AnsamblError` where it may not be."""
+
+
+def plainly(path: Path) -> IO[bytes]:
+    """Open it, whatever it is."""
+    return path.open("rb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +94,19 @@ def paths_of(path: Path) -> Iterator[Path | Refused]:
         folders += reversed(deeper)
 
 
-def members_of(path: Path, place: str = "", *, depth: int = 0) -> Iterator[Member | Refused]:
+def members_of(path: Path, place: str = "", *, depth: int = 0, opener: Opener = plainly) -> Iterator[Member | Refused]:
     """The file itself, or the files of a zip. Each stream is good until the next member is asked for."""
     place = place or str(path)
     try:
-        with path.open("rb") as stream:
+        with opener(path) as stream:
             if stream.read(4) != b"PK\x03\x04":
                 stream.seek(0)
                 yield Member(place, path.name, stream)
                 return
             stream.seek(0)
             yield from _zipped(stream, place, depth)
+    except AnsamblError as error:
+        yield Refused(place, error.message)
     except OSError as error:
         yield Refused(place, _words(error))
 

@@ -139,14 +139,15 @@ class Runs:
         roots: Sequence[str], day_first: bool | None,
     ) -> Report:  # fmt: skip
         """An export of conversations."""
-        where = place_of(existing(path))
-        self._check_not_ours(path_of(where))
-        within(path_of(where), roots)
-        return self._run(
-            collection, "conversations", watch, stopped,
-            lambda taking, _: taking.conversations(self._reading.chats(where, day_first=day_first), where),
-            embed=embed,
-        )  # fmt: skip
+        real = existing(path)
+        where = place_of(real)
+        self._check_not_ours(real)
+        allowed = within(real, roots) or ((str(real),) if real.is_dir() else ())
+
+        def take(taking: Taking, _: int) -> None:
+            taking.conversations(self._reading.chats(where, day_first=day_first, roots=allowed), where)
+
+        return self._run(collection, "conversations", watch, stopped, take, embed=embed)
 
     def remember(self, conversation: PastConversation, collection: str, owner: str) -> int:
         """One conversation; the number of its document."""

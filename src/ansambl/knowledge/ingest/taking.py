@@ -52,7 +52,9 @@ class Reading(Protocol):
         """The documents of a file."""
         ...
 
-    def chats(self, path: str, *, day_first: bool | None = None) -> Iterator[Prepared | Refused]:
+    def chats(
+        self, path: str, *, day_first: bool | None = None, roots: Sequence[str] = ()
+    ) -> Iterator[Prepared | Refused]:  # fmt: skip
         """The conversations of an export."""
         ...
 

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +25,7 @@ from ansambl.knowledge.passages.preparing import prepared
 from ansambl.knowledge.prepared import Prepared
 from ansambl.knowledge.reading import wire
 from ansambl.knowledge.reading.limits import MIB, ReadingLimits
+from ansambl.knowledge.reading.pinning import opened
 from ansambl.knowledge.reading.read import digested
 from ansambl.knowledge.reading.unexpected import Unexpected, refusal
 
@@ -118,7 +120,7 @@ def _chats(path: Path, job: wire.Job) -> Iterator[Prepared | Refused]:
     from ansambl.knowledge.importing import exports, kept
     from ansambl.knowledge.importing.material import material_of
 
-    for one in exports.conversations(path, day_first=job.day_first):
+    for one in exports.conversations(path, day_first=job.day_first, opener=partial(opened, roots=job.options.roots)):
         if isinstance(one, Refused):
             yield one
         else:

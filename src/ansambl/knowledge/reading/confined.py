@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Self
@@ -87,10 +87,13 @@ class Confined:
         options = replace(options, path="", name=options.name or Path(place_of(path)).name)
         yield from self._read(self._job(path, place, size, options=options))
 
-    def chats(self, path: str, *, day_first: bool | None = None) -> Iterator[Prepared | Refused]:
+    def chats(
+        self, path: str, *, day_first: bool | None = None, roots: Sequence[str] = ()
+    ) -> Iterator[Prepared | Refused]:  # fmt: skip
         """The conversations of an export (a file, or a folder of notes), and what was refused of it.
 
-        `day_first` is how dates such as 07/08/2025 are meant where nothing in the export tells.
+        `day_first` is how dates such as 07/08/2025 are meant where nothing in the export tells. With `roots`, absolute
+        paths without links, only files below one of them are read.
         """
         place, real = path, path_of(path)
         try:
@@ -98,7 +101,8 @@ class Confined:
         except OSError as error:
             yield _unreadable(place, error)
             return
-        yield from self._read(self._job(real, place, size, chats=True, day_first=day_first))
+        options = ReadingOptions(roots=tuple(roots))
+        yield from self._read(self._job(real, place, size, chats=True, day_first=day_first, options=options))
 
     def divided(self, material: Material) -> Prepared:
         """A material that is there already, divided and analysed; its digest is the hash of its text.

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from ansambl.domain.text import text
 from ansambl.knowledge.reading.content import UnreadableError
@@ -58,3 +59,10 @@ def pinned(path: Path, roots: Sequence[str] = ()) -> Iterator[Pinned]:
         )
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def opened(path: Path, roots: Sequence[str] = ()) -> Iterator[IO[bytes]]:
+    """As `pinned`, as a stream to be read."""
+    with pinned(path, roots) as file, file.path.open("rb") as stream:
+        yield stream

@@ -97,6 +97,8 @@ class KnowledgeDatabase:
     def snapshot(self) -> Iterator[sqlite3.Connection]:
         """A connection that sees one moment for as long as it is held, whatever is written meanwhile."""
         with self._in_words(), self._room:
+            if self._closed:
+                raise DataFolderError(self._was_closed())
             connection = self._reader()
             try:
                 connection.execute("BEGIN")
@@ -147,7 +149,7 @@ class KnowledgeDatabase:
     def _explained(self, error: sqlite3.Error) -> DataFolderError:
         code = getattr(error, "sqlite_errorcode", None)
         if self._closed:
-            return DataFolderError(text("The knowledge in {folder} was closed.", folder=self.folder))
+            return DataFolderError(self._was_closed())
         # Where it is not the disk but a quota or a limit that is full, SQLite calls it an error of input and output.
         if code == sqlite3.SQLITE_FULL or (code is not None and code & 0xFF == sqlite3.SQLITE_IOERR and self._tight()):
             return DataFolderError(_full(self.folder))
@@ -170,14 +172,19 @@ class KnowledgeDatabase:
         if self._closed:
             return
         self._closed = True
-        for _ in range(_READERS):
-            # Whoever still reads is waited for.
-            self._room.acquire(timeout=_PATIENCE)
+        # Whoever still reads is waited for.
+        held = sum(self._room.acquire(timeout=_PATIENCE) for _ in range(_READERS))
         with contextlib.suppress(Empty):
             while True:
                 self._readers.get_nowait().close()
         self._database.close()
         os.close(self._lock)
+        for _ in range(held):
+            # Whoever comes now is told; waiting for ever, a thread would keep the whole program from ending.
+            self._room.release()
+
+    def _was_closed(self) -> Text:
+        return text("The knowledge in {folder} was closed.", folder=self.folder)
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -3,6 +3,7 @@
 import json
 import os
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from ansambl.domain.past_conversation import PastConversation
 from ansambl.knowledge.importing import files
 from ansambl.knowledge.importing.exports import conversations
+from ansambl.knowledge.reading.pinning import opened
 
 DATA = Path(__file__).parents[3] / "data" / "chats"
 ONE = json.loads((DATA / "chatgpt.json").read_text(encoding="utf-8"))[0]
@@ -100,6 +102,7 @@ def test_a_vault_gives_its_conversations_and_counts_the_ordinary_notes():
     count, reasons = told(DATA / "vault")
     assert count == 4
     assert reasons == ["files there that hold no conversation and were passed over: 1"]
+    assert [one.note for one in conversations(DATA / "vault") if not isinstance(one, PastConversation)] == [True]
 
 
 def test_broken_lines_of_jsonl_are_named_and_the_others_taken(tmp_path):
@@ -109,3 +112,22 @@ def test_broken_lines_of_jsonl_are_named_and_the_others_taken(tmp_path):
     count, reasons = told(file)
     assert count == 2
     assert reasons == ["line 2 is no valid JSON", "line 4 is no valid JSON"]
+
+
+def test_pipes_are_not_waited_for_and_nothing_outside_of_the_roots_is_read(tmp_path, monkeypatch):
+    outside, inside = tmp_path / "private", tmp_path / "shared"
+    talk = '{"role": "user", "content": "a secret"}\n'
+    for one in (outside, inside):
+        one.mkdir()
+        (one / "chat.jsonl").write_text(talk, encoding="utf-8")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    checked = partial(opened, roots=(str(inside.resolve()),))
+    assert "no regular file" in str(next(conversations(tmp_path / "pipe.jsonl", opener=opened)).reason)
+    assert [one.turns[0].text for one in conversations(inside, opener=checked)] == ["a secret"]
+    # As if the folder, or a file in it, had become a link after it was listed.
+    (inside / "swapped").symlink_to(outside)
+    monkeypatch.setattr(files, "paths_of", lambda _: iter([inside / "swapped" / "chat.jsonl"]))
+    for place in (inside, inside / "swapped" / "chat.jsonl"):
+        reasons = [str(one.reason) for one in conversations(place, opener=checked)]
+        assert "outside" in reasons[0]
+        assert "a secret" not in str(reasons)
