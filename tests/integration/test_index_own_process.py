@@ -17,7 +17,7 @@ import pytest
 from ansambl.domain.errors import AnsamblError, NotSupportedError
 from ansambl.domain.knowledge import NO_FILTERS
 from ansambl.knowledge.index.contract import Index, IndexPlace
-from ansambl.knowledge.index.errors import EntryRefusedError, IndexGoneError
+from ansambl.knowledge.index.errors import EntryRefusedError, IndexFailedError, IndexGoneError
 from ansambl.knowledge.index.opening import INDEX_KINDS, chosen_kind, open_index
 from ansambl.knowledge.index.own_process import OwnProcess
 from ansambl.testing.index_model import NaiveIndex
@@ -230,6 +230,33 @@ def test_files_that_end_the_process_are_set_aside(place: IndexPlace) -> None:
     try:
         assert index.state().entries == 0
         assert Path(place.folder, "damaged", "files").exists()
+    finally:
+        index.close()
+
+
+class FindsNoRoom(NaiveIndex):
+    """Ends its process as a mapped file does on a full disk, as long as a marker stands in its folder."""
+
+    def __init__(self, place: IndexPlace) -> None:
+        super().__init__()
+        if Path(place.folder, "full").exists():
+            os.kill(os.getpid(), signal.SIGBUS)
+
+
+def test_a_full_disk_is_told_at_once_and_its_files_are_kept(place: IndexPlace) -> None:
+    """Waiting for a process that cannot start took a minute, and its good files were set aside."""
+    marker = Path(place.folder, "full")
+    marker.parent.mkdir()
+    marker.touch()
+    began = time.monotonic()
+    with pytest.raises(IndexFailedError, match="disk is full"):
+        OwnProcess(f"{__name__}:FindsNoRoom", place)
+    assert time.monotonic() - began < LIMIT
+    assert marker.exists()
+    marker.unlink()
+    index = OwnProcess(f"{__name__}:FindsNoRoom", place)
+    try:
+        assert index.state().entries == 0
     finally:
         index.close()
 

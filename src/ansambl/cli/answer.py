@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansambl.cli.knowledge_tables import harmless, one_line
+from ansambl.cli.knowledge_tables import one_line
 from ansambl.cli.output import console, note
 from ansambl.dialects.openai_chat import Delta, Usage
 from ansambl.domain.units import format_seconds
 from ansambl.foundation.locales import speak
+from ansambl.foundation.terminals import harmless
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ that is written while a request is answered says which one.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import MutableMapping
 from contextvars import ContextVar
 from logging.handlers import RotatingFileHandler
@@ -72,6 +73,11 @@ class _PrivateFile(RotatingFileHandler):
         stream = super()._open()
         Path(self.baseFilename).chmod(PRIVATE_FILE)
         return stream
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
+        """A full disk loses log lines; it must not fill the terminal with a traceback for each of them."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 def configure(file: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import logging.handlers
 import os
@@ -54,3 +56,30 @@ def test_nothing_that_was_asked_is_a_command_for_the_terminal_of_who_reads_the_l
     assert written.count("\n") == 1
     assert "\\u009b31m\\u001b]0;t\\u0007" in written
     assert not {"\x1b", "\x9b", "\x07"} & set(written)
+
+
+class Full(io.StringIO):
+    """A file on a full disk, or one whose writer has a fault."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    def write(self, _words: str, /) -> int:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"), [(OSError(errno.ENOSPC, "No space left on device"), False), (ValueError("a fault"), True)]
+)
+def test_a_full_disk_does_not_fill_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception, shown: bool
+) -> None:
+    configure(tmp_path / "ansambl.log")
+    handler = logging.getLogger().handlers[0]
+    assert isinstance(handler, logging.StreamHandler)
+    was = handler.setStream(Full(error))
+    assert was is not None
+    was.close()
+    get_logger("x").warning("something_happened")
+    assert ("Traceback" in capsys.readouterr().err) is shown

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -155,9 +156,19 @@ class OwnProcess:
                 self._socket, self._up = None, False
             connection.close()
             code = self._reaped(process)
-        if not opened and code < 0 and self._refused is None:
+        if not opened and code == -signal.SIGBUS:
+            self._found_no_room()
+        elif not opened and code < 0 and self._refused is None:
             self._died_while_opening()
         return _ending(code), opened
+
+    def _found_no_room(self) -> None:
+        """A mapped file got no block of the disk: the files are as good as they were, and another start may do it."""
+        with self._changed:
+            self._refused = IndexFailedError(
+                text("the disk is full, so the index in {folder} cannot be written", folder=self._place.folder)
+            )
+            self._changed.notify_all()
 
     def _died_while_opening(self) -> None:
         """Files that end the process each time it opens them would do so for ever."""
