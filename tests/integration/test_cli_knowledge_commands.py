@@ -265,6 +265,28 @@ def test_a_report_of_conversations_says_from_when_they_are(run, known, own_folde
         assert words in out
 
 
+@pytest.mark.parametrize(
+    ("option", "day_first"), [((), None), (("--day-first",), True), (("--month-first",), False)]
+)  # fmt: skip
+def test_the_order_of_dates_reaches_the_import_and_notes_are_no_refusals(
+    run, known, own_folder, monkeypatch, option, day_first
+):
+    asked = []
+
+    def imported(*_, **more):
+        asked.append(more["day_first"])
+        return Report(notes=(Refused("/notes", "passed over: 3", note=True),))
+
+    (own_folder / "c.zip").write_bytes(b"")
+    monkeypatch.setattr(known, "import_chats", imported)
+    code, _, err = run("import-chats", "c.zip", *option)
+    assert (code, asked) == (0, [day_first])
+    assert "/notes: passed over: 3" in err
+    assert "refused" not in err
+    report = json.loads(run("import-chats", "c.zip", "--json")[1])
+    assert (report["refused_count"], report["notes"]) == (0, [{"place": "/notes", "reason": "passed over: 3"}])
+
+
 def test_memory_is_listed_and_forgotten(run, known):
     first = known.remember(TALK, "memory", "key-a")
     known.put("memory", "one", "text", owner="key-b", place="/1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from knowledge_stage import opened
 from ansambl.domain.errors import NotFoundError, UsageError
 from ansambl.domain.knowledge import EVERYBODY, Filters, Kind
 from ansambl.domain.past_conversation import PastConversation, Speaker, Turn
+from ansambl.knowledge.reading.confined import Confined
 
 BAKING = PastConversation(
     "chatgpt",
@@ -62,6 +65,24 @@ def test_an_export_is_taken_in_once_and_in_its_newest_state(tmp_path: Path) -> N
     with pytest.raises(UsageError, match="several"):
         knowledge.conversation("abc")
     knowledge.close()
+
+
+def test_dates_that_say_nothing_of_their_order_are_mended_by_importing_again(tmp_path: Path) -> None:
+    """The day comes first, unless it is said otherwise; then the same notes are kept anew, also with earlier dates."""
+    note = ">[!nexus_user] **User** - 07/08/2025 at 12:48\n> How deep is the well?\n<!-- UID: a -->\n"
+    path = tmp_path / "note.md"
+    path.write_text(
+        f"---\nnexus: nexus-ai-chat-importer\nconversation_id: c-1\nupdate_time: 07/08/2025 at 12:48\n---\n{note}"
+    )
+    with contextlib.closing(opened(tmp_path / "knowledge", reading=Confined())) as knowledge:
+        months = []
+        for order in (None, False):
+            report = knowledge.import_chats(str(path), "past", day_first=order)
+            (document,) = knowledge.documents("past")
+            (turn,) = knowledge.conversation(str(document.id)).turns
+            assert turn.time is not None
+            months.append((report.added, report.updated, time.gmtime(turn.time).tm_mon))
+    assert months == [(1, 0, 8), (0, 1, 7)]
 
 
 def test_what_is_remembered_is_found_by_its_owner_alone(tmp_path: Path) -> None:

@@ -291,6 +291,25 @@ async def test_what_an_earlier_run_left_of_uploads_is_removed(stage):
     await wait_until(lambda: not stage.left_over)
 
 
+async def test_the_order_of_dates_reaches_the_import(stage, tmp_path, monkeypatch):
+    export = tmp_path / "conversations.json"
+    export.write_bytes(msgspec.json.encode([TALK]))
+    asked = []
+    really = FakeKnowledge.import_chats
+
+    def imported(*given, **more):
+        asked.append(more["day_first"])
+        return really(*given, **more)
+
+    monkeypatch.setattr(FakeKnowledge, "import_chats", imported)
+    for order in (None, True, False):
+        body = {"path": str(export), "day_first": order}
+        await stage.finished(await stage.call("POST", "/import-chats", body))
+    params = {"name": "c.json", "chats": "true", "day_first": "false"}
+    await stage.finished(await stage.call("POST", "/uploads", params=params, content=export.read_bytes()))
+    assert asked == [None, True, False, False]
+
+
 async def test_an_export_is_imported_and_a_conversation_told_whole(stage, tmp_path):
     export = tmp_path / "conversations.json"
     export.write_bytes(msgspec.json.encode([TALK]))

@@ -68,6 +68,9 @@ def test_an_older_export_does_not_undo_a_newer_one():
     assert not kept.supersedes(TALK, longer)
     assert not kept.supersedes(replace(TALK, updated=None), replace(longer, updated=None))
     assert kept.supersedes(TALK, TALK)
+    # The same, whose dates are read with the month first now.
+    assert kept.supersedes(replace(TALK, updated=50.0), replace(TALK, updated=200.0))
+    assert not kept.supersedes(replace(TALK, updated=50.0), replace(TALK, updated=200.0, title="renamed since"))
 
 
 def test_going_on_sends_users_and_assistants_in_turns_with_tools_folded_in():
