@@ -346,3 +346,10 @@ def test_a_call_after_the_end_is_told_so_and_waits_for_nothing(tmp_path: Path, f
     for call in (knowledge.collections, knowledge.documents, lambda: knowledge.conversation("1")):
         with pytest.raises(DataFolderError, match="was closed"):
             call()
+
+
+def test_an_address_is_one_however_its_scheme_is_written(tmp_path: Path) -> None:
+    with contextlib.closing(opened(tmp_path / "knowledge")) as knowledge:
+        # Taken for a path, it would have been looked for below the present folder.
+        (refused,) = knowledge.add("HTTP://127.0.0.1/", "house").refused
+        assert "not a public address" in str(refused.reason)

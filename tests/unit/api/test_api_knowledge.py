@@ -204,6 +204,8 @@ async def test_keys_add_files_below_the_roots_alone(stage, tmp_path):
     (inside / "link.txt").symlink_to(outside / "a.txt")
     refused = await stage.call("POST", "/add", {"place": str(inside / "a.txt")}, secret)
     assert (refused.status_code, "roots" in error_of(refused)["message"]) == (403, True)
+    # A page is no file of this machine: only addresses that are public are fetched, whoever asks.
+    assert (await stage.call("POST", "/add", {"place": "HTTPS://127.0.0.1/"}, secret)).status_code == 202
     stage.roots = (str(inside),)
     for place in (outside / "a.txt", inside / ".." / "out" / "a.txt", inside / "link.txt", inside.parent):
         for path, field in (("/add", "place"), ("/import-chats", "path")):

@@ -179,9 +179,11 @@ class ProductKnowledge:
 
     async def add(self, wanted: AddRequest, caller: Caller, translate: Translate) -> JobDocument:
         """Begin to take in a file, a folder or a web page."""
-        roots = () if _is_owner(caller) else self._roots()
+        is_page = scheme_of(wanted.place) in {"http", "https"}
+        # A page is none of this machine's files: which addresses may be fetched is another matter.
+        roots = () if _is_owner(caller) or is_page else self._roots()
         place = wanted.place
-        if scheme_of(place) not in {"http", "https"}:
+        if not is_page:
             place = await self._desk.answer(lambda: checked_path(wanted.place, None if _is_owner(caller) else roots))
         elif wanted.watch:
             raise UsageError(text("a web page cannot be kept in step; leave out 'watch'"), param="watch")

@@ -29,6 +29,7 @@ from ansambl.knowledge.ingest.taking import Reading, Taking
 from ansambl.knowledge.passages.dividing import embedded_text
 from ansambl.knowledge.reading.limits import DEFAULT_LIMITS
 from ansambl.knowledge.reading.roots import is_inside, path_of, place_of, resolved_roots
+from ansambl.knowledge.reading.web import is_address
 from ansambl.knowledge.store import collections as shelves
 from ansambl.knowledge.store.database import KnowledgeDatabase
 
@@ -90,7 +91,7 @@ class Runs:
         again: bool,
     ) -> Report:  # fmt: skip
         """A file, a folder or a page. `again` reads what was refused before."""
-        if place.startswith(("http://", "https://")):
+        if is_address(place):
             return self._run(
                 collection, "documents", watch, stopped, lambda taking, _: self._pages(taking, place), embed=embed
             )
