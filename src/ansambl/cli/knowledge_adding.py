@@ -93,8 +93,9 @@ class Adding:
         if not state["pending"]:
             return False
         if not state["model"]:
-            note(speak("There is no model of embeddings, so passages are found by their words alone; see "
-                       "'embedder' in [knowledge] of the configuration."))  # fmt: skip
+            note(speak("There is no model of embeddings, so passages are found by their words alone. To have one: "
+                       "pip install 'ansambl[knowledge]', or a model of embeddings under [models] of the "
+                       "configuration."))  # fmt: skip
             return False
         if not self._asked(state):
             return False

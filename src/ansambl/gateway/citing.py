@@ -11,6 +11,7 @@ from ansambl.dialects.citing import Cited, chat_annotations
 from ansambl.dialects.openai_chat import Envelope
 from ansambl.domain.knowledge import Document, Kind
 from ansambl.domain.text import Text, text
+from ansambl.foundation.locales import language_of_header, speak
 from ansambl.gateway.asgi import Scope, header
 from ansambl.gateway.exchange import speaker_of_scope
 from ansambl.roles.knowledge.block import described
@@ -78,7 +79,7 @@ class Citing:
             "sources": [
                 {
                     **one.as_json(cited=cited),
-                    "citation": described(one.piece),
+                    "citation": described(one.piece, self._language()),
                     "url": self._address(one.piece.document),
                 }
                 for one, cited in cited_sources(whole, marks)
@@ -89,6 +90,10 @@ class Citing:
                 "failure": failure.render(speaker_of_scope(self.scope)) if failure is not None else None,
             },
         }
+
+    def _language(self) -> str:
+        asked = header(self.scope, b"accept-language")
+        return speak.language if asked is None else language_of_header(asked.decode("latin-1"))
 
     def _whole(self) -> Given | None:
         given = self.given()

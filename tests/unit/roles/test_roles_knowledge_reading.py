@@ -65,6 +65,15 @@ async def test_nothing_is_searched_without_need(knowledge: FakeKnowledge) -> Non
     assert knowledge.searched == []
 
 
+@pytest.mark.parametrize("greeting", ["Привет!", "hello", "Спасибо", "ok"])
+async def test_a_greeting_is_given_no_passages(knowledge: FakeKnowledge, greeting: str) -> None:
+    given = await gathering(knowledge, greeting).for_role(LIBRARIAN, MODEL)
+    assert given is not None
+    assert not given.sources
+    assert given.failure is None
+    assert not knowledge.searched
+
+
 async def test_what_stood_there_before_a_tool_was_called_is_not_searched_again(knowledge: FakeKnowledge) -> None:
     earlier = Given("[block]", Query("x"), ("manuals",))
     found = gathering(knowledge, earlier=lambda _: earlier)

@@ -19,7 +19,7 @@ from ansambl.foundation.logging import get_logger
 from ansambl.knowledge.contract import Knowledge
 from ansambl.roles.knowledge.block import nothing_block, passages_block
 from ansambl.roles.knowledge.choosing import choose, estimated_tokens
-from ansambl.roles.knowledge.query import LONGEST_QUERY, leans_back, newest_question, query_of
+from ansambl.roles.knowledge.query import LONGEST_QUERY, leans_back, newest_question, query_of, telling_words
 from ansambl.roles.knowledge.records import Given, How, LeftOut, Piece, Query, Room, Source
 from ansambl.roles.records import NO_OPTIONS, RequestOptions
 
@@ -175,7 +175,9 @@ class Gathering:
         failure: Text | None = None
         found, searched = Found(), 0
         try:
-            found, searched = await self.reader.search(query.text, filters)
+            # A greeting asks for nothing, and some passage is always the nearest.
+            if telling_words(query.text):
+                found, searched = await self.reader.search(query.text, filters)
         except TimeoutError:
             failure = text("the search took too long")
         except AnsamblError as error:
