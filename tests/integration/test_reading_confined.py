@@ -295,3 +295,13 @@ def test_conversations_come_whole_and_divided(tmp_path: Path):
     assert kept[0].conversation is not None
     assert [turn.text for turn in kept[0].conversation.turns] == ["Как сделать копию?", "Командой rsync."]
     assert kept[0].passages
+
+
+def test_a_reader_that_cannot_be_started_costs_this_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = written(tmp_path, "a.txt", "fine")
+    with Confined(LIMITS) as reading:
+        with monkeypatch.context() as less:
+            less.setattr(confined, "_PROGRAM", (str(tmp_path / "gone"),))
+            for _ in range(LIMITS.children + 1):
+                assert "cannot be started" in refused(list(reading.documents(path)))
+        assert title(list(reading.documents(path))) == "a.txt"

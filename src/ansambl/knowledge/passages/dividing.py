@@ -55,10 +55,6 @@ def embedded_text(passage: Passage) -> str:
     return f"{passage.context}\n{passage.text}" if passage.context else passage.text
 
 
-searched_text = embedded_text
-"""What full text search sees of a passage."""
-
-
 def _units(material: Material, stretch: _Stretch, limits: PassageLimits) -> Iterator[Unit]:
     if material.form is Form.CODE:
         return code.units(material.text, stretch.start, stretch.end, limits)

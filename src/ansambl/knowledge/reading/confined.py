@@ -142,7 +142,13 @@ class Confined:
 
     def _read(self, job: wire.Job) -> Iterator[Prepared | Refused]:
         with self._free:
-            child = self._child()
+            try:
+                child = self._child()
+            except OSError as error:
+                # No process or no memory is left for one more; that costs this file, and not the whole run.
+                reason = text("what reads it cannot be started: {reason}", reason=error.strerror or str(error))
+                yield Refused(job.place, reason)
+                return
             whole = False
             try:
                 yield from child.answers(job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import IO
@@ -208,8 +208,3 @@ def too_much_text(limit: int) -> UnreadableError:
 def missing(library: str) -> UnreadableError:
     """What is said where a library of the extra is not installed."""
     return UnreadableError(text("reading it needs {library}: pip install 'ansambl[knowledge]'", library=library))
-
-
-def with_facts(draft: Draft, **facts: str) -> Draft:
-    """The draft with more facts; those that it has stay."""
-    return replace(draft, facts={**{name: value for name, value in facts.items() if value}, **draft.facts})

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ansambl.domain.knowledge import EVERYBODY, Document, Form, Kind, Passage
-from ansambl.domain.past_conversation import PastConversation
 from ansambl.knowledge.prepared import Prepared
 from ansambl.knowledge.store.packing import unpack_document, unpack_passage
 
@@ -65,8 +64,3 @@ def passage_of(row: sqlite3.Row, text: Callable[[], str]) -> Passage:
         record.page, record.label, record.author, record.role, record.time, record.turn, record.language, record.tokens,
         row["fingerprint"],
     )  # fmt: skip
-
-
-def conversation_key(conversation: PastConversation) -> str:
-    """What a conversation is asked for by."""
-    return conversation.id
