@@ -137,7 +137,7 @@ def _files(folder: Path) -> Iterator[tuple[Path, bool]]:
             if entry.is_dir(follow_symlinks=False):
                 if entry.name not in _SKIPPED:
                     waiting.append(entry.path)
-            elif not entry.is_file():
+            elif not os.path.isfile(entry.path):  # noqa: PTH113 - Path raises for a circle of links
                 # A pipe that a test made would be waited for.
                 continue
             elif _LOG.search(entry.name):
