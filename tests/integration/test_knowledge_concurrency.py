@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -136,9 +137,26 @@ def test_a_newer_and_a_damaged_database_are_named(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(DataFolderError, match="newer Ansambl"):
         KnowledgeDatabase(folder)
+    # A schema that SQLite cannot read and quotes, with bytes that Python cannot read.
+    damaged = (
+        (folder / "knowledge.db").read_bytes().replace(b"CREATE TABLE collections", b"CR\x91\xff TABLE collections")
+    )
+    (folder / "knowledge.db").write_bytes(damaged)
+    with pytest.raises(DataFolderError, match="cannot be"):
+        KnowledgeDatabase(folder)
     (folder / "knowledge.db").write_bytes(b"x" * 8192)
     with pytest.raises(DataFolderError, match="cannot be read"):
         KnowledgeDatabase(folder)
+
+
+def test_a_file_where_the_index_should_be_is_replaced(tmp_path: Path, folder: Path) -> None:
+    opened(tmp_path / "knowledge").close()
+    shutil.rmtree(tmp_path / "knowledge" / "index")
+    (tmp_path / "knowledge" / "index").write_text("not a folder", encoding="utf-8")
+    knowledge = opened(tmp_path / "knowledge")
+    knowledge.add(str(folder), "house")
+    assert knowledge.search("pumps", vectors=False).hits
+    knowledge.close()
 
 
 def test_all_is_private(tmp_path: Path, folder: Path) -> None:

@@ -79,6 +79,8 @@ class IndexCare:
         self._built: OpenIndex | None = None
         self._failure: AnsamblError | None = None
         for one in (folder.parent, folder):
+            if one.is_file():
+                one.unlink()
             one.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
         with database.snapshot() as connection:
             self._store = fact(connection, "store")

@@ -141,6 +141,9 @@ class KnowledgeDatabase:
             yield
         except sqlite3.Error as error:
             raise self._explained(error) from error
+        except UnicodeDecodeError as error:
+            # SQLite quotes what it cannot read of a damaged file, and Python cannot read the quotation.
+            raise DataFolderError(self._unreadable(error.reason)) from error
         except OSError as error:
             raise DataFolderError(
                 _full(self.folder) if error.errno in _FULL else _unusable(self.folder, error)
@@ -156,13 +159,15 @@ class KnowledgeDatabase:
         if code is not None and code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             return DataFolderError(_in_use(self.folder))
         if code is not None and code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-            message = text(
-                "The knowledge in {file} cannot be read ({reason}). Put back a copy of it, or move it away to start "
-                "with an empty one.",
-                file=self.path, reason=error,
-            )  # fmt: skip
-            return DataFolderError(message)
+            return DataFolderError(self._unreadable(error))
         return DataFolderError(_unusable(self.folder, error))
+
+    def _unreadable(self, reason: object) -> Text:
+        return text(
+            "The knowledge in {file} cannot be read ({reason}). Put back a copy of it, or move it away to start "
+            "with an empty one.",
+            file=self.path, reason=reason,
+        )  # fmt: skip
 
     def _tight(self) -> bool:
         return shutil.disk_usage(self.folder).free < _TIGHT
