@@ -149,6 +149,7 @@ async def test_a_whole_answer_tells_its_sources_and_where_they_are_cited(library
     assert [(one["number"], one["title"], one["page"], one["cited"]) for one in told] == [
         (1, "pump.md", 4, True), (2, "https://example.org/pumps", None, False),
     ]  # fmt: skip
+    assert told[0]["citation"] == "pump.md, page 4, Repairs"
     assert told[1]["url"] == "https://example.org/pumps"
 
 
