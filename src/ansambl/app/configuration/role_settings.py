@@ -65,7 +65,7 @@ class RoleSettings(Table):
     )  # fmt: skip
     collections: Names | None = setting(None, "The collections of knowledge that are searched before the role answers.")
     rewrite: Literal["auto", "words", "model", "off"] | None = setting(
-        None, "How a follow-up such as \"why?\" is searched: with the words of the question before it, or as the "
+        None, 'How a follow-up such as "why?" is searched: with the words of the question before it, or as the '
         "role's model rewrites it; `auto` takes the words.", shown_default='"auto"',
     )  # fmt: skip
     passages: int | None = setting(
