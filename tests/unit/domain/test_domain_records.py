@@ -100,6 +100,7 @@ def test_every_error_has_its_status_and_exit_code():
         "RequestError": (400, 2, "invalid_request_error", None),
         "BodyTooLargeError": (413, 2, "invalid_request_error", "request_too_large"),
         "UnknownNameError": (404, 2, "invalid_request_error", "model_not_found"),
+        "NotFoundError": (404, 2, "invalid_request_error", "not_found"),
         "NotSupportedError": (501, 3, "not_supported_error", None),
         "UnavailableError": (503, 1, "service_unavailable_error", "engine_unavailable"),
         "LoadFailedError": (503, 1, "service_unavailable_error", "engine_unavailable"),
