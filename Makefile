@@ -127,6 +127,7 @@ bench: $(DEV) ## Every figure that the README quotes, beside its reference
 	$(BIN)/python benchmarks/simulation.py
 	$(BIN)/python benchmarks/routing.py
 	$(BIN)/python benchmarks/gateway_overhead.py
+	$(BIN)/python benchmarks/knowledge.py --peer
 	$(BIN)/python benchmarks/planner_accuracy.py
 	$(BIN)/python benchmarks/plan_time.py
 
