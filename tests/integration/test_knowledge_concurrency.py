@@ -149,6 +149,24 @@ def test_a_newer_and_a_damaged_database_are_named(tmp_path: Path) -> None:
         KnowledgeDatabase(folder)
 
 
+def test_an_emptied_database_is_not_taken_for_a_new_one(tmp_path: Path, folder: Path) -> None:
+    place = tmp_path / "knowledge"
+    knowledge = opened(place)
+    knowledge.add(str(folder), "house")
+    knowledge.close()
+    for one in place.glob("knowledge.db*"):
+        one.write_bytes(b"")
+    with pytest.raises(DataFolderError, match="is empty, but an index of it is there"):
+        KnowledgeDatabase(place)
+    # As the sentence says, what is moved away begins anew; so does what a crash left of the very first start.
+    for one in place.glob("knowledge.db*"):
+        one.unlink()
+    opened(place).close()
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "knowledge.db").touch()
+    opened(tmp_path / "first").close()
+
+
 def test_a_file_where_the_index_should_be_is_replaced(tmp_path: Path, folder: Path) -> None:
     opened(tmp_path / "knowledge").close()
     shutil.rmtree(tmp_path / "knowledge" / "index")

@@ -67,8 +67,12 @@ class KnowledgeDatabase:
 
     def _prepare(self) -> None:
         """A new file gives freed pages back and overwrites what is deleted: both are settled before the first table."""
-        if self.path.exists() and self.path.stat().st_size:
-            return
+        if self.path.exists():
+            if self.path.stat().st_size:
+                return
+            # A crash at the very first start leaves it empty, too, but nothing of it in an index.
+            if any((self.folder / "index").glob("*/*")):
+                raise DataFolderError(self._unreadable(text("the file is empty, but an index of it is there")))
         self.path.touch(mode=PRIVATE_FILE)
         with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
