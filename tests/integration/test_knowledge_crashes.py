@@ -99,6 +99,8 @@ def end_state(folder: Path, index: str) -> tuple[Any, ...]:
         folder, embedder=HashedWords("new", 16), opener=lambda place: open_index(index, place, own_process=False)
     )
     try:
+        # A kill between the vectors and the switch leaves an index to be built; the one before answers until then.
+        assert knowledge.settled(60.0)
         state = content(knowledge)
         answers = [
             sorted((round(hit.score, 6), hit.document.place, hit.passage.start, hit.by) for hit in found.hits)
