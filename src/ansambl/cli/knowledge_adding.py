@@ -24,8 +24,6 @@ LONG: Final = 60.0
 """Seconds of embedding with the bundled model before which the user is asked."""
 FOLLOWED: Final = 120.0
 """Seconds for which a command watches an embedding that goes on in the running Ansambl without it."""
-_BUNDLED_RATE = 2.0
-"""Passages a second of the bundled model where nothing was measured yet (two processor cores)."""
 _COUNTED = ("added", "updated", "unchanged", "removed", "passages", "embedded", "repairs", "turns", "refused_count")
 
 
@@ -127,7 +125,9 @@ class Adding:
         if not state["bundled"]:
             return True
         if seconds is None:
-            seconds = state["pending"] / _BUNDLED_RATE
+            from ansambl.knowledge.embedders.bundled import KNOWN_RATE
+
+            seconds = state["pending"] / KNOWN_RATE
         if seconds <= LONG:
             return True
         note(
