@@ -1,0 +1,1 @@
+"""Programs of others that Ansambl starts beside itself, already connected: each in a process of its own."""
