@@ -100,6 +100,9 @@ def test_of_options_that_are_equally_good_the_one_with_fewest_models_is_recommen
     assert recommended_option(Goal.PARALLEL, [one, two], "ab") == two
     assert recommended_option(Goal.BALANCED, [one, two, far], "ab") == far
     assert recommended_option(Goal.DEPTH, [], "ab") is None
+    # The points of the weakest models are below zero.
+    weak = PlanOption("weak", text("Weak"), (), {"a": "x", "b": "x"}, rank=-50.0)
+    assert recommended_option(Goal.BALANCED, [weak], "ab") == weak
 
 
 def test_several_models_are_different_ones_and_all_resident() -> None:

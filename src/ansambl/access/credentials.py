@@ -10,12 +10,19 @@ from ansambl.access.sessions import LONGEST
 
 Scope = MutableMapping[str, Any]
 
+NAVIGATED = "ansambl.navigated"
+"""True in the scope of what the console asks of the admin API for a page that a browser goes to: by an address that was
+typed, a bookmark, or a link on a page of anybody. No other page can read the answer, and no header can claim it."""
+
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _PLAIN_PORTS = {"http": b":80", "https": b":443"}
 
 
-def credentials_of(scope: Scope, *, local: bool) -> Credentials:
+def credentials_of(scope: Scope, *, local: bool, reads: bool = False) -> Credentials:
     """Read what an HTTP request brings; `local` is whether it comes from this machine.
+
+    `reads` says that a request changes nothing though its method could: it counts as GET where a page asks it that a
+    browser goes to (`NAVIGATED`).
 
     A key stands in ``Authorization: Bearer`` (OpenAI's clients), else in ``x-api-key`` (Anthropic's), else in
     ``api-key`` (Azure's). The cookie counts where nothing is changed, and where the browser says that a page of this
@@ -33,9 +40,26 @@ def credentials_of(scope: Scope, *, local: bool) -> Credentials:
         elif name == b"cookie":
             cookie = cookie or _value(value, cookie_name(scope))
     secret = bearer or own or azure
-    if cookie and scope["method"] not in _SAFE and not is_same_origin(scope):
+    safe = scope["method"] in _SAFE or (reads and scope.get(NAVIGATED) is True)
+    if cookie and not safe and not is_same_origin(scope):
         cookie = b""
     return Credentials(secret.decode("latin-1") or None, cookie.decode("latin-1") or None, local)
+
+
+def navigates(scope: Scope) -> bool:
+    """Whether somebody goes to a page, as a whole and not within another one: a browser that says so, or no browser.
+
+    A request without any of the headers by which browsers tell of pages comes from a program, or from a browser too old
+    for them. What such a browser shows of an answer to a foreign page is nothing: it may not be framed, read or run.
+    """
+    found = {
+        name: value
+        for name, value in scope["headers"]
+        if name in (b"sec-fetch-mode", b"sec-fetch-dest", b"sec-fetch-site", b"origin")
+    }
+    return scope["method"] in _SAFE and (
+        not found or (found.get(b"sec-fetch-mode") == b"navigate" and found.get(b"sec-fetch-dest") == b"document")
+    )
 
 
 def is_same_origin(scope: Scope) -> bool:

@@ -133,9 +133,11 @@ class KeyDoor:
         return OWNER if entry is None else entry.caller
 
     def is_proven(self, credentials: Credentials) -> bool:
-        """Whether a request brings the owner's token."""
+        """Whether a request brings the owner's token, or the cookie of a session that was begun with it."""
         secret = credentials.secret
-        return secret is not None and hmac.compare_digest(digest_of(secret), self._owner.digest)
+        if secret is not None:
+            return hmac.compare_digest(digest_of(secret), self._owner.digest)
+        return self._is_owners(credentials.cookie)
 
     def admit(self, credentials: Credentials, endpoint: Endpoint | None) -> Visit:
         """Let a request in that wants `endpoint`; None is what everybody with any key may have.
@@ -167,8 +169,11 @@ class KeyDoor:
     def _entry(self, credentials: Credentials) -> _Entry | None:
         """What a request may come in by; None is the owner of this machine, while there are no keys."""
         secret = credentials.secret
-        if secret is None and credentials.cookie is not None and self._valid:
-            return self._entry_of(credentials.cookie)
+        if secret is None and credentials.cookie is not None:
+            if self._valid:
+                return self._entry_of(credentials.cookie)
+            if self._is_owners(credentials.cookie):
+                return self._owner
         found = None if secret is None else self._known(secret)
         if found is not None:
             return found
@@ -190,6 +195,9 @@ class KeyDoor:
         # Somebody who has a whole secret may know what became of it.
         return self._checked(entry)
 
+    def _is_owners(self, cookie: str | None) -> bool:
+        return cookie is not None and self.sessions.key_of(cookie, self._clock.monotonic()) == LOCAL_KEY
+
     def _entry_of(self, cookie: str) -> _Entry:
         key = self.sessions.key_of(cookie, self._clock.monotonic())
         entry = self._owner if key == LOCAL_KEY else self._by_id.get(key or "")
@@ -206,17 +214,37 @@ class KeyDoor:
                 raise _refused(_EXPIRED, key.id)
         return entry
 
+    def invite(self, caller: Caller) -> str:
+        """A secret with which one browser signs in as `caller`, once and soon."""
+        return self.sessions.invite(caller.key, self._clock.monotonic())
+
     def sign_in(self, secret: str) -> str:
-        """Begin a session for a secret; returns what stands in its cookie.
+        """Begin a session for a secret, or for what `invite` gave; returns what stands in its cookie.
 
         Raises:
             UnauthorizedError: it is unknown, revoked or expired. So is any while there are no keys, but the owner's
                 token: who needs none now must not get a session that stays when there are some.
         """
-        entry = self._known(secret)
+        entry = self._known(secret) or self._invited(secret)
         if entry is None:
             raise _refused(_unknown(secret))
         return self.sessions.begin(entry.caller.key, self._clock.monotonic())
+
+    def accept_invitation(self, secret: str) -> str:
+        """Begin a session for what `invite` gave, and for no key; returns what stands in its cookie.
+
+        Raises:
+            UnauthorizedError: it is none, or was used, or is too old; or its key was revoked or has expired.
+        """
+        entry = self._invited(secret)
+        if entry is None:
+            raise _refused(_unknown(secret))
+        return self.sessions.begin(entry.caller.key, self._clock.monotonic())
+
+    def _invited(self, secret: str) -> _Entry | None:
+        key = self.sessions.take(secret, self._clock.monotonic())
+        entry = self._owner if key == LOCAL_KEY else self._by_id.get(key or "")
+        return None if entry is None else self._checked(entry)
 
     def now(self) -> float:
         """Seconds since the epoch."""

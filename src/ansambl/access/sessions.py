@@ -18,8 +18,12 @@ IDLE = Seconds(7 * 86_400)
 """A week without a request ends a session."""
 LONGEST = Seconds(30 * 86_400)
 """After a month the key is asked for again."""
+INVITED = Seconds(120)
+"""Two minutes for what signs a browser in once: as long as it takes to copy an address."""
 MOST = 1_000
 """Sessions at once; the one that was used least recently gives way."""
+MOST_INVITED = 100
+"""Invitations at once; the oldest gives way."""
 
 
 @dataclass(slots=True)
@@ -34,6 +38,7 @@ class Sessions:
 
     def __init__(self) -> None:
         self._sessions: OrderedDict[bytes, _Session] = OrderedDict()
+        self._invited: OrderedDict[bytes, _Session] = OrderedDict()
 
     def begin(self, key: str, now: float) -> str:
         """Begin a session for a key, by its id; returns what stands in its cookie."""
@@ -42,6 +47,19 @@ class Sessions:
         while len(self._sessions) > MOST:
             self._sessions.popitem(last=False)
         return cookie
+
+    def invite(self, key: str, now: float) -> str:
+        """A secret that begins one session for a key, by its id, within `INVITED`."""
+        secret = secrets.token_urlsafe(32)
+        self._invited[digest_of(secret)] = _Session(key, now, now)
+        while len(self._invited) > MOST_INVITED:
+            self._invited.popitem(last=False)
+        return secret
+
+    def take(self, secret: str, now: float) -> str | None:
+        """The id of the key that a secret invites to, which it does once; None where it is none, or too old."""
+        found = self._invited.pop(digest_of(secret), None)
+        return found.key if found is not None and now - found.begun < INVITED else None
 
     def key_of(self, cookie: str, now: float) -> str | None:
         """The id of the key for which a session was begun; None where it has ended or there is none."""

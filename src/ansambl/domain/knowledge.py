@@ -108,6 +108,7 @@ class Collection:
     documents: int = 0
     passages: int = 0
     embedded: int = 0
+    characters: int = 0
 
 
 @dataclass(frozen=True, slots=True)

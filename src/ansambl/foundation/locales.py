@@ -12,6 +12,9 @@ from pathlib import Path
 LANGUAGES = ("en", "ru")
 """The languages that messages exist in; English is the source."""
 
+LANGUAGE_COOKIE = "ansambl_language"
+"""The cookie in which the console keeps the language that was chosen there; streams of events bring it, too."""
+
 _FOLDER = Path(__file__).resolve().parent.parent / "locales"
 # RFC 9110, 12.5.4: a weight of 0 means "not this one".
 _RANGE = re.compile(r"(?P<tag>[a-z0-9-]+)(?:\s*;\s*q=(?P<quality>[01](?:\.[0-9]{0,3})?))?")

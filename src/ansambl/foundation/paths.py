@@ -67,6 +67,11 @@ class DataPaths:
         return self.root / "knowledge"
 
     @property
+    def companions(self) -> Path:
+        """Programs that run beside Ansambl, and what they keep (mode 0700)."""
+        return self.root / "companions"
+
+    @property
     def backups(self) -> Path:
         """Copies of the database."""
         return self.root / "backups"

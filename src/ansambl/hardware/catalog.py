@@ -64,6 +64,15 @@ def load_machine(name_or_path: str | Path) -> PlannedMachine:
     return read_machine(wanted, path.stem or wanted, _read_toml(path, wanted), _entries())
 
 
+def described_machine(table: Mapping[str, Any], name: str) -> PlannedMachine:
+    """The machine that a table describes as a machine file would, without a file; `name` is what plans call it.
+
+    Raises:
+        UsageError: a value is wrong, missing or contradicts another; one line with the field.
+    """
+    return read_machine(name, name, table, _entries())
+
+
 def from_inventory(machine: Machine, ram_bandwidth: float | None = None) -> PlannedMachine:
     """This machine as it was measured, joined with the catalog's facts where its devices are in it.
 

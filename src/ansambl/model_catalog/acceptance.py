@@ -39,6 +39,16 @@ def wanted_licence(licence: str | None, repo: str, *, gated: bool) -> str | None
     return (licence or (terms.name if terms else UNNAMED)) if asks else None
 
 
+def still_asked(data_folder: Path, licence: str | None, reference: str, *, gated: bool = False) -> str | None:
+    """The name of the licence that must be accepted yet before `reference` is fetched; None when none is.
+
+    `reference` is a repository, or a reference of the hub to a checkpoint in it.
+    """
+    repo = "/".join(reference.partition(":")[0].split("/")[:2])
+    wanted = wanted_licence(licence, repo, gated=gated)
+    return None if wanted is None or is_accepted(data_folder, repo, wanted) else wanted
+
+
 def is_accepted(data_folder: Path, repo: str, licence: str) -> bool:
     """Whether the user accepted this licence for this repository before."""
     return any(one.repo == folded(repo) and one.licence == folded(licence) for one in _read(data_folder).accepted)

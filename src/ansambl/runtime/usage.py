@@ -1,4 +1,8 @@
-"""What was asked of each instance, by day: added up in memory, written in batches, and kept for a bounded time."""
+"""What was asked of each instance: added up by minute in memory, written by day in batches, kept for a bounded time.
+
+The minutes of the last day stay in memory (`recent_minutes`): they are the same sums on their way to the database, so
+that nothing is counted twice.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,21 @@ from contextlib import closing
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 from ansambl.foundation.clock import Clock
 from ansambl.foundation.sqlite import Database
+from ansambl.runtime.recent_minutes import Pair, RecentMinutes
 
 KEPT_DAYS = 400
 """Days that stay: a year, and enough to compare a month with the same one of the year before."""
 WRITE_EVERY = 30.0
 """Seconds between two writes; a crash loses what was counted since the last one."""
 MOST_NAMES = 2000
-"""Pairs of model and name between two writes; a client that made names up would be refused long before."""
+"""Sums of a minute, a model and a name between two writes; a client that made names up would be refused long before."""
+
+_MINUTE = 60
+_MINUTES_A_DAY = 1440
 
 Conversations: TypeAlias = Callable[[], Mapping[str, tuple[int, int]]]
 """Tells by model how many conversations were saved and restored since the start."""
@@ -84,6 +92,11 @@ class KeyUsage:
     cached_tokens: int = 0
     output_tokens: int = 0
 
+    def add(self, other: KeyUsage) -> None:
+        """Add what another one counts."""
+        for name in _KEY_NAMES:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
 
 _KEY_NAMES = tuple(one.name for one in fields(KeyUsage))
 _KEY_UPSERT = _upsert("key_usage", "day, key, model", _KEY_NAMES)
@@ -100,6 +113,18 @@ class KeyUsageRow:
     usage: KeyUsage
 
 
+_Sums = TypeVar("_Sums", Usage, KeyUsage)
+
+
+@dataclass(frozen=True, slots=True)
+class MinuteRow(Generic[_Sums]):
+    """One minute, counted from the epoch, of a pair: model and name, or the id of a key and model."""
+
+    minute: int
+    pair: Pair
+    usage: _Sums
+
+
 class UsageBook:
     """Counts, and writes by and by. Used on one event loop; adding to it takes about a microsecond.
 
@@ -114,6 +139,9 @@ class UsageBook:
         self._open: dict[tuple[int, str, str], Usage] = {}
         self._open_keys: dict[tuple[int, str, str], KeyUsage] = {}
         self._since = clock.monotonic()
+        self._minutes: RecentMinutes[Usage] = RecentMinutes()
+        self._key_minutes: RecentMinutes[KeyUsage] = RecentMinutes()
+        self._started = clock.now()
         self._totals: dict[str, Usage] = {}
         self._conversations: Conversations = dict
         self._counted: dict[str, tuple[int, int]] = {}
@@ -123,21 +151,24 @@ class UsageBook:
         self._conversations, self._counted = conversations, {}
 
     def of(self, model: str, name: str = "") -> Usage:
-        """The sums of today to add to; do not keep it."""
+        """The sums of this minute to add to; do not keep it.
+
+        Those of no model ("") are of requests that no instance answered: they count by minute alone.
+        """
         monotonic = self._clock.monotonic()
         if monotonic - self._since >= WRITE_EVERY or len(self._open) >= MOST_NAMES:
             self.write()
-        key = int(self._clock.now() // 86_400), model, name
+        key = int(self._clock.now() // _MINUTE), model, name
         found = self._open.get(key)
         if found is None:
             found = self._open[key] = Usage()
         return found
 
     def of_key(self, key: str, model: str) -> KeyUsage:
-        """The sums of today of an API key, by its id, to add to; do not keep it."""
+        """The sums of this minute of an API key, by its id, to add to; do not keep it."""
         if len(self._open_keys) >= MOST_NAMES:
             self.write()
-        place = int(self._clock.now() // 86_400), key, model
+        place = int(self._clock.now() // _MINUTE), key, model
         found = self._open_keys.get(place)
         if found is None:
             found = self._open_keys[place] = KeyUsage()
@@ -145,12 +176,30 @@ class UsageBook:
 
     def totals(self) -> dict[str, Usage]:
         """By model, all that was counted since the start."""
-        found = {model: Usage() for _, model, _ in self._open}
+        found: dict[str, Usage] = {}
         for model, usage in self._totals.items():
             found.setdefault(model, Usage()).add(usage)
         for (_, model, _), usage in self._open.items():
-            found[model].add(usage)
+            if model:
+                found.setdefault(model, Usage()).add(usage)
         return found
+
+    def minutes(self, newest: int) -> list[MinuteRow[Usage]]:
+        """The sums of the newest minutes by model and name, this minute included; the oldest first."""
+        since = self._first(newest)
+        return _minute_rows(self._minutes, self._open, since)
+
+    @property
+    def counted_since(self) -> float:
+        """Since when the minutes are complete, in seconds since the epoch: the start, or what was not dropped yet."""
+        return max(self._started, _MINUTE * max(self._minutes.complete_since, self._key_minutes.complete_since))
+
+    def key_minutes(self, newest: int) -> list[MinuteRow[KeyUsage]]:
+        """The same by the id of the API key and the model."""
+        return _minute_rows(self._key_minutes, self._open_keys, self._first(newest))
+
+    def _first(self, newest: int) -> int:
+        return int(self._clock.now() // _MINUTE) - newest + 1
 
     def write(self) -> None:
         """Write what was counted since the last time. Returns at once; the database's `close` waits for it."""
@@ -158,18 +207,26 @@ class UsageBook:
         self._take_conversations()
         written, self._open = self._open, {}
         by_key, self._open_keys = self._open_keys, {}
-        for (_, model, _), usage in written.items():
-            self._totals.setdefault(model, Usage()).add(usage)
-        if self._database is None or not (written or by_key):
+        days: dict[tuple[int, str, str], Usage] = {}
+        for (minute, model, name), usage in written.items():
+            if model:
+                self._totals.setdefault(model, Usage()).add(usage)
+                days.setdefault((minute // _MINUTES_A_DAY, model, name), Usage()).add(usage)
+            self._minutes.add(minute, (model, name), usage)
+        key_days: dict[tuple[int, str, str], KeyUsage] = {}
+        for (minute, key, model), used in by_key.items():
+            key_days.setdefault((minute // _MINUTES_A_DAY, key, model), KeyUsage()).add(used)
+            self._key_minutes.add(minute, (key, model), used)
+        if self._database is None or not (days or key_days):
             return
         oldest = (datetime.fromtimestamp(self._clock.now(), UTC).date() - timedelta(days=KEPT_DAYS)).isoformat()
         rows = [
             (_day(number), model, name, *(getattr(usage, one) for one in _NAMES))
-            for (number, model, name), usage in written.items()
+            for (number, model, name), usage in days.items()
         ]
         key_rows = [
             (_day(number), key, model, *(getattr(usage, one) for one in _KEY_NAMES))
-            for (number, key, model), usage in by_key.items()
+            for (number, key, model), usage in key_days.items()
         ]
 
         def work(connection: sqlite3.Connection) -> None:
@@ -191,10 +248,21 @@ class UsageBook:
         for model, (saved, restored) in counts.items():
             saved_before, restored_before = self._counted.get(model, (0, 0))
             if (saved, restored) != (saved_before, restored_before):
-                used = self._open.setdefault((int(self._clock.now() // 86_400), model, ""), Usage())
+                used = self._open.setdefault((int(self._clock.now() // _MINUTE), model, ""), Usage())
                 used.saved += saved - saved_before
                 used.restored += restored - restored_before
         self._counted = counts
+
+
+def _minute_rows(
+    kept: RecentMinutes[_Sums], open_: Mapping[tuple[int, str, str], _Sums], since: int
+) -> list[MinuteRow[_Sums]]:
+    """The rows of `kept` and of what was not written yet; a minute may stand in both."""
+    found = [MinuteRow(minute, pair, usage) for minute, pair, usage in kept.since(since)]
+    found += [
+        MinuteRow(minute, (one, other), usage) for (minute, one, other), usage in open_.items() if minute >= since
+    ]
+    return found
 
 
 def _day(number: int) -> str:

@@ -57,7 +57,7 @@ class Served:
 class Habits:
     """How the content is served; the defaults are the real hub's.
 
-    `cut_after` breaks a connection after so many bytes of a body; `gate` is waited on before each chunk.
+    `cut_after` breaks a connection after so many bytes of a body; `gate` is waited on before each chunk of a file.
     """
 
     ignore_ranges: bool = False
@@ -137,6 +137,12 @@ class _Handler(BaseHTTPRequestHandler):
     hub: FakeHub
     note: Served
     protocol_version = "HTTP/1.1"
+    is_file = False
+
+    def handle_one_request(self) -> None:
+        """Answer one of a connection's requests."""
+        self.is_file = False
+        super().handle_one_request()
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
@@ -169,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             for _ in range(repeat):
                 for start in range(0, len(body), _CHUNK):
-                    if habits.gate is not None:
+                    if habits.gate is not None and self.is_file:
                         habits.gate()
                     chunk = body[start : start + _CHUNK]
                     if habits.cut_after is not None and sent + len(chunk) > habits.cut_after:
@@ -185,6 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
     def serve(self, content: bytes, headers: Mapping[str, str]) -> None:
         """Send a file or the range of it that is asked for, by the hub's habits."""
         habits, wanted = self.hub.habits, self.headers.get("Range")
+        self.is_file = True
         if habits.status is not None:
             self.answer(habits.status, b"no")
             return

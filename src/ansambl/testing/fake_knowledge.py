@@ -76,7 +76,10 @@ class FakeKnowledge:
     def _counted(self, one: Collection) -> Collection:
         inside = [kept for kept in self._documents.values() if kept.document.collection == one.name]
         passages = sum(len(kept.passages) for kept in inside)
-        return replace(one, documents=len(inside), passages=passages, embedded=passages if self.vectors else 0)
+        return replace(
+            one, documents=len(inside), passages=passages, embedded=passages if self.vectors else 0,
+            characters=sum(len(kept.text) for kept in inside),
+        )  # fmt: skip
 
     def create(self, name: str, description: str = "") -> Collection:
         """A new collection, or the one of that name; its description is replaced where one is given."""

@@ -31,7 +31,7 @@ ENVIRONMENT = "env"
 FETCHING = text("fetching packages")
 UNPACKING = text("unpacking packages")
 CHECKING = text("trying the engine")
-_MAKING = text("making the environment")
+MAKING = text("making the environment")
 
 
 def _nothing(_: str) -> None:
@@ -114,9 +114,9 @@ class WheelInstaller:
         if begun.exists() or not self._own_python.exists():
             remove_tree(environment)
             begun.unlink(missing_ok=True)
-            progress(Stage(_MAKING))
+            progress(Stage(MAKING))
             make_private(environment)
-            self._run([self.python, "-I", "-m", "venv", str(environment)], _MAKING)
+            self._run([self.python, "-I", "-m", "venv", str(environment)], MAKING)
 
     def _fetch(self, progress: Progress) -> None:
         state = self.folder / "scratch" / "fetched.json"

@@ -99,7 +99,8 @@ def collections_of(connection: sqlite3.Connection, space: int, only: str | None 
         folders.setdefault(row[0], []).append(row[1])
     rows = connection.execute(
         "SELECT c.*, count(d.id) AS documents, coalesce(sum(d.passages), 0) AS passages, "
-        "coalesce(sum(e.passages), 0) AS embedded FROM collections c LEFT JOIN documents d ON d.collection = c.id "
+        "coalesce(sum(e.passages), 0) AS embedded, coalesce(sum(d.characters), 0) AS characters "
+        "FROM collections c LEFT JOIN documents d ON d.collection = c.id "
         "LEFT JOIN embedded e ON e.document = d.id AND e.space = ? WHERE ? IS NULL OR c.name = ? "
         "GROUP BY c.id ORDER BY c.name",
         (space, only, only),
@@ -107,7 +108,7 @@ def collections_of(connection: sqlite3.Connection, space: int, only: str | None 
     return [
         Collection(
             row["name"], row["description"], row["created"], tuple(folders.get(row["id"], ())), row["documents"],
-            row["passages"], row["embedded"],
+            row["passages"], row["embedded"], row["characters"],
         )
         for row in rows
     ]  # fmt: skip

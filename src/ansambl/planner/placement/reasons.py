@@ -115,7 +115,9 @@ def recommended_option(goal: Goal, options: Sequence[PlanOption], roles: Collect
     best = max(fitting, key=lambda one: one.rank or 0.0, default=None)
     if best is None or goal is Goal.PARALLEL:
         return best
-    close = [one for one in fitting if (one.rank or 0.0) >= (1 - CLOSE) * (best.rank or 0.0)]
+    # Points of the weakest models are below zero.
+    most = best.rank or 0.0
+    close = [one for one in fitting if (one.rank or 0.0) >= most - CLOSE * abs(most)]
 
     def models(one: PlanOption) -> int:
         return len({where for role, where in one.roles.items() if role in roles})

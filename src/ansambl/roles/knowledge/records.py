@@ -26,6 +26,11 @@ class Query:
     how: How = How.AS_WRITTEN
 
 
+def passage_id(document: int, number: int) -> str:
+    """How a passage is named over HTTP: by its document and its number there, which a rebuilt index keeps."""
+    return f"{document}.{number}"
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """Text of one document that is given to a model: a passage, or several that touch each other.
