@@ -8,6 +8,7 @@ import threading
 from dataclasses import dataclass
 
 import anthropic
+import httpx
 import openai
 import pytest
 from gateway_stage import DoorOf, a_gateway, post, reply, until
@@ -144,13 +145,17 @@ async def test_a_whole_answer_tells_its_sources_and_where_they_are_cited(library
     assert [(one.url_citation.start_index, one.url_citation.end_index) for one in message.annotations] == [(18, 21)]
     assert SAID[18:21] == "[1]"
     assert message.annotations[0].url_citation.title == "pump.md, page 4, Repairs"
-    assert message.annotations[0].url_citation.url.endswith("/admin/api/knowledge/documents/1")
+    assert message.annotations[0].url_citation.url.endswith("/console/knowledge/documents/1?passage=0")
     told = found.ansambl["sources"]
     assert [(one["number"], one["title"], one["page"], one["cited"]) for one in told] == [
         (1, "pump.md", 4, True), (2, "https://example.org/pumps", None, False),
     ]  # fmt: skip
     assert told[0]["citation"] == "pump.md, page 4, Repairs"
     assert told[1]["url"] == "https://example.org/pumps"
+    # A web page has its own address, and can be read here as it was when it was taken in.
+    assert [(one["passage"], one["link"]) for one in told] == [
+        ("1.0", "/console/knowledge/documents/1?passage=0"), ("2.0", "/console/knowledge/documents/2?passage=0"),
+    ]  # fmt: skip
 
 
 async def test_a_stream_cites_before_its_end_and_is_the_engines_own_otherwise(library):
@@ -422,3 +427,27 @@ async def test_a_slow_search_is_shown_by_open_webui_and_left_with_the_client():
             assert b"Passages found" in answer.body
     finally:
         slow.go.set()
+
+
+async def test_what_a_search_named_is_read_over_http(library, knowledge):
+    knowledge.put("manuals", "long.md", "First words.\n\nThe valve is green.\n\nLast words.")
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{library.port}", trust_env=False) as client:
+        found = (await client.post("/v1/knowledge/search", json={"query": "valve"})).json()["data"][0]
+        assert found["id"] == "4.1"
+        near = await client.post("/v1/knowledge/passage", json={"id": found["id"], "around": 1})
+        part = await client.post("/v1/knowledge/document", json={"id": 4, "start": 6, "length": 5})
+        wrong = {
+            path: await client.post(f"/v1/knowledge/{path}", json=body)
+            for path, body in (("document", {"id": 99}), ("passage", {"id": "4.9"}))
+        }
+        bad = await client.post("/v1/knowledge/passage", json={"id": "x"})
+        no_object = await client.post("/v1/knowledge/document", json=[4])
+    assert [(one["text"], one["asked"]) for one in near.json()["data"]] == [
+        ("First words.", False), ("The valve is green.", True), ("Last words.", False),
+    ]  # fmt: skip
+    told = part.json()
+    assert (told["text"], told["start"], told["next"], told["document"]) == ("words", 6, 11, "long.md")
+    assert "place" not in told
+    assert {one.status_code for one in wrong.values()} == {404}
+    assert (bad.status_code, bad.json()["error"]["param"]) == (400, "id")
+    assert no_object.status_code == 400

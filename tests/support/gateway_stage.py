@@ -264,7 +264,8 @@ async def running():
 
 @asynccontextmanager
 async def a_gateway(
-    *, coordinator=Coordinator, parallel=None, others=(), roles=None, ensembles=None, door=None, knowledge=None, **web
+    *, coordinator=Coordinator, parallel=None, others=(), roles=None, ensembles=None, door=None, knowledge=None,
+    trials=None, **web,
 ):  # fmt: skip
     """A running gateway. `others` are models beside "big" on the same engine, `parallel` is their places.
 
@@ -279,7 +280,8 @@ async def a_gateway(
     catalog = build_catalog(roles or {}, ensembles or {}, models)
     service = RoleService(catalog, TurnMemory())
     gateway = Gateway(
-        Resolver(catalog), service, coordinator, body_limit=LIMIT, door=door or OpenDoor(), knowledge=knowledge
+        Resolver(catalog), service, coordinator, body_limit=LIMIT, door=door or OpenDoor(), knowledge=knowledge,
+        trials=trials,
     )  # fmt: skip
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]

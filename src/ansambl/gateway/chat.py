@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any
 
 from ansambl.dialects.openai_chat import Answer, ChatRequest, Usage
-from ansambl.domain.access import OWNER
-from ansambl.domain.errors import AnsamblError, NotSupportedError, RequestError
+from ansambl.domain.access import OWNER, Caller
+from ansambl.domain.errors import AnsamblError, NotSupportedError, RequestError, UnknownNameError
 from ansambl.domain.instance import InstanceState
 from ansambl.domain.role import Ensemble, Pattern, Role
 from ansambl.domain.scheduling import RequestClass
@@ -44,6 +44,7 @@ from ansambl.roles.service import Prepared, RoleService
 from ansambl.roles.sharing import SharedEngines
 from ansambl.roles.tasks.records import Task
 from ansambl.roles.tasks.replies import built_in_reply, task_request
+from ansambl.roles.trials import PREFIX, Trials, is_over
 from ansambl.runtime.coordinator import Coordinator
 
 log = get_logger(__name__)
@@ -63,17 +64,32 @@ class _Asker:
     key: str
     options: RequestOptions
     gathering: Gathering
+    remembers: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Meant:
+    """What a request asks for, what counters call it, and the service that writes its prompt.
+
+    `is_trial` is whether nobody saved it: then nothing of its answer is remembered.
+    """
+
+    target: Target
+    name: str
+    service: RoleService
+    is_trial: bool = False
 
 
 class ChatHandler:
     """Answers chats for every name in the catalog, in the dialect of `Exchange.asked`.
 
-    `recognises_tasks` tells whether by-products of chats are known by their shape, too.
+    `recognises_tasks` tells whether by-products of chats are known by their shape, too; `trials` are drafts of roles
+    that their makers may ask.
     """
 
     def __init__(
         self, resolver: Resolver, service: RoleService, coordinator: Coordinator, *, recognises_tasks: bool = True,
-        knowledge: KnowledgeInUse | None = None,
+        knowledge: KnowledgeInUse | None = None, trials: Trials | None = None,
     ) -> None:  # fmt: skip
         self._resolver = resolver
         self._service = service
@@ -82,6 +98,7 @@ class ChatHandler:
         self._embedder = Embedder(coordinator)
         self._searching = Searching(knowledge or no_knowledge(), coordinator, self._engines)
         self.recognises_tasks = recognises_tasks
+        self._trials = trials if trials is not None else Trials()
 
     async def answer(self, exchange: Exchange, request: ChatRequest, body: bytes) -> None:
         """Answer one request, which was read from `body`.
@@ -95,12 +112,13 @@ class ChatHandler:
         standing = standing_of(exchange.scope, body, options, caller, task)
         request.standing = standing
         exchange.request_class = standing.request_class.value
-        target = self._resolver.resolve(request.model)
-        exchange.name = target.name
+        meant = self._meant(request.model, caller)
+        target, exchange.name = meant.target, meant.name
         caller.require_name(target.name)
-        asker = _Asker(
-            self._service, caller.key, options, self._searching.gathering(self._service, request, caller.key, options)
-        )
+        if meant.is_trial:
+            options = replace(options, memory=False)
+        gathering = self._searching.gathering(meant.service, request, caller.key, options)
+        asker = _Asker(meant.service, caller.key, options, gathering, remembers=not meant.is_trial)
         keeping = kept_alive(exchange) if request.stream else nullcontext()
         async with keeping:
             if standing.request_class is RequestClass.TASK:
@@ -108,9 +126,28 @@ class ChatHandler:
             else:
                 await self._answer_chat(exchange, request, target, asker)
 
+    def _meant(self, name: str, caller: Caller) -> _Meant:
+        """What `caller` means by `name`.
+
+        Raises:
+            UnknownNameError: nothing has this name.
+        """
+        trial = self._trials.find(name, caller)
+        if trial is not None:
+            service = self._service.snapshot()
+            service.use(trial.catalog)
+            return _Meant(trial.target, trial.shown, service, is_trial=True)
+        try:
+            target = self._resolver.resolve(name)
+        except UnknownNameError:
+            if name.startswith(PREFIX):
+                raise is_over(name) from None
+            raise
+        return _Meant(target, target.name, self._service)
+
     async def _answer_chat(self, exchange: Exchange, request: ChatRequest, target: Target, asker: _Asker) -> None:
         options = asker.options
-        self._check_chosen(options, target)
+        _check_chosen(options, target, asker.service)
         if isinstance(target, EnsembleTarget) and target.ensemble.pattern == Pattern.ROUTE:
             await self._answer_route(exchange, request, target.ensemble, asker)
             return
@@ -177,20 +214,20 @@ class ChatHandler:
         request, options = take_options(request)
         caller = exchange.visit.caller
         request.standing = standing_of(exchange.scope, body, options, caller, None)
-        target = self._resolver.resolve(request.model)
-        exchange.name = target.name
+        meant = self._meant(request.model, caller)
+        target, service, exchange.name = meant.target, meant.service, meant.name
         caller.require_name(target.name)
         if isinstance(target, EnsembleTarget):
             raise NotSupportedError(
                 text("'{name}' asks several roles, each with its own prompt; count for one role.", name=target.name)
             )
-        self._check_chosen(options, target)
+        _check_chosen(options, target, service)
         if isinstance(target, RoleTarget):
-            gathering = self._searching.gathering(self._service, request, caller.key, options)
-            given = await gathering.for_role(target.role, self._service.model_of(target.role))
-            prepared = self._service.prepare(request, target.role, key=caller.key, options=options, given=given)
+            gathering = self._searching.gathering(service, request, caller.key, options)
+            given = await gathering.for_role(target.role, service.model_of(target.role))
+            prepared = service.prepare(request, target.role, key=caller.key, options=options, given=given)
         else:
-            prepared = self._service.prepare_plain(request, target.model, target.lora)
+            prepared = service.prepare_plain(request, target.model, target.lora)
         counted = await count_prompt(self._coordinator, prepared.model, prepared.request)
         if counted is None and isinstance(target, ModelTarget):
             path = exchange.scope["path"]
@@ -207,6 +244,8 @@ class ChatHandler:
         given = await self._searching.given(exchange, asker.gathering, role, asker.service.model_of(role))
         prepared = asker.service.prepare(request, role, key=asker.key, options=asker.options, given=given)
         prepared = await within_share(prepared, role, asker.service.model_of(role), self._engines)
+        if not asker.remembers:
+            prepared = replace(prepared, remember=_forget)
         exchange.headers.append((b"x-ansambl-role", _ascii(role.name)))
         # Decoded again only when an engine refuses.
         clearer = partial(_clearer, role, request)
@@ -215,11 +254,6 @@ class ChatHandler:
             prepared = replace(prepared, remember=_both(prepared.remember, noting))
         citing = citing_of(exchange, asker.gathering) if prepared.given is not None else None
         await self._pass_on(exchange, Call(prepared, chosen=chosen, clearer=clearer, citing=citing))
-
-    def _check_chosen(self, options: RequestOptions, target: Target) -> None:
-        if options.knowledge:
-            behind = readable(replace(OWNER, names=frozenset({target.name})), self._service.catalog)
-            check_chosen(options, behind or (), target.name)
 
     async def _pass_on(self, exchange: Exchange, call: Call) -> None:
         call = await with_tools_understood(self._coordinator, call)
@@ -280,8 +314,14 @@ class ChatHandler:
         await self._answer_role(exchange, choice.limited(request), choice.member, asker, chosen)
 
 
+def _check_chosen(options: RequestOptions, target: Target, service: RoleService) -> None:
+    if options.knowledge:
+        behind = readable(replace(OWNER, names=frozenset({target.name})), service.catalog)
+        check_chosen(options, behind or (), target.name)
+
+
 def _forget(answer: Answer) -> None:
-    """The answer to a task is no part of any conversation."""
+    """The answer to a task or of a trial is no part of any conversation."""
 
 
 def _both(first: Callable[[Answer], None], second: Callable[[Answer], None]) -> Callable[[Answer], None]:

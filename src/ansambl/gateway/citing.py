@@ -9,7 +9,7 @@ from typing import Any
 from ansambl.dialects import openai_chat
 from ansambl.dialects.citing import Cited, chat_annotations
 from ansambl.dialects.openai_chat import Envelope
-from ansambl.domain.knowledge import Document, Kind
+from ansambl.domain.knowledge import Kind
 from ansambl.domain.text import Text, text
 from ansambl.foundation.locales import language_of_header, speak
 from ansambl.gateway.asgi import Scope, header
@@ -17,7 +17,7 @@ from ansambl.gateway.exchange import speaker_of_scope
 from ansambl.roles.knowledge.block import described
 from ansambl.roles.knowledge.citing import citations, cited_sources
 from ansambl.roles.knowledge.harmless import one_line
-from ansambl.roles.knowledge.records import Given, Source
+from ansambl.roles.knowledge.records import Given, Piece, Source, passage_id
 
 EVENTS_HEADER = b"x-ansambl-events"
 _OPEN_WEBUI = b"open-webui"
@@ -62,7 +62,7 @@ class Citing:
         return [
             Cited(
                 place[mark.number], mark.start, mark.end, f"document-{by_number[mark.number].piece.document.id}",
-                described(by_number[mark.number].piece), self._address(by_number[mark.number].piece.document),
+                described(by_number[mark.number].piece), self._address(by_number[mark.number].piece),
                 by_number[mark.number].piece.text,
             )
             for mark in citations(answer, whole)
@@ -80,7 +80,9 @@ class Citing:
                 {
                     **one.as_json(cited=cited),
                     "citation": described(one.piece, self._language()),
-                    "url": self._address(one.piece.document),
+                    "url": self._address(one.piece),
+                    "passage": passage_id(one.piece.document.id, one.piece.first.number),
+                    "link": reading_link(one.piece),
                 }
                 for one, cited in cited_sources(whole, marks)
             ],
@@ -120,11 +122,18 @@ class Citing:
         found = text("Nothing was found in the documents") if not count else _found(count)
         return found.render(speak)
 
-    def _address(self, document: Document) -> str:
+    def _address(self, piece: Piece) -> str:
+        """Where a source can be read: a web page at its own place, all else on the console's page of the document."""
+        document = piece.document
         if document.kind is Kind.PAGE and document.place.startswith(_HTTP):
             return document.place
         host = (header(self.scope, b"host") or b"localhost")[:_LONGEST_HOST].decode("latin-1")
-        return f"{self.scope.get('scheme', 'http')}://{host}/admin/api/knowledge/documents/{document.id}"
+        return f"{self.scope.get('scheme', 'http')}://{host}{reading_link(piece)}"
+
+
+def reading_link(piece: Piece) -> str:
+    """The console's page of a document, opened at a passage; a path on this Ansambl, without its address."""
+    return f"/console/knowledge/documents/{piece.document.id}?passage={piece.first.number}"
 
 
 def annotated(message: dict[str, Any], cited: Sequence[Cited]) -> dict[str, Any]:
@@ -137,9 +146,9 @@ def searching_event(envelope: Envelope, scope: Scope) -> bytes:
     return status_event(envelope, text("Searching the documents").render(speaker_of_scope(scope)), done=False)
 
 
-def status_event(envelope: Envelope, words: str, *, done: bool) -> bytes:
-    """A line that Open WebUI shows above the answer."""
-    return _event(envelope, "status", {"description": words, "done": done})
+def status_event(envelope: Envelope, words: str, *, done: bool, hidden: bool = False) -> bytes:
+    """A line that Open WebUI shows above the answer, or (`hidden`) takes away again."""
+    return _event(envelope, "status", {"description": words, "done": done, **({"hidden": True} if hidden else {})})
 
 
 def _found(count: int) -> Text:
@@ -152,7 +161,7 @@ def _event(envelope: Envelope, kind: str, data: Mapping[str, Any]) -> bytes:
     return openai_chat.event({**chunk, "event": {"type": kind, "data": data}})
 
 
-def _open_webui_sources(sources: Sequence[Source], address: Callable[[Document], str]) -> list[dict[str, Any]]:
+def _open_webui_sources(sources: Sequence[Source], address: Callable[[Piece], str]) -> list[dict[str, Any]]:
     """The sources as Open WebUI's events want them.
 
     It counts its own numbers by distinct ``metadata.source`` values, in their order, so each passage has one of its
@@ -173,7 +182,7 @@ def _open_webui_sources(sources: Sequence[Source], address: Callable[[Document],
         found.append(
             {
                 "source": {"id": f"{one.piece.document.id}:{one.number}", "name": one_line(name),
-                           "url": address(one.piece.document)},
+                           "url": address(one.piece)},
                 "document": [one.piece.text],
                 "metadata": [metadata],
                 "distances": [round(min(1.0, max(0.0, likeness)), 4)],

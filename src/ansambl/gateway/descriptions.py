@@ -131,6 +131,14 @@ DESCRIPTIONS: Mapping[str, Described] = {
         "Passages of documents and past conversations, best first", "Knowledge", "KnowledgeSearch", "KnowledgeFound",
         example={"query": "How long is the notice period?", "limit": 5},
     ),
+    "/v1/knowledge/document": Described(
+        "Some text of a document that a search named", "Knowledge", "KnowledgeDocumentAsked", "KnowledgeText",
+        fails=(404,), example={"id": 1, "length": 2000},
+    ),
+    "/v1/knowledge/passage": Described(
+        "A passage that a search named, with what stands around it", "Knowledge", "KnowledgePassageAsked",
+        "KnowledgePassages", fails=(404,), example={"id": "1.0", "around": 1},
+    ),
     "/mcp": Described(
         "Tools of knowledge, by the Model Context Protocol", "Knowledge", "McpRequest", "Anything",
         errors="Anything", fails=(406,), empty=(202,), example={"jsonrpc": "2.0", "id": 1, "method": "tools/list"},
@@ -244,6 +252,33 @@ SCHEMAS: dict[str, Any] = {
         ("object", "data"), object={"const": "list"}, by_meaning={"type": "boolean"},
         without_vectors={"type": "integer"},
         data=_list(_object(("id", "citation", "text"), id=_TEXT, citation=_TEXT, text=_TEXT)),
+    ),
+    "KnowledgeDocumentAsked": {
+        **_object(
+            ("id",), id={"type": "integer"}, start={"type": "integer", "minimum": 0, "maximum": 2**53},
+            length={"type": "integer", "minimum": 1, "maximum": 50_000},
+        ),
+        "additionalProperties": False,
+    },
+    "KnowledgeText": _object(
+        ("object", "document_id", "text", "start", "next", "characters"), object={"const": "document"},
+        document_id={"type": "integer"}, text=_TEXT, start={"type": "integer"}, next=_COUNT,
+        characters={"type": "integer"},
+    ),
+    "KnowledgePassageAsked": {
+        **_object(
+            ("id",), id={"type": "string", "pattern": r"^\d{1,15}\.\d{1,15}$"},
+            around={"type": "integer", "minimum": 0, "maximum": 5},
+        ),
+        "additionalProperties": False,
+    },
+    "KnowledgePassages": _object(
+        ("object", "data"), object={"const": "list"},
+        data=_list(
+            _object(
+                ("id", "citation", "text", "asked"), id=_TEXT, citation=_TEXT, text=_TEXT, asked={"type": "boolean"}
+            )
+        ),
     ),
     "McpRequest": _object(
         ("jsonrpc", "method"), jsonrpc={"const": "2.0"}, method=_TEXT,

@@ -111,6 +111,8 @@ class Exchange:
     shape: StreamShape = SERVER_SENT_EVENTS
     _within_event: bool = False
     _settled: bool = False
+    _begun: bool = False
+    _clearing: bytes = b""
     _sending: asyncio.Lock = field(default_factory=asyncio.Lock)
     _running: RunningRequest | None = None
     _wire: Wire | None = None
@@ -138,8 +140,9 @@ class Exchange:
 
     def write(self, piece: bytes) -> bool:
         """Send bytes of the stream at once, where that can be. False: send them by `send_event`, which waits."""
-        if self._wire is None or not self._wire.write(piece):
+        if self._wire is None or not self._wire.write(self._clearing + piece if self._clearing else piece):
             return False
+        self._clearing, self._begun = b"", True
         self.sent_at = time.perf_counter()
         self.sent += len(piece)
         self._within_event = not piece.endswith(self.shape.ends)
@@ -147,6 +150,10 @@ class Exchange:
 
     async def send_event(self, event: bytes) -> None:
         """Send bytes of the stream, which need not end with an event."""
+        event, self._clearing, self._begun = self._clearing + event, b"", True
+        await self._emit(event)
+
+    async def _emit(self, event: bytes) -> None:
         self.sent_at = time.perf_counter()
         self.sent += len(event)
         self._within_event = not event.endswith(self.shape.ends)
@@ -157,7 +164,20 @@ class Exchange:
         if self._settled or self._within_event:
             return
         await self.start_stream()
-        await self.send_event(self.shape.silence(words))
+        await self._emit(self.shape.silence(words))
+
+    async def progress(self, event: bytes, clearing: bytes = b"") -> None:
+        """Send an event that tells how far the answer is, which has not begun; may begin the stream.
+
+        `clearing` is the event that takes it away again; it is sent right before whatever comes first of the answer.
+        """
+        if self._is_over:
+            return
+        await self.start_stream()
+        # Another task may have begun the answer meanwhile.
+        if not self._is_over:
+            self._clearing = clearing
+            await self._emit(event)
 
     async def settle(self) -> None:
         """From now on no comment begins the stream: afterwards `started` stays what it is until its owner acts."""
@@ -168,6 +188,7 @@ class Exchange:
     async def end(self, last: bytes = b"") -> None:
         """End the stream, with these bytes before its end."""
         self._settled = True
+        last, self._clearing = self._clearing + last, b""
         self.sent_at = time.perf_counter()
         self.sent += len(last)
         await self.send({"type": "http.response.body", "body": last, "more_body": False})
@@ -263,6 +284,16 @@ class Exchange:
             if self.record is not None:
                 self.record.use(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens)
             self.visit.spend(usage.prompt_tokens + usage.completion_tokens)
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether it is too late to tell how far the answer is."""
+        return self._settled or self._begun
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of a streamed answer was sent, and not only comments and how far it is."""
+        return self._begun
 
     def first_byte(self) -> None:
         """The first bytes of a streamed answer are about to go out; counted once."""

@@ -42,6 +42,7 @@ from ansambl.gateway.translating import broken_before_an_answer
 from ansambl.roles.knowledge.in_use import KnowledgeInUse
 from ansambl.roles.resolver import Resolver
 from ansambl.roles.service import RoleService
+from ansambl.roles.trials import Trials
 from ansambl.runtime.coordinator import Coordinator
 from ansambl.runtime.usage import UsageBook
 
@@ -66,7 +67,7 @@ class Gateway:
     `door` lets requests in, `recognises_tasks` tells whether by-products of chats are known by their shape, too, and
     not by a header alone. `observed` and `usage` are those of `Metrics`. `requests` is where a line
     of each finished request goes, `contents` where what was said in it goes, if that is wanted.
-    `knowledge` is what roles read, and what remembers.
+    `knowledge` is what roles read, and what remembers; `trials` are drafts of roles that their makers may ask.
     """
 
     def __init__(
@@ -74,9 +75,10 @@ class Gateway:
         recognises_tasks: bool = True, observed: Observed | None = None, usage: UsageBook | None = None,
         door: Door | None = None, requests: RequestLog | None = None,
         contents: ContentsLog | None = None, knowledge: KnowledgeInUse | None = None,
+        trials: Trials | None = None,
     ) -> None:  # fmt: skip
         self._chat = ChatHandler(
-            resolver, service, coordinator, recognises_tasks=recognises_tasks, knowledge=knowledge
+            resolver, service, coordinator, recognises_tasks=recognises_tasks, knowledge=knowledge, trials=trials
         )  # fmt: skip
         self.metrics = Metrics(coordinator.statuses, observed, usage)
         self.requests = requests or RequestLog()

@@ -67,8 +67,7 @@ class Searching:
                 done, _ = await asyncio.wait({searching}, timeout=_UNTOLD)
                 if not done:
                     envelope = Envelope(f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), exchange.name)
-                    await exchange.start_stream()
-                    await exchange.send_event(searching_event(envelope, exchange.scope))
+                    await exchange.progress(searching_event(envelope, exchange.scope))
             given = await searching
         finally:
             # The client may have left.

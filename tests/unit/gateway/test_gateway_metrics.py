@@ -356,3 +356,13 @@ async def test_a_late_event_loop_is_seen(monkeypatch: pytest.MonkeyPatch) -> Non
     family = next(iter(lag.collect()))
     worst = {one.labels["le"]: one.value for one in family.samples if "le" in one.labels}
     assert worst["0.025"] < worst["+Inf"]
+
+
+def test_a_request_that_no_instance_answered_counts_by_minute_alone():
+    book = UsageBook(None, RealClock())
+    metrics = Metrics(lambda: (), usage=book)
+    metrics.count_request("coder", "", status=503, seconds=0.1)
+    # An ensemble's answers count for the models of its roles.
+    metrics.count_request("council", "", status=200, seconds=0.1)
+    assert book.totals() == {}
+    assert [(one.pair, one.usage.requests, one.usage.failed) for one in book.minutes(2)] == [(("", "coder"), 1, 1)]

@@ -1,1 +1,1 @@
-"""Searching and reading knowledge without a model: the MCP tools and ``/v1/knowledge/search``."""
+"""Searching and reading knowledge without a model: the MCP tools and ``/v1/knowledge/…``."""

@@ -112,11 +112,6 @@ def moment(name: str, value: str | float | None) -> float | None:
     )
 
 
-def passage_id(document: int, number: int) -> str:
-    """How a passage is named over HTTP: by its document and its number there, which a rebuilt index keeps."""
-    return f"{document}.{number}"
-
-
 def passage_of(written: str) -> tuple[int, int]:
     """The document and the number of a passage.
 

@@ -12,11 +12,11 @@ from ansambl.domain.access import Caller
 from ansambl.domain.errors import NotFoundError, UnavailableError
 from ansambl.domain.knowledge import Document, Filters, Found, Hit, Passage
 from ansambl.domain.text import text
-from ansambl.gateway.knowledge.asked import ReadDocument, ReadPassage, Search, moment, passage_id, passage_of
+from ansambl.gateway.knowledge.asked import ReadDocument, ReadPassage, Search, moment, passage_of
 from ansambl.knowledge.contract import Knowledge
 from ansambl.roles.collection_rights import allowed, readable
 from ansambl.roles.knowledge.block import described
-from ansambl.roles.knowledge.records import Piece
+from ansambl.roles.knowledge.records import Piece, passage_id
 from ansambl.roles.records import RoleCatalog
 
 TIME_LIMIT = 30.0

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ansambl.domain.knowledge import Found
-from ansambl.gateway.knowledge.asked import LONGEST_QUERY, LONGEST_READ, MOST_HITS, passage_id
+from ansambl.gateway.knowledge.asked import LONGEST_QUERY, LONGEST_READ, MOST_HITS
 from ansambl.gateway.knowledge.desk import Part, Read, about_json, citation_of, hit_json, sound
 from ansambl.roles.knowledge.harmless import harmless, one_line
+from ansambl.roles.knowledge.records import passage_id
 
 # For models, not for people, so it is not translated.
 INSTRUCTIONS = (

@@ -118,7 +118,7 @@ class Metrics:
             self.answered += 1
         if model and not failed and first is not None and last is not None and tokens is not None and tokens > 1:
             self.requests.token_times(name, model, seconds=max(last - first, 0.0), tokens=tokens - 1)
-        if self.usage is not None and model:
+        if self.usage is not None and (model or failed):
             usage = self.usage.of(model, name)
             usage.requests += 1
             usage.failed += failed
