@@ -7,6 +7,7 @@ from typing import Any
 
 from ansambl import __version__
 from ansambl.api.schemas import (
+    CompanionDocument,
     EnsembleDocument,
     EventDocument,
     RequestsDocument,
@@ -26,9 +27,16 @@ _EVENTS_SHOWN = 30
 
 
 class ProductControls:
-    """Implements `ansambl.api.routes.Controls` on a product. `stop` is called when a stop is asked for."""
+    """Implements `ansambl.api.routes.Controls` on a product. `stop` is called when a stop is asked for.
 
-    def __init__(self, product: Product, running: RunningState, stop: Callable[[], None]) -> None:
+    `companions` tells in a language of the programs that run beside it.
+    """
+
+    def __init__(
+        self, product: Product, running: RunningState, stop: Callable[[], None],
+        companions: Callable[[Callable[[str], str]], list[CompanionDocument]] = lambda _: [],
+    ) -> None:  # fmt: skip
+        self._companions = companions
         self._product = product
         self._running = running
         self._stop = stop
@@ -44,9 +52,13 @@ class ProductControls:
             address=running.address,
             default_model=catalog.default_model or "",
             instances=mark_pins(
-                instance_documents(product.coordinator.statuses(), metrics.observed, metrics.usage, translate),
+                instance_documents(
+                    product.coordinator.statuses(), metrics.observed, metrics.usage, translate,
+                    parts=product.footprints.parts,
+                ),
                 product.coordinator.pins(),
             ),
+            companions=self._companions(translate),
             devices=device_documents(metrics.observed),
             knowledge=knowledge_document(product.keeper.state),
             roles=[

@@ -120,6 +120,7 @@ def _ours(paths: DataPaths) -> list[Path]:
         paths.loras,
         paths.conversations,
         paths.knowledge,
+        paths.companions,
         paths.logs,
         paths.backups,
         database,

@@ -33,6 +33,10 @@ from ansambl.app.model_memory import device_title, devices_of
 from ansambl.app.plan_checks import check_plan, misfits
 from ansambl.app.running_state import read_state
 from ansambl.app.tls import Certificate, CertificateFiles
+from ansambl.companions.open_webui import installing
+from ansambl.companions.open_webui.building import VERSION
+from ansambl.companions.open_webui.keeping import Places
+from ansambl.companions.open_webui.watching import stranger_on_port
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.hardware import Machine
 from ansambl.domain.model import Checkpoint
@@ -94,6 +98,7 @@ def examine(chosen: Path | None = None) -> list[Check]:
         checks += _conversations(loaded, paths)
         checks += _knowledge(loaded, paths)
         checks.append(_port(loaded, paths))
+        checks += _open_webui(loaded, paths)
         checks += _certificate(loaded)
         checks += _contents(loaded, paths)
     checks.append(_language())
@@ -337,6 +342,25 @@ def _port(loaded: LoadedSettings, paths: DataPaths) -> Check:
         return Check("port", Level.PROBLEM, text("{host} port {port} cannot be used ({reason})", host=host,
                      port=port, reason=who), text("stop what uses it, or choose another with --port"))  # fmt: skip
     return Check("port", Level.OK, text("Port {port} is free", port=port))
+
+
+def _open_webui(loaded: LoadedSettings, paths: DataPaths) -> list[Check]:
+    """Open WebUI beside Ansambl; nothing where it is neither wanted nor installed."""
+    wanted = loaded.settings.open_webui
+    program = installing.installed_program(Places(paths.companions).programs, wanted.build)
+    if program is None and not wanted.start:
+        return []
+    if program is None:
+        return [Check("open_webui", Level.WARNING, text("Open WebUI is to start with Ansambl and is not installed"),
+                      text("install it with: ansambl open-webui install"))]  # fmt: skip
+    owner = stranger_on_port(wanted.port, program)
+    if owner is not None:
+        message = text("Port {port} of Open WebUI is taken by {program}, process {pid}", port=wanted.port,
+                       program=owner[1], pid=owner[0])  # fmt: skip
+        fix = text("stop what uses it, or set port under [open_webui]")
+        return [Check("open_webui", Level.WARNING, message, fix)]
+    return [Check("open_webui", Level.OK, text("Open WebUI {version} ({build}) is installed", version=VERSION,
+                                               build=wanted.build))]  # fmt: skip
 
 
 def _certificate(loaded: LoadedSettings) -> list[Check]:

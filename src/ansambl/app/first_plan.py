@@ -18,7 +18,7 @@ from ansambl.app.configuration.role_settings import RoleSettings
 from ansambl.app.configuration.settings import BudgetSettings, ModelSettings
 from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.app.engine_choice import LLAMA_CPP, EngineFinder, card_of_repo, uses_gpus
-from ansambl.app.planning import candidate_from_files, catalog_candidates, this_machine
+from ansambl.app.planning import candidate_from_files, catalog_candidates, hub_reference, this_machine
 from ansambl.domain.device import PlannedMachine
 from ansambl.domain.engine import Installed
 from ansambl.domain.errors import AnsamblError
@@ -26,7 +26,7 @@ from ansambl.domain.planning import Candidate, Goal, Plan, PlannedPlacement, Pla
 from ansambl.domain.units import Bytes
 from ansambl.foundation.paths import DataPaths, write_atomically
 from ansambl.model_catalog import download
-from ansambl.model_catalog.acceptance import is_accepted, wanted_licence
+from ansambl.model_catalog.acceptance import still_asked
 from ansambl.model_catalog.inspection import inspect_checkpoint
 from ansambl.model_catalog.library import InstalledCheckpoint
 
@@ -105,9 +105,7 @@ def propose(loaded: LoadedSettings, paths: DataPaths) -> Proposal | None:
 
 def _wants_acceptance(candidate: Candidate, reference: str, paths: DataPaths) -> bool:
     """Whether a licence must be accepted first: `models pull` asks for that, one question about a whole plan cannot."""
-    repo = "/".join(reference.partition(":")[0].split("/")[:2])
-    wanted = wanted_licence(candidate.card.licence if candidate.card else None, repo, gated=False)
-    return wanted is not None and not is_accepted(paths.root, repo, wanted)
+    return still_asked(paths.root, candidate.card.licence if candidate.card else None, reference) is not None
 
 
 def fetch_all(proposal: Proposal, paths: DataPaths, progress: Callable[[int, int], None]) -> None:
@@ -126,18 +124,6 @@ def fetch_all(proposal: Proposal, paths: DataPaths, progress: Callable[[int, int
 
         download.fetch(announced, told)
         done += announced.size
-
-
-def hub_reference(candidate: Candidate) -> str | None:
-    """Where a hub has the files of a GGUF candidate, where a source names the very quantization; else None."""
-    if candidate.format != "gguf" or candidate.card is None:
-        return None
-    found = candidate.card.download_of("gguf", candidate.quantization)
-    if found is None:
-        return None
-    return (
-        f"{found.repo}/{found.file}" if found.file and "*" not in found.file else f"{found.repo}:{found.quantization}"
-    )
 
 
 def is_declined(proposal: Proposal, paths: DataPaths) -> bool:

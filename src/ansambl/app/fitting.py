@@ -10,6 +10,7 @@ from typing import Any
 from ansambl.app.configuration.configuration_file import load_data_paths
 from ansambl.app.measured_fits import measurements_here, with_measurements
 from ansambl.app.planning import find_candidates, planned_machines
+from ansambl.domain.device import PlannedMachine
 from ansambl.domain.errors import AnsamblError, NotSupportedError, UnknownNameError
 from ansambl.domain.planning import USUAL_CONTEXT, Candidate, PlannedPlacement
 from ansambl.domain.text import text
@@ -30,12 +31,17 @@ class Question:
     model: str
     quantization: str | None = None
     engine: str | None = None
-    machine: str | None = None
+    machine: str | PlannedMachine | None = None
     context: int | None = None
     parallel: int = 1
     kv_type: str = "f16"
     settings: Mapping[str, Any] = field(default_factory=dict)
     remote: bool = False
+
+    @property
+    def machine_name(self) -> str | None:
+        """What the machine is called."""
+        return self.machine.name if isinstance(self.machine, PlannedMachine) else self.machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +60,8 @@ def as_arguments(question: Question, placement: PlannedPlacement) -> list[str]:
     """Arguments of ``fit`` or ``command`` that give this placement again, whatever the question left open."""
     candidate = placement.candidate
     words = [question.model, "--quantization", candidate.quantization, "--engine", placement.engine]
-    if question.machine is not None:
-        words += ["--machine", question.machine]
+    if question.machine_name is not None:
+        words += ["--machine", question.machine_name]
     words += ["--context", str(placement.context)]
     if placement.parallel > 1:
         words += ["--parallel", str(placement.parallel)]

@@ -12,6 +12,7 @@ from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.app.configuration.settings_records import is_unconfigured
 from ansambl.app.engine_choice import card_of_repo
 from ansambl.app.measuring import measurement_key
+from ansambl.app.memory_parts import Parts, parts_of
 from ansambl.app.model_memory import Devices
 from ansambl.app.placement_forecast import PlacementForecast, forecast_placement, used_gpus
 from ansambl.domain.catalog import ModelKind
@@ -88,11 +89,16 @@ class Footprints:
         self._database = database
         self._events = events
         self._known: dict[str, InstanceFacts] = {}
+        self._parts: dict[str, Parts] = {}
 
     @property
     def devices(self) -> Devices:
         """What models may use of this machine. The first look blocks."""
         return self._devices()
+
+    def parts(self, model: str) -> Parts:
+        """What its memory holds by device, as far as it was asked for its facts; nothing where nobody knows."""
+        return self._parts.get(model, {})
 
     def ram_for_one(self) -> int:
         """Bytes of RAM that the pinned models and any one of the others need, of those that were asked about."""
@@ -166,7 +172,10 @@ class Footprints:
             if measured is not None:
                 grows = placed.prompt_cache if placed.engine in LLAMA_CPP else 0
                 footprint = corrected(footprint, footprint, measured, grows=grows)
-            return _reserved(placed, footprint, _device_names(placed, machine, footprint, devices), devices)
+            on = _device_names(placed, machine, footprint, devices)
+            self._parts[placed.model] = parts_of(footprint, on)
+            return _reserved(placed, footprint, on, devices)
+        self._parts.pop(placed.model, None)
         names = [devices.of(placed.vendor, index) for index in placed.gpus]
         if measured is not None and (measured.resident or measured.gpu_memory):
             ram = Bytes(max(measured.resident or 0, measured.speeds.peak or 0))

@@ -136,7 +136,9 @@ class ProductInstances:
     def _document(self, model: str, translate: Translate) -> InstanceDocument:
         found = next(one for one in self._product.coordinator.statuses() if one.model == model)
         metrics = self._product.gateway.metrics
-        documents = instance_documents([found], metrics.observed, metrics.usage, translate)
+        documents = instance_documents(
+            [found], metrics.observed, metrics.usage, translate, parts=self._product.footprints.parts
+        )
         return mark_pins(documents, self._product.coordinator.pins())[0]
 
 

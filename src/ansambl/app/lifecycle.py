@@ -23,6 +23,7 @@ from ansambl.app.front import Front, make_room_for_connections
 from ansambl.app.keys.controls import ProductKeys
 from ansambl.app.listening import bind, check_address
 from ansambl.app.logging_warnings import logging_warnings
+from ansambl.app.open_webui import OpenWebuiBeside
 from ansambl.app.plan_checks import misfits
 from ansambl.app.proposals import propose_once, with_installed
 from ansambl.app.reloading import Reloader
@@ -32,7 +33,6 @@ from ansambl.app.running_state import RunningState, new_token, write_state
 from ansambl.app.starting import start_instances
 from ansambl.app.web import App, Application, MadeWhenAsked, WebServer
 from ansambl.app.wiring import Product, build, needs_embedded
-from ansambl.console.pages import make_console
 from ansambl.domain.errors import AnsamblError, CheckpointError
 from ansambl.domain.plan import Attachment
 from ansambl.domain.text import Text, text
@@ -134,9 +134,11 @@ class Reporter(Protocol):
 
 async def serve(
     loaded: LoadedSettings, paths: DataPaths, reporter: Reporter, *, reread: Callable[[], LoadedSettings],
-    offline: bool = False,
+    offline: bool = False, open_webui: bool = False,
 ) -> None:  # fmt: skip
     """Run Ansambl until it is told to stop. The caller holds the data lock; `reread` reads the configuration again.
+
+    `open_webui` starts Open WebUI beside it, and fetches it where it is not installed: somebody has agreed to that.
 
     Raises:
         AnsamblError: it cannot start; nothing is left running.
@@ -154,7 +156,8 @@ async def serve(
             await _have_embedded(chosen, paths, reporter, offline=offline)
         proposing = offered is None and not offline and chosen is loaded and is_unconfigured(loaded)
         life = _Life(
-            chosen, paths, database, reporter, listener, proposing=proposing, written=loaded, reread=reread
+            chosen, paths, database, reporter, listener, proposing=proposing, written=loaded, reread=reread,
+            offline=offline, open_webui=open_webui,
         )  # fmt: skip
         with life.stop.on_signals():
             await life.run(offered)
@@ -166,7 +169,10 @@ class _Life:
     def __init__(
         self, loaded: LoadedSettings, paths: DataPaths, database: Database, reporter: Reporter,
         listener: socket.socket, *, proposing: bool, written: LoadedSettings, reread: Callable[[], LoadedSettings],
+        offline: bool, open_webui: bool,
     ) -> None:  # fmt: skip
+        self._offline = offline
+        self._open_webui = open_webui
         self.stop = StopSignal()
         self._loaded = loaded
         self._paths = paths
@@ -190,13 +196,17 @@ class _Life:
             host, port = self._listener.getsockname()[:2]
             running = self._write_state(front, host, port, token)
             front.renewed = partial(self._write_state, front, host, port, token)
-            keys = ProductKeys(product, door, store, clock)
+            keys = ProductKeys(product, door, store, clock, running.address)
             product.gateway.metrics.key_limits.tell = door.all_allowances
             await keys.forget_revoked()
-            controls = ProductControls(product, running, self.stop.set)
-            admin = AdminSide(product, controls, lambda: roles.loaded, self._paths, self._database)
+            beside = self._beside(product, door, store, running, clock)
+            controls = ProductControls(product, running, self.stop.set, beside.documents if beside else lambda _: [])
+            admin = AdminSide(
+                product, controls, lambda: roles.loaded, self._paths, self._database, offline=self._offline
+            )  # fmt: skip
             admin_api = MadeWhenAsked(partial(admin.api, roles, door, keys))
-            application = Application(product.gateway, admin_api, make_console(version=__version__, sessions=door))
+            console = MadeWhenAsked(partial(_make_console, admin_api, door))
+            application = Application(product.gateway, admin_api, console)
             server = self._server(application, front)
             await server.start()
             log.info("started", address=running.address, version=__version__)
@@ -206,6 +216,7 @@ class _Life:
                 for work in (
                     self._begin(product, running), self._reload_when_asked(), product.usage.keep_writing(),
                     door.keep_writing(), product.gateway.metrics.loop_lag.keep_looking(),
+                    *((beside.run(),) if beside else ()),
                 )
             ]  # fmt: skip
             self._warn_at_start(front)
@@ -225,10 +236,22 @@ class _Life:
                 await asyncio.gather(*tasks, return_exceptions=True)
                 admin.close()
                 await server.stop()
+                await asyncio.to_thread(admin.pulls.close)
                 self._paths.state.unlink(missing_ok=True)
                 log.info("stopped")
         finally:
             await _end(product, door)
+
+    def _beside(
+        self, product: Product, door: KeyDoor, store: KeyStore, running: RunningState, clock: RealClock
+    ) -> OpenWebuiBeside | None:
+        """Open WebUI, where it is wanted."""
+        if not (self._open_webui or self._loaded.settings.open_webui.start):
+            return None
+        return OpenWebuiBeside(
+            self._loaded, self._paths, running.address, door=door, store=store, clock=clock, product=product,
+            say=self._reporter.say, warn=self._reporter.warn, installs=self._open_webui, offline=self._offline,
+        )  # fmt: skip
 
     def _keep_knowledge(self, product: Product, door: KeyDoor) -> None:
         loop = asyncio.get_running_loop()
@@ -325,6 +348,13 @@ class _Life:
         product.coordinator.changes.tell()
         if not await _holds(lambda: answering.running == 0, limit, self.stop.urgent):
             await answering.cut()
+
+
+def _make_console(admin_api: App, door: KeyDoor) -> App:
+    # Its templates and files take a tenth of a second, which no client of a model waits for.
+    from ansambl.console.application import make_console
+
+    return make_console(version=__version__, admin=admin_api, sessions=door)
 
 
 async def _end(product: Product, door: KeyDoor) -> None:

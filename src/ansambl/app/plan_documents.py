@@ -9,6 +9,7 @@ from ansambl.domain.footprint import DeviceFootprint, Footprint, Reason
 from ansambl.domain.planning import Plan, PlannedPlacement, PlanOption
 from ansambl.domain.speed import SpeedRange
 from ansambl.planner.fitting import Limits
+from ansambl.planner.loads import DeviceLoad, device_loads
 from ansambl.planner.nearest import Change
 
 Translate = Callable[[str], str] | None
@@ -118,9 +119,29 @@ def option_document(option: PlanOption, translate: Translate = None) -> dict[str
         "placements": [placement_document(one, translate) for one in option.placements],
         "roles": dict(option.roles),
         "prefix_groups": [list(group) for group in option.prefix_groups],
+        "prefilling_roles": list(option.prefilling_roles),
+        "loads": [_load_document(one) for one in device_loads(option)],
         "swaps_expected_per_hour": option.swaps_expected_per_hour,
         "for": reasons_document(option.speaks_for, translate),
         "against": reasons_document(option.speaks_against, translate),
+    }
+
+
+def _load_document(load: DeviceLoad) -> dict[str, Any]:
+    """What the placements take of one device together; `shares` are the expected bytes of those that are in memory."""
+    needed = load.needed
+    return {
+        "machine": load.machine,
+        "name": load.name,
+        "kind": str(load.kind),
+        "index": load.index,
+        "capacity_bytes": load.capacity,
+        "usable_bytes": load.usable,
+        "low_bytes": needed.low,
+        "expected_bytes": needed.expected,
+        "high_bytes": needed.high,
+        "fits": load.fits,
+        "shares": [{"placement": one.placement, "expected_bytes": one.needed.expected} for one in load.drawn],
     }
 
 
@@ -130,8 +151,11 @@ def placement_document(placement: PlannedPlacement, translate: Translate = None)
     return {
         "id": placement.id,
         "model": candidate.reference,
+        "title": candidate.title,
         "quantization": candidate.quantization,
         "format": candidate.format,
+        "bytes": candidate.size,
+        "licence": candidate.card.licence if candidate.card else None,
         "engine": placement.engine,
         "machine": placement.machine.name,
         "devices": [f"{gpu.kind}{gpu.index}" for gpu in placement.machine.gpus] or ["ram"],

@@ -10,7 +10,8 @@ from ansambl.app.catalog import catalog_of
 from ansambl.app.configuration.configuration_file import load_data_paths
 from ansambl.app.configuration.settings_file import load_settings
 from ansambl.app.measured_fits import measurements_here, plan_with_measurements
-from ansambl.app.planning import catalog_candidates, find_candidates, planned_machines
+from ansambl.app.planning import catalog_candidates, find_candidates, planned_machines, source_of
+from ansambl.domain.device import PlannedMachine
 from ansambl.domain.engine import EngineTraits
 from ansambl.domain.errors import UsageError
 from ansambl.domain.names import folded
@@ -31,15 +32,21 @@ _AT_ONCE_PATTERNS = frozenset({Pattern.COUNCIL, Pattern.DEBATE})
 
 @dataclass(frozen=True, slots=True)
 class PlanQuestion:
-    """What ``ansambl plan`` was asked; what is empty was left open."""
+    """What ``ansambl plan`` was asked; what is empty was left open.
 
-    machines: tuple[str, ...] = ()
+    `helpers` is whether small models for embeddings and for tasks of chats are planned beside the others, `fetchable`
+    whether only checkpoints count whose files are here or at a place that a source names.
+    """
+
+    machines: tuple[str | PlannedMachine, ...] = ()
     goal: Goal = Goal.BALANCED
     models: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     context: int | None = None
     parallel: int = 1
     language: str | None = None
+    helpers: bool = True
+    fetchable: bool = False
 
 
 def answer_plan(question: PlanQuestion, config: Path | None = None) -> Plan:
@@ -49,7 +56,7 @@ def answer_plan(question: PlanQuestion, config: Path | None = None) -> Plan:
         AnsamblError: a machine, model or role is not known, or a number makes no sense.
     """
     paths = load_data_paths(config)
-    candidates = list(catalog_candidates())
+    candidates = [one for one in catalog_candidates() if not question.fetchable or source_of(one) is not None]
     chosen: list[str] = []
     for reference in question.models:
         found = find_candidates(reference, None, paths)
@@ -69,13 +76,14 @@ def plan_inputs(
     Raises:
         AnsamblError: a machine or role is not known, or a number makes no sense.
     """
-    return PlanInputs(
+    inputs = PlanInputs(
         machines=planned_machines(question.machines), candidates=tuple(candidates),
         roles=role_needs(catalog_of(load_settings(config)), question.roles), engines=planned_engines(),
         goal=question.goal, context=USUAL_CONTEXT if question.context is None else question.context,
         parallel=question.parallel, language=question.language, rows=compatibility_rows(), models=tuple(models),
         sizeless=tuple(one for one in catalog().values() if one.architecture is None),
     )  # fmt: skip
+    return inputs if question.helpers else replace(inputs, helpers=())
 
 
 def read_goal(name: str) -> Goal:

@@ -40,15 +40,16 @@ _NEGLIGIBLE = 0.005
 _FILE_ENDINGS = (".gguf", ".safetensors", ".json")
 
 
-def planned_machines(wanted: Sequence[str]) -> tuple[PlannedMachine, ...]:
-    """The machines of these names or files; this machine, measured, when none is named.
+def planned_machines(wanted: Sequence[str | PlannedMachine]) -> tuple[PlannedMachine, ...]:
+    """The machines of these names or files, or as they are given; this machine, measured, when none is named.
 
     Raises:
         UsageError: there is no such machine, or its file is wrong.
     """
     if wanted:
         found: list[PlannedMachine] = []
-        for one in map(load_machine, wanted):
+        for given in wanted:
+            one = given if isinstance(given, PlannedMachine) else load_machine(given)
             # Two of a kind are two machines.
             same = sum(other.name.partition("#")[0] == one.name for other in found)
             found.append(replace(one, name=f"{one.name}#{same + 1}") if same else one)
@@ -57,9 +58,20 @@ def planned_machines(wanted: Sequence[str]) -> tuple[PlannedMachine, ...]:
 
 
 def this_machine() -> PlannedMachine:
-    """This machine as it is, its RAM's bandwidth measured. Takes half a second."""
+    """This machine as it is, its RAM's bandwidth measured. Takes half a second, the first time in a process."""
     found = inventory.detect()
-    return from_inventory(found, measure_ram_bandwidth(found.cpu.physical_cores or found.cpu.usable_cores))
+    return from_inventory(found, _bandwidth(found.cpu.physical_cores or found.cpu.usable_cores))
+
+
+_measured: dict[int, float] = {}
+
+
+def _bandwidth(threads: int) -> float | None:
+    # Measured once: a second look tells the same but for what else runs, and two equal questions want equal answers.
+    found = _measured.get(threads) or measure_ram_bandwidth(threads)
+    if found is not None:
+        _measured[threads] = found
+    return found
 
 
 @cache
@@ -169,6 +181,31 @@ def candidate_from_files(found: Inspection, reference: str) -> Candidate:
         format=found.format, size=found.size, weights=weights, architecture=found.architecture, basis=Basis.REPORTED,
         source=source,
     )  # fmt: skip
+
+
+def hub_reference(candidate: Candidate) -> str | None:
+    """Where a hub has the files of a GGUF candidate, where a source names the very quantization; else None."""
+    if candidate.format != "gguf" or candidate.card is None:
+        return None
+    found = candidate.card.download_of("gguf", candidate.quantization)
+    if found is None:
+        return None
+    return (
+        f"{found.repo}/{found.file}" if found.file and "*" not in found.file else f"{found.repo}:{found.quantization}"
+    )
+
+
+def source_of(candidate: Candidate) -> str | None:
+    """What fetches a candidate or opens it, and what a configuration writes for it; None where no source names it."""
+    card = candidate.card
+    if card is None:
+        return candidate.reference
+    if candidate.format == "gguf":
+        return hub_reference(candidate)
+    exact = card.download_of(candidate.format, candidate.quantization)
+    if exact is not None:
+        return exact.repo
+    return card.repo if card.native is not None and folded(card.native) == folded(candidate.quantization) else None
 
 
 def _weights(checkpoint: CatalogCheckpoint) -> WeightBytes:

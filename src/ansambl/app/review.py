@@ -214,7 +214,7 @@ def _fetched(choice: Choice | None) -> Fetched | None:
 def _commands(question: ReviewQuestion, facts: ReviewFacts) -> tuple[str, ...]:
     """What to type next; every command exists."""
     model = question.model
-    machine = ["--machine", question.machine] if question.machine else []
+    machine = ["--machine", question.machine_name] if question.machine_name else []
     found: list[list[str]] = []
     best = facts.best
     if best is not None and facts.choice is not None:

@@ -6,20 +6,24 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 
 from ansambl.api.schemas import DeviceDocument, InstanceDocument, KnowledgeStateDocument, SpeedDocument
+from ansambl.app.memory_parts import Parts, divided
 from ansambl.domain.engine import EngineMetrics
 from ansambl.domain.instance import InstanceStatus
 from ansambl.foundation.clock import Clock, RealClock
 from ansambl.gateway.observing.runtime_metrics import Observed
 from ansambl.knowledge.contract import State
-from ansambl.runtime.scheduling.records import InstanceView
+from ansambl.runtime.scheduling.records import InstanceView, Residency
 from ansambl.runtime.usage import Usage, UsageBook
 
 Translate = Callable[[str], str]
 
+PartsOf = Callable[[str], Parts]
+"""What the memory of a model's instance holds by device, before it is measured against what is reserved."""
+
 
 def instance_documents(
     statuses: Iterable[InstanceStatus], observed: Observed | None, usage: UsageBook | None, translate: Translate,
-    clock: Clock | None = None,
+    clock: Clock | None = None, parts: PartsOf | None = None,
 ) -> list[InstanceDocument]:  # fmt: skip
     """All instances with what the scheduler's driver and the book of usage know of them, where there are such."""
     views: Mapping[str, InstanceView] = observed.views() if observed is not None else {}
@@ -28,7 +32,7 @@ def instance_documents(
     return [
         instance_document(
             one, translate, view=views.get(one.model), usage=totals.get(one.model), swaps=swaps.get(one.model, 0),
-            clock=clock,
+            clock=clock, parts=parts,
         )
         for one in statuses
     ]  # fmt: skip
@@ -36,7 +40,7 @@ def instance_documents(
 
 def instance_document(
     status: InstanceStatus, translate: Translate, *, view: InstanceView | None = None, usage: Usage | None = None,
-    swaps: int = 0, clock: Clock | None = None,
+    swaps: int = 0, clock: Clock | None = None, parts: PartsOf | None = None,
 ) -> InstanceDocument:  # fmt: skip
     """A snapshot of an instance. `view` is the scheduler's, `usage` what clients used of it since the start."""
     fields = asdict(status)
@@ -53,6 +57,9 @@ def instance_document(
         document.residency = view.residency.value
         document.wanted = view.wanted
         document.reserved = dict(view.reserved)
+        if parts is not None:
+            asleep = view.residency is Residency.ASLEEP
+            document.parts = divided(view.reserved, parts(status.model), asleep=asleep)
         document.pinned = view.pinned
         document.measured = view.measured
         document.waiting_by_class = {one.value: count for one, count in view.waiting_by_class.items() if count}

@@ -38,6 +38,7 @@ from ansambl.roles.knowledge.in_use import KnowledgeInUse
 from ansambl.roles.records import RoleCatalog
 from ansambl.roles.resolver import Resolver
 from ansambl.roles.service import RoleService
+from ansambl.roles.trials import Trials
 from ansambl.roles.turns import TurnMemory
 from ansambl.runtime.attached_instance import AttachedInstance
 from ansambl.runtime.conversations.conversations import Conversations
@@ -86,6 +87,7 @@ class Product:
     door: Door = field(default_factory=OpenDoor)
     front: Front = field(default_factory=Front)
     knowledge_jobs: JobDesk = field(default_factory=JobDesk)
+    trials: Trials = field(default_factory=Trials)
     keeper: KnowledgeKeeper = field(init=False)
 
     def __post_init__(self) -> None:
@@ -189,16 +191,17 @@ async def build(
     )
     settings, usage = loaded.settings, UsageBook(database, clock)
     resolver, knowledge = Resolver(catalog), RunningKnowledge(loaded, paths, coordinator)
-    answering = knowledge_in_use(knowledge, door)
+    answering, trials = knowledge_in_use(knowledge, door), Trials(clock)
     gateway = Gateway(
         resolver, service, coordinator, body_limit=settings.gateway.max_body,
         recognises_tasks=settings.tasks.recognise, observed=coordinator, usage=usage, door=door,
         requests=RequestLog(paths.logs, writes=settings.gateway.log_requests),
         contents=ContentsLog(paths.logs, writes=settings.gateway.log_contents), knowledge=answering,
+        trials=trials,
     )  # fmt: skip
     product = Product(catalog, resolver, service, coordinator, gateway, events, maker.loras.for_model, maker,
                       footprints, templates, details, {one.model: one for one in attached}, usage, conversations,
-                      knowledge, answering, door or OpenDoor(), front or Front())  # fmt: skip
+                      knowledge, answering, door or OpenDoor(), front or Front(), trials=trials)  # fmt: skip
     return product
 
 

@@ -19,8 +19,9 @@ from ansambl.domain.errors import AnsamblError
 from ansambl.foundation.locales import LANGUAGES, choose_language, speak, supported
 
 _ORDER = (
-    "up", "down", "status", "instances", "plan", "fit", "review", "compat", "buy", "command", "simulate", "ask", "chat",
-    "eval", "logs", "models", "engines", "lora", "roles", "knowledge", "keys", "machines", "config", "data",
+    "up", "down", "status", "console", "open-webui", "instances", "plan", "fit", "review", "compat", "buy", "command",
+    "simulate", "ask", "chat", "eval", "logs", "models", "engines", "lora", "roles", "knowledge", "keys", "machines",
+    "config", "data",
 )  # fmt: skip
 _INTERRUPTED = 130
 

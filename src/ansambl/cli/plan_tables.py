@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ansambl.app.plan_words import COUNTED, goal_word, residency_word, swaps_words
 from ansambl.cli.memory_bars import Bar, needed_words, print_bars
 from ansambl.cli.output import console, note, print_pairs, print_signed, print_table, say
 from ansambl.cli.speeds import answering
@@ -10,14 +11,12 @@ from ansambl.foundation.locales import speak
 from ansambl.planner.loads import device_loads
 
 _LEFT_OUT_SHOWN = 6
-COUNTED = ("worth.", "speed")
-"""What the codes of reasons begin with that say how points were counted: details, not arguments."""
 
 
 def print_plan(plan: Plan) -> None:
     """Print all options, the recommended one first marked, and what was left out."""
     machines = ", ".join(f"{one.name} ({one.title})" for one in plan.machines)
-    print_pairs([(speak("Machines"), machines), (speak("Goal"), goal_word(plan))])
+    print_pairs([(speak("Machines"), machines), (speak("Goal"), goal_word(plan, speak))])
     for number, option in enumerate(plan.options, 1):
         _print_option(plan, option, number)
     say("")
@@ -35,25 +34,6 @@ def print_plan(plan: Plan) -> None:
     for machine in plan.machines:
         for words in machine.notes:
             note(f"{machine.name}: {words.render(speak)}")
-
-
-def goal_word(plan: Plan) -> str:
-    """The goal in the user's language."""
-    words = {
-        "depth": speak("depth: the strongest answers"), "parallel": speak("parallel: many answers at once"),
-        "balanced": speak("balanced: strong and quick"), "no-swap": speak("no-swap: nothing is ever loaded anew"),
-    }  # fmt: skip
-    return words[str(plan.goal)]
-
-
-def residency_word(placement: PlannedPlacement) -> str:
-    """Whether a placement is always in memory, in the user's language."""
-    return speak("always in memory") if placement.residency is Residency.RESIDENT else speak("in turn with others")
-
-
-def swaps_words(option: PlanOption) -> str:
-    """How often a model will be loaded anew, in the user's language."""
-    return speak("{count} an hour").format(count=f"{option.swaps_expected_per_hour:.3g}")
 
 
 def _print_option(plan: Plan, option: PlanOption, number: int) -> None:
@@ -89,7 +69,7 @@ def _print_placements(option: PlanOption) -> None:
         pairs.append((speak("Change of role without reading again"), "; ".join(", ".join(group) for group in shared)))
     if option.prefilling_roles:
         pairs.append((speak("Change of role that reads everything again"), ", ".join(option.prefilling_roles)))
-    pairs.append((speak("Swaps expected"), swaps_words(option)))
+    pairs.append((speak("Swaps expected"), swaps_words(option, speak)))
     print_pairs(pairs)
 
 
@@ -101,7 +81,7 @@ def _row(placement: PlannedPlacement, *, tell_machine: bool, tell_residency: boo
     return (
         placement.candidate.model, placement.candidate.quantization, placement.engine, where,
         f"{placement.context} × {placement.parallel}", answering(placement),
-        *((residency_word(placement),) if tell_residency else ()),
+        *((residency_word(placement, speak),) if tell_residency else ()),
     )  # fmt: skip
 
 

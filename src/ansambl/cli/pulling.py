@@ -99,12 +99,12 @@ def _require_accepted(one: Announcement, paths: DataPaths, accepted: Sequence[st
     from ansambl.domain.errors import UsageError
     from ansambl.domain.names import folded
     from ansambl.domain.text import text
-    from ansambl.model_catalog.acceptance import accept, is_accepted, wanted_licence
+    from ansambl.model_catalog.acceptance import accept, still_asked
     from ansambl.model_catalog.licences import find_licence
 
     repo = one.repository.repo
-    licence = wanted_licence(one.licence, repo, gated=one.gated)
-    if licence is None or is_accepted(paths.root, repo, licence):
+    licence = still_asked(paths.root, one.licence, repo, gated=one.gated)
+    if licence is None:
         return
     terms = find_licence(licence, repo)
     page = one.repository.page

@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 from residence_stage import Stage
 
-from ansambl.app.admin.event_board import EventBoard
+from ansambl.app.admin.event_board import EventBoard, _differ
 from ansambl.app.knowledge.jobs import Job, JobState
+from ansambl.app.pulls.desk import PullJob
 from ansambl.domain.text import text
 from ansambl.foundation.locales import translator
 from ansambl.gateway.observing.metrics import Metrics
@@ -54,7 +55,7 @@ async def stage():
     found.product = SimpleNamespace(
         coordinator=coordinator, events=EventLog(), gateway=SimpleNamespace(
             metrics=metrics, answering=SimpleNamespace(running=0)
-        ),
+        ), footprints=SimpleNamespace(parts=lambda _: {}),
     )  # fmt: skip
     found.recent = metrics.recent
     found.board = EventBoard(found.product, lambda _: {"instances": []}, kept=30, moment=0.001, linger=0.05)
@@ -211,4 +212,45 @@ async def test_long_work_on_knowledge_is_told_when_it_changes_and_now_and_then_i
     # Two hundred steps within a second are one event: hours of them would push all else out of the ring.
     assert [one["state"] for one in told] == ["waiting", "running", "done"]
     assert told[-1]["report"]["added"] == 200
+    await reader.close()
+
+
+async def test_requests_come_with_the_sums_so_that_nobody_counts_twice(stage):
+    reader = Reader(stage.board)
+    await reader.until("snapshot")
+    for status in (200, 200, 503, 499):
+        record = stage.recent.begin("/v1/chat/completions", "local")
+        record.status = status
+        stage.recent.end(record)
+        stage.product.gateway.metrics.count_request("coder", "a", status=status, seconds=0.1)
+    told = (await reader.until("requests"))[2]
+    # A client that left was neither answered nor failed.
+    assert (told["answered"], told["failed"]) == (2, 1)
+    await reader.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "is_told"), [({"foreign": 104}, False), ({"foreign": 106}, True), ({"reserved": 1}, True)]
+)
+def test_a_trifle_that_other_programs_take_is_not_told(change, is_told):
+    device = {"device": "ram", "capacity": 1000, "reserved": 0, "foreign": 100}
+    assert _differ([{**device, **change}], [device]) is is_told
+    assert _differ([device, device], [device])
+
+
+async def test_pulls_are_told_as_long_work_is(stage):
+    reader = Reader(stage.board)
+    await reader.until("snapshot")
+    job = PullJob("job-2", "own/small:Q4_K_M", "hub", 1000, 0, 1.0)
+    running = replace(job, state=JobState.RUNNING, started=2.0)
+    await asyncio.to_thread(stage.board.pull, job)
+    for done in range(100):
+        stage.board.pull(replace(running, done=done, rate=100.0))
+    stage.board.pull(replace(running, state=JobState.FAILED, ended=3.0, error=text("no room on {disk}", disk="sda")))
+    await reader.until("pull", 3)
+    told = [data for _, kind, data in reader.events if kind == "pull"]
+    assert [(one["state"], one["done"], one["left"]) for one in told] == [
+        ("waiting", 0, None), ("running", 0, 10.0), ("failed", 0, None),
+    ]  # fmt: skip
+    assert told[-1]["error"] == "no room on sda"
     await reader.close()

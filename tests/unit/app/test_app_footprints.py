@@ -122,6 +122,19 @@ def test_without_rules_what_was_measured_counts_else_the_size_of_the_files(facts
     assert facts(on_gpus)[0].needs == {"gpu0": round(4 * GIB * 1.2) // 2, "gpu1": round(4 * GIB * 1.2) // 2}
 
 
+def test_what_the_memory_holds_is_kept_by_device(facts):
+    placed = replace(IN_RAM, engine="vllm", gpus=(1,), vendor="nvidia")
+    source = facts(placed, [gpu(0), ram(0, 0, (1, 1, 1))])[1]
+    assert source.parts("m")["gpu1"] == {"weights": 2 * GIB, "kv_cache": 8 * GIB, "compute": 0, "overhead": GIB}
+    assert source.parts("m")["ram"]["overhead"] == GIB
+    assert source.parts("never asked about") == {}
+    told = {"": {"weights": Bytes(3 * GIB), "kv_cache": Bytes(2 * GIB)}}
+    measured = facts(devices=[ram()], measured=[measurement(memory=told)])[1].parts("m")["ram"]
+    assert (measured["weights"], measured["kv_cache"], sum(measured.values())) == (3 * GIB, 2 * GIB, 6 * GIB)
+    # Where only the size of the files is known, nobody knows what is what.
+    assert facts(replace(IN_RAM, engine="mlx"))[1].parts("m") == {}
+
+
 def test_of_a_command_nobody_knows_and_that_is_said_once(facts):
     placed = replace(IN_RAM, engine="command", checkpoint=None)
     found, source = facts(placed, model='command = "run-it {port}"')

@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from ansambl.app.knowledge import jobs as module
 from ansambl.app.knowledge.jobs import JobDesk, JobState
 from ansambl.domain.errors import NotFoundError, UnavailableError, UsageError
 from ansambl.domain.text import text
@@ -37,10 +36,21 @@ class Gate:
 
 
 @pytest.fixture
-def desk():
-    found = JobDesk(VirtualClock(100.0))
-    yield found
-    found.close()
+def desks():
+    made = []
+
+    def make(**limits):
+        made.append(JobDesk(VirtualClock(100.0), **limits))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def desk(desks):
+    return desks()
 
 
 def ended(desk, job):
@@ -122,9 +132,8 @@ def test_refused_things_are_bounded_and_counted(desk):
     assert (found.refused, len(found.report.refused)) == (5000, 1000)
 
 
-def test_old_jobs_are_forgotten_and_too_many_sent_away(desk, monkeypatch):
-    monkeypatch.setattr(module, "KEPT", 3)
-    monkeypatch.setattr(module, "WAITING", 2)
+def test_old_jobs_are_forgotten_and_too_many_sent_away(desks):
+    desk = desks(kept=3, waiting=2)
     for _ in range(5):
         last = ended(desk, desk.start("add", lambda *_: Report()))
     assert len(desk.jobs()) == 3

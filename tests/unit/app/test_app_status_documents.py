@@ -71,6 +71,17 @@ def test_what_the_scheduler_knows_is_joined() -> None:
     ]
 
 
+def test_memory_is_told_by_part_and_adds_up_to_what_is_reserved() -> None:
+    view = InstanceView(Residency.IN, running=0, waiting=0, reserved={"ram": Bytes(100), "gpu0": Bytes(7)})
+    parts = {"m": {"ram": {"weights": 60, "kv_cache": 30, "compute": 0, "overhead": 0}}}
+    one, other = instance_documents(
+        [status(), status("other")], Machine(m=view, other=view), None, str, parts=lambda model: parts.get(model, {})
+    )
+    # Of the GPU nobody knows what is what.
+    assert one.parts == {"ram": {"weights": 60, "kv_cache": 30, "overhead": 10}}
+    assert other.parts == {}
+
+
 @pytest.mark.parametrize(
     ("metrics", "share"),
     [

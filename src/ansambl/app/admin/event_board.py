@@ -19,8 +19,11 @@ from typing import Any
 from ansambl.api.leaving import KEEP_ALIVE, KEEP_ALIVE_EVERY, frame
 from ansambl.api.reading_schemas import RequestDocument
 from ansambl.api.schemas import InstanceDocument
+from ansambl.app.jobs import OVER, AnyJob, JobState
 from ansambl.app.knowledge.documents import job_document
-from ansambl.app.knowledge.jobs import Job, JobState
+from ansambl.app.knowledge.jobs import Job
+from ansambl.app.pulls.desk import PullJob
+from ansambl.app.pulls.documents import pull_document
 from ansambl.app.status_documents import device_documents, instance_documents, mark_pins
 from ansambl.app.wiring import Product
 from ansambl.domain.instance import InstanceEvent, InstanceStatus
@@ -34,6 +37,9 @@ MOST_REQUESTS = 100
 
 _MOMENT = 0.25
 """Seconds between a change and the look at it; all changes in between are told together."""
+_DRIFT = 0.005
+"""The part of a device that other programs may take more or less of before it is told: less cannot be seen in a bar,
+and an idle machine would tell of it every few seconds."""
 _JOB_EVERY = 1.0
 """Seconds between two events of how far the same long work is."""
 _LINGER = 120.0
@@ -206,20 +212,27 @@ class EventBoard:
 
     def job(self, job: Job) -> None:
         """Long work on knowledge has changed; told in the thread that does it."""
+        self._job_changed("job", job, lambda translate: job_document(job, translate).model_dump())
+
+    def pull(self, job: PullJob) -> None:
+        """A pull of a model has changed; told in the thread that does it."""
+        self._job_changed("pull", job, lambda translate: pull_document(job, translate).model_dump())
+
+    def _job_changed(self, kind: str, job: AnyJob, data: Callable[[Translate], dict[str, Any]]) -> None:
         loop = self._loop
         if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._tell_job, job)
+            loop.call_soon_threadsafe(self._tell_job, kind, job, data)
 
-    def _tell_job(self, job: Job) -> None:
+    def _tell_job(self, kind: str, job: AnyJob, data: Callable[[Translate], dict[str, Any]]) -> None:
         # How far it is changes several times a second, for hours: that would push all else out of the ring.
         now = 0.0 if self._loop is None else self._loop.time()
         before, told = self._jobs.get(job.id, (None, 0.0))
         if job.state is before and now - told < _JOB_EVERY:
             return
         self._jobs[job.id] = job.state, now
-        if job.over:
+        if job.state in OVER:
             del self._jobs[job.id]
-        self._publish("job", lambda translate: job_document(job, translate).model_dump())
+        self._publish(kind, data)
 
     def _request(self, record: RequestRecord) -> None:
         if record.status is None:
@@ -255,7 +268,7 @@ class EventBoard:
             del self._seen[model]
             self._publish("removed", lambda _, model=model: {"model": model})  # type: ignore[misc]
         devices = self._device_dicts()
-        if devices != self._devices:
+        if _differ(devices, self._devices):
             self._devices = devices
             self._publish("devices", lambda _: {"devices": devices})
 
@@ -265,18 +278,23 @@ class EventBoard:
             return
         self._begun, self._ended = {}, {}
         left_out = max(0, len(begun) - MOST_REQUESTS) + max(0, len(ended) - MOST_REQUESTS)
+        gateway = self._product.gateway
         data = {
             "begun": [request_document(one).model_dump() for one in begun[-MOST_REQUESTS:]],
             "ended": [request_document(one).model_dump() for one in ended[-MOST_REQUESTS:]],
             "left_out": left_out,
-            "running": self._product.gateway.answering.running,
+            "running": gateway.answering.running,
+            "answered": gateway.metrics.answered,
+            "failed": gateway.metrics.failed,
         }
         self._publish("requests", lambda _: data)
 
     def _instances(self) -> list[tuple[InstanceDocument, InstanceStatus]]:
         product = self._product
         statuses, metrics = product.coordinator.statuses(), product.gateway.metrics
-        documents = instance_documents(statuses, metrics.observed, metrics.usage, str)
+        documents = instance_documents(
+            statuses, metrics.observed, metrics.usage, str, parts=product.footprints.parts
+        )  # fmt: skip
         mark_pins(documents, product.coordinator.pins())
         for one in documents:
             # It is reckoned anew from two clocks at each look.
@@ -285,6 +303,17 @@ class EventBoard:
 
     def _device_dicts(self) -> list[dict[str, Any]]:
         return [one.model_dump() for one in device_documents(self._product.gateway.metrics.observed)]
+
+
+def _differ(devices: list[dict[str, Any]], told: list[dict[str, Any]]) -> bool:
+    """Whether they differ by more than what other programs take and give back all the time."""
+    if len(devices) != len(told):
+        return True
+    for one, other in zip(devices, told, strict=True):
+        drift = abs(one["foreign"] - other["foreign"])
+        if {**one, "foreign": 0} != {**other, "foreign": 0} or drift > one["capacity"] * _DRIFT:
+            return True
+    return False
 
 
 def _told(document: InstanceDocument, status: InstanceStatus) -> Callable[[Translate], dict[str, Any]]:

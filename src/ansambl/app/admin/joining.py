@@ -8,6 +8,8 @@ from ansambl.access.key_door import KeyDoor
 from ansambl.app.admin.desk import Desk
 from ansambl.app.admin.event_board import EventBoard
 from ansambl.app.admin.knowledge import ProductKnowledge
+from ansambl.app.admin.models import ProductModels
+from ansambl.app.admin.plan_applying import PlanApplying
 from ansambl.app.admin.planning import ProductPlanning
 from ansambl.app.admin.reading import ProductReading
 from ansambl.app.admin.watching import ProductWatching
@@ -15,48 +17,60 @@ from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.app.controls import ProductControls
 from ansambl.app.instance_controls import ProductInstances
 from ansambl.app.keys.controls import ProductKeys
+from ansambl.app.pulls.desk import PullDesk
 from ansambl.app.roles.controls import ProductRoles
 from ansambl.app.web import App
 from ansambl.app.wiring import Product
 from ansambl.foundation.paths import DataPaths
 from ansambl.foundation.sqlite import Database
+from ansambl.gateway.front.own_user import is_own_user
 from ansambl.gateway.front.peers import is_local
 
 _IN_SNAPSHOT = ("version", "started", "default_model", "instances", "devices", "requests")
 
 
 class AdminSide:
-    """The parts behind the admin API's routes for planning, watching and reading; `loaded` gives the settings."""
+    """The parts behind the admin API's routes; `loaded` gives the settings, `offline` forbids to fetch models."""
 
     def __init__(
         self, product: Product, controls: ProductControls, loaded: Callable[[], LoadedSettings], paths: DataPaths,
-        database: Database,
+        database: Database, *, offline: bool = False,
     ) -> None:  # fmt: skip
+        self.pulls = PullDesk(paths, offline=offline)
         self._desk = Desk()
         self._product, self._controls = product, controls
         board = EventBoard(
             product, lambda translate: controls.state(translate).model_dump(include=set(_IN_SNAPSHOT))
         )  # fmt: skip
-        self.planning = ProductPlanning(self._desk, loaded)
+        self._applying = PlanApplying(self.pulls)
+        self.planning = ProductPlanning(self._desk, loaded, paths, self._applying)
         self.watching = ProductWatching(product, paths.logs, board)
         self.reading = ProductReading(product, self._desk, loaded, paths, database)
+        self.models = ProductModels(self._desk, self.pulls, loaded, paths)
         self.knowledge = ProductKnowledge(
             product.knowledge, product.knowledge_jobs, loaded, paths, product.service.forget_documents
         )
         product.knowledge_jobs.watcher = board.job
+        self.pulls.watcher = board.pull
 
     def api(self, roles: ProductRoles, door: KeyDoor, keys: ProductKeys) -> App:
         """The admin API; takes a few tenths of a second and some memory, which no client of a model waits for."""
         from ansambl.api.routes import make_admin_api
 
+        self._applying.reload = roles.reload_file
         return make_admin_api(
             self._controls, roles, door, ProductInstances(self._product), keys=keys, is_local=is_local,
+            is_own_user=is_own_user,
             planning=self.planning, watching=self.watching, reading=self.reading, knowledge=self.knowledge,
+            models=self.models,
         )  # fmt: skip
 
     def close(self) -> None:
         """End all streams, and answer no more questions."""
-        self._product.knowledge_jobs.watcher = None
+        self._product.knowledge_jobs.watcher = self.pulls.watcher = None
+        self._applying.close()
+        self.pulls.begin_to_close()
+        self.models.close()
         self.watching.close()
         self._desk.close()
         self.knowledge.close()

@@ -82,7 +82,10 @@ class ProductKnowledge:
 
     async def state(self) -> KnowledgeDocument:
         """How much there is."""
-        return await self._ask(lambda known: told.state_document(known.state(), known.estimate()))
+        found = await self._ask(lambda known: told.state_document(known.state(), known.estimate()))
+        settings = self._loaded().settings.knowledge
+        found.max_upload, found.max_file = settings.max_upload, settings.max_file
+        return found
 
     async def collections(self) -> CollectionsDocument:
         """All collections."""
@@ -214,7 +217,7 @@ class ProductKnowledge:
     ) -> JobDocument:
         """Write what comes to the disk, and begin to take it in."""
         limit = self._loaded().settings.knowledge.max_upload
-        file = await self._uploads.receive(body, size, wanted.name, limit)
+        file = await self._uploads.receive(body, size, wanted.name, limit, wanted.folder)
         kind = "import-chats" if wanted.chats else "add"
 
         def work(watch: Watch, stopped: Stopped) -> Report:

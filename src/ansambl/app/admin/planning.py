@@ -7,20 +7,41 @@ is asked for nothing else neither waits for nor holds in memory.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
-from ansambl.api.planning_schemas import CompatRequest, FitRequest, PlanRequest, ReviewRequest, SimulateRequest
+from ansambl.api.plan_schemas import ApplyingDocument, CatalogDocument, MachinesDocument, PreviewDocument
+from ansambl.api.planning_schemas import (
+    ApplyRequest,
+    CompatRequest,
+    DescribedMachine,
+    FitRequest,
+    PlanRequest,
+    PreviewRequest,
+    ReviewRequest,
+    SimulateRequest,
+)
 from ansambl.app.admin.desk import Desk
+from ansambl.app.admin.plan_applying import PlanApplying
 from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.app.simulation.trace_files import shipped_traces
+from ansambl.domain.device import PlannedMachine
 from ansambl.domain.errors import UsageError
+from ansambl.domain.names import folded
 from ansambl.domain.text import text
-from ansambl.foundation.paths import expanded
-from ansambl.hardware.catalog import machine_names
+from ansambl.foundation.locales import LANGUAGES, speak, translator
+from ansambl.foundation.paths import DataPaths, expanded
+from ansambl.hardware.catalog import described_machine, machine_names
 from ansambl.model_catalog.embedded import REFERENCE
+
+if TYPE_CHECKING:
+    from ansambl.app.plan_applying import Change
+    from ansambl.domain.planning import Plan
+
+THIS = "this"
+"""What questions call this machine."""
 
 MOST_REQUESTS = 20_000
 """Requests of a trace that comes in a body; a longer one is a job for `ansambl simulate`."""
@@ -30,6 +51,7 @@ MOST_MACHINES = 4
 _FILES = (".gguf", ".safetensors", ".json", ".toml")
 
 Translate = Callable[[str], str]
+_Result = TypeVar("_Result")
 
 
 class ProductPlanning:
@@ -38,30 +60,108 @@ class ProductPlanning:
     What the commands take as a path is refused here: who asks from elsewhere has no business in this machine's files.
     """
 
-    def __init__(self, desk: Desk, loaded: Callable[[], LoadedSettings]) -> None:
+    def __init__(
+        self, desk: Desk, loaded: Callable[[], LoadedSettings], paths: DataPaths, applying: PlanApplying
+    ) -> None:
         self._desk = desk
         self._loaded = loaded
+        self._paths = paths
+        self._applying = applying
 
     async def plan(self, wanted: PlanRequest, translate: Translate) -> dict[str, Any]:
         """As `ansambl plan --json`."""
+        return await self._planned(wanted, lambda plan, _: _plan_document(plan, translate))
+
+    async def page(self, wanted: PlanRequest, translate: Translate) -> str:
+        """As `ansambl plan --html`."""
+        language = next((one for one in LANGUAGES if translator(one) is translate), speak.language)
+
+        def page_of(plan: Plan, _: LoadedSettings) -> str:
+            from ansambl.app.plan_page import plan_page
+
+            return plan_page(plan, translate, language)
+
+        return await self._planned(wanted, page_of)
+
+    async def machines(self, translate: Translate) -> MachinesDocument:
+        """Machines and devices to plan with."""
+
+        def work() -> MachinesDocument:
+            from ansambl.app.admin.plan_choices import machines_document
+
+            return machines_document(translate)
+
+        return await self._desk.answer(work)
+
+    async def catalog(self) -> CatalogDocument:
+        """Models to plan with."""
+        loaded = self._loaded()
+
+        def work() -> CatalogDocument:
+            from ansambl.app.admin.plan_choices import catalog_document
+
+            return catalog_document(loaded, self._paths)
+
+        return await self._desk.answer(work)
+
+    async def preview(self, wanted: PreviewRequest, translate: Translate) -> PreviewDocument:
+        """What putting an option into effect would do."""
+
+        def preview(plan: Plan, loaded: LoadedSettings) -> PreviewDocument:
+            from ansambl.app.admin.plan_previews import preview_document
+
+            return preview_document(
+                plan, wanted.option, loaded, self._paths, self._applying, translate, here=_is_here(wanted)
+            )
+
+        return await self._planned(wanted, preview)
+
+    async def apply(self, wanted: ApplyRequest, translate: Translate) -> ApplyingDocument:
+        """Begin to put an option into effect."""
+        if not _is_here(wanted):
+            raise UsageError(
+                text("a plan for another machine is put into effect there; copy its tables"), param="machines"
+            )
+        applying = self._applying
+
+        def change_of(plan: Plan, loaded: LoadedSettings) -> Change:
+            from ansambl.app.plan_applying import change_for, option_of
+
+            return change_for(option_of(plan, wanted.option), loaded, self._paths)
+
+        change = await self._planned(wanted, change_of)
+        applying.begin(change, wanted.agreed, frozenset(map(folded, wanted.accept_licences)))
+        return cast("ApplyingDocument", applying.document(translate))
+
+    def applying(self, translate: Translate) -> ApplyingDocument | None:
+        """The newest plan of this run that was put into effect, or is."""
+        return self._applying.document(translate)
+
+    def stop_applying(self, translate: Translate) -> ApplyingDocument | None:
+        """Stop fetching for it."""
+        self._applying.stop()
+        return self._applying.document(translate)
+
+    async def _planned(self, wanted: PlanRequest, use: Callable[[Plan, LoadedSettings], _Result]) -> _Result:
+        """What `use` makes of the plan that answers a question."""
         loaded = self._loaded()
         if len(wanted.machines) > MOST_MACHINES:
             raise UsageError(
                 text("a plan for more than {most} machines is not made here; use: ansambl plan", most=MOST_MACHINES),
                 param="machines",
             )
-        machines = _machines(wanted.machines)
+        named = () if _is_here(wanted) else wanted.machines
         models = tuple(_model(one, loaded) for one in wanted.models)
 
-        def work() -> dict[str, Any]:
-            from ansambl.app.plan_documents import plan_document
+        def work() -> _Result:
             from ansambl.app.plan_question import PlanQuestion, answer_plan, read_goal
 
             question = PlanQuestion(
-                machines=machines, goal=read_goal(wanted.goal), models=models, roles=tuple(wanted.roles),
-                context=wanted.context, parallel=wanted.parallel, language=wanted.language,
+                machines=tuple(one for one in map(_given, named) if one is not None), goal=read_goal(wanted.goal),
+                models=models, roles=tuple(wanted.roles), context=wanted.context, parallel=wanted.parallel,
+                language=wanted.language, helpers=wanted.helpers, fetchable=wanted.fetchable,
             )  # fmt: skip
-            return plan_document(answer_plan(question, loaded.file), translate)
+            return use(answer_plan(question, loaded.file), loaded)
 
         return await self._desk.answer(work)
 
@@ -74,7 +174,8 @@ class ProductPlanning:
             from ansambl.app.fitting import Question, answer_with_changes
             from ansambl.app.plan_documents import fit_document
 
-            found = answer_with_changes(Question(**fields), loaded.file)
+            asked = None if wanted.machine == THIS else wanted.machine
+            found = answer_with_changes(Question(**{**fields, "machine": _given(asked)}), loaded.file)
             return fit_document(found.choice.best, found.limits, translate, found.instead)
 
         return await self._desk.answer(work)
@@ -135,16 +236,39 @@ class ProductPlanning:
         return await self._desk.answer(work)
 
 
+def _plan_document(plan: Plan, translate: Translate) -> dict[str, Any]:
+    from ansambl.app.plan_documents import plan_document
+
+    return plan_document(plan, translate)
+
+
 def _fit_fields(wanted: FitRequest, loaded: LoadedSettings) -> dict[str, Any]:
+    machine = wanted.machine
     return {
         "model": _model(wanted.model, loaded), "quantization": wanted.quantization, "engine": wanted.engine,
-        "machine": _machine(wanted.machine), "context": wanted.context, "parallel": wanted.parallel,
-        "kv_type": wanted.kv_type, "settings": dict(wanted.settings),
+        "machine": None if isinstance(machine, DescribedMachine) else _machine(machine), "context": wanted.context,
+        "parallel": wanted.parallel, "kv_type": wanted.kv_type, "settings": dict(wanted.settings),
     }  # fmt: skip
 
 
-def _machines(wanted: Sequence[str]) -> tuple[str, ...]:
-    return tuple(one for one in map(_machine, wanted) if one is not None)
+def _is_here(wanted: PlanRequest) -> bool:
+    """Whether a question is about this machine alone."""
+    return not wanted.machines or wanted.machines == [THIS]
+
+
+def _given(wanted: str | DescribedMachine | None) -> str | PlannedMachine | None:
+    """A machine as questions take it: by its name, or as it is.
+
+    Raises:
+        UsageError: it is none of the list, or what is described cannot be.
+    """
+    if not isinstance(wanted, DescribedMachine):
+        from ansambl.app.planning import this_machine
+
+        return this_machine() if wanted == THIS else _machine(wanted)
+    gpus = [one.model_dump(exclude_none=True) for one in wanted.gpus]
+    ram = {"memory": wanted.ram, **({"device": wanted.processor} if wanted.processor else {})}
+    return described_machine({"gpus": gpus, "ram": ram}, wanted.name)
 
 
 def _machine(wanted: str | None) -> str | None:
@@ -153,6 +277,8 @@ def _machine(wanted: str | None) -> str | None:
     Raises:
         UsageError: it is none of the list.
     """
+    if wanted == THIS:
+        return None
     if wanted is not None and wanted not in machine_names():
         raise UsageError(
             text("there is no machine '{name}'; choose one of {known}", name=wanted[:80],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -12,24 +13,25 @@ from ansambl.api.reading_schemas import (
     CheckDocument,
     ConfigurationDocument,
     DoctorDocument,
-    InstalledModelDocument,
+    KeyUsageRowDocument,
     ModelsDocument,
     RequestsListDocument,
+    TrafficDocument,
     UsageDocument,
     UsageRowDocument,
 )
 from ansambl.app.admin.desk import Desk
 from ansambl.app.admin.event_board import request_document
+from ansambl.app.admin.traffic import traffic_document
 from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.app.configuration.shown_settings import without_secrets
 from ansambl.app.doctor import Level, examine
 from ansambl.app.engine_book import EngineBook, entries_to_json
+from ansambl.app.model_uses import models_document
 from ansambl.app.wiring import Product
 from ansambl.foundation.paths import DataPaths
 from ansambl.foundation.sqlite import Database
-from ansambl.model_catalog.download import free_space
-from ansambl.model_catalog.library import disk_size, installed, installed_to_json
-from ansambl.runtime.usage import read_usage
+from ansambl.runtime.usage import read_key_usage, read_usage
 
 Translate = Callable[[str], str]
 
@@ -52,12 +54,20 @@ class ProductReading:
         # It is written in order, so this waits for it.
         await self._database.run(lambda _: None)
         since = datetime.now(UTC).date() - timedelta(days=days - 1)
-        rows = await asyncio.to_thread(lambda: read_usage(self._paths.database, since=since))
+        path = self._paths.database
+        rows, keys = await asyncio.to_thread(lambda: (read_usage(path, since=since), read_key_usage(path, since=since)))
         return UsageDocument(
             usage=[
                 UsageRowDocument(day=str(one.day), model=one.model, name=one.name, **asdict(one.usage)) for one in rows
-            ]
+            ],
+            by_key=[
+                KeyUsageRowDocument(day=str(one.day), key=one.key, model=one.model, **asdict(one.usage)) for one in keys
+            ],
         )
+
+    def traffic(self, minutes: int, step: int) -> TrafficDocument:
+        """The newest minutes."""
+        return traffic_document(self._product.usage, minutes, step, time.time())
 
     def requests(self, limit: int, key: str | None) -> RequestsListDocument:
         """The newest requests."""
@@ -87,17 +97,10 @@ class ProductReading:
             settings=without_secrets(loaded.settings.model_dump(mode="json")), origins=dict(loaded.origins),
         )  # fmt: skip
 
-    async def models(self) -> ModelsDocument:
+    async def models(self, translate: Translate) -> ModelsDocument:
         """The checkpoints on this machine."""
-
-        def work() -> ModelsDocument:
-            here = installed(self._paths.models)
-            return ModelsDocument(
-                installed=[InstalledModelDocument(**installed_to_json(one)) for one in here],
-                installed_size=disk_size(here), free=free_space(self._paths.models),
-            )  # fmt: skip
-
-        return await self._desk.answer(work)
+        loaded = self._loaded()
+        return await self._desk.answer(lambda: models_document(loaded, self._paths, translate))
 
     async def engines(self, translate: Translate) -> dict[str, Any]:
         """Every engine."""

@@ -15,6 +15,7 @@ from ansambl.app.configuration.gateway_settings import GatewaySettings
 from ansambl.app.configuration.knowledge_settings import AUTO as ANY_EMBEDDER
 from ansambl.app.configuration.knowledge_settings import BUNDLED, MODEL, NONE, KnowledgeSettings
 from ansambl.app.configuration.name_checks import check_model, unknown_engine
+from ansambl.app.configuration.open_webui_settings import OpenWebuiSettings
 from ansambl.app.configuration.role_settings import EnsembleSettings, RoleSettings
 from ansambl.app.configuration.setting_types import (
     Duration,
@@ -323,6 +324,7 @@ class Settings(Table):
     recovery: RecoverySettings = setting(RecoverySettings, "What is done about engines that fail.")
     prompt: PromptSettings = setting(PromptSettings, "What every role's prompt shares.")
     knowledge: KnowledgeSettings = setting(KnowledgeSettings, "Documents and past conversations that roles read.")
+    open_webui: OpenWebuiSettings = setting(OpenWebuiSettings, "Open WebUI beside Ansambl.")
     data: DataSettings = setting(DataSettings, "Where Ansambl keeps its data.")
 
     @field_validator("models")

@@ -47,7 +47,8 @@ class LoadedSettings:
 
     def located(self, paths: Iterable[KeyPath], message: Text) -> ConfigurationError:
         """An error whose words name its key already, with the place of the first of `paths` that was written."""
-        for path in paths:
+        keys = tuple(paths)
+        for path in keys:
             for length in range(len(path), 1, -1):
                 key = written_path(path[:length])
                 origin = self.origins.get(key, DEFAULT)
@@ -56,11 +57,10 @@ class LoadedSettings:
                     continue
                 file, _, line = origin.rpartition(":")
                 if line.isdigit():
-                    return ConfigurationError(
-                        text("{file} line {line}: {problem}", file=file, line=line, problem=message)
-                    )
-                return ConfigurationError(text("{place}: {problem}", place=origin, problem=message))
-        return ConfigurationError(message)
+                    placed = text("{file} line {line}: {problem}", file=file, line=line, problem=message)
+                    return ConfigurationError(placed, keys=keys)
+                return ConfigurationError(text("{place}: {problem}", place=origin, problem=message), keys=keys)
+        return ConfigurationError(message, keys=keys)
 
 
 def known_engines() -> tuple[str, ...]:

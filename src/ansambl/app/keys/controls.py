@@ -8,11 +8,21 @@ from typing import Any
 
 from ansambl.access.key_door import KeyDoor
 from ansambl.access.keys import find_key
+from ansambl.access.sessions import INVITED
 from ansambl.access.store import KeyStore
-from ansambl.api.key_schemas import CreatedKeyDocument, CreateKeyRequest, KeyDocument, KeysDocument
+from ansambl.api.key_schemas import (
+    CallerDocument,
+    CreatedKeyDocument,
+    CreateKeyRequest,
+    KeyDocument,
+    KeysDocument,
+    SignInDocument,
+)
 from ansambl.app.keys.desk import KeyDesk, key_document
 from ansambl.app.wiring import Product
+from ansambl.domain.access import Caller
 from ansambl.domain.errors import AnsamblError
+from ansambl.domain.scheduling import LOCAL_KEY
 from ansambl.foundation.clock import Clock
 from ansambl.foundation.logging import get_logger
 
@@ -22,7 +32,8 @@ log = get_logger(__name__)
 class ProductKeys:
     """Implements `ansambl.api.keys.KeyControls` on a product and its door."""
 
-    def __init__(self, product: Product, door: KeyDoor, store: KeyStore, clock: Clock) -> None:
+    def __init__(self, product: Product, door: KeyDoor, store: KeyStore, clock: Clock, address: str = "") -> None:
+        self._address = address
         self._product = product
         self._door = door
         self._clock = clock
@@ -39,6 +50,22 @@ class ProductKeys:
         """One of them."""
         found = find_key(self._door.all_keys(), wanted)
         return key_document(found, self._clock.now(), self._door.allowances(found.id))
+
+    def caller(self, caller: Caller) -> CallerDocument:
+        """Who asks."""
+        found = next((one for one in self._door.all_keys() if one.id == caller.key), None)
+        return CallerDocument(
+            key=None if caller.key == LOCAL_KEY else caller.key, name=None if found is None else found.name,
+            endpoints=sorted(one.value for one in caller.endpoints),
+            names=None if caller.names is None else sorted(caller.names), has_keys=self._door.has_keys,
+        )  # fmt: skip
+
+    def invite(self, caller: Caller) -> SignInDocument:
+        """A secret for one browser."""
+        secret = self._door.invite(caller)
+        return SignInDocument(
+            secret=secret, address=f"{self._address}/#enter={secret}", expires=self._clock.now() + INVITED
+        )
 
     async def create(self, wanted: CreateKeyRequest) -> CreatedKeyDocument:
         """Make one."""

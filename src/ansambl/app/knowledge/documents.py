@@ -33,6 +33,7 @@ from ansambl.domain.knowledge import Collection, Document, Filters, Found, Hit, 
 from ansambl.domain.names import nearest_names
 from ansambl.domain.past_conversation import Branch, PastConversation, Speaker, Turn
 from ansambl.domain.text import Text, text
+from ansambl.knowledge.analysis.marking import spans_of, telling_terms
 from ansambl.knowledge.contract import Estimate, Knowledge, Progress, Refused, Report, State
 
 Translate = Callable[[str], str]
@@ -93,7 +94,7 @@ def collection_document(one: Collection) -> CollectionDocument:
     """A collection."""
     return CollectionDocument(
         name=_escaped(one.name), description=_escaped(one.description), created=one.created, folders=_all(one.folders),
-        documents=one.documents, passages=one.passages, embedded=one.embedded,
+        documents=one.documents, passages=one.passages, embedded=one.embedded, characters=one.characters,
     )  # fmt: skip
 
 
@@ -157,7 +158,12 @@ def search(
         raise UsageError(text("say what is looked for; the question is empty"), param="query")
     limit, words_only = int(wanted.get("limit", 10)), bool(wanted.get("words_only"))
     found = knowledge.search(query, filters_of(wanted, owners), limit=limit, vectors=not words_only)
-    return search_document(found, translate)
+    document = search_document(found, translate)
+    if wanted.get("marks"):
+        terms = telling_terms(query)
+        for one in document.hits:
+            one.marks = spans_of(one.text, terms, one.language)
+    return document
 
 
 def find_collection(knowledge: Knowledge, name: str) -> Collection:
@@ -196,7 +202,8 @@ def hit_document(hit: Hit, translate: Translate) -> HitDocument:
         author=_or_none(passage.author) or (_escaped(", ".join(document.authors)) or None), id=hit.id,
         document_id=document.id, place=_escaped(document.place), kind=document.kind.value,
         source=_escaped(document.source), role=passage.role, language=passage.language or document.language,
-        label=label_of(hit, translate), by=list(hit.by), duplicates=list(hit.duplicates),
+        label=label_of(hit, translate), by=list(hit.by), duplicates=list(hit.duplicates), number=passage.number,
+        start=passage.start, end=passage.end,
     )  # fmt: skip
 
 

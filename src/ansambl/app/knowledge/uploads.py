@@ -26,6 +26,8 @@ AT_ONCE: Final = 8
 RESERVE: Final = 256 * MIB
 """Bytes that stay free on the disk: what is read out of a file needs some, too."""
 LONGEST_NAME: Final = 200
+DEEPEST: Final = 16
+"""Folders above a file that its place tells, the nearest ones."""
 _PIECE = 1 << 20
 _END = re.compile(r"(?:\.[A-Za-z0-9]{1,10}){1,2}\Z")
 
@@ -58,6 +60,12 @@ def plain_name(wanted: str) -> str:
     return shown or "upload"
 
 
+def plain_folder(wanted: str) -> str:
+    """The parts of a folder's name, cleaned as `plain_name` does, each with a slash behind it; "" for no folder."""
+    parts = [one for one in wanted.replace("\\", "/").split("/") if one.strip(" .")]
+    return "".join(f"{plain_name(one)}/" for one in parts[-DEEPEST:])
+
+
 def end_of(name: str) -> str:
     """The end of a name that tells its format (``.tar.gz``), "" where it has none."""
     found = _END.search(name)
@@ -72,8 +80,12 @@ class Uploads:
         self._open = 0
         self._clean = False
 
-    async def receive(self, body: AsyncIterator[bytes], size: int | None, name: str, limit: Bytes) -> Uploaded:
+    async def receive(
+        self, body: AsyncIterator[bytes], size: int | None, name: str, limit: Bytes, folder: str = ""
+    ) -> Uploaded:
         """Write `body` to the disk. `size` is how many bytes were announced, None where nothing was.
+
+        `folder` is where the file lay in what its sender chose; it stands in its place, before its name.
 
         Raises:
             BodyTooLargeError: it is larger than `limit`.
@@ -88,13 +100,15 @@ class Uploads:
             )
         self._open += 1
         try:
-            return await self._receive(body, size, plain_name(name), limit)
+            return await self._receive(body, size, plain_name(name), limit, plain_folder(folder))
         except OSError as error:
             raise _not_kept(error) from error
         finally:
             self._open -= 1
 
-    async def _receive(self, body: AsyncIterator[bytes], size: int | None, name: str, limit: Bytes) -> Uploaded:
+    async def _receive(
+        self, body: AsyncIterator[bytes], size: int | None, name: str, limit: Bytes, folder: str
+    ) -> Uploaded:
         file, path = await asyncio.to_thread(self._begin, name, size or 0)
         try:
             try:
@@ -104,7 +118,7 @@ class Uploads:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        return Uploaded(path, f"upload:{name}")
+        return Uploaded(path, f"upload:{folder}{name}")
 
     def _begin(self, name: str, size: int) -> tuple[BinaryIO, Path]:
         self._folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)

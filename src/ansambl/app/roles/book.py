@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ansambl.app.catalog import CatalogMaker, in_file
 from ansambl.app.configuration.settings_file import LoadedSettings
-from ansambl.app.configuration.settings_lines import written_path
+from ansambl.app.configuration.settings_lines import KeyPath, written_path
 from ansambl.app.configuration.settings_records import is_unconfigured
 from ansambl.app.roles.written import check_tables
 from ansambl.domain.errors import ConfigurationError, RequestError
@@ -32,12 +32,16 @@ class ReadOnlyError(RequestError):
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """Something saved that is not in effect. `by_file` tells that the file has a table of its name."""
+    """Something saved that is not in effect. `by_file` tells that the file has a table of its name.
+
+    `keys` are the keys that the reason is about, as far as it is about some.
+    """
 
     kind: Kind
     name: str
     reason: Text
     by_file: bool = False
+    keys: tuple[KeyPath, ...] = ()
 
     @property
     def warning(self) -> Text:
@@ -56,6 +60,8 @@ class Joined:
     hidden: Mapping[Key, Hidden]
     problem: Text | None = None
     """Why all of them together cannot be used; None when they can."""
+    problem_keys: tuple[KeyPath, ...] = ()
+    """The keys that `problem` is about."""
 
 
 class RoleBook:
@@ -94,8 +100,9 @@ class RoleBook:
             for key, hidden in joined.hidden.items():
                 if key in touched or key not in self.joined.hidden:
                     # Together they tell of a cycle; one by one each only misses another.
-                    whole = joined.problem if not self.joined.problem else None
-                    raise ConfigurationError(whole or hidden.reason)
+                    if joined.problem is not None and not self.joined.problem:
+                        raise ConfigurationError(joined.problem, keys=joined.problem_keys)
+                    raise ConfigurationError(hidden.reason, keys=hidden.keys)
             if dry_run:
                 return joined
             self.store.apply(changes)
@@ -179,22 +186,25 @@ def _join(loaded: LoadedSettings, saved: Iterable[Saved], offered: Attachment | 
         try:
             fields[key] = check_tables({one.kind: {one.name: one.fields}}).of(one.kind)[one.name]
         except ConfigurationError as error:
-            hidden[key] = Hidden(*key, error.message)
+            hidden[key] = Hidden(*key, error.message, keys=error.keys)
     problem: Text | None = None
+    about: tuple[KeyPath, ...] = ()
     try:
         catalog = maker.make(_tables(fields))
     except ConfigurationError as error:
-        problem = error.message
+        problem, about = error.message, error.keys
         catalog, refused = _join_one_by_one(maker, fields)
-        hidden.update({key: Hidden(*key, reason) for key, reason in refused.items()})
-    return Joined(catalog, kept, hidden, problem)
+        hidden.update({key: Hidden(*key, one.message, keys=one.keys) for key, one in refused.items()})
+    return Joined(catalog, kept, hidden, problem, about)
 
 
-def _join_one_by_one(maker: CatalogMaker, fields: Mapping[Key, Fields]) -> tuple[RoleCatalog, dict[Key, Text]]:
+def _join_one_by_one(
+    maker: CatalogMaker, fields: Mapping[Key, Fields]
+) -> tuple[RoleCatalog, dict[Key, ConfigurationError]]:
     """The catalog with all that goes together, the oldest first, and why the others do not."""
     accepted: dict[Key, Fields] = {}
     catalog = maker.make()
-    waiting, refused = dict(fields), dict[Key, Text]()
+    waiting, refused = dict(fields), dict[Key, ConfigurationError]()
     progress = True
     while waiting and progress:
         progress = False
@@ -203,7 +213,7 @@ def _join_one_by_one(maker: CatalogMaker, fields: Mapping[Key, Fields]) -> tuple
             try:
                 catalog = maker.make(_tables({**accepted, key: waiting[key]}))
             except ConfigurationError as error:
-                refused[key] = error.message
+                refused[key] = error
                 continue
             accepted[key] = waiting.pop(key)
             refused.pop(key, None)

@@ -13,6 +13,8 @@ from ansambl.api.schemas import (
     ImportedDocument,
     ReloadedDocument,
     SetDocument,
+    TrialDocument,
+    TrialRequest,
     VersionsDocument,
 )
 from ansambl.app.configuration.settings_file import LoadedSettings
@@ -20,9 +22,11 @@ from ansambl.app.reloading import Prepared, Reloader, joined_with_plan
 from ansambl.app.roles.book import Joined, RoleBook
 from ansambl.app.roles.desk import RoleDesk
 from ansambl.app.wiring import Product
+from ansambl.domain.access import Caller
 from ansambl.domain.text import Text
 from ansambl.foundation.logging import get_logger
 from ansambl.roles.catalog import Kind
+from ansambl.roles.resolver import Resolver
 
 log = get_logger(__name__)
 
@@ -101,6 +105,13 @@ class ProductRoles:
     async def restore(self, kind: Kind, name: str, version: int, base: int | None) -> None:
         """Put an earlier version into effect again."""
         await self._change(lambda: self._desk.restore(kind, name, version, base))
+
+    async def try_out(self, kind: Kind, name: str, wanted: TrialRequest, caller: Caller) -> TrialDocument:
+        """Let `caller` ask for a version that is not in effect."""
+        catalog = await asyncio.to_thread(self._desk.tried, kind, name, wanted.fields, wanted.version)
+        catalog = replace(catalog, loras=self._product.catalog.loras)
+        made = self._product.trials.add(Resolver(catalog).resolve(name), catalog, caller.key)
+        return TrialDocument(model=made.name, shown=made.shown, ends=made.ends)
 
     async def import_set(self, document: dict[str, Any], *, dry_run: bool) -> ImportedDocument:
         """Save a whole set, or nothing."""

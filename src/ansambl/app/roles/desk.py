@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ansambl.api.schemas import (
     EntriesDocument,
     EntryDocument,
     ImportedDocument,
+    PrefixGroupDocument,
     SetDocument,
+    TakenOutDocument,
     VersionDocument,
     VersionsDocument,
 )
 from ansambl.app.catalog import configured_tables, in_file
-from ansambl.app.configuration.settings_lines import written_path
+from ansambl.app.configuration.settings_file import LoadedSettings
+from ansambl.app.configuration.settings_lines import KeyPath, written_path
 from ansambl.app.roles.book import ReadOnlyError, RoleBook, read_only
 from ansambl.app.roles.written import KINDS, check_tables
 from ansambl.domain.chat_template import TemplateFacts
-from ansambl.domain.errors import UnknownNameError
+from ansambl.domain.errors import ConfigurationError, RequestError, UnknownNameError
 from ansambl.domain.names import nearest_names
 from ansambl.domain.role import Ensemble, Role
 from ansambl.domain.text import text
 from ansambl.roles.catalog import CONFIGURATION, SAVED, SHIPPED, Kind, Tables, effective_fields, shipped
+from ansambl.roles.field_checks import written
 from ansambl.roles.prefix_groups import PrefixGroup, group_roles
+from ansambl.roles.records import RoleCatalog
 from ansambl.roles.store import Action, Remove, Rename, Save, UnknownSavedError
 
 Translate = Callable[[str], str]
@@ -38,6 +44,7 @@ class RoleDesk:
     def __init__(self, book: RoleBook, templates: Callable[[str], TemplateFacts | None] = lambda _: None) -> None:
         self.book = book
         self._templates = templates
+        self._configured: tuple[LoadedSettings, Tables] | None = None
 
     def entries(self, kind: Kind, translate: Translate) -> EntriesDocument:
         """All roles or all ensembles, then what is saved and not in effect under a name of its own."""
@@ -45,7 +52,15 @@ class RoleDesk:
         names = list(_things(joined.catalog.roles, joined.catalog.ensembles, kind))
         hidden = [name for found, name in joined.hidden if found == kind and name not in names]
         groups = group_roles(joined.catalog, self._templates)
-        return EntriesDocument(entries=[self._entry(kind, one, groups, translate) for one in (*names, *hidden)])
+        return EntriesDocument(
+            entries=[self._entry(kind, one, groups, translate) for one in (*names, *hidden)],
+            prefix_groups=[_group(*one, translate) for one in enumerate(groups, 1)] if kind == "roles" else [],
+            removed=[
+                TakenOutDocument(name=one.name, version=one.version, time=one.time)
+                for one in self.book.store.all(removed=True)
+                if one.removed and one.kind == kind
+            ],
+        )
 
     def entry(self, kind: Kind, name: str, translate: Translate) -> EntryDocument:
         """One role or ensemble.
@@ -57,9 +72,26 @@ class RoleDesk:
         return self._entry(kind, name, group_roles(self.book.joined.catalog, self._templates), translate)
 
     def save(self, kind: Kind, name: str, fields: Mapping[str, Any], base: int | None) -> None:
-        """Keep a role or an ensemble; see `RoleBook.change` for what is raised."""
-        check_tables({kind: {name: fields}})
-        self.book.change([Save(kind, name, fields, base)])
+        """Keep a role or an ensemble; see `RoleBook.change` for what is raised, with the key as its `param`."""
+        with _naming_the_key(kind, name):
+            check_tables({kind: {name: fields}})
+            self.book.change([Save(kind, name, fields, base)])
+
+    def tried(self, kind: Kind, name: str, fields: Mapping[str, Any] | None, version: int | None) -> RoleCatalog:
+        """The catalog as it would be with these keys, or with an earlier version; nothing is saved.
+
+        Raises:
+            RequestError: neither or both were given, or there is no such version.
+            ConfigurationError: it cannot be used; `RoleBook.change` says more.
+        """
+        if (fields is None) == (version is None):
+            raise RequestError(text("Give either 'fields' or 'version' to try."), param="fields")
+        if version is not None:
+            fields = self.book.store.version(kind, name, version).fields
+        wanted = fields or {}
+        with _naming_the_key(kind, name):
+            check_tables({kind: {name: wanted}})
+            return self.book.change([Save(kind, name, wanted)], dry_run=True).catalog
 
     def remove(self, kind: Kind, name: str, base: int | None) -> None:
         """Take something saved out of use; its versions stay.
@@ -79,8 +111,9 @@ class RoleDesk:
 
     def rename(self, kind: Kind, name: str, new_name: str, base: int | None) -> None:
         """Give something saved another name."""
-        check_tables({kind: {new_name: {}}})
-        self.book.change([Rename(kind, name, new_name, base)])
+        with _naming_the_key(kind, new_name):
+            check_tables({kind: {new_name: {}}})
+            self.book.change([Rename(kind, name, new_name, base)])
 
     def restore(self, kind: Kind, name: str, version: int, base: int | None) -> None:
         """Put an earlier version into effect again, as the newest one."""
@@ -154,14 +187,15 @@ class RoleDesk:
             kind=kind, name=name, origin=thing.origin if thing else SAVED,
             read_only=in_file(self.book.loaded, kind, name),
             version=saved.version if saved else None, saved=dict(saved.fields) if saved else None,
+            shipped=_written(shipped().of(kind).get(name, {})),
             hidden=hidden.reason.render(translate) if hidden else None,
         )  # fmt: skip
         if thing is None:
             return document.model_copy(update={"fields": document.saved or {}})
-        fields = self._effective(kind, name)
+        fields, own = self._effective(kind, name), self._own_fields(kind, name)
         document = document.model_copy(update={
             "description": translate(thing.description), "aliases": list(thing.aliases), "fields": fields,
-            "origins": {key: self._origin(kind, name, key, thing.origin) for key in fields},
+            "origins": {key: self._origin((kind, name, key), thing.origin, own) for key in fields},
         })  # fmt: skip
         if isinstance(thing, Role):
             number, group = next((index, one) for index, one in enumerate(groups, 1) if name in one.roles)
@@ -179,22 +213,52 @@ class RoleDesk:
         tables = Tables()
         if saved is not None and (kind, name) not in joined.hidden:
             tables = check_tables({kind: {name: saved.fields}})
-        return _written(effective_fields(kind, name, tables, configured_tables(self.book.loaded)))
+        return _written(effective_fields(kind, name, tables, self._tables_of_file()))
 
     def _own_fields(self, kind: Kind, name: str) -> dict[str, Any]:
         """What was set over what is shipped: in the file, else what is saved."""
         if in_file(self.book.loaded, kind, name):
-            return _written(configured_tables(self.book.loaded).of(kind)[name])
+            return _written(self._tables_of_file().of(kind)[name])
         saved = self.book.joined.saved.get((kind, name))
         return dict(saved.fields) if saved is not None else {}
 
-    def _origin(self, kind: Kind, name: str, key: str, origin: str) -> str:
-        if key not in self._own_fields(kind, name):
+    def _tables_of_file(self) -> Tables:
+        """Those of the configuration in effect, made once for it: each entry asks, and there may be hundreds."""
+        loaded = self.book.loaded
+        if self._configured is None or self._configured[0] is not loaded:
+            self._configured = (loaded, configured_tables(loaded))
+        return self._configured[1]
+
+    def _origin(self, key: tuple[Kind, str, str], origin: str, own: Mapping[str, Any]) -> str:
+        if key[2] not in own:
             return SHIPPED
         if origin != CONFIGURATION:
             return origin
-        loaded, path = self.book.loaded, written_path((kind, name, key))
-        return loaded.tables.get(path) or loaded.tables.get(written_path((kind, name)), CONFIGURATION)
+        tables = self.book.loaded.tables
+        return tables.get(written_path(key)) or tables.get(written_path(key[:2]), CONFIGURATION)
+
+
+@contextmanager
+def _naming_the_key(kind: Kind, name: str) -> Iterator[None]:
+    """What is wrong within one table is told with its key, so that a form can say it beside the field."""
+    try:
+        yield
+    except ConfigurationError as error:
+        own = next((one for one in error.keys if one[:2] == (kind, name)), None)
+        if own is not None and error.param is None:
+            error.param = _written_key(own[2:]) or "name"
+        raise
+
+
+def _written_key(path: KeyPath) -> str:
+    return written(path).replace("output_limit", "max_tokens", 1) if path else ""
+
+
+def _group(number: int, group: PrefixGroup, translate: Translate) -> PrefixGroupDocument:
+    return PrefixGroupDocument(
+        number=number, model=group.model, roles=list(group.roles), shares=group.shares,
+        reason=group.reason.render(translate) if group.reason else None, head=sorted(group.head), lora=group.lora,
+    )  # fmt: skip
 
 
 def _things(roles: Mapping[str, Role], ensembles: Mapping[str, Ensemble], kind: Kind) -> Mapping[str, Role | Ensemble]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -122,8 +121,8 @@ def install(
     from ansambl.app.configuration.settings_file import load_settings
     from ansambl.app.data_folder import prepare_folder
     from ansambl.app.engine_book import EngineBook
-    from ansambl.cli.output import ask_yes, console, note, print_json, say
-    from ansambl.cli.progress import StageBar
+    from ansambl.cli.installing import say_installed, show_installation
+    from ansambl.cli.output import ask_yes, print_json, say
     from ansambl.engines.install import installer
     from ansambl.engines.installations import manifest_to_json
 
@@ -143,20 +142,10 @@ def install(
     if not ask_yes(speak("Install it?"), yes=yes):
         raise typer.Exit(1)
     prepare_folder(loaded.paths)
-    try:
-        with closing(StageBar(console(error=True))) as bar:
-            manifest = installer.install(chosen.build, loaded.paths.engines, book.machine, bar.show, offline=offline)
-    except KeyboardInterrupt:
-        note(speak("Interrupted. What has come stays; the same command goes on from there."))
-        raise
-    if as_json:
-        print_json(manifest_to_json(manifest))
-    else:
-        say(
-            speak("Installed: {engine} {version} ({build}) in {folder}").format(
-                engine=chosen.build.title, version=manifest.version, build=manifest.build, folder=announced.folder
-            )
-        )
+    manifest = show_installation(
+        lambda progress: installer.install(chosen.build, loaded.paths.engines, book.machine, progress, offline=offline)
+    )
+    say_installed(announced, manifest, as_json=as_json)
 
 
 def _here_already(announced: Announcement) -> str:

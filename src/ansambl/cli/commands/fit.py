@@ -104,7 +104,7 @@ def _print(question: Question, found: Answer) -> None:
     for words in left_out[:_LEFT_OUT_SHOWN]:
         note(words)
     if len(left_out) > _LEFT_OUT_SHOWN and not question.remote:
-        where = ["--machine", question.machine] if question.machine is not None else []
+        where = ["--machine", question.machine_name] if question.machine_name is not None else []
         command = shlex.join(["ansambl", "compat", question.model, *where])
         note(speak("Why other combinations were not tried: {command}").format(command=command))
     for one in best.machine.notes:

@@ -46,9 +46,9 @@ def plan(
 ) -> None:  # fmt: skip
     """Plan; exit code 3 when nothing fits."""
     from ansambl.app.plan_documents import plan_document
+    from ansambl.app.plan_page import write_plan_page
     from ansambl.app.plan_question import PlanQuestion, answer_plan, read_goal
     from ansambl.cli.output import note, print_json
-    from ansambl.cli.plan_page import write_plan_page
     from ansambl.cli.plan_tables import print_plan
     from ansambl.domain.errors import UsageError
     from ansambl.domain.text import text
@@ -66,7 +66,7 @@ def plan(
     if as_json:
         print_json(plan_document(answer, speak))
     elif html is not None:
-        write_plan_page(answer, html)
+        write_plan_page(answer, html, speak, speak.language)
         note(speak("Written: {path}").format(path=html))
     else:
         print_plan(answer)

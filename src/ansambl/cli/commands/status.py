@@ -50,6 +50,7 @@ def print_state(state: dict[str, Any]) -> None:
                 speak("{running} running, {answered} answered, {failed} failed").format(**requests),
             ),
             *_knowledge(state.get("knowledge")),
+            *((one["title"], _companion(one)) for one in state.get("companions", [])),
         ]
     )
     print_devices(state.get("devices", []))
@@ -71,6 +72,15 @@ def print_state(state: dict[str, Any]) -> None:
         (speak("Time"), speak("Model"), speak("What happened")),
         [(local_time(one["time"]), one["model"], one["message"]) for one in state["events"][-_EVENTS:]],
     )
+
+
+def _companion(one: dict[str, Any]) -> str:
+    states = {
+        "installing": speak("is being installed"), "starting": speak("is starting"), "ready": speak("ready"),
+        "restarting": speak("is starting again"), "failed": speak("does not run"), "stopped": speak("stopped"),
+    }  # fmt: skip
+    words = f"{one['address']}  {states.get(one['state'], one['state'])}, {one['version']} ({one['build']})"
+    return f"{words}: {one['message']}" if one.get("message") else words
 
 
 def _knowledge(known: dict[str, Any] | None) -> list[tuple[str, str]]:

@@ -26,6 +26,10 @@ def up(
     ] = None,
     port: Annotated[int | None, typer.Option(help=speak("Port to listen on."), min=0, max=65535)] = None,
     offline: Annotated[bool, typer.Option("--offline", help=speak("Fetch nothing."))] = False,
+    open_webui: Annotated[
+        bool,
+        typer.Option("--open-webui", help=speak("Start Open WebUI beside it, connected; see: ansambl open-webui.")),
+    ] = False,
     yes: Yes = False,
 ) -> None:
     """Start Ansambl: its engines, the API and the console. Stays in the foreground; Ctrl-C stops everything."""
@@ -48,6 +52,10 @@ def up(
 
     loaded = read()
     paths = loaded.paths
+    if open_webui:
+        from ansambl.cli.open_webui_installing import agreed
+
+        open_webui = agreed(loaded, offline=offline, yes=yes)
     prepare_folder(paths)
     out = console()
     with DataLock(paths), closing(TerminalReporter(out, yes=yes)) as reporter:
@@ -55,7 +63,7 @@ def up(
         out.print("Ansambl", style="bold", end=" ")
         out.print(__version__)
         with asyncio.Runner(loop_factory=_event_loop()) as runner:
-            runner.run(serve(loaded, paths, reporter, reread=read, offline=offline))
+            runner.run(serve(loaded, paths, reporter, reread=read, offline=offline, open_webui=open_webui))
         out.print(speak("Stopped; nothing is left running."), style="dim")
 
 

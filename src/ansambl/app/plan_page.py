@@ -8,29 +8,35 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ansambl import __version__
-from ansambl.cli.plan_tables import COUNTED, goal_word, residency_word, swaps_words
-from ansambl.cli.speeds import answering, tokens_per_second
+from ansambl.app.plan_words import (
+    COUNTED,
+    Speak,
+    answering,
+    goal_word,
+    residency_word,
+    swaps_words,
+    tokens_per_second,
+)
 from ansambl.domain.errors import UsageError
 from ansambl.domain.footprint import Reason
 from ansambl.domain.planning import Plan, PlannedPlacement, PlanOption
 from ansambl.domain.text import text
 from ansambl.domain.units import format_bytes
-from ansambl.foundation.locales import speak
 from ansambl.foundation.paths import write_atomically
 from ansambl.planner.loads import DeviceLoad, device_loads
 
-_TEMPLATES = Path(__file__).resolve().parent / "templates"
+_TEMPLATES = Path(__file__).resolve().parent / "page_templates"
 _COLOURS = 6
 _PUBLIC = 0o644
 
 
-def write_plan_page(plan: Plan, path: Path) -> None:
-    """Write the page to `path`, whole or not at all.
+def write_plan_page(plan: Plan, path: Path, speak: Speak, language: str) -> None:
+    """Write the page to `path`, whole or not at all; `speak` translates into `language`.
 
     Raises:
         UsageError: the file cannot be written.
     """
-    page = plan_page(plan)
+    page = plan_page(plan, speak, language)
     try:
         write_atomically(path, page.encode(), mode=_PUBLIC)
     except OSError as error:
@@ -40,26 +46,26 @@ def write_plan_page(plan: Plan, path: Path) -> None:
         ) from None  # fmt: skip
 
 
-def plan_page(plan: Plan) -> str:
-    """The page as text, in the process's language."""
+def plan_page(plan: Plan, speak: Speak, language: str) -> str:
+    """The page as text, in `language`, into which `speak` translates."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
     return environment.get_template("plan.html").render(
-        language=speak.language,
-        words=_words(),
+        language=language,
+        words=_words(speak),
         machines=[f"{one.name} ({one.title})" for one in plan.machines],
-        goal=goal_word(plan),
+        goal=goal_word(plan, speak),
         recommended=plan.best.title.render(speak) if plan.best else None,
-        why=_reasons(plan.why),
-        options=[_option(plan, one) for one in plan.options],
-        rejected=_reasons(plan.rejected),
+        why=_reasons(plan.why, speak),
+        options=[_option(plan, one, speak) for one in plan.options],
+        rejected=_reasons(plan.rejected, speak),
         notes=[f"{machine.name}: {words.render(speak)}" for machine in plan.machines for words in machine.notes],
     )
 
 
-def _words() -> dict[str, str]:
+def _words(speak: Speak) -> dict[str, str]:
     return {
         "title": speak("Ansambl plan"), "machines": speak("Machines"), "goal": speak("Goal"),
         "recommended": speak("Recommended"), "badge": speak("recommended"), "does_not_fit": speak("does not fit"),
@@ -73,7 +79,7 @@ def _words() -> dict[str, str]:
     }  # fmt: skip
 
 
-def _option(plan: Plan, option: PlanOption) -> dict[str, Any]:
+def _option(plan: Plan, option: PlanOption, speak: Speak) -> dict[str, Any]:
     colours = {one.id: index % _COLOURS for index, one in enumerate(option.placements)}
     names = {one.id: one.candidate.model for one in option.placements}
     reasons = [one for placement in option.placements
@@ -81,18 +87,20 @@ def _option(plan: Plan, option: PlanOption) -> dict[str, Any]:
     return {
         "id": option.id, "title": option.title.render(speak), "fits": option.fits,
         "recommended": option.id == plan.recommended,
-        "placements": [_placement(one, option, colours) for one in option.placements],
-        "loads": [_load(one, colours, names) for one in device_loads(option)],
+        "placements": [_placement(one, option, colours, speak) for one in option.placements],
+        "loads": [_load(one, colours, names, speak) for one in device_loads(option)],
         "groups": [", ".join(group) for group in option.prefix_groups if len(group) > 1],
         "prefilling": ", ".join(option.prefilling_roles),
-        "swaps": swaps_words(option),
-        "for": _reasons([one for one in option.speaks_for if not one.code.startswith(COUNTED)]),
-        "against": _reasons(option.speaks_against),
-        "reasons": _reasons([*(one for one in option.speaks_for if one.code.startswith(COUNTED)), *reasons]),
+        "swaps": swaps_words(option, speak),
+        "for": _reasons([one for one in option.speaks_for if not one.code.startswith(COUNTED)], speak),
+        "against": _reasons(option.speaks_against, speak),
+        "reasons": _reasons([*(one for one in option.speaks_for if one.code.startswith(COUNTED)), *reasons], speak),
     }  # fmt: skip
 
 
-def _placement(placement: PlannedPlacement, option: PlanOption, colours: dict[str, int]) -> dict[str, Any]:
+def _placement(
+    placement: PlannedPlacement, option: PlanOption, colours: dict[str, int], speak: Speak
+) -> dict[str, Any]:
     candidate = placement.candidate
     gpus = ", ".join(f"{one.model.title} (gpu{one.index})" for one in placement.machine.gpus)
     context = speak("{context} tokens × {parallel}").format(context=placement.context, parallel=placement.parallel)
@@ -103,15 +111,15 @@ def _placement(placement: PlannedPlacement, option: PlanOption, colours: dict[st
         "where": " · ".join(
             part for part in (placement.machine.name, gpus or speak("RAM"), placement.written_settings) if part
         ),
-        "decode": answering(placement),
-        "prefill": tokens_per_second(placement.speed.prefill),
+        "decode": answering(placement, speak),
+        "prefill": tokens_per_second(placement.speed.prefill, speak),
         "size": format_bytes(candidate.size),
-        "residency": residency_word(placement),
+        "residency": residency_word(placement, speak),
         "roles": [role for role, where in option.roles.items() if where == placement.id],
     }
 
 
-def _load(load: DeviceLoad, colours: dict[str, int], names: dict[str, str]) -> dict[str, Any]:
+def _load(load: DeviceLoad, colours: dict[str, int], names: dict[str, str], speak: Speak) -> dict[str, Any]:
     return {
         "name": f"{load.machine}: {load.name}",
         "words": speak("{expected} of {usable} usable (up to {high})").format(
@@ -128,7 +136,7 @@ def _load(load: DeviceLoad, colours: dict[str, int], names: dict[str, str]) -> d
     }  # fmt: skip
 
 
-def _reasons(reasons: tuple[Reason, ...] | list[Reason]) -> list[dict[str, str]]:
+def _reasons(reasons: tuple[Reason, ...] | list[Reason], speak: Speak) -> list[dict[str, str]]:
     """Each reason once, its source where the next one has another."""
     pairs = list(dict.fromkeys((one.text.render(speak), one.source) for one in reasons))
     following = [*(source for _, source in pairs), ""][1:]

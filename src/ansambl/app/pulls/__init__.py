@@ -1,0 +1,1 @@
+"""Models fetched by a running Ansambl."""
