@@ -34,12 +34,13 @@ and all end when Ansambl stops.
 | `snapshot` | `instances`, `devices`, `requests`, `version`, `started`, `default_model` of the state; and `missed` |
 | `instance` | one instance as in the state, when anything of it changed: its state, its queue, its memory, its pin |
 | `removed` | `model`: there is no such instance any more |
-| `devices` | `devices` as in the state, when reservations or the memory of other programs changed |
+| `devices` | `devices` as in the state, when reservations changed, or what other programs hold by more than 0.5 % |
 | `load` | `model`: it is being loaded or woken |
 | `rest` | `model` goes to sleep at `level`, or stops (null), to make room for the model `wanted` if that is not null |
-| `requests` | requests that `begun` and `ended`, without contents; `running`; `left_out` counts those beyond 100 |
+| `requests` | what `begun` and `ended`, no contents; `running`, `answered`, `failed` in all; `left_out` beyond 100 |
 | `event` | `time`, `model`, `kind`, `message`: what happened to an instance, as `ansambl status` shows it |
 | `job` | long work on knowledge as `GET /knowledge/jobs` tells it: when it begins, ends, and once a second between |
+| `pull` | a model that is fetched, as `GET /models/pulls` tells it: when it begins, ends, and once a second between |
 | `stopping` | Ansambl stops, and the stream ends |
 
 Changes are told together, at most four times a second. Nothing is looked at while nobody watches.

@@ -85,7 +85,8 @@ def tame_product(folder: Path) -> Iterator[TameProduct]:
         log = folder / "up.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, str(_TAME), "up", "--config", str(config), "--port", str(port)],
+                # Offline: what is made up must not make it ask a hub or a package index.
+                [sys.executable, str(_TAME), "up", "--offline", "--config", str(config), "--port", str(port)],
                 env=environment(data, TAME_STOPS=str(folder / "stops"), HOME=str(folder)), stdout=output,
                 stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True, cwd=folder,
             )  # fmt: skip

@@ -17,7 +17,7 @@ from ansambl.api import PREFIX
 from ansambl.dialects import openai_chat
 from ansambl.domain.errors import AnsamblError, RequestError, UnavailableError
 from ansambl.domain.text import text
-from ansambl.foundation.locales import speaker_of_header
+from ansambl.foundation.locales import LANGUAGE_COOKIE, speaker_of_header, supported, translator
 from ansambl.foundation.logging import get_logger
 
 log = get_logger(__name__)
@@ -70,7 +70,10 @@ class _CrashError(AnsamblError):
 
 
 def language_of(request: Request) -> Callable[[str], str]:
-    """The translator for who sent a request."""
+    """The translator for who sent a request. What was chosen in the console a cookie says, also for event streams."""
+    chosen = supported(request.cookies.get(LANGUAGE_COOKIE, ""))
+    if chosen is not None:
+        return translator(chosen)
     return speaker_of_header(request.headers.get("accept-language"))
 
 

@@ -47,6 +47,32 @@ class CreatedKeyDocument(BaseModel):
     secret: str = Field(repr=False)
 
 
+class CallerDocument(BaseModel):
+    """Who asks. `key` and `name` are those of its API key, null for the owner of this machine.
+
+    `endpoints` are what it may do; `names` are the roles, ensembles and models that it may use, null for all.
+    `has_keys` tells whether requests need a key at all.
+    """
+
+    key: str | None
+    name: str | None
+    endpoints: list[str]
+    names: list[str] | None
+    has_keys: bool
+
+
+class SignInDocument(BaseModel):
+    """A secret that signs one browser in, once, in the name of whoever asked for it.
+
+    `address` is the console's with the secret behind its #, which browsers keep to themselves. `expires` is in seconds
+    since the epoch.
+    """
+
+    secret: str = Field(repr=False)
+    address: str = Field(repr=False)
+    expires: float
+
+
 class CreateKeyRequest(BaseModel):
     """What a new key shall be. Left out: all roles and models, what models answer, interactive, no limit, no end.
 

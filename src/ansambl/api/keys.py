@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Protocol
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
 from ansambl.api import PREFIX
 from ansambl.api.errors import may_fail
-from ansambl.api.key_schemas import CreatedKeyDocument, CreateKeyRequest, KeyDocument, KeysDocument
+from ansambl.api.key_schemas import (
+    CallerDocument,
+    CreatedKeyDocument,
+    CreateKeyRequest,
+    KeyDocument,
+    KeysDocument,
+    SignInDocument,
+)
+from ansambl.domain.access import Caller
 
 
 class KeyControls(Protocol):
@@ -24,6 +32,14 @@ class KeyControls(Protocol):
         Raises:
             UnknownKeyError: there is none.
         """
+        ...
+
+    def caller(self, caller: Caller) -> CallerDocument:
+        """Who asks, in a document."""
+        ...
+
+    def invite(self, caller: Caller) -> SignInDocument:
+        """Make a secret that signs a browser in as `caller`, once."""
         ...
 
     async def create(self, wanted: CreateKeyRequest) -> CreatedKeyDocument:
@@ -47,6 +63,16 @@ def add_key_routes(router: APIRouter, controls: KeyControls) -> None:
     """Add the routes."""
     base = f"{PREFIX}/keys"
     one = base + "/{key:path}"
+
+    @router.get(f"{PREFIX}/me", tags=["Keys"], operation_id="get_caller")
+    async def get_caller(request: Request) -> CallerDocument:
+        """Who asks, and what it may do; any key may ask it."""
+        return controls.caller(request.scope["visit"].caller)
+
+    @router.post(f"{PREFIX}/sign-ins", status_code=201, tags=["Keys"], operation_id="create_sign_in")
+    async def post_sign_in(request: Request) -> SignInDocument:
+        """Make a secret that signs one browser in to the console, once and soon, in the name of whoever asks."""
+        return controls.invite(request.scope["visit"].caller)
 
     @router.get(base, tags=["Keys"], operation_id="list_keys", responses=may_fail(422))
     async def get_keys(

@@ -57,7 +57,7 @@ Number = Annotated[int, InPath(ge=1, le=_LARGEST_ID, description="The number of 
 class UploadRequest:
     """What an upload's query says. `name` is what it is called; `chats` is whether it is an export of conversations.
 
-    `day_first` is as in `ImportChatsRequest`.
+    `day_first` is as in `ImportChatsRequest`; `folder` is where the file lay in what it was sent with, "" for nowhere.
     """
 
     name: str
@@ -65,6 +65,7 @@ class UploadRequest:
     chats: bool
     embed: bool
     day_first: bool | None = None
+    folder: str = ""
 
 
 class KnowledgeControls(Protocol):
@@ -338,11 +339,15 @@ def _add_upload(router: APIRouter, controls: KnowledgeControls, language: Speak)
         day_first: Annotated[
             bool | None, Query(description="How dates of conversations such as 07/08/2025 are meant.")
         ] = None,
+        folder: Annotated[
+            str, Query(max_length=4000, description="The folder that it lay in: it tells files of one name apart.")
+        ] = "",
     ) -> JobDocument:
         """Send a file, and begin to take it in. It is written to the disk as it comes, and removed when it was read."""
         wanted = UploadRequest(
-            name, collection or ("chats" if chats else "documents"), chats=chats, embed=embed, day_first=day_first
-        )
+            name, collection or ("chats" if chats else "documents"), chats=chats, embed=embed, day_first=day_first,
+            folder=folder,
+        )  # fmt: skip
         announced = request.headers.get("content-length", "")
         size = int(announced) if announced.isascii() and announced.isdigit() else None
         try:

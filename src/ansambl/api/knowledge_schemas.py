@@ -41,7 +41,8 @@ class KnowledgeDocument(BaseModel):
 
     `model` is the model of embeddings, "" where there is none; `bundled` is whether it is the small one that comes with
     Ansambl. `seconds_to_embed` is what the pending passages would take, null where that is not known. `bytes` is what
-    all of it takes of the disk.
+    all of it takes of the disk. `max_upload` is the largest file that may be sent, `max_file` the largest document that
+    is read; bytes.
     """
 
     collections: int
@@ -56,10 +57,15 @@ class KnowledgeDocument(BaseModel):
     index: str
     bytes: int
     folders: list[FolderDocument]
+    max_upload: int | None = None
+    max_file: int | None = None
 
 
 class CollectionDocument(BaseModel):
-    """One collection. `embedded` counts the passages that are found by their meaning, too."""
+    """One collection. `embedded` counts the passages that are found by their meaning, too.
+
+    `characters` is how much text its documents have.
+    """
 
     name: str
     description: str
@@ -68,6 +74,7 @@ class CollectionDocument(BaseModel):
     documents: int
     passages: int
     embedded: int
+    characters: int = 0
 
 
 class CollectionsDocument(BaseModel):
@@ -154,7 +161,7 @@ class PassagesDocument(BaseModel):
 class SearchRequest(_Request):
     """What is looked for, and where. What is left out does not matter; all that is there must hold.
 
-    `until` is exclusive. `words_only` asks no model of embeddings.
+    `until` is exclusive. `words_only` asks no model of embeddings. `marks` asks where the question's words stand.
     """
 
     query: str = Field(max_length=LONGEST_QUERY)
@@ -171,6 +178,7 @@ class SearchRequest(_Request):
     documents: Annotated[list[Annotated[int, Field(ge=1, le=2**63 - 1)]], Field(max_length=100)] | None = None
     limit: int = Field(10, ge=1, le=MOST_HITS)
     words_only: bool = False
+    marks: bool = False
 
 
 class HitDocument(BaseModel):
@@ -178,7 +186,8 @@ class HitDocument(BaseModel):
 
     `document` is the title of its document, `document_id` its number, `id` the passage's. `label` is its source in
     words, as it is cited. `by` says how it was found: vector, text, rerank. `duplicates` are passages that say nearly
-    the same.
+    the same. `number` is the passage's within its document, of whose text it is the characters `start` to `end`.
+    `marks` are the beginnings and ends of the question's words within `text`, where they were asked for.
     """
 
     text: str
@@ -199,6 +208,10 @@ class HitDocument(BaseModel):
     label: str
     by: list[str]
     duplicates: list[int]
+    number: int
+    start: int
+    end: int
+    marks: list[tuple[int, int]] = []
 
 
 class SearchDocument(BaseModel):

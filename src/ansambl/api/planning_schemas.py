@@ -13,20 +13,58 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 Context = Annotated[int, Field(ge=1, le=100_000_000)]
 Parallel = Annotated[int, Field(ge=1, le=100_000)]
 
-MACHINE = "A machine of `ansambl machines list`; left out: this one."
+MACHINE = "A machine of `ansambl machines list`, or `this`; left out: this one."
+DESCRIBED = f"{MACHINE} Or a description of one."
 MODEL = "A model of the configuration or of the catalog, or `embedded`; no path."
+
+
+Memory = Annotated[int, Field(ge=2**26, le=2**46)]
+
+
+class DescribedGpus(BaseModel, extra="forbid", strict=True):
+    """GPUs of one kind in a machine that is described."""
+
+    device: Name = Field(description="A GPU of GET /admin/api/machines, for example rtx-4090.")
+    count: int = Field(1, ge=1, le=64)
+    memory: Memory | None = Field(None, description="Bytes of each, where it differs from what is sold.")
+
+
+class DescribedMachine(BaseModel, extra="forbid", strict=True):
+    """A machine that has no name: its GPUs by their names, and its RAM."""
+
+    name: Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")] = "described"
+    gpus: list[DescribedGpus] = Field([], max_length=8)
+    ram: Memory = Field(description="Bytes.")
+    processor: Name | None = Field(None, description="A processor of GET /admin/api/machines.")
 
 
 class PlanRequest(BaseModel, extra="forbid", strict=True):
     """What `ansambl plan` is asked; what is left out is left open."""
 
-    machines: list[Name] = Field([], max_length=8, description=MACHINE)
+    machines: list[Name | DescribedMachine] = Field([], max_length=8, description=DESCRIBED)
     goal: Name = Field("balanced", description="What matters most: depth, parallel, balanced or no-swap.")
     models: list[Name] = Field([], max_length=8, description=f"Only these. {MODEL}")
     roles: list[Name] = Field([], max_length=50, description="Only these roles; left out: all.")
     context: Context | None = Field(None, description="Tokens for each sequence.")
     parallel: Parallel = Field(1, description="Sequences at once.")
     language: Name | None = Field(None, description="Weigh the quality in this language, for example ru.")
+    helpers: bool = Field(True, description="Plan small models for embeddings and tasks of chats, too.")
+    fetchable: bool = Field(False, description="Only checkpoints whose files are here, or lie where a source says.")
+
+
+class PreviewRequest(PlanRequest, extra="forbid", strict=True):
+    """An option of a plan for this machine; the rest is the question that the plan answered."""
+
+    option: Name = Field(description="The option's id.")
+
+
+class ApplyRequest(PreviewRequest, extra="forbid", strict=True):
+    """A plan to put into effect."""
+
+    agreed: Name | None = Field(
+        None, description="`agreed` of the preview that the owner saw; what would happen otherwise now is refused."
+    )
+    accept_licences: list[Name] = Field([], max_length=16, description="Licences that the owner accepts, by name.")
 
 
 class FitRequest(BaseModel, extra="forbid", strict=True):
@@ -35,7 +73,7 @@ class FitRequest(BaseModel, extra="forbid", strict=True):
     model: Name = Field(description=MODEL)
     quantization: Name | None = None
     engine: Name | None = None
-    machine: Name | None = Field(None, description=MACHINE)
+    machine: Name | DescribedMachine | None = Field(None, description=DESCRIBED)
     context: Context | None = Field(None, description="Tokens for each sequence.")
     parallel: Parallel = Field(1, description="Sequences at once.")
     kv_type: Name = Field("f16", description="Number format of the KV cache.")
@@ -47,6 +85,7 @@ class FitRequest(BaseModel, extra="forbid", strict=True):
 class ReviewRequest(FitRequest, extra="forbid", strict=True):
     """What `ansambl review` is asked."""
 
+    machine: Name | None = Field(None, description=MACHINE)
     ui: Name | None = Field(None, description="The interface in which it will be used, for example open-webui.")
     language: Name | None = Field(None, description="The language in which it will be used, for example ru.")
 
@@ -171,6 +210,32 @@ class PlacementDocument(BaseModel):
     fits: bool
     footprint: PlacementFootprintDocument
     speed: ForecastSpeedDocument
+    title: str = Field("", description="The model's name for people.")
+    bytes: int | None = None
+    licence: str | None = None
+
+
+class ShareDocument(BaseModel):
+    """What one placement takes of a device."""
+
+    placement: str
+    expected_bytes: int
+
+
+class LoadDocument(BaseModel):
+    """One device with what lies on it at once."""
+
+    machine: str
+    name: str
+    kind: str
+    index: int
+    capacity_bytes: int
+    usable_bytes: int
+    low_bytes: int
+    expected_bytes: int
+    high_bytes: int
+    fits: bool
+    shares: list[ShareDocument]
 
 
 class PlanOptionDocument(BaseModel):
@@ -185,6 +250,8 @@ class PlanOptionDocument(BaseModel):
     swaps_expected_per_hour: float | None
     speaks_for: list[ReasonDocument] = Field(alias="for")
     against: list[ReasonDocument]
+    loads: list[LoadDocument] = Field([], description="The devices that the option uses.")
+    prefilling_roles: list[str] = Field([], description="Roles that share a model and no prefix.")
 
 
 class PlanDocument(BaseModel):

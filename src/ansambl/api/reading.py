@@ -17,6 +17,7 @@ from ansambl.api.reading_schemas import (
     EnginesDocument,
     ModelsDocument,
     RequestsListDocument,
+    TrafficDocument,
     UsageDocument,
 )
 
@@ -24,8 +25,12 @@ Translate = Callable[[str], str]
 
 MOST_DAYS = 400
 MOST_REQUESTS = 500
+MOST_MINUTES = 1440
+MOST_STEP = 60
 
 Days = Annotated[int, Query(ge=1, le=MOST_DAYS, description="How many days, today included, in UTC.")]
+Minutes = Annotated[int, Query(ge=1, le=MOST_MINUTES, description="How many minutes, this one included.")]
+Step = Annotated[int, Query(ge=1, le=MOST_STEP, description="Minutes that are added up to one step.")]
 Limit = Annotated[int, Query(ge=1, le=MOST_REQUESTS, description="How many at most.")]
 Key = Annotated[str | None, Query(max_length=100, description="Only those of the API key with this id.")]
 
@@ -35,6 +40,10 @@ class ReadingControls(Protocol):
 
     async def usage(self, days: int) -> UsageDocument:
         """What was asked of each model and under each name, by day."""
+        ...
+
+    def traffic(self, minutes: int, step: int) -> TrafficDocument:
+        """What was asked in the newest minutes, in steps of so many minutes, from memory."""
         ...
 
     def requests(self, limit: int, key: str | None) -> RequestsListDocument:
@@ -53,7 +62,7 @@ class ReadingControls(Protocol):
         """The settings in effect, without secrets."""
         ...
 
-    async def models(self) -> ModelsDocument:
+    async def models(self, translate: Translate) -> ModelsDocument:
         """The checkpoints on this machine.
 
         Raises:
@@ -78,6 +87,11 @@ def add_reading_routes(router: APIRouter, controls: ReadingControls, language: C
         """What was asked of each model and under each name, by day; the newest day first."""
         return await controls.usage(days)
 
+    @router.get(f"{PREFIX}/traffic", tags=["Reading"], operation_id="get_traffic", responses=may_fail(422))
+    async def get_traffic(minutes: Minutes = 60, step: Step = 1) -> TrafficDocument:
+        """What was asked of each model and under each name in the last minutes; the oldest first."""
+        return controls.traffic(minutes, step)
+
     @router.get(f"{PREFIX}/requests", tags=["Reading"], operation_id="get_requests", responses=may_fail(422))
     async def get_requests(limit: Limit = 100, key: Key = None) -> RequestsListDocument:
         """The newest requests, without what was said in them; the newest first."""
@@ -96,7 +110,7 @@ def add_reading_routes(router: APIRouter, controls: ReadingControls, language: C
     @router.get(f"{PREFIX}/models", tags=["Reading"], operation_id="get_models", responses=may_fail(503))
     async def get_models(request: Request) -> ModelsDocument:
         """The checkpoints on this machine, whoever put them there."""
-        return await while_client_stays(request.receive, controls.models())
+        return await while_client_stays(request.receive, controls.models(language(request)))
 
     @router.get(
         f"{PREFIX}/engines", tags=["Reading"], operation_id="get_engines", response_model=None,

@@ -20,8 +20,11 @@ from ansambl.api.schemas import (
     RestoreRequest,
     SaveRequest,
     SetDocument,
+    TrialDocument,
+    TrialRequest,
     VersionsDocument,
 )
+from ansambl.domain.access import OWNER, Caller
 from ansambl.roles.catalog import Kind
 
 LARGEST_BODY = 1_000_000
@@ -72,6 +75,14 @@ class RoleControls(Protocol):
         """Every version of one that was saved."""
         ...
 
+    async def try_out(self, kind: Kind, name: str, wanted: TrialRequest, caller: Caller) -> TrialDocument:
+        """Let `caller` ask for a version that is not in effect, for some minutes; nothing is saved.
+
+        Raises:
+            UsageError: it cannot be used, or stands in the file.
+        """
+        ...
+
     async def export(self, names: list[str] | None) -> SetDocument:
         """What is saved and in the file, or what is named."""
         ...
@@ -90,13 +101,16 @@ class RoleControls(Protocol):
 
 
 Speak = Callable[[Request], Translate]
+KINDS: tuple[Kind, ...] = ("roles", "ensembles")
 BaseVersion = Annotated[int | None, Query(ge=0)]
 
 
 def add_role_routes(router: APIRouter, controls: RoleControls, language: Speak) -> None:
     """Add the routes of both tables, and the reload. The router asks for the token."""
-    _add_table(router, controls, language, "roles")
-    _add_table(router, controls, language, "ensembles")
+    for kind in KINDS:
+        # First, or a name would seem to end with it.
+        _add_trials(router, controls, kind)
+        _add_table(router, controls, language, kind)
 
     @router.post(f"{PREFIX}/reload", tags=["Configuration"], operation_id="reload", responses=may_fail(400, 501, 503))
     async def post_reload(request: Request) -> ReloadedDocument:
@@ -157,10 +171,11 @@ def _add_table(router: APIRouter, controls: RoleControls, language: Speak, kind:
         ("GET", base, get_all, ()), ("POST", f"{base}/export", post_export, (400, 404)),
         ("POST", f"{base}/import", post_import, (400,)), ("GET", f"{one}/versions", get_versions, (404,)),
         ("POST", f"{one}/restore", post_restore, (400, 404, 409)),
-        ("POST", f"{one}/rename", post_rename, (400, 404, 409)), ("GET", one, get_one, (404,)),
+        ("POST", f"{one}/rename", post_rename, (400, 404, 409)),
+        ("GET", one, get_one, (404,)),
         ("PUT", one, put_one, (400, 404, 409)), ("DELETE", one, delete_one, (400, 404, 409, 422)),
     ]  # fmt: skip
-    for below in ("versions", "restore", "rename"):
+    for below in ("versions", "restore", "rename", "trials"):
         # Or a role's name would seem to end with it.
         router.add_api_route(
             f"{one}/{below}", _not_here, methods=["PUT", "DELETE", "PATCH"], include_in_schema=False,
@@ -172,3 +187,18 @@ def _add_table(router: APIRouter, controls: RoleControls, language: Speak, kind:
             path, endpoint, methods=[method], name=name, operation_id=name, tags=[kind.capitalize()],
             responses=may_fail(*failures),
         )  # fmt: skip
+
+
+def _add_trials(router: APIRouter, controls: RoleControls, kind: Kind) -> None:
+    async def post_trials(name: str, wanted: TrialRequest, request: Request) -> TrialDocument:
+        """Try a draft or an earlier version: chat requests of the same key may ask for it for some minutes.
+
+        It is checked as a save is, and nothing is saved. Its name stands in no list, and no other key may use it.
+        """
+        visit = request.scope.get("visit")
+        return await controls.try_out(kind, name, wanted, OWNER if visit is None else visit.caller)
+
+    router.add_api_route(
+        f"{PREFIX}/{kind}/{{name:path}}/trials", post_trials, methods=["POST"], name=f"{kind}_post_trials",
+        operation_id=f"{kind}_post_trials", tags=[kind.capitalize()], responses=may_fail(400, 404, 409),
+    )  # fmt: skip

@@ -17,6 +17,7 @@ from ansambl.api.guarding import Guard
 from ansambl.api.instances import InstanceControls, add_instance_routes
 from ansambl.api.keys import KeyControls, add_key_routes
 from ansambl.api.knowledge import UPLOADS, KnowledgeControls, add_knowledge_routes
+from ansambl.api.models import ModelControls, add_model_routes
 from ansambl.api.openapi import OPENAPI_PATH, describe
 from ansambl.api.planning import PlanningControls, add_planning_routes
 from ansambl.api.reading import ReadingControls, add_reading_routes
@@ -47,13 +48,15 @@ class Controls(Protocol):
 
 def make_admin_api(
     controls: Controls, roles: RoleControls, door: Door, instances: InstanceControls | None = None, *,
-    is_local: Callable[[Scope], bool], planning: PlanningControls | None = None,
+    is_local: Callable[[Scope], bool], is_own_user: Callable[[Scope], bool] = lambda _: False,
+    planning: PlanningControls | None = None,
     watching: WatchControls | None = None, reading: ReadingControls | None = None, keys: KeyControls | None = None,
-    knowledge: KnowledgeControls | None = None,
+    knowledge: KnowledgeControls | None = None, models: ModelControls | None = None,
 ) -> FastAPI:  # fmt: skip
     """Build the admin API; what is None is not there.
 
-    `door` lets requests in, and `is_local` says whether one comes from this machine.
+    `door` lets requests in, `is_local` says whether one comes from this machine, and `is_own_user` whether it comes
+    from the user that Ansambl runs as.
     """
     app = FastAPI(
         title="Ansambl admin API",
@@ -72,7 +75,7 @@ def make_admin_api(
     app.add_middleware(
         BodyLimit, limit=LARGEST_BODY, prefixes=(f"{PREFIX}/",), answer=answer_with, streamed=frozenset({UPLOADS})
     )
-    app.add_middleware(Guard, door=door, is_local=is_local, answer=answer_with)
+    app.add_middleware(Guard, door=door, is_local=is_local, answer=answer_with, is_own_user=is_own_user)
     if watching is not None:
         add_watch_routes(router, watching, language_of)
     if instances is not None:
@@ -85,6 +88,8 @@ def make_admin_api(
         add_key_routes(router, keys)
     if knowledge is not None:
         add_knowledge_routes(router, knowledge, language_of)
+    if models is not None:
+        add_model_routes(router, models, language_of)
     add_role_routes(router, roles, language_of)
     _add_own(router, controls)
     app.include_router(router)

@@ -45,6 +45,11 @@ class InstanceDocument(BaseModel):
     residency: str | None = None
     wanted: str | None = None
     reserved: dict[str, int] = {}
+    parts: dict[str, dict[str, int]] = Field(
+        {},
+        description="What is reserved by device and part: weights, kv_cache, compute, overhead. Their sum is what is "
+        "reserved there; a device whose parts nobody knows is left out.",
+    )
     measured: bool = False
     waiting_by_class: dict[str, int] = {}
     speed: SpeedDocument = SpeedDocument()
@@ -130,6 +135,21 @@ class KnowledgeStateDocument(BaseModel):
     index: str
 
 
+class CompanionDocument(BaseModel):
+    """A program of others that Ansambl started beside itself."""
+
+    name: str = Field(description="Stable, for scripts: open-webui.")
+    title: str
+    state: str = Field(description="installing, starting, ready, restarting, failed or stopped.")
+    address: str = Field(description="Where a browser opens it.")
+    version: str
+    build: str = Field(description="full or slim.")
+    pid: int | None = None
+    restarts: int = Field(default=0, description="How often it ended by itself and was started again.")
+    sign_in: bool = Field(default=False, description="Whether people sign in there.")
+    message: str | None = Field(default=None, description="How far it is, or what is wrong.")
+
+
 class StateDocument(BaseModel):
     """What Ansambl is doing now."""
 
@@ -144,6 +164,7 @@ class StateDocument(BaseModel):
     events: list[EventDocument] = Field(description="The newest last.")
     requests: RequestsDocument
     devices: list[DeviceDocument] = []
+    companions: list[CompanionDocument] = Field(default=[], description="Programs that run beside Ansambl.")
     knowledge: KnowledgeStateDocument | None = Field(
         default=None, description="As it was within the last minute; null where there is none."
     )
@@ -191,12 +212,42 @@ class EntryDocument(BaseModel):
     layout: str | None = None
     prefix_group: int | None = Field(None, description="Roles with the same number share their prefix.")
     not_shared: str | None = Field(None, description="Why a role shares its prefix with no other one.")
+    shipped: dict[str, Any] = Field({}, description="What comes with Ansambl under this name, as fields.")
+
+
+class PrefixGroupDocument(BaseModel):
+    """Roles of one model and whether they share what is read before their notes, with the reason.
+
+    `number` is the `prefix_group` of its roles. `model` is None where there is no model for them; `head` names what
+    sets the group apart at the head of the prompt; `lora` is the LoRA adapter that sets it apart.
+    """
+
+    number: int
+    model: str | None = None
+    roles: list[str]
+    shares: bool
+    reason: str | None = None
+    head: list[str] = []
+    lora: str | None = None
+
+
+class TakenOutDocument(BaseModel):
+    """Something saved that was removed: its versions are kept and can be restored. `time` is when it was removed."""
+
+    name: str
+    version: int
+    time: float
 
 
 class EntriesDocument(BaseModel):
-    """Roles or ensembles, those that are in effect first, then those that are hidden."""
+    """Roles or ensembles, those that are in effect first, then those that are hidden.
+
+    `prefix_groups` are those of the roles; an ensemble is in none. `removed` is what was saved and taken out of use.
+    """
 
     entries: list[EntryDocument]
+    prefix_groups: list[PrefixGroupDocument] = []
+    removed: list[TakenOutDocument] = []
 
 
 class VersionDocument(BaseModel):
@@ -261,6 +312,24 @@ class RestoreRequest(BaseModel, extra="forbid", strict=True):
 
     version: int = Field(ge=1)
     base_version: int | None = Field(None, ge=0)
+
+
+class TrialRequest(BaseModel, extra="forbid", strict=True):
+    """What is to be tried: keys that nobody saved, or the number of a version."""
+
+    fields: dict[str, Any] | None = None
+    version: int | None = Field(None, ge=1)
+
+
+class TrialDocument(BaseModel):
+    """A trial: a name that chat requests of the same key may ask for until `ends`, in seconds since the epoch.
+
+    `shown` is what logs, counters and the list of requests call it.
+    """
+
+    model: str
+    shown: str
+    ends: float
 
 
 class RenameRequest(BaseModel, extra="forbid", strict=True):

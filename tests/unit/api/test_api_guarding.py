@@ -9,16 +9,18 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
+from ansambl.access.credentials import NAVIGATED
 from ansambl.access.door import Credentials
 from ansambl.access.key_door import KeyDoor
 from ansambl.access.keys import ApiKey, digest_of, new_id, new_secret
+from ansambl.access.sessions import INVITED
 from ansambl.access.store import KeyStore
 from ansambl.api.errors import answer_with
 from ansambl.api.guarding import Guard, needed
 from ansambl.api.routes import make_admin_api
 from ansambl.app.data_folder import MIGRATIONS
 from ansambl.app.keys.controls import ProductKeys
-from ansambl.domain.access import Endpoint
+from ansambl.domain.access import OWNER, Endpoint, UnauthorizedError
 from ansambl.domain.errors import RequestError
 from ansambl.domain.role import ModelName
 from ansambl.domain.text import text
@@ -68,10 +70,12 @@ class Stage:
         self.door = KeyDoor(TOKEN, self.clock, self.store)
         self.product, self.behind = Product(), Anything()
         self.clients = {}
+        self.own_user = True
         keys = ProductKeys(self.product, self.door, self.store, self.clock)
         parts = dict.fromkeys(("planning", "watching", "reading", "knowledge"), self.behind)
         self.app = make_admin_api(
-            self.behind, self.behind, self.door, self.behind, is_local=is_local, keys=keys, **parts
+            self.behind, self.behind, self.door, self.behind, is_local=is_local, keys=keys,
+            is_own_user=lambda scope: self.own_user and is_local(scope), **parts
         )  # fmt: skip
 
     def key(self, **fields):
@@ -79,8 +83,8 @@ class Stage:
         self.door.add(ApiKey(new_id(), f"key {secret}", digest_of(secret), secret[:12], **fields))
         return secret
 
-    async def call(self, method, path, secret=TOKEN, body=None, client=("127.0.0.1", 5)):
-        headers = {} if secret is None else {"authorization": f"Bearer {secret}"}
+    async def call(self, method, path, secret=TOKEN, body=None, client=("127.0.0.1", 5), more=()):
+        headers = {**({} if secret is None else {"authorization": f"Bearer {secret}"}), **dict(more)}
         if client not in self.clients:
             transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=client)
             self.clients[client] = httpx.AsyncClient(transport=transport, base_url="http://localhost")
@@ -103,7 +107,7 @@ def all_routes(stage):
 
 CHANGES_NOTHING = {
     "/explain", "/plan", "/fit", "/review", "/compat", "/simulate", "/roles/export", "/ensembles/export",
-    "/knowledge/search",
+    "/knowledge/search", "/plan/page", "/plan/preview", "/models/find", "/models/announce",
 }  # fmt: skip
 
 
@@ -130,7 +134,8 @@ async def test_every_route_needs_its_right(stage):
     # Those go on until somebody leaves, which nobody does here.
     streams = {"/events", "/logs/stream", "/instances/x/logs/stream"}
     for method, path in all_routes(stage):
-        for secret, status in ((None, 401), (new_secret(), 401), (others, 403)):
+        # Who one is may be asked with any key.
+        for secret, status in ((None, 401), (new_secret(), 401), (others, 200 if path == "/me" else 403)):
             answer = await stage.call(method, path, secret, {})
             assert answer.status_code == status, (method, path, secret)
         if method == "GET" and path not in streams:
@@ -148,6 +153,137 @@ async def test_without_keys_the_state_is_free_here_and_all_else_takes_the_token(
             assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_token"), (method, path)
         elsewhere = await stage.call(method, path, None, {}, client=("203.0.113.7", 5))
         assert elsewhere.status_code == 403, (method, path)
+
+
+OWN_PAGE = [
+    {"sec-fetch-site": "same-origin"}, {"sec-fetch-site": "same-origin", "origin": "http://localhost"},
+    {"origin": "http://localhost"},
+]  # fmt: skip
+OTHERS = [
+    {}, {"sec-fetch-site": "none"}, {"sec-fetch-site": "same-site"}, {"sec-fetch-site": "cross-site"},
+    {"origin": "http://localhost:3000"}, {"origin": "http://evil.example"}, {"origin": "null"},
+    {"sec-fetch-site": "same-origin", "origin": "http://evil.example"},
+    {"sec-fetch-site": "none", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"},
+    {"ansambl.navigated": "true"},
+]  # fmt: skip
+STREAMS = {"/events", "/logs/stream", "/instances/x/logs/stream"}
+
+
+async def test_without_keys_a_page_of_this_address_in_the_owner_s_browser_may_do_all(stage):
+    for method, path in all_routes(stage):
+        if (method, path) in {("POST", "/keys"), ("DELETE", "/keys/x")} or path in STREAMS:
+            continue
+        for headers in OWN_PAGE:
+            answer = await stage.call(method, path, None, {}, more=headers)
+            assert answer.status_code not in (401, 403), (method, path, headers)
+
+
+async def test_without_keys_no_other_page_program_user_or_machine_is_the_owner(stage):
+    own, elsewhere = ("127.0.0.1", 5), ("203.0.113.7", 5)
+    callers = [
+        *((True, headers, own) for headers in OTHERS),
+        *((False, headers, own) for headers in (*OWN_PAGE, *OTHERS)),
+        *((True, headers, elsewhere) for headers in OWN_PAGE),
+        *((True, {**headers, "x-forwarded-for": "203.0.113.7"}, own) for headers in OWN_PAGE),
+    ]
+    for method, path in all_routes(stage):
+        if (method, path) == ("GET", "/state"):
+            continue
+        for own_user, headers, client in callers:
+            stage.own_user = own_user
+            answer = await stage.call(method, path, None, {}, client, headers)
+            assert answer.status_code in (401, 403), (method, path, own_user, headers, client)
+    assert stage.behind.reached == []
+
+
+async def test_with_keys_the_owner_s_browser_needs_one_like_everybody(stage):
+    stage.key()
+    for method, path in all_routes(stage):
+        for headers in OWN_PAGE:
+            assert (await stage.call(method, path, None, {}, more=headers)).status_code == 401, (method, path)
+
+
+async def guarded(stage, method, path, headers=(), **scope):
+    """The status of what the console asks within the process, with whatever it puts into the scope."""
+    said = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    async def send(message):
+        said.append(message)
+
+    lines = [(b"host", b"localhost"), (b"content-type", b"application/json"), *headers]
+    await stage.app({
+        "type": "http", "http_version": "1.1", "method": method, "scheme": "http", "path": f"/admin/api{path}",
+        "raw_path": b"", "root_path": "", "query_string": b"", "headers": lines, "client": ("127.0.0.1", 5),
+        "server": ("127.0.0.1", 80), **scope,
+    }, receive, send)  # fmt: skip
+    return said[0]["status"]
+
+
+async def test_what_the_console_reads_for_a_page_that_is_gone_to_is_let_in_and_no_change_is(stage):
+    for method, path in all_routes(stage):
+        if path in STREAMS:
+            continue
+        reads = method == "GET" or path in CHANGES_NOTHING
+        for navigated in (True, False, "true", 1):
+            status = await guarded(stage, method, path, **{NAVIGATED: navigated})
+            let_in = (reads and navigated is True) or (method, path) == ("GET", "/state")
+            assert (status not in (401, 403)) == let_in, (method, path, navigated)
+    stage.own_user = False
+    assert await guarded(stage, "GET", "/keys", **{NAVIGATED: True}) == 401
+
+
+async def test_the_token_s_session_is_the_owner_s_while_there_are_no_keys(stage):
+    cookie = (b"cookie", b"ansambl_session_80=" + stage.door.sign_in(TOKEN).encode())
+    origin = (b"origin", b"http://localhost")
+    stage.own_user = False
+    assert await guarded(stage, "GET", "/keys", [cookie]) == 200
+    assert await guarded(stage, "PUT", "/roles/x", [cookie, origin]) not in (401, 403)
+    assert await guarded(stage, "PUT", "/roles/x", [cookie]) == 401
+    assert await guarded(stage, "PUT", "/roles/x", [cookie, (b"origin", b"http://localhost:3000")]) == 401
+    assert await guarded(stage, "GET", "/keys", [(b"cookie", b"ansambl_session_80=made-up")]) == 401
+    # And it goes on to be, when there are some.
+    stage.key()
+    assert await guarded(stage, "GET", "/keys", [cookie]) == 200
+
+
+async def test_an_invitation_signs_in_once_as_who_asked_for_it(stage):
+    made = (await stage.call("POST", "/sign-ins")).json()
+    assert made["address"].endswith(f"#enter={made['secret']}")
+    owner = Credentials(cookie=stage.door.sign_in(made["secret"]))
+    assert stage.door.known(owner) == OWNER
+    with pytest.raises(UnauthorizedError):
+        stage.door.sign_in(made["secret"])
+    late = (await stage.call("POST", "/sign-ins")).json()["secret"]
+    await stage.clock.advance(INVITED)
+    with pytest.raises(UnauthorizedError):
+        stage.door.sign_in(late)
+
+    admin = stage.key(endpoints=frozenset({Endpoint.ADMIN}))
+    (key,) = stage.door.all_keys()
+    asked, later = [(await stage.call("POST", "/sign-ins", admin)).json()["secret"] for _ in range(2)]
+    # An address signs in by what was asked for it alone: one with a key would make others ask in that key's name.
+    for key_of in (admin, TOKEN, asked[:-1]):
+        with pytest.raises(UnauthorizedError):
+            stage.door.accept_invitation(key_of)
+    session = Credentials(cookie=stage.door.accept_invitation(asked))
+    assert stage.door.known(session).key == key.id
+    await stage.door.revoke(key.id, stage.clock.now())
+    assert stage.door.known(Credentials(cookie=session.cookie, local=False)) is None
+    with pytest.raises(UnauthorizedError):
+        stage.door.sign_in(later)
+
+
+async def test_who_asks_is_told_its_name_and_rights(stage):
+    owner = (await stage.call("GET", "/me")).json()
+    assert (owner["key"], owner["name"], owner["names"], owner["has_keys"]) == (None, None, None, False)
+    assert set(owner["endpoints"]) == {one.value for one in Endpoint}
+    secret = stage.key(endpoints=frozenset({Endpoint.CHAT}), names=frozenset({"coder"}))
+    found = (await stage.call("GET", "/me", secret)).json()
+    assert (found["endpoints"], found["names"], found["has_keys"]) == (["chat"], ["coder"], True)
+    assert found["name"] == f"key {secret}"
 
 
 def test_an_unknown_method_needs_the_right_to_change():

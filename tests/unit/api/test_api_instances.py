@@ -93,6 +93,7 @@ def product():
         catalog=RoleCatalog({}, {}, {}), resolver=Users(), service=Users(),
         lora_source=lambda model: (LAW,) if model == "org/big" else (),
         gateway=SimpleNamespace(metrics=Metrics(list)),
+        footprints=SimpleNamespace(parts=lambda _: {}),
     )  # fmt: skip
 
 

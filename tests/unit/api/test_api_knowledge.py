@@ -66,7 +66,7 @@ class Stage:
         self.known = FakeKnowledge()
         self.jobs = JobDesk(VirtualClock(1_790_000_000.0))
         self.roots, self.forgotten = (), []
-        self.largest = 1 * MIB
+        self.largest, self.max_file = 1 * MIB, 2 * MIB
         self.door = present.door
         self.controls = present.controls = ProductKnowledge(
             self.known, self.jobs, lambda: SimpleNamespace(settings=SimpleNamespace(knowledge=self)),
@@ -230,6 +230,33 @@ async def test_an_upload_is_written_read_and_removed(stage):
     # The same name again is the same document.
     again = await stage.finished(await stage.call("POST", "/uploads", params={"name": "план.md"}, content=b"other"))
     assert (again["report"]["added"], again["report"]["updated"]) == (0, 1)
+
+
+async def test_files_of_one_name_in_two_folders_are_two_documents(stage):
+    for folder, words in (("a/b", b"first"), ("c", b"second"), ("../..//c\\", b"third"), ("", b"fourth")):
+        params = {"name": "notes.md", "folder": folder}
+        await stage.finished(await stage.call("POST", "/uploads", params=params, content=words))
+    found = (await stage.call("GET", "/documents")).json()["documents"]
+    assert [one["place"] for one in found] == ["upload:a/b/notes.md", "upload:c/notes.md", "upload:notes.md"]
+    assert found[1]["characters"] == len("third")
+
+
+async def test_the_limits_of_what_is_sent_are_told_with_the_state(stage):
+    state = (await stage.call("GET", "")).json()
+    assert (state["max_upload"], state["max_file"]) == (1 * MIB, 2 * MIB)
+
+
+async def test_a_hit_says_where_it_stands_and_where_the_words_of_the_question_are(stage):
+    stage.known.put("papers", "lease.md", "A first line.\n\nКлён у дома, клёны в парке.")
+    asked = {"query": "где клён", "marks": True}
+    (hit,) = (await stage.call("POST", "/search", asked)).json()["hits"]
+    document = (await stage.call("GET", f"/documents/{hit['document_id']}")).json()["text"]
+    assert document[hit["start"] : hit["end"]] == hit["text"]
+    assert [hit["text"][start:end] for start, end in hit["marks"]] == ["Клён", "клёны"]
+    (unmarked,) = (await stage.call("POST", "/search", {"query": "где клён"})).json()["hits"]
+    assert unmarked["marks"] == []
+    (one,) = (await stage.call("GET", "/collections")).json()["collections"]
+    assert one["characters"] == len(document)
 
 
 async def wait_until(condition):

@@ -18,10 +18,12 @@ from ansambl.app.data_folder import MIGRATIONS
 from ansambl.app.roles.book import RoleBook
 from ansambl.app.roles.controls import ProductRoles
 from ansambl.app.wiring import Product
+from ansambl.domain.access import OWNER
+from ansambl.domain.errors import UnknownNameError
 from ansambl.foundation.clock import RealClock
 from ansambl.foundation.sqlite import Database, load_migrations
 from ansambl.gateway.front.peers import is_local
-from ansambl.roles.resolver import Resolver
+from ansambl.roles.resolver import EnsembleTarget, Resolver
 from ansambl.roles.service import RoleService
 from ansambl.roles.store import SavedRoles
 from ansambl.roles.turns import TurnMemory
@@ -319,3 +321,94 @@ async def test_what_is_saved_never_stops_a_start(tmp_path: Path, stage: Stage) -
     book = RoleBook(stage.read(), SavedRoles(stage.database))
     assert {name for _, name in book.joined.hidden} == {"skald", "choir", "duo"}
     assert "bard" in book.joined.catalog.roles
+
+
+async def test_the_groups_of_a_prefix_are_told_with_their_reasons(stage: Stage) -> None:
+    await stage.call("PUT", "/roles/bard", json={"fields": {"layout": "classic"}})
+    found = await stage.call("GET", "/roles")
+    groups = {one["number"]: one for one in found["prefix_groups"]}
+    # Every role stands in the group that its entry names, and nowhere else.
+    for entry in found["entries"]:
+        assert [number for number, one in groups.items() if entry["name"] in one["roles"]] == [entry["prefix_group"]]
+    alone = next(one for one in groups.values() if one["roles"] == ["bard"])
+    assert (alone["shares"], "classic" in alone["reason"]) == (False, True)
+    assert any(one["shares"] and {"coder", "brief"} <= set(one["roles"]) for one in groups.values())
+    assert (await stage.call("GET", "/ensembles"))["prefix_groups"] == []
+
+
+async def test_what_was_removed_is_told_and_what_is_shipped_too(stage: Stage) -> None:
+    await stage.call("PUT", "/roles/bard", json={"fields": {"top_k": 1}})
+    assert (await stage.call("GET", "/roles"))["removed"] == []
+    await stage.call("DELETE", "/roles/bard")
+    removed = (await stage.call("GET", "/roles"))["removed"]
+    assert [(one["name"], one["version"]) for one in removed] == [("bard", 2)]
+    await stage.call("PUT", "/roles/brief", json={"fields": {"max_tokens": 99}})
+    brief = await stage.call("GET", "/roles/brief")
+    assert (brief["shipped"]["max_tokens"], brief["fields"]["max_tokens"]) == (512, 99)
+    assert (await stage.call("GET", "/roles/poet"))["shipped"] == {}
+
+
+@pytest.mark.parametrize(
+    ("table", "fields", "param"),
+    [
+        ("roles", {"temperature": 9}, "temperature"),
+        ("roles", {"max_tokens": 0}, "max_tokens"),
+        ("roles", {"model": "nowhere"}, "model"),
+        ("roles", {"answer_language": "Klingonish"}, "answer_language"),
+        ("roles", {"instructions": {"xx-nothing": "A"}}, "instructions.xx-nothing"),
+        ("roles", {"aliases": ["poet"]}, "aliases"),
+        ("roles", {"tempo": 1}, "tempo"),
+        ("ensembles", {"roles": ["nobody"]}, "roles"),
+        ("ensembles", {"roles": ["coder"], "conductor": "nobody"}, "conductor"),
+        ("ensembles", {"roles": ["new"]}, "roles"),
+        ("ensembles", {"roles": ["coder"], "pattern": "route", "rules": [{"role": "poet", "has": "code"}]},
+         "rules[0].role"),
+    ],
+)  # fmt: skip
+async def test_a_save_that_is_refused_names_the_field(
+    stage: Stage, table: str, fields: dict[str, Any], param: str
+) -> None:
+    for path, method in ((f"/{table}/new", "PUT"), (f"/{table}/new/trials", "POST")):
+        error = (await stage.call(method, path, 400, json={"fields": fields}))["error"]
+        assert error["param"] == param, (method, error)
+
+
+async def test_a_name_that_cannot_be_one_is_named_as_the_field(stage: Stage) -> None:
+    error = (await stage.call("PUT", "/roles/%5Bx%5D", 400, json={"fields": {}}))["error"]
+    assert error["param"] == "name"
+
+
+async def test_a_trial_is_checked_as_a_save_is_and_saves_nothing(stage: Stage) -> None:
+    await stage.call("PUT", "/roles/bard", json={"fields": {"instruction": "Sing."}})
+    names = await stage.names()
+    tried = await stage.call("POST", "/roles/bard/trials", json={"fields": {"instruction": "Shout."}})
+    assert tried["shown"] == "bard (trial)"
+    found = stage.product.trials.find(tried["model"], OWNER)
+    assert found is not None
+    assert found.catalog.roles["bard"].instruction == "Shout."
+    assert stage.service.catalog.roles["bard"].instruction == "Sing."
+    assert await stage.names() == names
+    assert len((await stage.call("GET", "/roles/bard/versions"))["versions"]) == 1
+    with pytest.raises(UnknownNameError):
+        stage.resolver.resolve(tried["model"])
+    # What would never be saved is never tried: of the file, unknown, neither or both.
+    await stage.error("POST", "/roles/poet/trials", 409, json={"fields": {"instruction": "Shout."}})
+    await stage.error("POST", "/roles/bard/trials", 404, json={"version": 7})
+    await stage.error("POST", "/roles/bard/trials", 400, json={})
+    await stage.error("POST", "/roles/bard/trials", 400, json={"fields": {}, "version": 1})
+
+
+async def test_a_version_and_a_new_ensemble_can_be_tried(stage: Stage) -> None:
+    for words in ("Sing.", "Hum."):
+        await stage.call("PUT", "/roles/bard", json={"fields": {"instruction": words}})
+    first = await stage.call("POST", "/roles/bard/trials", json={"version": 1})
+    found = stage.product.trials.find(first["model"], OWNER)
+    assert found is not None
+    assert found.catalog.roles["bard"].instruction == "Sing."
+    choir = {"pattern": "council", "roles": ["bard", "coder"]}
+    made = await stage.call("POST", "/ensembles/choir/trials", json={"fields": choir})
+    tried = stage.product.trials.find(made["model"], OWNER)
+    assert tried is not None
+    assert isinstance(tried.target, EnsembleTarget)
+    assert tried.target.ensemble.roles == ("bard", "coder")
+    assert "choir" not in await stage.names("ensembles")
