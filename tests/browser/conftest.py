@@ -18,12 +18,13 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
+from product import Started, alive, make_data_folder, start_product, wait_for
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from ansambl.console.pages import make_console
+from ansambl.console.application import make_console
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-output" / "screenshots"
 ARGUMENTS = [
@@ -84,6 +85,31 @@ See <https://docs.python.org/3/library/hashlib.html>.
 """
 
 
+CITING = "It is so [1], and again [2, 1]. Not `[1]`, nor [9], nor [2](https://example.com/)."
+ACCOUNTS: dict[str, dict[str, Any]] = {
+    "parts": {
+        "branches": [
+            {"role": name, "model": "big", "state": "answered", "seconds": seconds, "message": None,
+             "usage": {"completion_tokens": 40, "prompt_tokens": 900, "prompt_tokens_details": {"cached_tokens": 890}}}
+            for name, seconds in (("coder", 1.5), ("reasoner", 2.5), ("reasoner", 3.5))
+        ],
+        "sharing": [],
+    },
+    "cite": {
+        "sources": [
+            {"number": 1, "title": '<img src=x onerror="window.hacked=1">', "page": 12, "cited": True,
+             "text": "<script>window.hacked=1</script> the passage", "url": "javascript:window.hacked=1",
+             "link": "/console/knowledge/documents/5?passage=3"},
+            {"number": 2, "title": "notes.md", "page": None, "cited": True, "text": "the second",
+             "url": "javascript:window.hacked=1"},
+            {"number": 3, "title": "other.md", "page": None, "cited": False, "text": "the third", "url": "/x"},
+        ],
+        "knowledge": {"query": "x", "collections": ["notes"], "failure": None},
+    },
+}  # fmt: skip
+"""Our own object in the last event of an answer, by what was asked."""
+
+
 def state_document(address: str) -> dict[str, Any]:
     """What GET /admin/api/state answers."""
     role = {"instruction": "…", "model": "big", "layout": "shared-prefix", "origin": "shipped", "sampling": {}}
@@ -127,7 +153,12 @@ class FakeAnsambl:
     languages: list[str | None] = field(default_factory=list)
     left: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
+    closing: threading.Event = field(default_factory=threading.Event)
+    asking: set[str] = field(default_factory=set)
+    """The names whose answers are being written now."""
     extra_models: list[dict[str, Any]] = field(default_factory=list)
+    runs_on: str = "big"
+    needs_key: bool = False
     state: dict[str, Any] = field(default_factory=dict)
     fails_once: set[str] = field(default_factory=set)
 
@@ -141,17 +172,27 @@ class FakeAnsambl:
                 Route("/v1/models", self._models),
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
                 Route("/admin/api/state", self._state),
-                Mount("/", make_console(version="0.1.0")),
+                Route("/admin/api/events", self._events),
+                Route("/admin/api/knowledge/conversations/{id}", self._past),
+                Mount(
+                    "/", make_console(version="0.1.0", admin=Starlette(routes=[Route("/admin/api/state", self._state)]))
+                ),
             ]
         )
 
     async def _models(self, request: Request) -> Response:
+        if self.needs_key:
+            return JSONResponse({"error": {"message": "An API key is needed."}}, 401)
+        models = {"models": [self.runs_on], "capabilities": ["completion"]}
         listed = [
-            *({"id": name, "name": name, "description": about, "kind": "role", "aliases": aliases}
+            *({"id": name, "name": name, "description": about, "kind": "role", "aliases": aliases, **models}
               for name, about, aliases in ROLES),
             {"id": "council", "name": "council", "description": "All answer, one merges", "kind": "ensemble",
-             "aliases": ["совет"]},
-            {"id": "big", "name": "big", "description": "The resident model", "kind": "model", "aliases": []},
+             "aliases": ["совет"], **models},
+            {"id": "auto", "name": "auto", "description": "One is chosen", "kind": "ensemble", "aliases": [], **models},
+            {"id": "big", "name": "big", "description": "The resident model", "kind": "model", "aliases": [], **models},
+            {"id": "vectors", "name": "vectors", "description": "", "kind": "model", "aliases": [],
+             "capabilities": ["embedding"]},
             *self.extra_models,
         ]  # fmt: skip
         return JSONResponse({"object": "list", "data": listed})
@@ -160,7 +201,30 @@ class FakeAnsambl:
         self.languages.append(request.headers.get("accept-language"))
         return JSONResponse(self.state)
 
+    async def _events(self, request: Request) -> Response:
+        """The live stream: a snapshot, then each instance that changes."""
+
+        async def stream() -> AsyncIterator[bytes]:
+            known: dict[str, Any] = {}
+            parts = ("instances", "requests", "default_model", "started")
+            yield _told("snapshot", {"devices": [], **{one: self.state[one] for one in parts}})
+            while not self.closing.is_set():
+                for one in self.state["instances"]:
+                    if known.get(one["model"], one) != one:
+                        yield _told("instance", one)
+                    known[one["model"]] = copy.deepcopy(one)
+                await asyncio.sleep(0.05)
+
+        return StreamingResponse(stream(), media_type="text/event-stream")
+
+    async def _past(self, request: Request) -> Response:
+        said = [("system", "Be kind."), ("user", "An old question"), ("assistant", "An old **answer**"), ("user", "Hm")]
+        turns = [{"speaker": who, "text": what, "time": None, "author": "gpt-4o"} for who, what in said]
+        return JSONResponse({"title": NASTY_NAME, "turns": turns})
+
     async def _chat(self, request: Request) -> Response:
+        if self.needs_key:
+            return JSONResponse({"error": {"message": "An API key is needed."}}, 401)
         body = await request.json()
         self.requests.append(body)
         asked = body["messages"][-1]["content"]
@@ -168,7 +232,23 @@ class FakeAnsambl:
             self.fails_once.add("refuse")
             error = {"message": "The model 'big' is not ready; it is loading.", "type": "unavailable"}
             return JSONResponse({"error": error}, 503)
-        return StreamingResponse(self._stream(body, asked), media_type="text/event-stream")
+        if asked == "limit":
+            return JSONResponse({"error": {"message": "Too many requests."}}, 429, {"retry-after": "7"})
+        headers = {"x-ansambl-instance": "big", "x-ansambl-queued-ms": "1250", "x-ansambl-swaps": "1"}
+        stream = self._watched(body["model"], self._stream(body, asked))
+        return StreamingResponse(stream, media_type="text/event-stream", headers={} if asked == "queue" else headers)
+
+    async def _watched(self, name: str, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        self.asking.add(name)
+        try:
+            async for one in stream:
+                yield one
+        finally:
+            self.asking.discard(name)
+
+    async def _until_released(self) -> None:
+        while not self.release.is_set():  # noqa: ASYNC110 - the test is another thread
+            await asyncio.sleep(0.01)
 
     async def _stream(self, body: dict[str, Any], asked: str) -> AsyncIterator[bytes]:
         if asked == "slow":
@@ -180,8 +260,18 @@ class FakeAnsambl:
                 self.left.set()
         if asked == "think":
             yield _delta(reasoning_content="**coder**\n\nFirst I look at *both* sides.")
-            while not self.release.is_set():  # noqa: ASYNC110 - the test is another thread
-                await asyncio.sleep(0.01)
+            await self._until_released()
+        if asked == "queue":
+            yield b": 'big' is loaded: 3 of 60 GiB\n\n"
+            await self._until_released()
+            yield b": x-ansambl-instance: big; x-ansambl-queued-ms: 8250; x-ansambl-swaps: 1\n\n"
+        if asked == "parts":
+            for name, words in (("coder", "Write it."), ("reasoner", "Prove it.")):
+                yield _delta(reasoning_content=f"**{name}**\n\n")
+                yield _delta(reasoning_content=words)
+            await self._until_released()
+        if asked == "route":
+            yield _delta(reasoning_content="**reasoner** – it asks <b>why</b>\n\n")
         if asked in ("break", "vanish"):
             yield _delta(content="The beginning of")
         if asked == "break" and "break" not in self.fails_once:
@@ -190,7 +280,7 @@ class FakeAnsambl:
             return
         if asked == "vanish":
             return
-        said = {"markup": NASTY_MARKDOWN, "showcase": SHOWCASE}.get(
+        said = {"markup": NASTY_MARKDOWN, "showcase": SHOWCASE, "cite": CITING}.get(
             asked, f"{body['model']} read {len(body['messages'])} messages."
         )
         for at in range(0, len(said), 7):
@@ -198,8 +288,12 @@ class FakeAnsambl:
             await asyncio.sleep(0.001)
         yield _event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
         usage = {"prompt_tokens": 1904, "completion_tokens": 142, "prompt_tokens_details": {"cached_tokens": 1873}}
-        yield _event({"choices": [], "usage": usage})
+        yield _event({"choices": [], "usage": usage, "ansambl": ACCOUNTS.get(asked, {})})
         yield b"data: [DONE]\n\n"
+
+
+def _told(kind: str, data: dict[str, Any]) -> bytes:
+    return f"event: {kind}\ndata: {json.dumps(data)}\n\n".encode()
 
 
 def _event(payload: dict[str, Any]) -> bytes:
@@ -218,6 +312,7 @@ class Served:
         self.start()
 
     def start(self) -> None:
+        self.fake.closing.clear()
         listener = socket.create_server(("127.0.0.1", self.fake.port))
         self.fake.port = listener.getsockname()[1]
         config = uvicorn.Config(
@@ -229,6 +324,7 @@ class Served:
 
     def stop(self) -> None:
         self.fake.release.set()
+        self.fake.closing.set()
         self._server.should_exit = True
         self._thread.join(20)
         assert not self._thread.is_alive()
@@ -287,6 +383,19 @@ class Watched:
 
 
 OpenPage = Callable[..., Watched]
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory, embedded_model_folder: Path) -> Iterator[Started]:
+    """The real product on the embedded model, for a file whose tests leave it as they found it."""
+    folder = tmp_path_factory.mktemp("product")
+    config = folder / "ansambl.toml"
+    config.write_text("", encoding="utf-8")
+    data = make_data_folder(folder / "data", embedded_model_folder)
+    started = start_product(data, config, folder / "up.log", "--offline")
+    yield started
+    started.end()
+    wait_for(lambda: not alive(started.seen), "no process left", 15)
 
 
 @pytest.fixture

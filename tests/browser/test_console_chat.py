@@ -10,6 +10,10 @@ from playwright.sync_api import Page, expect
 pytestmark = pytest.mark.browser
 
 
+def chat(fake) -> str:
+    return f"{fake.address}/console/chat"
+
+
 def send(page: Page, message: str) -> None:
     box = page.get_by_label("Message", exact=True)
     box.fill(message)
@@ -21,7 +25,7 @@ def choose(page: Page, name: str) -> None:
 
 
 def test_an_answer_streams_and_shows_its_figures(open_page, fake, screenshot):
-    page = open_page(fake.address).page
+    page = open_page(chat(fake)).page
     send(page, "showcase")
     answer = page.locator("article.answer")
     expect(answer.locator("pre")).to_contain_text("def duplicates")
@@ -29,7 +33,8 @@ def test_an_answer_streams_and_shows_its_figures(open_page, fake, screenshot):
     expect(answer.locator(".figures")).to_contain_text("prefilled 31")
     expect(answer.locator(".figures")).to_contain_text("answer 142")
     expect(answer.locator(".figures")).to_contain_text("first word")
-    expect(answer.locator("h2")).to_have_text("coder")
+    expect(answer.locator("h2 > span:not(.badge)")).to_have_text("coder")
+    expect(answer.locator("h2 small")).to_have_text("big")
     expect(answer.locator("table td.right").first).to_have_text("0.4 s")
     expect(answer.locator("ol > li")).to_have_count(2)
     expect(answer.locator("ol ul > li")).to_have_count(2)
@@ -41,7 +46,7 @@ def test_an_answer_streams_and_shows_its_figures(open_page, fake, screenshot):
 
 
 def test_the_role_changes_and_the_conversation_stays(open_page, fake):
-    page = open_page(fake.address).page
+    page = open_page(chat(fake)).page
     send(page, "first")
     expect(page.locator("article.answer").nth(0)).to_contain_text("coder read 1 messages.")
     choose(page, "philosopher")
@@ -50,18 +55,18 @@ def test_the_role_changes_and_the_conversation_stays(open_page, fake):
     page.get_by_label("Model", exact=True).select_option("big")
     send(page, "third")
     expect(page.locator("article.answer").nth(2)).to_contain_text("big read 5 messages.")
-    expect(page.locator("article.answer h2")).to_have_text(["coder", "philosopher", "big"])
+    expect(page.locator("article.answer h2 > span:not(.badge)")).to_have_text(["coder", "philosopher", "big"])
     assert [one["role"] for one in fake.requests[2]["messages"]] == ["user", "assistant", "user", "assistant", "user"]
     assert fake.requests[2]["messages"][:2] == [
         {"role": "user", "content": "first"},
         {"role": "assistant", "content": "coder read 1 messages."},
     ]
     page.reload()
-    expect(page.locator("article.answer h2")).to_have_text(["coder", "philosopher", "big"])
+    expect(page.locator("article.answer h2 > span:not(.badge)")).to_have_text(["coder", "philosopher", "big"])
 
 
 def test_roles_are_chosen_with_the_keyboard_alone(open_page, fake):
-    page = open_page(fake.address).page
+    page = open_page(chat(fake)).page
     page.locator("#chips input").first.wait_for(state="attached")
     box = page.get_by_label("Message", exact=True)
     expect(box).to_be_focused()
@@ -77,29 +82,40 @@ def test_roles_are_chosen_with_the_keyboard_alone(open_page, fake):
     assert fake.requests[0]["messages"] == [{"role": "user", "content": "one\ntwo"}]
 
 
+def test_who_is_quicker_than_the_list_of_roles_need_not_press_again(open_page, fake):
+    page = open_page(chat(fake)).page
+    page.route("**/v1/models", lambda _: None)
+    page.reload()
+    send(page, "first")
+    expect(page.locator("article.answer")).to_have_count(0)
+    page.unroute("**/v1/models")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("article.answer")).to_contain_text("coder read 1 messages.")
+
+
 def test_thinking_is_open_while_it_streams_and_folds_afterwards(open_page, fake, screenshot):
-    page = open_page(fake.address).page
-    choose(page, "council")
+    page = open_page(chat(fake)).page
+    choose(page, "reasoner")
     send(page, "think")
     thinking = page.locator("details.thinking")
-    expect(thinking.locator("strong")).to_have_text("coder")
+    expect(thinking.locator("em")).to_have_text("both")
     expect(thinking).to_have_attribute("open", "")
-    expect(thinking.locator("summary")).to_have_text("The roles are answering…")
-    screenshot(page, "chat-council-light-en")
+    expect(thinking.locator("summary")).to_have_text("Thinking…")
+    screenshot(page, "chat-thinking-light-en")
     fake.release.set()
-    expect(page.locator("article.answer")).to_contain_text("council read 1 messages.")
+    expect(page.locator("article.answer")).to_contain_text("reasoner read 1 messages.")
     expect(thinking).not_to_have_attribute("open", "")
-    expect(thinking.locator("summary")).to_have_text("What the roles answered")
+    expect(thinking.locator("summary")).to_have_text("Its thinking")
     send(page, "next")
-    expect(page.locator("article.answer").nth(1)).to_contain_text("council read 3 messages.")
+    expect(page.locator("article.answer").nth(1)).to_contain_text("reasoner read 3 messages.")
     assert "First I look" not in json.dumps(fake.requests[1])
 
 
 def test_stop_ends_the_request_and_keeps_what_was_said(open_page, fake):
-    page = open_page(fake.address).page
+    page = open_page(chat(fake)).page
     send(page, "slow")
     expect(page.locator("article.answer")).to_contain_text("word word")
-    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Stop", exact=True).click()
     assert fake.left.wait(10), "the server did not see that the client left"
     expect(page.locator("article.answer")).to_contain_text("Stopped.")
     expect(page.get_by_role("button", name="Send")).to_be_visible()
@@ -108,38 +124,42 @@ def test_stop_ends_the_request_and_keeps_what_was_said(open_page, fake):
 
 
 def test_an_answer_that_a_reload_cut_off_stays(open_page, fake):
-    page = open_page(fake.address).page
+    page = open_page(chat(fake)).page
     send(page, "slow")
     expect(page.locator("article.answer")).to_contain_text("word word")
     page.reload()
     assert fake.left.wait(10), "the server did not see that the client left"
     expect(page.locator("article.answer")).to_contain_text("word word")
     expect(page.locator("article.answer")).to_contain_text("Stopped.")
-    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_be_hidden()
 
 
 def test_an_error_in_the_middle_is_one_line_with_retry(open_page, fake, screenshot):
-    page = open_page(fake.address).page
+    page = open_page(chat(fake)).page
     send(page, "break")
-    error = page.get_by_role("alert")
+    error = page.locator("article.answer").get_by_role("alert")
     expect(error).to_contain_text("The engine of 'big' stopped: out of memory.")
     expect(page.locator("article.answer")).to_contain_text("The beginning of")
     screenshot(page, "chat-error-light-en")
     page.get_by_role("button", name="Retry").click()
     expect(page.locator("article.answer")).to_contain_text("coder read 1 messages.")
-    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.locator("article.answer").get_by_role("alert")).to_have_count(0)
 
 
 def test_a_refusal_and_a_broken_connection_say_so(open_page, fake):
-    watched = open_page(fake.address)
+    watched = open_page(chat(fake))
     watched.expected = ("Failed to load resource",)
     page = watched.page
     send(page, "refuse")
-    expect(page.get_by_role("alert")).to_contain_text("The model 'big' is not ready; it is loading.")
+    expect(page.locator("article.answer").get_by_role("alert")).to_contain_text(
+        "The model 'big' is not ready; it is loading."
+    )
     page.get_by_role("button", name="Retry").click()
     expect(page.locator("article.answer")).to_contain_text("coder read 1 messages.")
     send(page, "vanish")
-    expect(page.get_by_role("alert")).to_contain_text("The connection broke in the middle of the answer.")
+    expect(page.locator("article.answer").get_by_role("alert")).to_contain_text(
+        "The connection broke in the middle of the answer."
+    )
 
 
 def test_nothing_from_a_model_runs(open_page, fake, screenshot):
@@ -147,9 +167,7 @@ def test_nothing_from_a_model_runs(open_page, fake, screenshot):
         {"id": NASTY_NAME, "name": NASTY_NAME, "description": NASTY_NAME, "kind": "role", "aliases": [NASTY_NAME]},
         {"id": "x" * 300, "name": "x" * 300, "description": "long", "kind": "role", "aliases": []},
     ]
-    fake.state["instances"][0]["message"] = NASTY_NAME
-    fake.state["events"][0]["message"] = NASTY_NAME
-    page = open_page(fake.address, width=360, height=740).page
+    page = open_page(chat(fake), width=360, height=740).page
     choose(page, NASTY_NAME[:20])
     send(page, "markup")
     answer = page.locator("article.answer")
@@ -173,7 +191,7 @@ def test_nothing_from_a_model_runs(open_page, fake, screenshot):
 
 
 def test_the_conversation_is_exported_cleared_and_brought_back(open_page, fake):
-    page = open_page(fake.address).page
+    page = open_page(chat(fake)).page
     send(page, "first")
     expect(page.locator(".figures")).to_be_visible()
     page.get_by_text("Export", exact=True).click()
@@ -199,13 +217,16 @@ def test_the_conversation_is_exported_cleared_and_brought_back(open_page, fake):
 
 
 def test_code_is_copied(open_page, fake):
-    watched = open_page(fake.address, permissions=["clipboard-read", "clipboard-write"])
+    watched = open_page(chat(fake), permissions=["clipboard-read", "clipboard-write"])
     page = watched.page
     send(page, "showcase")
     expect(page.locator(".figures")).to_be_visible()
-    page.get_by_role("button", name="Copy").click()
-    expect(page.locator("button.copy")).to_have_text("Copied")
+    page.get_by_role("button", name="Copy", exact=True).click()
+    expect(page.locator(".code button.copy")).to_have_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()").startswith("def duplicates")
+    page.get_by_role("button", name="Copy the answer").click()
+    expect(page.locator(".answer-tools .copy")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()").startswith("Here is a **compact** way")
 
 
 def fits(page: Page) -> bool:
@@ -254,7 +275,7 @@ RENDERED = {
 
 def render(page: Page, text: str) -> str:
     """The markup that the console's own module makes of a text."""
-    address = page.locator('script[type="module"]').evaluate("(one) => new URL('markdown.js', one.src).href")
+    address = page.locator('script[type="module"]').evaluate("(one) => new URL('./markdown.js', one.src).href")
     return page.evaluate(
         """async ([address, text]) => {
           const { Markdown } = await import(address);
@@ -267,12 +288,12 @@ def render(page: Page, text: str) -> str:
 
 
 def test_markdown_is_rendered_as_its_writers_mean_it(open_page, fake):
-    page = open_page(fake.address).page
+    page = open_page(chat(fake)).page
     assert {text: render(page, text) for text in RENDERED} == RENDERED
 
 
 @pytest.mark.timeout(60)
 def test_hostile_markdown_does_not_stall_the_page(open_page, fake):
     # Quadratic work would take minutes here; all take milliseconds.
-    page = open_page(fake.address).page
+    page = open_page(chat(fake)).page
     assert [name for name, text in HOSTILE.items() if not render(page, text)] == []

@@ -173,5 +173,8 @@ def test_an_allowed_page_asks_and_reads_with_a_key_and_never_with_cookies(page_o
 
 def test_a_configured_name_opens_the_console(page_of, product):
     page = page_of("ai.example")
-    assert page.goto(f"http://ai.example:{product.port}/").status == 200
+    # A name that leads here from elsewhere is not the owner's own way in: it asks, while the chat is open without keys.
+    assert page.goto(f"http://ai.example:{product.port}/").status == 401
+    assert page.get_by_role("heading", name="Sign in").is_visible()
+    assert page.goto(f"http://ai.example:{product.port}/console/chat").status == 200
     assert page.evaluate(ASK, ["/v1/models", {}])[1] == 200

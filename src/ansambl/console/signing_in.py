@@ -16,6 +16,7 @@ from ansambl.domain.errors import AnsamblError, RequestError
 from ansambl.domain.text import text
 
 _LARGEST_BODY = 4096
+_KEY, _INVITATION = "key", "invitation"
 
 
 class SignIns(Protocol):
@@ -31,15 +32,29 @@ class SignIns(Protocol):
         """
         ...
 
+    def accept_invitation(self, secret: str) -> str:
+        """The same for what ``POST /admin/api/sign-ins`` gave, and for nothing else.
+
+        Raises:
+            UnauthorizedError: it is none, or was used, or is too old.
+        """
+        ...
+
 
 async def answer_sign_in(request: Request, sign_ins: SignIns, speak: Callable[[str], str]) -> Response:
-    """POST gives a key in the body (``{"key": …}``), DELETE ends the session. Both only from the console's own page."""
+    """POST gives a key in the body (``{"key": …}``), DELETE ends the session. Both only from the console's own page.
+
+    An address signs in by ``{"invitation": …}``. It can stand on anybody's page, so a key does not do there: who owns
+    one could sign others in with it, and find in its name what they then ask.
+    """
     try:
         # Or another site could sign a browser in with a key of its own, and read what is then asked.
         if not is_same_origin(request.scope):
             raise ForbiddenError(text("Only the console's own page can sign in and out."))
         if request.method == "POST":
-            cookie: str | None = sign_ins.sign_in(await _key(request))
+            kind, secret = await _secret(request)
+            begin = sign_ins.accept_invitation if kind == _INVITATION else sign_ins.sign_in
+            cookie: str | None = begin(secret)
         else:
             cookie = None
             session = credentials_of(request.scope, local=False).cookie
@@ -53,7 +68,8 @@ async def answer_sign_in(request: Request, sign_ins: SignIns, speak: Callable[[s
     return answer
 
 
-async def _key(request: Request) -> str:
+async def _secret(request: Request) -> tuple[str, str]:
+    """Which field the body has, and what stands there."""
     body = b""
     async for part in request.stream():
         body += part
@@ -61,9 +77,11 @@ async def _key(request: Request) -> str:
             body = b""
             break
     try:
-        found = json.loads(body)["key"]
+        document = json.loads(body)
+        kind = _INVITATION if _INVITATION in document else _KEY
+        found = document[kind]
     except (ValueError, KeyError, TypeError, RecursionError):
         found = None
     if not isinstance(found, str) or not found.strip():
         raise RequestError(text("Send the key as the field 'key' of a JSON document."), param="key")
-    return found.strip()
+    return kind, found.strip()

@@ -11,7 +11,7 @@ from ansambl.access.credentials import credentials_of
 from ansambl.access.door import Credentials
 from ansambl.access.key_door import KeyDoor
 from ansambl.access.keys import ApiKey, digest_of, new_secret
-from ansambl.console.pages import make_console
+from ansambl.console.application import make_console
 from ansambl.domain.access import UnauthorizedError
 from ansambl.foundation.clock import VirtualClock
 
@@ -30,8 +30,12 @@ def secret(door):
     return found
 
 
+async def no_admin(scope, receive, send):
+    raise AssertionError(f"signing in asks the admin API nothing, but {scope['path']} was asked")
+
+
 async def call(door, method, *, headers=OWN, scheme="http", **more):
-    transport = httpx.ASGITransport(make_console(version="1", sessions=door))
+    transport = httpx.ASGITransport(make_console(version="1", admin=no_admin, sessions=door))
     async with httpx.AsyncClient(transport=transport, base_url=f"{scheme}://localhost") as client:
         return await client.request(method, "/console/session", headers=headers, **more)
 

@@ -1,0 +1,127 @@
+"""The console's pages as one ASGI application, for the paths ``/`` and ``/console/…``."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from ansambl.access.credentials import is_same_origin
+from ansambl.console.admin_client import AdminError
+from ansambl.console.page import Frame, Page, language_of, wants_fragment
+from ansambl.console.pages import PAGES
+from ansambl.console.security import SecurityHeaders
+from ansambl.console.signing_in import SignIns, answer_sign_in
+from ansambl.foundation.locales import translator
+
+_FOREVER = "public, max-age=31536000, immutable"
+_ASK_AGAIN = "no-cache"
+
+
+def make_console(*, version: str, admin: ASGIApp, sessions: SignIns | None = None) -> Starlette:
+    """Build the console; `version` is what the pages say of the product, `admin` is the admin API.
+
+    `sessions` lets browsers in by a key; without it the console has no sign-in.
+    """
+    frame = Frame(version=version, admin=admin, pages=PAGES)
+
+    async def session(request: Request) -> Response:
+        if sessions is None:
+            raise HTTPException(404)
+        return await answer_sign_in(request, sessions, frame.speak(request))
+
+    async def static(request: Request) -> Response:
+        """A static file; one asked for under an older digest is sent as it is now, and not kept."""
+        asset = frame.assets.by_name.get(request.path_params["name"])
+        if asset is None:
+            raise HTTPException(404)
+        current = request.path_params["digest"] == frame.assets.digest
+        headers = {"cache-control": _FOREVER if current else _ASK_AGAIN, "vary": "accept-encoding"}
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(
+                asset.packed, media_type=asset.content_type, headers={**headers, "content-encoding": "gzip"}
+            )
+        return Response(asset.content, media_type=asset.content_type, headers=headers)
+
+    async def refused(request: Request, error: Exception) -> Response:
+        return _refused(frame, request, cast("AdminError", error))
+
+    return Starlette(
+        routes=[
+            *(_for_callers(frame, page, route) for page in PAGES for route in page.routes(frame)),
+            Route("/console/session", session, methods=["POST", "DELETE"]),
+            Route("/console/static/{digest}/{name:path}", static),
+        ],
+        middleware=[Middleware(SecurityHeaders)],
+        exception_handlers={HTTPException: _answer_failure, AdminError: refused},
+    )
+
+
+def _for_callers(frame: Frame, page: Page, route: Route) -> Route:
+    """The same route for those who may see the page; others are told, or led to what they may see.
+
+    What may change something is done for the console's own page alone, whoever is signed in.
+    """
+
+    async def get(request: Request) -> Response:
+        if request.method not in ("GET", "HEAD") and not is_same_origin(request.scope):
+            raise AdminError(403, frame.speak(request)("Only the console's own page can do this."), "not_allowed")
+        await frame.learn_caller(request)
+        if not frame.may_see(request, page):
+            return _not_for_you(frame, request, page)
+        answer: Response = await route.endpoint(request)
+        return answer
+
+    return Route(route.path, get, methods=sorted(route.methods or {"GET"}), name=route.name)
+
+
+def _not_for_you(frame: Frame, request: Request, page: Page) -> Response:
+    others = [one for one in frame.pages if frame.may_see(request, one)]
+    if request.url.path == "/" and others:
+        return RedirectResponse(others[0].path, 303)
+    speak = frame.speak(request)
+    message = speak("This API key may not use '{endpoint}'; the owner of this Ansambl can create one that may.")
+    if wants_fragment(request):
+        raise AdminError(403, message.format(endpoint=page.needs.value), "not_allowed")
+    return frame.page(
+        request, page.bare(), "problem_page.html", status=403, title=page.name(speak),
+        message=message.format(endpoint=(page.part or page.needs).value), back=request.url.path,
+    )  # fmt: skip
+
+
+def _refused(frame: Frame, request: Request, error: AdminError) -> Response:
+    """What a page shows where the admin API says no: the sign-in, or the one line that it gave."""
+    if wants_fragment(request):
+        if error.status == 401:
+            return Response(status_code=204, headers={"hx-refresh": "true"})
+        return frame.fragment(
+            request, "problem.html", status=error.status, message=error.message,
+            headers={"hx-retarget": "#problem", "hx-reswap": "innerHTML show:window:top"},
+        )  # fmt: skip
+    path = request.url.path
+    shown = next((one for one in PAGES[1:] if path == one.path or path.startswith(f"{one.path}/")), PAGES[0]).bare()
+    if error.status == 401:
+        no_keys = error.code == "invalid_token"
+        return frame.page(request, shown, "sign_in.html", status=401, message=error.message, no_keys=no_keys)
+    title = shown.name(frame.speak(request))
+    return frame.page(
+        request, shown, "problem_page.html", status=error.status, title=title, message=error.message,
+        back=f"{path}?{request.url.query}" if request.url.query else path,
+    )  # fmt: skip
+
+
+async def _answer_failure(request: Request, error: Exception) -> Response:
+    speak = translator(language_of(request))
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    sentence = (
+        speak("The console has no page {path}; it begins at /.")
+        if status == 404
+        else speak("The console cannot do that with {path}; open / in a browser.")
+    )
+    return PlainTextResponse(sentence.format(path=request.url.path[:200]), status)

@@ -1,0 +1,4 @@
+// A page without components of its own.
+import { start } from "./shell.js";
+
+start();

@@ -1,0 +1,129 @@
+// The question of the page: it stands in the address, and every change of it asks anew what fits and what to run.
+import { copy, copyBy } from "../../lib/copying.js";
+import { byId } from "../../lib/dom.js";
+import { Alpine, start } from "../../lib/shell.js";
+import { number, say, size } from "../../lib/words.js";
+
+const read = (id) => JSON.parse(byId(id).textContent);
+const FIRST_STEP = 9;
+const DESCRIBED = "described:";
+/** Milliseconds of quiet before the options are asked for: they take half a second; one model's fit is asked for at once. */
+const QUIET = 350;
+
+let keys = 0;
+
+/** A machine of the address as the form's fields. */
+function machineOf(written) {
+  const empty = { key: ++keys, name: written, gpu: "", count: 1, more: [], ram: 64, processor: "" };
+  if (!written.startsWith(DESCRIBED)) return empty;
+  const [gpus = "", ram = "", processor = ""] = written.slice(DESCRIBED.length).split(";");
+  // The form has one kind of GPU; a link may name more of them.
+  const [first, ...more] = gpus.split(",");
+  const [gpu = "", count = "1"] = first.split("*");
+  return { ...empty, name: "described", gpu, count: Number(count) || 1, more, ram: Number(ram) || 0, processor };
+}
+
+function question() {
+  const asked = read("asked");
+  const sizes = read("sizes");
+  let timer = 0;
+  let last = "";
+  return {
+    ...asked,
+    machines: asked.machine.map(machineOf),
+    search: "",
+    counted: "",
+    get contextStep() { return Math.min(11, Math.max(0, Math.round(Math.log2(Number(this.context) || 1) - FIRST_STEP))); },
+    set contextStep(step) { this.context = 2 ** (Number(step) + FIRST_STEP); },
+    get quantizations() {
+      const rows = [...(sizes[this.model] ?? [])];
+      // A question may come from another Ansambl, whose catalog knew more.
+      if (this.quantization && !rows.some(([name]) => name === this.quantization)) rows.unshift([this.quantization, 0]);
+      return rows.map(([value, bytes]) => ({ value, text: bytes ? `${value} · ${size(bytes)}` : value }));
+    },
+    init() {
+      this.filter();
+      this.$watch("search", () => this.filter());
+      this.$watch("model", () => { this.quantization = ""; });
+      // What is behind the form's fields is written by Alpine a moment later.
+      this.$nextTick(() => {
+        this.$root.querySelector("input[name=model]:checked")?.closest("label").scrollIntoView({ block: "nearest" });
+        window.scrollTo(0, 0);
+        this.ask();
+      });
+      document.body.addEventListener("click", (event) => this.clicked(event));
+    },
+    filter() {
+      const words = this.search.toLowerCase().split(/\s+/).filter(Boolean);
+      let count = 0;
+      for (const one of this.$root.querySelectorAll(".model")) {
+        one.hidden = !words.every((word) => one.dataset.words.includes(word));
+        if (!one.hidden) count += 1;
+      }
+      this.counted = say("shown_models", { count: number(count) });
+    },
+    written(one) {
+      if (one.name !== "described") return one.name;
+      const gpus = [...(one.gpu ? [`${one.gpu}*${one.count || 1}`] : []), ...one.more];
+      return `${DESCRIBED}${gpus.join(",")};${one.ram || 0};${one.processor}`;
+    },
+    addMachine() { this.machines.push(machineOf("this")); this.changed(); },
+    removeMachine(at) { this.machines.splice(at, 1); this.changed(); },
+    addOnly() { if (!this.only.includes(this.model)) this.only.push(this.model); this.changed(); },
+    removeOnly(name) { this.only = this.only.filter((one) => one !== name); this.changed(); },
+    removing: (name) => say("remove", { name }),
+    changed(event) {
+      // The search only filters the list.
+      if (event?.target.id === "search") return;
+      this.$nextTick(() => this.ask());
+    },
+    ask() {
+      const fields = new URLSearchParams(new FormData(this.$root));
+      const words = fields.toString();
+      if (words === last) return;
+      last = words;
+      const address = new URL(location.href);
+      const lang = address.searchParams.get("lang");
+      if (lang) fields.set("lang", lang);
+      address.search = fields.toString();
+      history.replaceState(null, "", address);
+      byId("as-file").href = `/console/plan/page?${fields}`;
+      window.htmx.trigger("#fit", "ask");
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        byId("apply").replaceChildren();
+        window.htmx.trigger("#options", "ask");
+      }, QUIET);
+    },
+    clicked(event) {
+      const button = event.target.closest("button");
+      if (!button) return;
+      if (button.dataset.change) {
+        Object.assign(this, JSON.parse(button.dataset.change));
+        this.changed();
+      } else if ("cancels" in button.dataset) byId("apply").replaceChildren();
+      else if (button.dataset.copy) copyBy(button, byId(button.dataset.copy).textContent);
+    },
+  };
+}
+
+function sharing() {
+  return {
+    told: "",
+    async copy() {
+      const address = new URL(location.href);
+      address.searchParams.delete("lang");
+      this.told = (await copy(address.href)).word;
+    },
+  };
+}
+
+// What was agreed to is asked for once: the questions go when the answer to them has come.
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (event.detail.elt.id === "apply-now" && event.detail.successful) byId("apply").replaceChildren();
+  if (event.detail.target?.id === "apply" && event.detail.successful) byId("apply").focus();
+});
+
+Alpine.data("question", question);
+Alpine.data("sharing", sharing);
+start();
