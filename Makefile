@@ -15,7 +15,7 @@ SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile
 NO_INDEX := "pip could not install the packages (its reason stands above). It needs a package index: check the network and pip's configuration, and run make again."
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test test-engines test-clients test-chaos check lint format types contracts docs docs-check recording locales lock bench fuzz fuzz-api setup browser sandbox clean help
+.PHONY: up test test-engines test-clients test-open-webui open-webui-pictures test-chaos check lint format types contracts docs docs-check recording screenshots locales lock bench fuzz fuzz-api setup browser sandbox clean help
 
 help: ## What each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -81,6 +81,17 @@ $(CLIENTS)/.npm-installed: tests/clients/node/package.json tests/clients/node/pa
 test-clients: $(CLIENTS)/.python-installed $(CLIENTS)/.npm-installed ## Install clients of others (llm, LangChain, npm's) and run them against Ansambl
 	ANSAMBL_TEST_CLIENTS=$(abspath $(CLIENTS)) $(BIN)/python -m pytest tests/clients
 
+# What make test-open-webui installs (about 830 MB), by Ansambl's own command, into a data folder of its own.
+OPEN_WEBUI ?= .build/test-open-webui
+
+test-open-webui: $(DEV) browser ## Install Open WebUI (slim) and run it beside Ansambl in a real browser
+	@mkdir -p $(OPEN_WEBUI)
+	ANSAMBL_DATA=$(abspath $(OPEN_WEBUI)) $(BIN)/ansambl open-webui install --build slim --yes
+	ANSAMBL_TEST_OPEN_WEBUI=$(abspath $(OPEN_WEBUI)) $(BIN)/python -m pytest tests/open_webui
+
+open-webui-pictures: test-open-webui ## Run the above, and take the pictures of its documentation from it
+	cp test-output/screenshots/open-webui.png test-output/screenshots/open-webui-picker.png docs/assets/
+
 # Ten minutes by default; the seed of a run is printed, and CHAOS_SEED=… does the same again.
 CHAOS_SECONDS ?= 600
 
@@ -120,7 +131,7 @@ recording: $(RUNTIME) ## Record the terminal of the README anew, from a real run
 locales: $(DEV) ## Collect sentences for translation and compile the catalogs
 	$(BIN)/python tools/locales.py
 
-bench: $(DEV) ## Every figure that the README quotes, beside its reference
+bench: $(DEV) browser ## Every figure that the README quotes, beside its reference
 	$(BIN)/python benchmarks/role_switch.py
 	$(BIN)/python benchmarks/council.py
 	$(BIN)/python benchmarks/swap.py
@@ -128,8 +139,12 @@ bench: $(DEV) ## Every figure that the README quotes, beside its reference
 	$(BIN)/python benchmarks/routing.py
 	$(BIN)/python benchmarks/gateway_overhead.py
 	$(BIN)/python benchmarks/knowledge.py --peer
+	$(BIN)/python benchmarks/console.py
 	$(BIN)/python benchmarks/planner_accuracy.py
 	$(BIN)/python benchmarks/plan_time.py
+
+screenshots: $(DEV) browser ## Take the README's pictures of the console from a real run
+	$(BIN)/python tools/screenshots.py
 
 $(FUZZ)/.installed: requirements/fuzz.txt $(RUNTIME)
 	@echo "Installing the fuzzer into $(FUZZ) ..."

@@ -22,6 +22,8 @@ from typing import Any
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
+from jinja2 import Environment
+from jinja2.ext import extract_from_ast
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "ansambl"
@@ -66,9 +68,28 @@ def collect(folder: Path = SOURCE) -> dict[str, list[str]]:
                     places = found.setdefault(sentence, [])
                     if name not in places:
                         places.append(name)
+    for path in sorted(folder.rglob("*.html")):
+        name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+        for sentence in template_sentences(path):
+            places = found.setdefault(sentence, [])
+            if name not in places:
+                places.append(name)
     for sentence in shipped_descriptions():
         found.setdefault(sentence, []).append(ROLES.relative_to(ROOT).as_posix())
     return {sentence: places for sentence, places in found.items() if has_words(sentence)}
+
+
+def template_sentences(path: Path) -> Iterator[str]:
+    """What a template says: the literals of its ``speak("…")``.
+
+    Raises:
+        SystemExit: it says something that is no literal, and so could not be translated.
+    """
+    parsed = Environment(autoescape=True).parse(path.read_text(encoding="utf-8"))
+    for line, _, found in extract_from_ast(parsed, ("speak",)):
+        if not isinstance(found, str):
+            raise SystemExit(f"{path.name}:{line}: speak takes one literal sentence")
+        yield found
 
 
 def shipped_descriptions() -> Iterator[str]:
