@@ -168,27 +168,24 @@ async def test_an_ensemble_that_has_begun_to_show_its_work_says_what_it_waits_fo
 # --- the official clients --------------------------------------------------------------------------------------------
 
 
-async def loaded_after_comments(running, limit=0.2):
-    loading(running)
-    await asyncio.sleep(limit)
-    load(running)
+# A stream that did not begin before the model is loaded would never begin: its client gives up after `timeout`.
 
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_openai_s_client_waits_and_reads(running, name):
-    loaded = asyncio.ensure_future(loaded_after_comments(running))
+    loading(running)
     async with running.client() as client:
         stream = await client.chat.completions.create(model=name, messages=ASK, stream=True)
-        assert not loaded.done(), "the stream began while it waited"
+        load(running)
         said = "".join([one.choices[0].delta.content or "" async for one in stream if one.choices])
     assert said == "ab"
 
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_openai_s_client_waits_and_reads_a_response(running, name):
-    loaded = asyncio.ensure_future(loaded_after_comments(running))
+    loading(running)
     async with running.client() as client, client.responses.stream(model=name, input="hello") as stream:
-        assert not loaded.done()
+        load(running)
         answer = await stream.get_final_response()
     assert answer.output_text == "ab"
 
@@ -202,18 +199,11 @@ def claude(running):
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_anthropic_s_client_waits_and_reads(running, name):
-    loaded = asyncio.ensure_future(loaded_after_comments(running))
+    loading(running)
     async with claude(running) as client, client.messages.stream(model=name, max_tokens=9, messages=ASK) as stream:
-        assert not loaded.done()
+        load(running)
         message = await stream.get_final_message()
     assert [one.text for one in message.content if one.type == "text"] == ["ab"]
-
-
-async def failed_after_comments(running):
-    fail_to_load(running)
-    loading(running)
-    await asyncio.sleep(0.2)
-    load(running)
 
 
 async def read_chat(running, name, begun):
@@ -240,21 +230,24 @@ async def read_message(running, name, begun):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("read", [read_chat, read_response, read_message])
 async def test_an_error_after_the_comments_reaches_every_client(running, name, read):
-    failing = asyncio.ensure_future(failed_after_comments(running))
-    waited = []
+    fail_to_load(running)
+    loading(running)
     with pytest.raises((openai.APIError, anthropic.APIError), match="it broke"):
-        await read(running, name, lambda: waited.append(not failing.done()))
-    await failing
-    assert waited == [True], "the stream began while it waited"
+        await read(running, name, lambda: load(running))
     await until(lambda: running.metric("ansambl_requests_total", status="503") == 1, "it is counted")
 
 
 async def test_an_error_after_the_comments_ends_the_stream_properly(running):
-    failing = asyncio.ensure_future(failed_after_comments(running))
-    status, _, body = await raw(running, post(request(stream=True)))
-    await failing
-    events, said = told(body)
-    assert (status, bool(said)) == (200, True)
+    fail_to_load(running)
+    loading(running)
+    async with connection(running) as (reader, writer):
+        writer.write(post(request(stream=True)))
+        head = await read_head(reader)
+        await comments(reader, 1)
+        load(running)
+        status, _, body = await read_rest(reader, head)
+    events, _ = told(body)
+    assert status == 200
     assert error_of(events.removeprefix(b"data: "))["code"] == "load_failed"
     assert (await raw(running, post(request(stream=True))))[0] == 503
 
