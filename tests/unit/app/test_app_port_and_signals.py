@@ -7,9 +7,9 @@ import socket
 
 import pytest
 
-from ansambl.app import lifecycle
-from ansambl.app.lifecycle import StopSignal
+from ansambl.app import stop_signal
 from ansambl.app.listening import PortTakenError, bind
+from ansambl.app.stop_signal import StopSignal
 
 
 def test_a_port_is_taken_once_and_says_by_whom():
@@ -56,11 +56,11 @@ async def test_a_hangup_stops_when_the_terminal_was_closed_and_reloads_otherwise
 ):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
     silenced = []
-    monkeypatch.setattr(lifecycle, "silence", silenced.append)
+    monkeypatch.setattr(stop_signal, "silence", silenced.append)
     try:
-        monkeypatch.setattr(lifecycle, "has_terminal", lambda: at_start)
+        monkeypatch.setattr(stop_signal, "has_terminal", lambda: at_start)
         stop = StopSignal()
-        monkeypatch.setattr(lifecycle, "has_terminal", lambda: later)
+        monkeypatch.setattr(stop_signal, "has_terminal", lambda: later)
         with stop.on_signals():
             os.kill(os.getpid(), signal.SIGHUP)
             await asyncio.wait_for((stop.requested if stops else stop.reload).wait(), 5)
