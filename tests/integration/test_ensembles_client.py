@@ -48,10 +48,14 @@ ENSEMBLES = {
 
 @dataclass
 class Scripts:
-    """What each role says; the roles in `stuck` say their first word and wait until their reader is gone."""
+    """What each role says; the roles in `stuck` say their first word and wait until their reader is gone.
+
+    Those in `mute` begin a stream, say nothing and wait in the same way.
+    """
 
     words: dict = field(default_factory=dict)
     stuck: set = field(default_factory=set)
+    mute: set = field(default_factory=set)
     bodies: list = field(default_factory=list)
     held: list = field(default_factory=list)
 
@@ -72,11 +76,11 @@ class Scripts:
             return True
         if body.get("stream"):
             writer.write(STREAM_HEAD)
-            pieces = [chunk({"content": one}) for one in re.findall(r"\S+\s*", said)]
+            pieces = [] if role in self.mute else [chunk({"content": one}) for one in re.findall(r"\S+\s*", said)]
             for piece in pieces[:1] if role in self.stuck else pieces:
                 writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
                 await writer.drain()
-            if role in self.stuck:
+            if role in self.stuck | self.mute:
                 self.held.append(call)
                 await call.left.wait()
                 return False
@@ -323,6 +327,28 @@ async def test_a_client_that_leaves_in_the_middle_ends_all_branches(play, name, 
     assert play.metric("ansambl_requests_cancelled_total") == 1
     play.scripts.stuck = set()
     assert (await play.ask(name)).choices[0].message.content
+
+
+async def test_the_first_token_is_a_models_not_the_heading_before_it(play):
+    play.scripts.mute = {"coder", "far"}
+    async with play.client() as client:
+        stream = await client.chat.completions.create(
+            model="pair", messages=[{"role": "user", "content": "hello"}], stream=True
+        )
+        async for one in stream:
+            if getattr(one.choices[0].delta, "reasoning_content", "") == "**coder**\n\n":
+                break
+        await stream.close()
+    await until(lambda: play.gateway.answering.running == 0, "the request is over")
+    assert play.metric("ansambl_time_to_first_token_seconds_count", name="pair") == 0
+    assert next(play.gateway.metrics.recent.newest(1)).first is None
+
+    play.scripts.mute = set()
+    chunks = await play.stream("pair")
+    assert play.metric("ansambl_time_to_first_token_seconds_count", name="pair") == 1
+    assert next(play.gateway.metrics.recent.newest(1)).first > 0
+    for branch in chunks[-1].ansambl["branches"]:
+        assert 0 <= branch["first_seconds"] <= branch["seconds"]
 
 
 # --- routes -----------------------------------------------------------------------------------------------------------

@@ -361,6 +361,7 @@ def _route_account(route: Ensemble, choice: Choice, model: str, begun: float, us
         "model": model,
         "state": BranchState.ANSWERED.value,
         "seconds": round(time.monotonic() - begun, 3),
+        "first_seconds": None,
         "usage": usage.as_json() if usage is not None else None,
         "message": None,
     }

@@ -19,8 +19,8 @@ from ansambl.roles.ensembles.events import Branch, BranchState, Content, Ensembl
 class Output(Protocol):
     """Sends an answer of our own in the dialect of its request."""
 
-    async def reasoning(self, words: str) -> None:
-        """Send what is shown of the work."""
+    async def reasoning(self, words: str, *, ours: bool = False) -> None:
+        """Send what is shown of the work; `ours` is what no model said: a heading, a remark."""
         ...
 
     async def content(self, words: str) -> None:
@@ -73,7 +73,7 @@ class EnsembleWriter:
             await self._output.content(event.text)
         elif isinstance(event, Progress):
             self._pieces += 1
-            await self.write_reasoning(event.text)
+            await self._output.reasoning(event.text, ours=event.is_heading)
         else:
             # What went wrong or was decided is said where the words would have stood.
             await self.write_reasoning(f"\n\n{self._said(event.message)}\n")
@@ -93,8 +93,8 @@ class EnsembleWriter:
         self._exchange.spend_guessed(self._before.prompt_tokens + self._before.completion_tokens + self._pieces)
 
     async def write_reasoning(self, words: str) -> None:
-        """Write progress."""
-        await self._output.reasoning(words)
+        """Write progress that no model said."""
+        await self._output.reasoning(words, ours=True)
 
     def _said(self, message: Text) -> str:
         return message.render(speaker_of_scope(self._exchange.scope))
@@ -111,10 +111,10 @@ class ChatOutput:
         self._begun = False
         self._envelope = openai_chat.Envelope(f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), exchange.name)
 
-    async def reasoning(self, words: str) -> None:
+    async def reasoning(self, words: str, *, ours: bool = False) -> None:
         """Send what is shown of the work."""
         self._answer.reasoning += words
-        await self._delta({"reasoning_content": words})
+        await self._delta({"reasoning_content": words}, ours=ours)
 
     async def content(self, words: str) -> None:
         """Send a piece of the answer."""
@@ -141,7 +141,7 @@ class ChatOutput:
             await self._exchange.send_object(200, {**found, **more})
             return
         if not self._begun:
-            await self._delta({})
+            await self._delta({}, ours=True)
         if cited and not is_open_webui(self._exchange.scope):
             await self._chunk(annotated({"content": ""}, cited))
         await self._chunk({}, finish_reason, None if self._includes_usage else more)
@@ -155,13 +155,15 @@ class ChatOutput:
         if not self._begun:
             self._begun = True
             await self._exchange.start_stream()
-            self._exchange.first_byte()
+            self._exchange.begin_answer()
             await self._chunk({"role": "assistant", "content": ""})
 
-    async def _delta(self, delta: dict[str, str]) -> None:
+    async def _delta(self, delta: dict[str, str], *, ours: bool = False) -> None:
         if not self._stream:
             return
         await self._begin()
+        if not ours:
+            self._exchange.first_byte()
         await self._chunk(delta)
 
     async def _chunk(
@@ -186,6 +188,7 @@ def branch_object(branch: Branch) -> dict[str, Any]:
         "model": branch.model,
         "state": branch.state.value,
         "seconds": round(branch.seconds, 3),
+        "first_seconds": None if branch.first is None else round(branch.first, 3),
         "usage": branch.usage.as_json() if branch.usage is not None else None,
         "message": branch.message.render() if branch.message is not None else None,
     }

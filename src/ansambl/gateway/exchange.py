@@ -71,9 +71,9 @@ class Exchange:
     `asked` is the request as its dialect translated it, None in chat completions. `error_events` is how the last events
     of its stream tell an error. `outlook` says what the answer waits for, None where nobody knows. `sent_at` is when
     something was sent last, on the clock of ``time.perf_counter``. `model` is the one whose instance answers, "" before
-    it is known; `queued` and `first` are seconds until its place and until the first byte of a stream. `visit` is of
-    whoever asks. `record` is what the admin API tells of it, None for what no model answers.
-    `shape` is how it streams.
+    it is known; `queued` and `first` are seconds until its place and until the first byte of a stream that a model
+    said: an ensemble's headings before it are ours. `visit` is of whoever asks. `record` is what the admin API tells of
+    it, None for what no model answers. `shape` is how it streams.
     `id` is the request's, which its answer tells, `code` that of the error that it ended with. `request_class` is how
     urgent it is, "" before that is known. `left` tells that its client left before the answer was whole, `received`
     are the bytes of the request's body, `sent` those of the answer's so far. `output_tokens` are those of the answer,
@@ -295,9 +295,13 @@ class Exchange:
         """Whether anything of a streamed answer was sent, and not only comments and how far it is."""
         return self._begun
 
+    def begin_answer(self) -> None:
+        """The answer is about to begin, perhaps with what no model said: nothing is counted yet."""
+        self.answering = True
+
     def first_byte(self) -> None:
-        """The first bytes of a streamed answer are about to go out; counted once."""
-        if not self.answering:
-            self.answering = True
+        """The first bytes that a model said in a streamed answer are about to go out; counted once."""
+        self.answering = True
+        if self.first is None:
             self.first = time.perf_counter() - self.began
             self.metrics.count_first_byte(self.name, self.first)

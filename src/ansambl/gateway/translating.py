@@ -43,10 +43,10 @@ class TranslatedAnswer:
         opening = self._opening()
         await self._send(opening + self.rendering.feed(delta))
 
-    async def reasoning(self, words: str) -> None:
-        """Send what is shown of the work."""
+    async def reasoning(self, words: str, *, ours: bool = False) -> None:
+        """Send what is shown of the work; `ours` is what no model said."""
         opening = self._opening()
-        await self._send(opening + self.rendering.progress(words))
+        await self._send(opening + self.rendering.progress(words), ours=ours)
 
     async def content(self, words: str) -> None:
         """Send a piece of the answer."""
@@ -89,11 +89,14 @@ class TranslatedAnswer:
         self._opened = True
         return self.rendering.start()
 
-    async def _send(self, events: bytes) -> None:
+    async def _send(self, events: bytes, *, ours: bool = False) -> None:
         if not events or not self._stream:
             return
         await self._exchange.start_stream()
-        self._exchange.first_byte()
+        if ours:
+            self._exchange.begin_answer()
+        else:
+            self._exchange.first_byte()
         await self._exchange.send_event(events)
 
 
@@ -123,7 +126,7 @@ async def translate(exchange: Exchange, asked: Asked, coordinator: Coordinator, 
                 async for delta in deltas:
                     if not told and call.chosen is not None:
                         told = True
-                        await answer.reasoning(call.chosen.words)
+                        await answer.reasoning(call.chosen.words, ours=True)
                     said = said or delta != Delta()
                     usage = delta.usage or usage
                     if call.chosen is not None and delta.usage is not None:

@@ -405,3 +405,16 @@ def joined(pieces: list[Piece]) -> list[Piece]:
         else:
             found.append(piece)
     return found
+
+
+async def test_each_call_tells_when_its_first_word_came_and_thinking_is_none() -> None:
+    watch = Watch()
+    engines = three(
+        coder=[Delta(reasoning="hm "), watch.to(3.0), *words("a"), watch.to(4.0)],
+        reasoner=words("b"), philosopher=[Delta(reasoning="nothing to say")],
+    )  # fmt: skip
+    end = finished(await hold(stage(), engines, "council", watch=watch))
+    coder = end.branches[0]
+    assert coder.first == 3.0
+    assert coder.seconds >= coder.first
+    assert end.branches[2].first is None

@@ -20,10 +20,10 @@ class RequestRecord:
     `number` counts up from 1 since the start. `time` is when it came, in seconds since the epoch. `name` is what was
     asked for by its own name, "" until that is known; `model` whose instance answered. `status` is None while it is
     being answered; 499 stands for a client that left. `queued` is the seconds until it got its place, `first` those
-    until the first byte of a stream, `seconds` until the end. The tokens are as the engine counted them, None where
-    it did not. `request_class` is how urgent it was, "" before that is known. `code` is that of the error that it ended
-    with, also as the last event of a stream. `left` tells that its client left before the answer was whole; `sent` are
-    the bytes of the answer's body that went out.
+    until the first byte of a stream that a model said, `seconds` until the end. The tokens are as the engine counted
+    them, None where it did not. `request_class` is how urgent it was, "" before that is known. `code` is that of the
+    error that it ended with, also as the last event of a stream. `left` tells that its client left before the answer
+    was whole; `sent` are the bytes of the answer's body that went out.
     """
 
     number: int

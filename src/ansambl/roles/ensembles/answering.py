@@ -144,7 +144,7 @@ async def inside(
 def title(work: Work, part: Part) -> Progress:
     """The heading of a part."""
     first, work.has_spoken = not work.has_spoken, True
-    return Progress(heading(work.shown(part.label), first=first), part.member.name)
+    return Progress(heading(work.shown(part.label), first=first), part.member.name, is_heading=True)
 
 
 def _is_no_error(part: Part) -> bool:

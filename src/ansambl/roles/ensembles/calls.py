@@ -20,7 +20,10 @@ _CHARACTERS_PER_TOKEN, _CHARACTERS_MORE = 16, 64
 
 @dataclass(slots=True)
 class Call:
-    """What came of one call so far. `begun` is on the ensemble's clock, `limit` in tokens."""
+    """What came of one call so far. `begun` and `first` are on the ensemble's clock, `limit` in tokens.
+
+    `first` is when the first word of the answer came, the thinking before it left out.
+    """
 
     role: str
     model: str
@@ -28,6 +31,7 @@ class Call:
     limit: int
     content: str = ""
     thought: bool = False
+    first: float | None = None
     finish_reason: str | None = None
     usage: Usage | None = None
     out_of_time: bool = False
@@ -137,6 +141,8 @@ async def listen(
             if delta is None:
                 break
             for piece in call.read(delta):
+                if call.first is None and not piece.is_thinking and piece.text.strip():
+                    call.first = clock()
                 yield piece
     for piece in call.end():
         yield piece

@@ -46,7 +46,7 @@ async def hold(work: Work) -> AsyncGenerator[EnsembleEvent, None]:
     if votes:
         result = vote.count(_ballots(answers), deciding=work.ensemble.merging_role)
         if result is not None:
-            yield Progress(heading(work.shown("="), first=False), work.ensemble.name)
+            yield Progress(heading(work.shown("="), first=False), work.ensemble.name, is_heading=True)
             yield _shown_votes(result)
             yield Content(result.winner)
             yield work.finished("stop")

@@ -84,7 +84,11 @@ class BranchState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One call of an ensemble. `usage` is None where the engine did not report it."""
+    """One call of an ensemble. `usage` is None where the engine did not report it.
+
+    `first` are the seconds from its beginning to the first word of what it said, its thinking left out; None where it
+    said nothing.
+    """
 
     role: str
     model: str | None
@@ -92,6 +96,7 @@ class Branch:
     usage: Usage | None = None
     seconds: Seconds = Seconds(0.0)
     message: Text | None = None
+    first: Seconds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,7 @@ class Progress:
 
     text: str
     role: str
+    is_heading: bool = False
 
 
 @dataclass(frozen=True, slots=True)

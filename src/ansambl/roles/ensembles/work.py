@@ -192,7 +192,8 @@ class Work:
         else:
             self.count(call.cost)
             seconds = Seconds(self.budget.clock() - call.begun)
-            part.branches = (Branch(name, call.model, state, call.cost, seconds, message),)
+            first = None if call.first is None else Seconds(call.first - call.begun)
+            part.branches = (Branch(name, call.model, state, call.cost, seconds, message, first),)
         said = call.said if call is not None and state is not BranchState.FAILED else ""
         part.outcome = Outcome(
             name, state, said, message, None, call.finish_reason if call is not None else None, prepared
