@@ -54,7 +54,7 @@ def _document() -> dict[str, Any]:
     anything: Any = SimpleNamespace()
     return make_admin_api(
         anything, anything, KeyDoor("", RealClock()), anything, is_local=lambda _: True, planning=anything,
-        watching=anything, reading=anything, keys=anything, knowledge=anything,
+        watching=anything, reading=anything, keys=anything, knowledge=anything, knowledge_work=anything,
     ).openapi()  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ansambl.access.credentials import NAVIGATED, credentials_of, is_same_origin
 from ansambl.access.door import Door
 from ansambl.api import PREFIX
-from ansambl.domain.access import Endpoint, UnauthorizedError
+from ansambl.domain.access import OWNER, Caller, Endpoint, UnauthorizedError
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.text import text
 
@@ -54,6 +54,12 @@ def needed(method: str, path: str) -> Endpoint | None:
     if path == OPENAPI or (path == ME and method in _READS):
         return None
     return Endpoint.ADMIN_READ if method in _READS or path in _READING_POSTS else Endpoint.ADMIN
+
+
+def caller_of(request: Request) -> Caller:
+    """Who sent a request that was let in."""
+    visit = request.scope.get("visit")
+    return OWNER if visit is None else visit.caller
 
 
 class Guard:

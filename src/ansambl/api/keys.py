@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 
 from ansambl.api import PREFIX
 from ansambl.api.errors import may_fail
+from ansambl.api.guarding import caller_of
 from ansambl.api.key_schemas import (
     CallerDocument,
     CreatedKeyDocument,
@@ -67,12 +68,12 @@ def add_key_routes(router: APIRouter, controls: KeyControls) -> None:
     @router.get(f"{PREFIX}/me", tags=["Keys"], operation_id="get_caller")
     async def get_caller(request: Request) -> CallerDocument:
         """Who asks, and what it may do; any key may ask it."""
-        return controls.caller(request.scope["visit"].caller)
+        return controls.caller(caller_of(request))
 
     @router.post(f"{PREFIX}/sign-ins", status_code=201, tags=["Keys"], operation_id="create_sign_in")
     async def post_sign_in(request: Request) -> SignInDocument:
         """Make a secret that signs one browser in to the console, once and soon, in the name of whoever asks."""
-        return controls.invite(request.scope["visit"].caller)
+        return controls.invite(caller_of(request))
 
     @router.get(base, tags=["Keys"], operation_id="list_keys", responses=may_fail(422))
     async def get_keys(

@@ -9,6 +9,7 @@ from fastapi import APIRouter, HTTPException, Query, Request
 
 from ansambl.api import PREFIX
 from ansambl.api.errors import may_fail
+from ansambl.api.guarding import caller_of
 from ansambl.api.schemas import (
     EntriesDocument,
     EntryDocument,
@@ -24,7 +25,7 @@ from ansambl.api.schemas import (
     TrialRequest,
     VersionsDocument,
 )
-from ansambl.domain.access import OWNER, Caller
+from ansambl.domain.access import Caller
 from ansambl.roles.catalog import Kind
 
 LARGEST_BODY = 1_000_000
@@ -195,8 +196,7 @@ def _add_trials(router: APIRouter, controls: RoleControls, kind: Kind) -> None:
 
         It is checked as a save is, and nothing is saved. Its name stands in no list, and no other key may use it.
         """
-        visit = request.scope.get("visit")
-        return await controls.try_out(kind, name, wanted, OWNER if visit is None else visit.caller)
+        return await controls.try_out(kind, name, wanted, caller_of(request))
 
     router.add_api_route(
         f"{PREFIX}/{kind}/{{name:path}}/trials", post_trials, methods=["POST"], name=f"{kind}_post_trials",

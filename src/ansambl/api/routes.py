@@ -16,7 +16,8 @@ from ansambl.api.errors import add_error_handlers, answer_with, language_of, may
 from ansambl.api.guarding import Guard
 from ansambl.api.instances import InstanceControls, add_instance_routes
 from ansambl.api.keys import KeyControls, add_key_routes
-from ansambl.api.knowledge import UPLOADS, KnowledgeControls, add_knowledge_routes
+from ansambl.api.knowledge import KnowledgeControls, add_knowledge_routes
+from ansambl.api.knowledge_work import UPLOADS, KnowledgeWorkControls, add_knowledge_work_routes
 from ansambl.api.models import ModelControls, add_model_routes
 from ansambl.api.openapi import OPENAPI_PATH, describe
 from ansambl.api.planning import PlanningControls, add_planning_routes
@@ -51,7 +52,8 @@ def make_admin_api(
     is_local: Callable[[Scope], bool], is_own_user: Callable[[Scope], bool] = lambda _: False,
     planning: PlanningControls | None = None,
     watching: WatchControls | None = None, reading: ReadingControls | None = None, keys: KeyControls | None = None,
-    knowledge: KnowledgeControls | None = None, models: ModelControls | None = None,
+    knowledge: KnowledgeControls | None = None, knowledge_work: KnowledgeWorkControls | None = None,
+    models: ModelControls | None = None,
 ) -> FastAPI:  # fmt: skip
     """Build the admin API; what is None is not there.
 
@@ -88,6 +90,8 @@ def make_admin_api(
         add_key_routes(router, keys)
     if knowledge is not None:
         add_knowledge_routes(router, knowledge, language_of)
+    if knowledge_work is not None:
+        add_knowledge_work_routes(router, knowledge_work, language_of)
     if models is not None:
         add_model_routes(router, models, language_of)
     add_role_routes(router, roles, language_of)

@@ -17,7 +17,9 @@ import pytest
 from ansambl.access.key_door import KeyDoor
 from ansambl.access.keys import ApiKey, digest_of, new_id, new_secret
 from ansambl.api.routes import make_admin_api
+from ansambl.app.admin.desk import Desk
 from ansambl.app.admin.knowledge import ProductKnowledge
+from ansambl.app.admin.knowledge_work import ProductKnowledgeWork
 from ansambl.app.knowledge import uploads
 from ansambl.app.knowledge.jobs import JobDesk
 from ansambl.app.knowledge.uploads import RESERVE
@@ -46,34 +48,45 @@ class Present:
     """The controls of the test that runs: the application takes long to make, and is one for all of them."""
 
     def __init__(self):
-        self.door = KeyDoor(TOKEN, VirtualClock(1_790_000_000.0))
         self.controls = None
-        anything = SimpleNamespace()
-        self.app = make_admin_api(anything, anything, self.door, is_local=is_local, knowledge=self)
 
     def __getattr__(self, name):
         return getattr(self.controls, name)
 
 
+class Application:
+    def __init__(self):
+        self.door = KeyDoor(TOKEN, VirtualClock(1_790_000_000.0))
+        self.knowledge, self.work = Present(), Present()
+        anything = SimpleNamespace()
+        self.asgi = make_admin_api(
+            anything, anything, self.door, is_local=is_local, knowledge=self.knowledge, knowledge_work=self.work
+        )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def present():
-    return Present()
+def application():
+    return Application()
 
 
 class Stage:
-    def __init__(self, folder, present):
+    def __init__(self, folder, application):
         self.folder = folder
         self.known = FakeKnowledge()
         self.jobs = JobDesk(VirtualClock(1_790_000_000.0))
         self.roots, self.forgotten = (), []
         self.largest, self.max_file = 1 * MIB, 2 * MIB
-        self.door = present.door
-        self.controls = present.controls = ProductKnowledge(
-            self.known, self.jobs, lambda: SimpleNamespace(settings=SimpleNamespace(knowledge=self)),
-            DataPaths(folder / "data"), self.forgotten.extend,
+        self.door = application.door
+        self.desk = Desk(at_once=4, waiting=200)
+        loaded = SimpleNamespace(settings=SimpleNamespace(knowledge=self))
+        application.knowledge.controls = ProductKnowledge(
+            self.known, self.desk, lambda: loaded, self.forgotten.extend
         )  # fmt: skip
+        application.work.controls = ProductKnowledgeWork(
+            self.known, self.jobs, self.desk, lambda: loaded, DataPaths(folder / "data")
+        )
         self.client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(present.app, raise_app_exceptions=False), base_url="http://localhost"
+            transport=httpx.ASGITransport(application.asgi, raise_app_exceptions=False), base_url="http://localhost"
         )
 
     @property
@@ -108,12 +121,12 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(tmp_path, present):
-    found = Stage(tmp_path, present)
+async def stage(tmp_path, application):
+    found = Stage(tmp_path, application)
     yield found
     await found.client.aclose()
     found.jobs.close()
-    found.controls.close()
+    found.desk.close()
 
 
 def error_of(answer):

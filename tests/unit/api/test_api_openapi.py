@@ -23,7 +23,7 @@ def document():
     anything = SimpleNamespace()
     app = make_admin_api(
         anything, anything, KeyDoor("token", RealClock()), anything, is_local=is_local, planning=anything,
-        watching=anything, reading=anything, keys=anything, knowledge=anything,
+        watching=anything, reading=anything, keys=anything, knowledge=anything, knowledge_work=anything,
     )  # fmt: skip
     return app.openapi()
 

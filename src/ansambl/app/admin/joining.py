@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from ansambl.access.key_door import KeyDoor
 from ansambl.app.admin.desk import Desk
 from ansambl.app.admin.event_board import EventBoard
 from ansambl.app.admin.knowledge import ProductKnowledge
+from ansambl.app.admin.knowledge_work import ProductKnowledgeWork
 from ansambl.app.admin.models import ProductModels
 from ansambl.app.admin.plan_applying import PlanApplying
 from ansambl.app.admin.planning import ProductPlanning
@@ -26,6 +28,10 @@ from ansambl.foundation.sqlite import Database
 from ansambl.gateway.front.own_user import is_own_user
 from ansambl.gateway.front.peers import is_local
 
+SEARCHES: Final = 4
+"""Questions about knowledge worked on at once: a search holds the interpreter for a part of its time alone."""
+WAITING_SEARCHES: Final = 200
+"""Fifty clients that ask at once, and some more, wait for a moment in place of being sent away."""
 _IN_SNAPSHOT = ("version", "started", "default_model", "instances", "devices", "requests")
 
 
@@ -47,8 +53,10 @@ class AdminSide:
         self.watching = ProductWatching(product, paths.logs, board)
         self.reading = ProductReading(product, self._desk, loaded, paths, database)
         self.models = ProductModels(self._desk, self.pulls, loaded, paths)
-        self.knowledge = ProductKnowledge(
-            product.knowledge, product.knowledge_jobs, loaded, paths, product.service.forget_documents
+        self._searches = Desk(at_once=SEARCHES, waiting=WAITING_SEARCHES)
+        self.knowledge = ProductKnowledge(product.knowledge, self._searches, loaded, product.service.forget_documents)
+        self.knowledge_work = ProductKnowledgeWork(
+            product.knowledge, product.knowledge_jobs, self._searches, loaded, paths
         )
         product.knowledge_jobs.watcher = board.job
         self.pulls.watcher = board.pull
@@ -62,7 +70,7 @@ class AdminSide:
             self._controls, roles, door, ProductInstances(self._product), keys=keys, is_local=is_local,
             is_own_user=is_own_user,
             planning=self.planning, watching=self.watching, reading=self.reading, knowledge=self.knowledge,
-            models=self.models,
+            knowledge_work=self.knowledge_work, models=self.models,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -73,4 +81,4 @@ class AdminSide:
         self.models.close()
         self.watching.close()
         self._desk.close()
-        self.knowledge.close()
+        self._searches.close()

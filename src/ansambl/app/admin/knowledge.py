@@ -1,12 +1,11 @@
-"""What the admin API does with the knowledge of a running Ansambl. Calls block, so they are made in threads."""
+"""What the admin API reads and removes of the knowledge of a running Ansambl. Calls block, so they have threads."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from ansambl.api.knowledge_schemas import (
-    AddRequest,
     CollectionDocument,
     CollectionsDocument,
     ConversationDocument,
@@ -16,9 +15,6 @@ from ansambl.api.knowledge_schemas import (
     DocumentsDocument,
     DocumentTextDocument,
     FoldersDocument,
-    ImportChatsRequest,
-    JobDocument,
-    JobsDocument,
     KnowledgeDocument,
     PassagesDocument,
     RemovedDocument,
@@ -27,25 +23,15 @@ from ansambl.api.knowledge_schemas import (
 )
 from ansambl.app.admin.desk import Desk
 from ansambl.app.knowledge import documents as told
-from ansambl.app.knowledge.jobs import JobDesk
-from ansambl.app.knowledge.places import checked_path, scheme_of
-from ansambl.app.knowledge.uploads import Uploads
-from ansambl.domain.access import OWNER, Caller, Endpoint, ForbiddenError
-from ansambl.domain.errors import NotFoundError, UsageError
+from ansambl.domain.access import Caller, Endpoint, ForbiddenError
+from ansambl.domain.errors import NotFoundError
 from ansambl.domain.knowledge import EVERYBODY, Document, Kind
 from ansambl.domain.text import text
-from ansambl.foundation.paths import DataPaths
-from ansambl.knowledge.contract import Knowledge, Report, Stopped, Watch
-from ansambl.knowledge.reading.roots import resolved_roots
+from ansambl.knowledge.contract import Knowledge
 
 if TYPE_CHECKING:
-    from ansambl.api.knowledge import UploadRequest
     from ansambl.app.configuration.settings_file import LoadedSettings
 
-AT_ONCE: Final = 4
-"""Questions that are worked on at the same time: a search holds the interpreter for a part of its time alone."""
-WAITING: Final = 200
-"""Fifty clients that ask at once, and some more, wait for a moment in place of being sent away."""
 _PAGE = 1000
 _LARGEST = 2**63 - 1
 
@@ -56,24 +42,19 @@ _Result = TypeVar("_Result")
 class ProductKnowledge:
     """Implements `ansambl.api.knowledge.KnowledgeControls`.
 
-    `loaded` gives the settings in effect; `forgotten` is told the numbers of documents that were removed. Whoever may
-    change all sees all; other keys see what is everybody's and what is remembered of their own.
+    `desk` answers in threads; `loaded` gives the settings in effect; `forgotten` is told the numbers of documents that
+    were removed. Whoever may change all sees all; other keys see what is everybody's, and what is remembered of
+    their own.
     """
 
     def __init__(
-        self, knowledge: Knowledge, jobs: JobDesk, loaded: Callable[[], LoadedSettings], paths: DataPaths,
+        self, knowledge: Knowledge, desk: Desk, loaded: Callable[[], LoadedSettings],
         forgotten: Callable[[Sequence[int]], None] = lambda _: None,
     ) -> None:  # fmt: skip
         self._knowledge = knowledge
-        self._jobs = jobs
         self._loaded = loaded
         self._forgotten = forgotten
-        self._desk = Desk(at_once=AT_ONCE, waiting=WAITING)
-        self._uploads = Uploads(paths.knowledge / "uploads")
-
-    def close(self) -> None:
-        """Answer no more questions."""
-        self._desk.close()
+        self._desk = desk
 
     async def _ask(self, work: Callable[[Knowledge], _Result]) -> _Result:
         return await self._desk.answer(lambda: work(self._knowledge))
@@ -178,113 +159,6 @@ class ProductKnowledge:
 
         return await self._ask(work)
 
-    # --- long work ----------------------------------------------------------------------------------------------------
-
-    async def add(self, wanted: AddRequest, caller: Caller, translate: Translate) -> JobDocument:
-        """Begin to take in a file, a folder or a web page."""
-        is_page = scheme_of(wanted.place) in {"http", "https"}
-        # A page is none of this machine's files: which addresses may be fetched is another matter.
-        roots = () if _is_owner(caller) or is_page else self._roots()
-        place = wanted.place
-        if not is_page:
-            place = await self._desk.answer(lambda: checked_path(wanted.place, None if _is_owner(caller) else roots))
-        elif wanted.watch:
-            raise UsageError(text("a web page cannot be kept in step; leave out 'watch'"), param="watch")
-
-        def work(watch: Watch, stopped: Stopped) -> Report:
-            return self._knowledge.add(
-                place, wanted.collection, watch=watch, stopped=stopped, embed=False, keep_in_step=wanted.watch,
-                include=tuple(wanted.include), exclude=tuple(wanted.exclude), roots=roots,
-            )  # fmt: skip
-
-        return self._begun("add", work, wanted.collection, place, translate, embed=wanted.embed)
-
-    async def import_chats(self, wanted: ImportChatsRequest, caller: Caller, translate: Translate) -> JobDocument:
-        """Begin to take in an export of conversations."""
-        roots = () if _is_owner(caller) else self._roots()
-        place = await self._desk.answer(lambda: checked_path(wanted.path, None if _is_owner(caller) else roots))
-
-        def work(watch: Watch, stopped: Stopped) -> Report:
-            return self._knowledge.import_chats(
-                place, wanted.collection, watch=watch, stopped=stopped, embed=False, roots=roots,
-                day_first=wanted.day_first,
-            )  # fmt: skip
-
-        return self._begun("import-chats", work, wanted.collection, place, translate, embed=wanted.embed)
-
-    async def upload(
-        self, body: AsyncIterator[bytes], size: int | None, wanted: UploadRequest, translate: Translate
-    ) -> JobDocument:
-        """Write what comes to the disk, and begin to take it in."""
-        limit = self._loaded().settings.knowledge.max_upload
-        file = await self._uploads.receive(body, size, wanted.name, limit, wanted.folder)
-        kind = "import-chats" if wanted.chats else "add"
-
-        def work(watch: Watch, stopped: Stopped) -> Report:
-            place = str(file.path)
-            if wanted.chats:
-                report = self._knowledge.import_chats(
-                    place, wanted.collection, watch=watch, stopped=stopped, embed=False, day_first=wanted.day_first
-                )
-                return file.renamed(report)
-            report = self._knowledge.add(
-                place, wanted.collection, watch=watch, stopped=stopped, embed=False, known_as=file.known_as
-            )
-            return file.renamed(report)
-
-        try:
-            return self._begun(
-                kind, work, wanted.collection, file.known_as, translate, embed=wanted.embed, after=file.remove
-            )
-        except BaseException:
-            file.remove()
-            raise
-
-    async def embed(self, translate: Translate) -> JobDocument:
-        """Begin to give vectors to passages that have none."""
-        return told.job_document(self._jobs.embed(self._knowledge), translate)
-
-    def _begun(
-        self, kind: str, work: Callable[[Watch, Stopped], Report], collection: str, place: str, translate: Translate,
-        *, embed: bool, after: Callable[[], None] | None = None,
-    ) -> JobDocument:  # fmt: skip
-        def then_embed(watch: Watch, stopped: Stopped) -> Report:
-            report = work(watch, stopped)
-            if embed and not stopped() and self._knowledge.estimate().passages:
-                # A job of its own: what is added meanwhile does not wait for it.
-                self._jobs.embed(self._knowledge)
-            return report
-
-        job = self._jobs.start(kind, then_embed, collection=collection, place=place, after=after)
-        return told.job_document(job, translate)
-
-    async def jobs(self, translate: Translate) -> JobsDocument:
-        """Long work since the start."""
-        return JobsDocument(jobs=[told.job_document(one, translate) for one in self._jobs.jobs()])
-
-    async def job(self, wanted: str, translate: Translate) -> JobDocument:
-        """One of it."""
-        return told.job_document(self._jobs.job(wanted), translate)
-
-    async def stop_job(self, wanted: str, translate: Translate) -> JobDocument:
-        """Ask it to end."""
-        return told.job_document(self._jobs.stop(wanted), translate)
-
-    def _roots(self) -> tuple[str, ...]:
-        """The folders from which API keys may have files added.
-
-        Raises:
-            ForbiddenError: there are none.
-        """
-        roots = self._loaded().settings.knowledge.roots
-        if not roots:
-            raise ForbiddenError(
-                text("API keys may add no files of this machine; send the file itself, or name folders under "
-                     "'roots' in [knowledge]."),
-                param="place",
-            )  # fmt: skip
-        return resolved_roots(roots)
-
     # --- conversations and memory -------------------------------------------------------------------------------------
 
     async def conversations(
@@ -359,10 +233,6 @@ class ProductKnowledge:
         if not await self._ask(lambda known: known.leave(path, collection)):
             raise NotFoundError(text("The folder '{path}' is not kept in step.", path=path[:200]))
         return await self.folders()
-
-
-def _is_owner(caller: Caller) -> bool:
-    return caller.key == OWNER.key
 
 
 def _may_see(caller: Caller, one: Document) -> bool:
