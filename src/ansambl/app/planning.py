@@ -114,7 +114,7 @@ def find_candidates(
     if remote:
         wanted = f"{reference}:{quantization}" if quantization and ":" not in reference else reference
         return (candidate_from_files(inspect_remote(wanted), reference),)
-    path = local_path(reference, paths) or _fetched(reference, paths)
+    path = files_of(reference, paths)
     if path is not None:
         found: tuple[Candidate, ...] = (candidate_from_files(inspect_checkpoint(path), reference),)
     else:
@@ -126,6 +126,15 @@ def find_candidates(
                      "of its files, or inspect them: ansambl models inspect PATH", model=model.repo)
             )  # fmt: skip
     return found if quantization is None else _of_quantization(found, quantization)
+
+
+def files_of(reference: str, paths: DataPaths) -> Path | None:
+    """Where the files lie whose headers tell of a model; None where the catalog does.
+
+    Raises:
+        CheckpointError: the embedded model, or one of Ollama or LM Studio, is meant and not here.
+    """
+    return local_path(reference, paths) or _fetched(reference, paths)
 
 
 def _fetched(reference: str, paths: DataPaths) -> Path | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache, lru_cache
+from pathlib import Path
 
 from ansambl.api.plan_schemas import (
     CatalogCheckpointDocument,
@@ -14,7 +16,8 @@ from ansambl.api.plan_schemas import (
     MachinesDocument,
 )
 from ansambl.app.configuration.settings_file import LoadedSettings
-from ansambl.app.planning import candidates_of, find_candidates
+from ansambl.app.planning import candidates_of, files_of, find_candidates
+from ansambl.domain.catalog import CatalogModel
 from ansambl.domain.device import DeviceKind, DeviceModel, PlannedMachine
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.planning import Candidate
@@ -47,7 +50,7 @@ def catalog_document(loaded: LoadedSettings, paths: DataPaths) -> CatalogDocumen
         if model.checkpoint is None:
             continue
         try:
-            candidates = find_candidates(model.checkpoint, None, paths)
+            candidates = _configured(model.checkpoint, paths)
         except AnsamblError:
             # Not fetched, or nothing is known of its inside: `ansambl models inspect` tells.
             continue
@@ -61,19 +64,49 @@ def catalog_document(loaded: LoadedSettings, paths: DataPaths) -> CatalogDocumen
                 checkpoints=[_checkpoint(one) for one in candidates], configured=True,
             )
         )  # fmt: skip
-    for one in catalog().values():
-        candidates = candidates_of(one)
-        if not candidates:
-            continue
-        found.append(
-            CatalogModelDocument(
-                name=one.name, repo=one.repo, title=one.title, family=one.family, kind=str(one.kind),
-                licence=one.licence, **_inside(candidates), released=one.released,
-                specialities=[str(each) for each in one.specialities],
-                checkpoints=[_checkpoint(each) for each in candidates],
-            )
-        )  # fmt: skip
-    return CatalogDocument(models=found)
+    return CatalogDocument(models=[*found, *_shipped()])
+
+
+@cache
+def _shipped() -> tuple[CatalogModelDocument, ...]:
+    """The models of the catalog. They are the same as long as the process lives, and two thousand sizes are derived."""
+    rows = ((one, candidates_of(one)) for one in catalog().values())
+    return tuple(_shipped_model(one, candidates) for one, candidates in rows if candidates)
+
+
+def _shipped_model(model: CatalogModel, candidates: tuple[Candidate, ...]) -> CatalogModelDocument:
+    return CatalogModelDocument(
+        name=model.name, repo=model.repo, title=model.title, family=model.family, kind=str(model.kind),
+        licence=model.licence, **_inside(candidates), released=model.released,
+        specialities=[str(each) for each in model.specialities], checkpoints=[_checkpoint(each) for each in candidates],
+    )  # fmt: skip
+
+
+def _configured(reference: str, paths: DataPaths) -> tuple[Candidate, ...]:
+    """What a configuration means; its files are read again only where they are no longer the same.
+
+    Raises:
+        AnsamblError: they are not here, or do not tell enough.
+    """
+    files = files_of(reference, paths)
+    if files is None:
+        return find_candidates(reference, None, paths)
+    return _read(reference, paths, _stamp(files))
+
+
+@lru_cache(maxsize=128)
+def _read(reference: str, paths: DataPaths, stamp: tuple[tuple[str, int, int], ...]) -> tuple[Candidate, ...]:  # noqa: ARG001 - the stamp is what it is kept by
+    # In a header, a vocabulary of a hundred thousand words stands before what is asked for.
+    return find_candidates(reference, None, paths)
+
+
+def _stamp(files: Path) -> tuple[tuple[str, int, int], ...]:
+    """Path, time of the last change and bytes of a file, or of each file of a folder; nothing where it is not there."""
+    try:
+        listed = sorted(files.iterdir()) if files.is_dir() else [files]
+        return tuple((str(one), (told := one.stat()).st_mtime_ns, told.st_size) for one in listed)
+    except OSError:
+        return ()
 
 
 def _inside(candidates: tuple[Candidate, ...]) -> dict[str, int | None]:
