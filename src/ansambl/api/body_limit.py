@@ -1,20 +1,30 @@
-"""Refuses bodies that are larger than what they are for needs, before anything is read into memory as a whole."""
+"""Refuses bodies that no route can use: too large for what they are for, or with halves of characters in them.
+
+The first is seen before anything is read into memory as a whole. The second, one half of a pair of escapes, is text
+that JSON lets one write and nothing can keep: the database, the configuration file and every answer are UTF-8.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 
 from fastapi import Request
 from fastapi.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ansambl.domain.errors import AnsamblError, BodyTooLargeError
+from ansambl.domain.errors import AnsamblError, BodyTooLargeError, RequestError
 from ansambl.domain.text import text
+
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+"""How JSON writes half a character; two of them in the right order are one character."""
 
 
 class BodyLimit:
     """Answers with 413 where a body under one of `prefixes` is longer than `limit` bytes, announced or not.
 
+    One that holds half a character is answered with 422.
     Those of the paths `streamed` are passed on as they come: whoever takes them keeps them out of memory, and counts.
     """
 
@@ -53,6 +63,9 @@ class BodyLimit:
                 return
             if message["type"] != "http.request" or not message.get("more_body"):
                 break
+        if holds_half_characters(b"".join(one.get("body", b"") for one in messages)):
+            await self._answer(Request(scope), _half_character())(scope, receive, send)
+            return
         waiting = iter(messages)
 
         async def replay() -> Message:
@@ -60,3 +73,24 @@ class BodyLimit:
             return found if found is not None else await receive()
 
         await self._app(scope, replay, send)
+
+
+def holds_half_characters(body: bytes) -> bool:
+    """Whether a JSON document has text that cannot be written as UTF-8. What is no JSON is left to who reads it."""
+    if not _HALF.search(body):
+        return False
+    try:
+        json.dumps(json.loads(body), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    except (ValueError, RecursionError):
+        return False
+    return False
+
+
+def _half_character() -> RequestError:
+    error = RequestError(
+        text("The body holds half a character (an escape such as \\ud800 alone); send whole characters."), param="body"
+    )
+    error.status = 422
+    return error

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 
 from ansambl.api import PREFIX
+from ansambl.api.findings import place_of, sentence_of, telling
 from ansambl.dialects import openai_chat
 from ansambl.domain.errors import AnsamblError, RequestError, UnavailableError
 from ansambl.domain.text import text
@@ -108,7 +109,7 @@ def add_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
-        return answer_with(request, _invalid(request, error.errors()[0]))
+        return answer_with(request, _invalid(request, telling(error.errors()), error.body))
 
     @app.exception_handler(Exception)
     async def on_crash(request: Request, error: Exception) -> Response:
@@ -125,24 +126,23 @@ def _methods_at(routes: Sequence[BaseRoute], request: Request) -> list[str]:
     return sorted({method for one in known if first and one.path == first.path for method in one.methods or ()})
 
 
-def _invalid(request: Request, first: dict[str, Any]) -> RequestError:
-    """What is wrong with a body or a query, from FastAPI's first finding."""
-    place = ".".join(str(part) for part in first["loc"])
+def _invalid(request: Request, finding: dict[str, Any], body: object) -> RequestError:
+    """What is wrong with a body or a query, from one of FastAPI's findings."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    place = place_of(finding, body)
     if place == "body" and kind not in {"application/json", ""} and not kind.endswith("+json"):
         failure = RequestError(
             text("The body is sent as {kind}; send it with the header content-type: application/json", kind=kind[:100])
         )
         failure.status = 415
         return failure
-    if first["type"] == "json_invalid":
+    if finding["type"] == "json_invalid":
         failure = RequestError(
             text("The body is not JSON: {reason} (character {position})",
-                 reason=first.get("ctx", {}).get("error", first["msg"]), position=first["loc"][-1]),
+                 reason=finding.get("ctx", {}).get("error", finding["msg"]), position=finding["loc"][-1]),
             param="body", code="invalid_json",
         )  # fmt: skip
     else:
-        place = place[:_LONGEST]
-        failure = RequestError(text("{place}: {reason}", place=place, reason=first["msg"]), param=place)
+        failure = RequestError(sentence_of(finding, place[:_LONGEST]), param=place[:_LONGEST])
     failure.status = 422
     return failure

@@ -117,5 +117,10 @@ async def _exchange(app: ASGIApp, scope: Scope, body: bytes) -> tuple[int, dict[
         else:
             parts.append(message.get("body", b""))
 
-    await app(scope, receive, send)
+    try:
+        await app(scope, receive, send)
+    except Exception:
+        # What answered that it failed raises all the same, for the server's own log; its log has it already.
+        if not headers:
+            raise
     return status, headers, b"".join(parts)

@@ -7,7 +7,7 @@ from typing import cast
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -19,7 +19,11 @@ from ansambl.console.pages import PAGES
 from ansambl.console.security import SecurityHeaders
 from ansambl.console.signing_in import SignIns, answer_sign_in
 from ansambl.foundation.locales import translator
+from ansambl.foundation.logging import get_logger
 
+log = get_logger(__name__)
+
+_LONGEST_PATH = 200
 _FOREVER = "public, max-age=31536000, immutable"
 _ASK_AGAIN = "no-cache"
 
@@ -69,14 +73,28 @@ def _for_callers(frame: Frame, page: Page, route: Route) -> Route:
     What may change something is done for the console's own page alone, whoever is signed in.
     """
 
-    async def get(request: Request) -> Response:
+    async def answer(request: Request) -> Response:
         if request.method not in ("GET", "HEAD") and not is_same_origin(request.scope):
             raise AdminError(403, frame.speak(request)("Only the console's own page can do this."), "not_allowed")
         await frame.learn_caller(request)
         if not frame.may_see(request, page):
             return _not_for_you(frame, request, page)
-        answer: Response = await route.endpoint(request)
-        return answer
+        answered: Response = await route.endpoint(request)
+        return answered
+
+    async def get(request: Request) -> Response:
+        try:
+            return await answer(request)
+        except (AdminError, HTTPException):
+            raise
+        except ClientDisconnect:
+            # Nobody reads it; without an answer the server would take it for a failure of its own.
+            return Response(status_code=400)
+        except Exception as error:
+            # A page that fails says so in its own place and with its headers, and the connection lives on.
+            log.exception("page_crashed", path=request.url.path[:_LONGEST_PATH])
+            message = frame.speak(request)("Something failed inside Ansambl; its log says more: ansambl logs.")
+            raise AdminError(500, message, "internal_error") from error
 
     return Route(route.path, get, methods=sorted(route.methods or {"GET"}), name=route.name)
 
@@ -112,7 +130,7 @@ def _refused(frame: Frame, request: Request, error: AdminError) -> Response:
     title = shown.name(frame.speak(request))
     return frame.page(
         request, shown, "problem_page.html", status=error.status, title=title, message=error.message,
-        back=f"{path}?{request.url.query}" if request.url.query else path,
+        missing=error.status == 404, back=f"{path}?{request.url.query}" if request.url.query else path,
     )  # fmt: skip
 
 
@@ -124,4 +142,4 @@ async def _answer_failure(request: Request, error: Exception) -> Response:
         if status == 404
         else speak("The console cannot do that with {path}; open / in a browser.")
     )
-    return PlainTextResponse(sentence.format(path=request.url.path[:200]), status)
+    return PlainTextResponse(sentence.format(path=request.url.path[:_LONGEST_PATH]), status)

@@ -296,6 +296,41 @@ def test_what_the_admin_api_says_cannot_carry_markup():
     assert "<script>alert" not in nasty.get("/").text
 
 
+def test_a_page_that_fails_says_so_in_its_own_place_and_with_its_headers():
+    """Whatever fails: our own code, and an admin API that raises after its answer, as the framework's does."""
+
+    async def broken(scope, receive, send):
+        raise KeyError("<b>secret</b>")
+
+    async def telling(scope, receive, send):
+        await JSONResponse({"error": {"message": "The log says more."}}, 500)(scope, receive, send)
+        raise KeyError("secret")
+
+    async def odd(scope, receive, send):
+        await JSONResponse({"endpoints": ["admin"]})(scope, receive, send)
+
+    for admin, line in (
+        (broken, "Something failed inside"),
+        (telling, "The log says more."),
+        (odd, "Something failed"),
+    ):
+        asking = client_of(admin)
+        whole = asking.get("/console/traffic" if admin is not odd else "/console/roles")
+        assert (whole.status_code, line in whole.text, "<nav" in whole.text) == (500, True, True)
+        assert "frame-ancestors 'none'" in whole.headers["content-security-policy"]
+        assert "secret" not in whole.text
+        part = asking.get("/console/roles", headers={"hx-request": "true"})
+        assert (part.status_code, part.headers["hx-retarget"], line in part.text) == (500, "#problem", True)
+
+
+@pytest.mark.parametrize("body", [rb'{"roles": {"x": {"instruction": "\ud800"}}}', rb'{"roles": {"\udfff": {}}}'])
+def test_a_set_with_half_a_character_is_refused_in_one_line(client, body):
+    asking = client_of(refusing(404))
+    answer = asking.post("/console/roles/import", content=body, headers={"sec-fetch-site": "same-origin"})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith("The file is neither TOML nor JSON")
+
+
 def test_no_route_that_changes_something_is_open_to_other_pages():
     """Whatever it is signed in by, and whoever adds a route."""
     asked = []

@@ -137,24 +137,24 @@ async def _found(api: AdminApi, request: Request, speak: Speak) -> dict[str, Any
     wanted |= {f"{name}s": [asked[name]] for name in ("collection", "kind", "author") if asked[name]}
     since, until = (_day(asked[name], name, speak) for name in ("since", "until"))
     if since is not None:
-        wanted["since"] = since.timestamp()
+        wanted["since"] = since[0]
     if until is not None:
         # The last day counts, too.
-        wanted["until"] = (until + _DAY).timestamp()
+        wanted["until"] = until[1]
     found = await api.post("knowledge", "search", document=wanted)
     return {"asked": asked, "hits": [_hit(one) for one in found["hits"]], "found": found}
 
 
-def _day(written: str, name: str, speak: Speak) -> dt.datetime | None:
+def _day(written: str, name: str, speak: Speak) -> tuple[float, float] | None:
+    """When a day begins and ends, in seconds since the epoch; None where none is written."""
     if not written:
         return None
     try:
         found = dt.datetime.fromisoformat(written)
-        (found + _DAY).timestamp()
+        return found.timestamp(), (found + _DAY).timestamp()
     except (ValueError, OverflowError):
         message = speak("'{name}' must be a day such as 2025-08-07.").format(name=name)
         raise AdminError(400, message, param=name) from None
-    return found
 
 
 def _hit(one: dict[str, Any]) -> dict[str, Any]:

@@ -105,8 +105,8 @@ def read_set(written: bytes) -> dict[str, Any]:
     source = written.decode("utf-8-sig")
     try:
         found = json.loads(source) if source.lstrip().startswith("{") else tomllib.loads(source)
-        # What JSON cannot say, such as a date, is no value of a role either.
-        return dict(json.loads(json.dumps(found, allow_nan=False)))
+        # What JSON cannot say, such as a date, is no value of a role either, nor is half a character.
+        return dict(json.loads(json.dumps(found, allow_nan=False, ensure_ascii=False).encode()))
     except (RecursionError, TypeError) as error:
         raise ValueError(str(error)) from None
 

@@ -1,0 +1,97 @@
+"""What the admin API says of a body that it cannot use: about the part that is wrong, in the reader's language."""
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field
+
+from ansambl.api.body_limit import BodyLimit, holds_half_characters
+from ansambl.api.errors import add_error_handlers, answer_with
+
+
+class Described(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(max_length=5)
+    ram: int = Field(ge=1, le=100)
+
+
+class Question(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    machines: list[str | Described] = Field([], max_length=2)
+    context: int = Field(8, ge=1, le=1000)
+    share: float = 0.5
+    whole: bool = True
+    anything: dict[str, object] = Field(default_factory=dict)
+
+
+@pytest.fixture
+async def client():
+    app = FastAPI()
+    add_error_handlers(app, app.routes)
+    app.add_middleware(BodyLimit, limit=100_000, prefixes=("/",), answer=answer_with)
+
+    @app.post("/ask")
+    async def ask(question: Question) -> Question:
+        return question
+
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "message"),
+    [
+        ({"machines": [{"name": "x", "ram": 0}]}, "body.machines.0.ram", "body.machines.0.ram must be 1 or more."),
+        ({"machines": ["a", {"name": "x", "ram": 10**12}]}, "body.machines.1.ram",
+         "body.machines.1.ram must be 100 or less."),
+        ({"machines": [{"name": "x"}]}, "body.machines.0.ram", "body.machines.0.ram is missing; send it."),
+        ({"machines": [{"name": "x", "ram": 1, "rom": 1}]}, "body.machines.0.rom",
+         "body.machines.0.rom is not known here; leave it out."),
+        ({"machines": [{"name": "x" * 6, "ram": 1}]}, "body.machines.0.name",
+         "body.machines.0.name may have 5 characters at most."),
+        ({"machines": [7]}, "body.machines.0", None),
+        ({"machines": ["a", "b", "c"]}, "body.machines", "body.machines may name 2 at most."),
+        ({"machines": "a"}, "body.machines", "body.machines must be a list."),
+        ({"context": "many"}, "body.context", "body.context must be a whole number."),
+        ({"context": 1.5}, "body.context", "body.context must be a whole number."),
+        ({"context": -1}, "body.context", "body.context must be 1 or more."),
+        ({"share": "x"}, "body.share", "body.share must be a number."),
+        ({"whole": "perhaps"}, "body.whole", "body.whole must be true or false."),
+    ],
+)  # fmt: skip
+async def test_a_mistake_is_told_of_the_part_that_is_wrong(client, body, param, message):
+    answer = await client.post("/ask", json=body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (422, param)
+    if message is not None:
+        assert error["message"] == message
+    # Neither the names of our classes nor the English of a library.
+    assert "Described" not in error["message"]
+    assert "constrained" not in error["message"]
+    assert "Input" not in error["message"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [rb'{"anything": {"a": "\ud800"}}', rb'{"anything": {"\udfff": 1}}', rb'{"anything": {"a": "\udc00\ud800"}}',
+     rb'{"anything": {"a": [["\uD83D x"]]}}'],
+)  # fmt: skip
+async def test_half_a_character_is_refused_before_anything_is_kept(client, body):
+    answer = await client.post("/ask", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (422, "body")
+    assert "half a character" in answer.json()["error"]["message"]
+
+
+async def test_whole_characters_pass_however_they_are_written(client):
+    body = rb'{"anything": {"a": "\ud83d\ude00", "b": "\\ud800"}}'
+    answer = await client.post("/ask", content=body, headers={"content-type": "application/json"})
+    assert answer.json()["anything"] == {"a": "😀", "b": "\\ud800"}
+
+
+def test_what_is_no_json_is_left_to_who_reads_it():
+    assert not holds_half_characters(rb"{\ud800")
+    assert not holds_half_characters(rb'"\ud800' + b"[" * 100_000)
+    assert not holds_half_characters(b"\xff\\ud800")
