@@ -14,7 +14,11 @@ NAVIGATED = "ansambl.navigated"
 """True in the scope of what the console asks of the admin API for a page that a browser goes to: by an address that was
 typed, a bookmark, or a link on a page of anybody. No other page can read the answer, and no header can claim it."""
 
+UNTOLD = "ansambl.untold"
+"""True beside it where the browser is one of which `is_untold` is true."""
+
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_TOLD = frozenset({b"sec-fetch-mode", b"sec-fetch-dest", b"sec-fetch-site", b"origin"})
 _PLAIN_PORTS = {"http": b":80", "https": b":443"}
 
 
@@ -49,16 +53,26 @@ def credentials_of(scope: Scope, *, local: bool, reads: bool = False) -> Credent
 def navigates(scope: Scope) -> bool:
     """Whether somebody goes to a page, as a whole and not within another one: a browser that says so, or no browser.
 
-    A request without any of the headers by which browsers tell of pages comes from a program, or from a browser too old
-    for them. What such a browser shows of an answer to a foreign page is nothing: it may not be framed, read or run.
+    A request without any of the headers by which browsers tell of pages comes from a program, or from a browser that
+    sends none (`is_untold`). What such a browser shows of an answer to a foreign page is nothing: it may not be framed,
+    read or run.
     """
-    found = {
-        name: value
-        for name, value in scope["headers"]
-        if name in (b"sec-fetch-mode", b"sec-fetch-dest", b"sec-fetch-site", b"origin")
-    }
+    found = _told(scope)
     return scope["method"] in _SAFE and (
         not found or (found.get(b"sec-fetch-mode") == b"navigate" and found.get(b"sec-fetch-dest") == b"document")
+    )
+
+
+def is_untold(scope: Scope) -> bool:
+    """Whether somebody goes to a page with a browser that does not tell of pages.
+
+    So do Safari before 16.4, and all browsers on plain HTTP to another machine. Of what a page then asks for nobody can
+    say that it is the page that asks, so whoever brings nothing else has to sign in.
+    """
+    return (
+        navigates(scope)
+        and not _told(scope)
+        and any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
     )
 
 
@@ -84,6 +98,10 @@ def is_same_origin(scope: Scope) -> bool:
     scheme, found, authority = origin.partition(b"://")
     plain = _PLAIN_PORTS.get(scheme.decode("latin-1").lower(), b"")
     return bool(found) and bool(host) and _bare(authority, plain) == _bare(host, plain)
+
+
+def _told(scope: Scope) -> dict[bytes, bytes]:
+    return {name: value for name, value in scope["headers"] if name in _TOLD}
 
 
 def _bare(authority: bytes, plain_port: bytes) -> bytes:

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Scope
 
-from ansambl.access.credentials import NAVIGATED, navigates
+from ansambl.access.credentials import NAVIGATED, UNTOLD, is_untold, navigates
 
 PREFIX = "/admin/api"
 
@@ -61,10 +61,6 @@ class AdminApi:
         """Put something in its place."""
         return await self.ask("PUT", *path, document=document, query=query)
 
-    async def delete(self, *path: str, **query: object) -> Any:
-        """Remove something."""
-        return await self.ask("DELETE", *path, query=query)
-
     async def ask(
         self, method: str, *path: str, document: object = None, query: Mapping[str, object] | None = None
     ) -> Any:
@@ -95,7 +91,7 @@ class AdminApi:
             "method": method, "path": decoded, "raw_path": quote(decoded).encode(), "root_path": "",
             "query_string": urlencode(given).encode(), "headers": headers,
             # Or who comes by a bookmark or a foreign link would see nothing; it opens reading alone.
-            NAVIGATED: navigates(asked),
+            NAVIGATED: navigates(asked), UNTOLD: is_untold(asked),
         }  # fmt: skip
 
 
