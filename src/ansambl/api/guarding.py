@@ -15,7 +15,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ansambl.access.credentials import NAVIGATED, credentials_of, is_same_origin
+from ansambl.access.credentials import NAVIGATED, UNTOLD, credentials_of, is_same_origin
 from ansambl.access.door import Door
 from ansambl.api import PREFIX
 from ansambl.domain.access import OWNER, Caller, Endpoint, UnauthorizedError
@@ -122,5 +122,7 @@ class Guard:
             visit.over()
 
     def _is_owners(self, scope: Scope, *, reads: bool) -> bool:
-        by_page = is_same_origin(scope) or (reads and scope.get(NAVIGATED) is True)
+        # A browser that never tells of pages would show this one, and then get nothing that it asks for.
+        navigated = scope.get(NAVIGATED) is True and scope.get(UNTOLD) is not True
+        by_page = is_same_origin(scope) or (reads and navigated)
         return by_page and self._is_own_user(scope)

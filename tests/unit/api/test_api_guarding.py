@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from ansambl.access.credentials import NAVIGATED
+from ansambl.access.credentials import NAVIGATED, UNTOLD
 from ansambl.access.door import Credentials
 from ansambl.access.key_door import KeyDoor
 from ansambl.access.keys import ApiKey, digest_of, new_id, new_secret
@@ -231,6 +231,8 @@ async def test_what_the_console_reads_for_a_page_that_is_gone_to_is_let_in_and_n
             status = await guarded(stage, method, path, **{NAVIGATED: navigated})
             let_in = (reads and navigated is True) or (method, path) == ("GET", "/state")
             assert (status not in (401, 403)) == let_in, (method, path, navigated)
+    # A browser that never tells of pages has to sign in: what its page asks for afterwards would be refused.
+    assert await guarded(stage, "GET", "/keys", **{NAVIGATED: True, UNTOLD: True}) == 401
     stage.own_user = False
     assert await guarded(stage, "GET", "/keys", **{NAVIGATED: True}) == 401
 
