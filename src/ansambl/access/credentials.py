@@ -17,6 +17,11 @@ typed, a bookmark, or a link on a page of anybody. No other page can read the an
 UNTOLD = "ansambl.untold"
 """True beside it where the browser is one of which `is_untold` is true."""
 
+_PROXYS = (
+    b"forwarded", b"via", b"x-forwarded-", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"client-ip",
+    b"true-client-ip", b"x-original-", b"x-envoy-", b"cdn-loop", b"cf-", b"fastly-", b"fly-", b"tailscale-",
+)  # fmt: skip
+"""What the headers begin with that proxies, tunnels and content networks write, and browsers never do."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _TOLD = frozenset({b"sec-fetch-mode", b"sec-fetch-dest", b"sec-fetch-site", b"origin"})
 _PLAIN_PORTS = {"http": b":80", "https": b":443"}
@@ -48,6 +53,19 @@ def credentials_of(scope: Scope, *, local: bool, reads: bool = False) -> Credent
     if cookie and not safe and not is_same_origin(scope):
         cookie = b""
     return Credentials(secret.decode("latin-1") or None, cookie.decode("latin-1") or None, local)
+
+
+def tells_of_proxy(name: bytes) -> bool:
+    """Whether a header of this name is one that only those write who hand on what others ask."""
+    return name.startswith(_PROXYS)
+
+
+def is_handed_on(scope: Scope) -> bool:
+    """Whether something between its sender and us handed a request on, as far as that shows.
+
+    No browser of today speaks HTTP/1.0; a proxy that adds no header at all may do so.
+    """
+    return scope.get("http_version") == "1.0" or any(tells_of_proxy(name) for name, _ in scope["headers"])
 
 
 def navigates(scope: Scope) -> bool:

@@ -21,13 +21,11 @@ from ansambl.access.credentials import NAVIGATED, UNTOLD, is_untold, navigates
 PREFIX = "/admin/api"
 
 _CONNECTION = ("type", "asgi", "http_version", "scheme", "client", "server", "extensions")
-_HANDED_ON = frozenset({
-    b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site", b"x-api-key", b"api-key", b"forwarded",
-    b"via", b"x-real-ip",
-})  # fmt: skip
-"""What tells who asks, and from where: the guard sees it as if the browser had asked itself."""
-_PROXYS = b"x-forwarded-"
-"""How all other headers of proxies begin; any of them tells that the browser may be somebody else's."""
+_HANDED_ON = frozenset(
+    {b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site", b"x-api-key", b"api-key"}
+)  # fmt: skip
+"""What tells who asks, and from where: the guard sees it as if the browser had asked itself. Of what proxies write it
+sees all, since it tells that the browser may be somebody else's."""
 
 
 class AdminError(Exception):
@@ -81,7 +79,7 @@ class AdminApi:
     def _scope(self, method: str, path: tuple[str, ...], query: Mapping[str, object], length: int) -> Scope:
         asked = self.request.scope
         decoded = "/".join((PREFIX, *path))
-        headers = [one for one in asked["headers"] if one[0] in _HANDED_ON or one[0].startswith(_PROXYS)]
+        headers = [one for one in asked["headers"] if one[0] in _HANDED_ON or tells_of_proxy(one[0])]
         headers += [(b"accept-language", self.language.encode()), (b"content-length", b"%d" % length)]
         if length:
             headers.append((b"content-type", b"application/json"))

@@ -249,6 +249,20 @@ async def test_a_question_to_the_admin_api_brings_who_asks_and_the_language_of_t
     assert "user-agent" not in seen["headers"]
 
 
+async def test_a_question_to_the_admin_api_brings_what_tells_of_a_proxy():
+    """Or a page would show the owner's things to whom a tunnel brings, where the admin API itself shows nothing."""
+    seen = {}
+
+    async def echo(request):
+        seen.update(request.headers)
+        return JSONResponse({})
+
+    admin = Starlette(routes=[Route("/{path:path}", echo)])
+    told = {"x_forwarded_for": "1", "via": "1", "x_real_ip": "1", "cf_connecting_ip": "1", "tailscale_user_login": "a"}
+    await admin_api(admin, **told).get("me")
+    assert {name.replace("_", "-") for name in told} <= set(seen)
+
+
 async def test_an_error_of_the_admin_api_keeps_its_line_its_code_and_its_place():
     with pytest.raises(AdminError) as caught:
         await admin_api(refusing(409)).post("roles", document={})

@@ -35,6 +35,11 @@ def test_a_loopback_name_is_this_machine(host, same_user):
         scope(client=None), scope(server=None), scope(client=("127.0.0.1", 0)), scope(server=("/run/socket", None)),
         scope(("x-forwarded-for", "127.0.0.1")), scope(("x-forwarded-for", "203.0.113.9")), scope(("via", "1.1 x")),
         scope(("forwarded", "for=127.0.0.1")), scope(("x-real-ip", "127.0.0.1")), scope(("x-forwarded-proto", "https")),
+        # Tunnels and content networks, and a proxy that writes no header but speaks as nothing else does.
+        *(scope((name, "203.0.113.9")) for name in (
+            "cf-connecting-ip", "cf-ray", "cdn-loop", "true-client-ip", "x-client-ip", "fastly-client-ip",
+            "fly-client-ip", "tailscale-user-login", "x-envoy-external-address", "x-original-forwarded-for",
+        )), {**scope(), "http_version": "1.0"},
     ],
 )  # fmt: skip
 def test_what_names_another_host_or_tells_of_a_proxy_is_not(found, same_user):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from ansambl.access.credentials import is_handed_on
 from ansambl.foundation.socket_owner import holds_other_end
 from ansambl.gateway.asgi import Scope, header
 from ansambl.gateway.front.guard import is_loopback
 from ansambl.gateway.front.peers import is_local
-
-_HANDED_ON = (b"forwarded", b"via", b"x-real-ip", b"x-forwarded-")
-"""What the headers begin with that proxies write, and browsers never do."""
 
 
 def is_own_user(scope: Scope) -> bool:
@@ -23,7 +21,7 @@ def is_own_user(scope: Scope) -> bool:
     client, server = scope.get("client"), scope.get("server")
     if not client or not server or not client[1] or not server[1] or not is_local(scope):
         return False
-    if any(name.startswith(_HANDED_ON) for name, _ in scope["headers"]):
+    if is_handed_on(scope):
         return False
     try:
         host = urlsplit(f"//{(header(scope, b'host') or b'').decode('latin-1').strip()}").hostname
