@@ -57,11 +57,6 @@ class Application:
         self._admin_api = admin_api
         self._console = console
 
-    def use(self, gateway: Gateway, admin_api: App) -> None:
-        """Send requests to other faces from now on: the parts behind them were joined anew."""
-        self._gateway = gateway
-        self._admin_api = admin_api
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path: str = scope["path"]

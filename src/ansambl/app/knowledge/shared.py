@@ -55,11 +55,6 @@ class SharedKnowledge:
         """Whether there may be knowledge: something was added once. Opens nothing, and may be asked on the loop."""
         return self._opened is not None or self._folder.is_dir()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it was opened."""
-        return self._opened is not None
-
     def use(self, open_it: Callable[[], Opened]) -> None:
         """Open it in another way from the first call on after all that go on now have ended.
 

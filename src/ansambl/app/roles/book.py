@@ -32,15 +32,11 @@ class ReadOnlyError(RequestError):
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """Something saved that is not in effect. `by_file` tells that the file has a table of its name.
-
-    `keys` are the keys that the reason is about, as far as it is about some.
-    """
+    """Something saved that is not in effect. `keys` are those that the reason is about, as far as it is about some."""
 
     kind: Kind
     name: str
     reason: Text
-    by_file: bool = False
     keys: tuple[KeyPath, ...] = ()
 
     @property
@@ -181,7 +177,7 @@ def _join(loaded: LoadedSettings, saved: Iterable[Saved], offered: Attachment | 
         if in_file(loaded, *key):
             file = loaded.tables[written_path(key)].rpartition(":")[0]
             reason = text("{file} has a table of this name, which comes first; remove one of them.", file=file)
-            hidden[key] = Hidden(*key, reason, by_file=True)
+            hidden[key] = Hidden(*key, reason)
             continue
         try:
             fields[key] = check_tables({one.kind: {one.name: one.fields}}).of(one.kind)[one.name]

@@ -123,11 +123,6 @@ _INTERNAL = frozenset(
 )
 
 
-def known_flags() -> tuple[str, ...]:
-    """Every spelling that `read_flags` accepts."""
-    return tuple(_BY_NAME)
-
-
 def read_flags(arguments: Sequence[str], model: str) -> dict[str, Any]:
     """Turn `arguments` of the model named `model` into parameters of the bundled llama.cpp.
 

@@ -25,7 +25,6 @@ LARGEST_RATIO = 400
 _FREE = 64 << 20
 _MOST_FILES = 1_000_000
 _DEEPEST_ZIP = 2
-_LARGEST_INNER_ZIP = 4 << 30
 
 
 class TooLargeError(Exception):

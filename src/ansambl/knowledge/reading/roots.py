@@ -49,16 +49,3 @@ def check_inside(real: str, roots: Sequence[str]) -> None:
         raise UnreadableError(
             text("it is outside of the folders that may be read; add its folder to [knowledge] roots")
         )
-
-
-def allowed_path(wanted: str, roots: Sequence[str | Path]) -> Path:
-    """The resolved path of a file or folder that somebody names from afar; with no roots, nothing may be read.
-
-    Raises:
-        UnreadableError: it is outside, or no absolute path.
-    """
-    if "\0" in wanted or not Path(wanted).is_absolute():
-        raise UnreadableError(text("'{place}' is no absolute path", place=wanted[:200]))
-    real = os.path.realpath(path_of(wanted))
-    check_inside(real, resolved_roots(roots))
-    return Path(real)

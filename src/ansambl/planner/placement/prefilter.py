@@ -33,7 +33,6 @@ class Beaten:
         self._roles = (*inputs.roles, *inputs.helpers)
         self._gpus = sum(usable(gpu) for gpu in machine.gpus)
         self._ram = usable(machine.ram)
-        self._unified = machine.unified
         self._rows: list[list[float]] = []
         self._models: list[str] = []
         self._table: NDArray[np.float64] | None = None

@@ -17,16 +17,11 @@ class Door:
     def __init__(self) -> None:
         self._ready: asyncio.Future[Endpoint] | None = None
         self.wanted = asyncio.Event()
-        self._waiting = 0
 
     @property
     def is_open(self) -> bool:
         """Whether nobody has to wait."""
         return self._ready is not None and self._ready.done()
-
-    def anybody_waits(self) -> bool:
-        """Whether somebody waits, or was let in and did not go on yet."""
-        return self._waiting > 0
 
     def endpoint(self) -> Endpoint | None:
         """The endpoint while the door is open, else None."""
@@ -62,10 +57,6 @@ class Door:
             return None
         if not ready.done():
             self.wanted.set()
-        self._waiting += 1
-        try:
-            # Shielded: a caller that goes away must not cancel the start that others wait for.
-            endpoint = await asyncio.shield(ready)
-        finally:
-            self._waiting -= 1
+        # Shielded: a caller that goes away must not cancel the start that others wait for.
+        endpoint = await asyncio.shield(ready)
         return endpoint if self._ready is ready else None

@@ -117,23 +117,11 @@ class Scheduler(Machinery):
         if self._tasks:
             self._serve_tasks(now)
 
-    def wait_bound(self, ask: Ask, now: float) -> float:
-        """Seconds within which an interactive or batch request that came now would be granted; see `bounds`.
-
-        For a batch request the requests count that wait now, and its delay.
-
-        Raises:
-            KeyError: there is no such instance.
-            ValueError: requests of its class have no bound.
-        """
-        if not ask.request_class.may_swap:
-            msg = f"requests of class {ask.request_class} have no bound"
-            raise ValueError(msg)
-        order = self._order(ask, now)
-        return order[1] - now + longest_wait(self._states, self.budget, ask.model, ask.count, order, self.rules)
-
     def bound_of(self, ticket: int) -> float | None:
-        """Seconds within which a waiting request is granted if none comes before it any more; None for all others."""
+        """Seconds within which a waiting request is granted if none comes before it any more; None for all others.
+
+        See `bounds`.
+        """
         state = self._states.get(self._homes.get(ticket, ""))
         if state is None or state.waiters[ticket].order[0]:
             return None
