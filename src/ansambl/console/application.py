@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from ansambl.access.credentials import is_same_origin
 from ansambl.console.admin_client import AdminError
+from ansambl.console.packing import PackedPages, accepts_gzip
 from ansambl.console.page import Frame, Page, language_of, wants_fragment
 from ansambl.console.pages import PAGES
 from ansambl.console.security import SecurityHeaders
@@ -47,7 +48,7 @@ def make_console(*, version: str, admin: ASGIApp, sessions: SignIns | None = Non
             raise HTTPException(404)
         current = request.path_params["digest"] == frame.assets.digest
         headers = {"cache-control": _FOREVER if current else _ASK_AGAIN, "vary": "accept-encoding"}
-        if "gzip" in request.headers.get("accept-encoding", ""):
+        if accepts_gzip(request.headers.get("accept-encoding", "")):
             return Response(
                 asset.packed, media_type=asset.content_type, headers={**headers, "content-encoding": "gzip"}
             )
@@ -62,7 +63,7 @@ def make_console(*, version: str, admin: ASGIApp, sessions: SignIns | None = Non
             Route("/console/session", session, methods=["POST", "DELETE"]),
             Route("/console/static/{digest}/{name:path}", static),
         ],
-        middleware=[Middleware(SecurityHeaders)],
+        middleware=[Middleware(SecurityHeaders), Middleware(PackedPages)],
         exception_handlers={HTTPException: _answer_failure, AdminError: refused},
     )
 

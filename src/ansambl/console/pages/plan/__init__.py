@@ -56,16 +56,29 @@ def _parts(speak: Speak) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _sizes(catalog: list[dict[str, Any]]) -> dict[str, list[list[Any]]]:
-    """The quantizations of each model with their bytes, the largest first: what the script needs of the catalog."""
-    return {
-        model["name"]: sorted(
-            ([name, size] for name, size in
-             {one["quantization"]: one["bytes"] for one in reversed(model["checkpoints"])}.items()),
-            key=lambda one: (-one[1], one[0]),
-        )
-        for model in reversed(catalog)
-    }  # fmt: skip
+def _quantizations(catalog: list[dict[str, Any]], model: str, chosen: str = "") -> list[tuple[str, int]]:
+    """The quantizations of a model with their bytes, the largest first; 0 bytes where `chosen` is none of them.
+
+    A question may come from another Ansambl, whose catalog knew more.
+    """
+    rows: list[dict[str, Any]] = next((one["checkpoints"] for one in catalog if one["name"] == model), [])
+    # Where several formats have one name the first counts.
+    sizes = {one["quantization"]: one["bytes"] for one in reversed(rows)}
+    found = sorted(sizes.items(), key=lambda one: (-one[1], one[0]))
+    return [(chosen, 0), *found] if chosen and chosen not in sizes else found
+
+
+def _row(model: dict[str, Any]) -> dict[str, Any]:
+    """A model of the list: its smallest and its largest checkpoint, and what it is found by."""
+    sizes = [one["bytes"] for one in model["checkpoints"]]
+    return {**model, "least": min(sizes), "most": max(sizes), "words": _words_of(model)}
+
+
+def _words_of(model: dict[str, Any]) -> str:
+    """What the search finds a model by, beside what its line says."""
+    words = f"{model['name']} {model['repo']} {model['family']} {' '.join(model['specialities'])}".lower().split()
+    # The name is the end of most repositories' names.
+    return " ".join(one for one in dict.fromkeys(words) if not any(one in other for other in words if other != one))
 
 
 async def _fields(request: Request) -> QueryParams:
@@ -92,8 +105,8 @@ def _routes(frame: Frame) -> list[Route]:
         question = read_question(request.query_params, (one["name"] for one in catalog))
         speak = frame.speak(request)
         return frame.page(
-            request, PAGE, "plan/page.html", question=question.shown(), catalog=catalog, machines=machines,
-            sizes=_sizes(catalog),
+            request, PAGE, "plan/page.html", question=question.shown(), models=[_row(one) for one in catalog],
+            machines=machines, quantizations=_quantizations(catalog, question.model, question.quantization),
             roles=[one["name"] for one in state["roles"]], goals=_goals(speak), kv_types=KV_TYPES, engines=ENGINES,
             contexts=CONTEXTS, most_parallel=MOST_PARALLEL, most_machines=MOST_MACHINES, applying=applying,
         )  # fmt: skip
@@ -108,6 +121,15 @@ def _routes(frame: Frame) -> list[Route]:
                 raise
             return frame.fragment(request, "plan/impossible.html", message=error.message)
         return frame.fragment(request, "plan/fit.html", fit=found, parts=_parts(frame.speak(request)))
+
+    async def quantizations(request: Request) -> Response:
+        """The quantizations of one model, to choose from."""
+        question = read_question(request.query_params)
+        catalog = (await frame.admin(request).get("catalog"))["models"]
+        return frame.fragment(
+            request, "plan/quantizations.html", quantizations=_quantizations(catalog, question.model),
+            question=question.shown(),
+        )  # fmt: skip
 
     async def options(request: Request) -> Response:
         """The options side by side."""
@@ -128,7 +150,7 @@ def _routes(frame: Frame) -> list[Route]:
 
     return [
         Route(PAGE.path, get), Route(f"{PAGE.path}/fit", fit), Route(f"{PAGE.path}/options", options),
-        Route(f"{PAGE.path}/page", page), *_applying_routes(frame),
+        Route(f"{PAGE.path}/quantizations", quantizations), Route(f"{PAGE.path}/page", page), *_applying_routes(frame),
     ]  # fmt: skip
 
 

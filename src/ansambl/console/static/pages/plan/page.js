@@ -2,7 +2,7 @@
 import { copy, copyBy } from "../../lib/copying.js";
 import { byId } from "../../lib/dom.js";
 import { Alpine, start } from "../../lib/shell.js";
-import { number, say, size } from "../../lib/words.js";
+import { number, say } from "../../lib/words.js";
 
 const read = (id) => JSON.parse(byId(id).textContent);
 const FIRST_STEP = 9;
@@ -25,7 +25,6 @@ function machineOf(written) {
 
 function question() {
   const asked = read("asked");
-  const sizes = read("sizes");
   let timer = 0;
   let last = "";
   return {
@@ -35,32 +34,38 @@ function question() {
     counted: "",
     get contextStep() { return Math.min(11, Math.max(0, Math.round(Math.log2(Number(this.context) || 1) - FIRST_STEP))); },
     set contextStep(step) { this.context = 2 ** (Number(step) + FIRST_STEP); },
-    get quantizations() {
-      const rows = [...(sizes[this.model] ?? [])];
-      // A question may come from another Ansambl, whose catalog knew more.
-      if (this.quantization && !rows.some(([name]) => name === this.quantization)) rows.unshift([this.quantization, 0]);
-      return rows.map(([value, bytes]) => ({ value, text: bytes ? `${value} · ${size(bytes)}` : value }));
-    },
     init() {
+      const chosen = [...this.rows()].find((one) => one.querySelector("input").value === this.model);
+      // A browser that comes back may have kept another choice than the address says.
+      if (chosen) chosen.querySelector("input").checked = true;
       this.filter();
       this.$watch("search", () => this.filter());
-      this.$watch("model", () => { this.quantization = ""; });
+      byId("quantization").addEventListener("htmx:afterSwap", (event) => { event.target.value = this.quantization; });
       // What is behind the form's fields is written by Alpine a moment later.
       this.$nextTick(() => {
-        this.$root.querySelector("input[name=model]:checked")?.closest("label").scrollIntoView({ block: "nearest" });
+        chosen?.scrollIntoView({ block: "nearest" });
         window.scrollTo(0, 0);
         this.ask();
       });
       document.body.addEventListener("click", (event) => this.clicked(event));
     },
+    rows() { return this.$root.querySelectorAll(".model"); },
     filter() {
       const words = this.search.toLowerCase().split(/\s+/).filter(Boolean);
       let count = 0;
-      for (const one of this.$root.querySelectorAll(".model")) {
-        one.hidden = !words.every((word) => one.dataset.words.includes(word));
+      for (const one of this.rows()) {
+        const said = words.length ? `${one.dataset.words} ${one.textContent.toLowerCase()}` : "";
+        one.hidden = !words.every((word) => said.includes(word));
         if (!one.hidden) count += 1;
       }
       this.counted = say("shown_models", { count: number(count) });
+    },
+    /** Another model: any of its quantizations, and those that it has come from the server. */
+    choose(model) {
+      if (model === this.model) return;
+      this.model = model;
+      this.quantization = "";
+      window.htmx.trigger("#quantization", "model");
     },
     written(one) {
       if (one.name !== "described") return one.name;
@@ -75,6 +80,7 @@ function question() {
     changed(event) {
       // The search only filters the list.
       if (event?.target.id === "search") return;
+      if (event?.target.name === "model") this.choose(event.target.value);
       this.$nextTick(() => this.ask());
     },
     ask() {
