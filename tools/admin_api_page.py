@@ -41,6 +41,7 @@ and all end when Ansambl stops.
 | `event` | `time`, `model`, `kind`, `message`: what happened to an instance, as `ansambl status` shows it |
 | `job` | long work on knowledge as `GET /knowledge/jobs` tells it: when it begins, ends, and once a second between |
 | `pull` | a model that is fetched, as `GET /models/pulls` tells it: when it begins, ends, and once a second between |
+| `install` | an engine that is installed, as `GET /engines/installs` tells it: as often as a `pull` |
 | `stopping` | Ansambl stops, and the stream ends |
 
 Changes are told together, at most four times a second. Nothing is looked at while nobody watches.

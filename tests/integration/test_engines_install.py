@@ -1,6 +1,5 @@
 """Real installations with the real pip and the real cmake, out of packages that the tests make: no network is used."""
 
-import base64
 import hashlib
 import io
 import os
@@ -10,11 +9,11 @@ import sys
 import tarfile
 import textwrap
 import time
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from engine_packages import package_source, tiny, write_wheel
 
 from ansambl.domain.engine import Surroundings
 from ansambl.domain.errors import AnsamblError, UnavailableError
@@ -29,64 +28,11 @@ from ansambl.engines.installations import find_installed
 MACHINE = Machine("test", "Linux 6", Cpu("x", "x86_64", 2, 2, 2, None, ()), Memory(Bytes(8 * GIB), Bytes(6 * GIB)))
 PYTHONS = {"3.11": getattr(sys, "_base_executable", sys.executable)}
 LIMIT = 120.0
-BIG = b"# a long remark\n" * 4_000
-
-
-def _sum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def write_wheel(folder: Path, name: str, version: str, files: dict[str, bytes]) -> str:
-    """A wheel of pure Python; returns its SHA-256."""
-    info = f"{name}-{version}.dist-info"
-    content = {
-        **files,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode(),
-        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = []
-    for path, data in content.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
-        record.append(f"{path},sha256={digest},{len(data)}")
-    record.append(f"{info}/RECORD,,")
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{name}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(target, "w") as packed:
-        for path, data in {**content, f"{info}/RECORD": "\n".join(record).encode()}.items():
-            packed.writestr(zipfile.ZipInfo(path), data)
-    return _sum(target.read_bytes())
 
 
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that stands for the package source, and pip told to look nowhere else."""
-    folder = tmp_path / "packages"
-    folder.mkdir()
-    for name in [one for one in os.environ if one.startswith("PIP_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    return folder
-
-
-def tiny(tmp_path: Path, packages: Path, *, check: str = "import tiny_engine", version: str = "1.0") -> Build:
-    """An engine of two packages, with its lock."""
-    first = write_wheel(packages, "tiny_engine", version, {"tiny_engine.py": BIG + b"import tiny_part\n"})
-    second = write_wheel(packages, "tiny_part", "2.0", {"tiny_part.py": b"ANSWER = 42\n"})
-    locks = tmp_path / "locks"
-    locks.mkdir(exist_ok=True)
-    (locks / "tiny.txt").write_text(
-        f"tiny-engine=={version} \\\n    --hash=sha256:{first}\n"
-        f"tiny-part==2.0 ; sys_platform != 'nowhere' \\\n    --hash=sha256:{second}\n"
-        f"tiny-other==3.0 ; sys_platform == 'nowhere' \\\n    --hash=sha256:{'0' * 64}\n",
-        encoding="utf-8",
-    )
-    return Build(
-        engine="tiny", title="Tiny", version=version, build="cpu", way=Way.WHEELS, systems=("linux-x86_64",),
-        licence="MIT", sources=("this test",), program="env/bin/python", size=Bytes(MIB), locks=(Lock("tiny"),),
-        check=f"{check}; print('tiny {version}')",
-    )  # fmt: skip
+    return package_source(tmp_path, monkeypatch)
 
 
 def run(build: Build, tmp_path: Path, progress=lambda _: None):
@@ -163,7 +109,7 @@ def test_the_index_of_the_maker_is_asked_only_for_what_is_not_there(tmp_path: Pa
 BROKEN_OFF = textwrap.dedent("""
     import sys, time
     from pathlib import Path
-    sys.path.insert(0, {tests!r})
+    sys.path[:0] = [{tests!r}, {tests!r} + "/../support"]
     import test_engines_install as t
     root, packages = Path({root!r}), Path({packages!r})
     build = t.tiny(root, packages)
@@ -259,7 +205,7 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_fetched(tmp_path: P
 FULL = textwrap.dedent("""
     import resource, signal, sys
     from pathlib import Path
-    sys.path.insert(0, {tests!r})
+    sys.path[:0] = [{tests!r}, {tests!r} + "/../support"]
     import test_engines_install as t
     from ansambl.domain.errors import AnsamblError
     root, packages = Path({root!r}), Path({packages!r})
@@ -322,7 +268,7 @@ def test_source_is_compiled_without_running_the_code_of_its_package(tmp_path: Pa
     build = Build(
         engine="tiny", title="Tiny", version="b7", build="cpu", way=Way.SOURCE, systems=("linux-x86_64",),
         licence="MIT", sources=("this test",), program="bin/llama-server", size=Bytes(MIB),
-        source=Source("tiny-source", "7.0", _sum(content), "tree", "7"),
+        source=Source("tiny-source", "7.0", hashlib.sha256(content).hexdigest(), "tree", "7"),
     )  # fmt: skip
     stages: list[Stage] = []
     run(build, tmp_path, stages.append)
@@ -376,7 +322,7 @@ def archive_build(content: bytes) -> Build:
     return Build(
         engine="tiny", title="Tiny", version="b1", build="cpu", way=Way.ARCHIVE, systems=("linux-x86_64",),
         licence="MIT", sources=("this test",), program="bin/llama-server", size=Bytes(MIB),
-        archives=(Archive("https://example.org/tiny-b1.tar.gz", _sum(content)),),
+        archives=(Archive("https://example.org/tiny-b1.tar.gz", hashlib.sha256(content).hexdigest()),),
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ TAGS = [
     {"name": "Planning", "description": "What to run, what fits, what works. Changes nothing."},
     {"name": "Reading", "description": "Usage, requests, checks, settings, models and engines."},
     {"name": "Models", "description": "Models found on the hub, fetched as jobs, and removed; LoRA adapters."},
+    {"name": "Engines", "description": "Engines installed as jobs, and removed."},
     {"name": "Roles", "description": "Roles: reading, changing, versions, export and import."},
     {"name": "Ensembles", "description": "Ensembles, in the same way."},
     {"name": "Configuration", "description": "The configuration file, read again."},

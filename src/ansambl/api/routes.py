@@ -14,6 +14,7 @@ from ansambl.api import PREFIX
 from ansambl.api.body_limit import BodyLimit
 from ansambl.api.errors import add_error_handlers, answer_with, language_of, may_fail
 from ansambl.api.guarding import Guard
+from ansambl.api.installing import InstallControls, add_installing_routes
 from ansambl.api.instances import InstanceControls, add_instance_routes
 from ansambl.api.keys import KeyControls, add_key_routes
 from ansambl.api.knowledge import KnowledgeControls, add_knowledge_routes
@@ -53,7 +54,7 @@ def make_admin_api(
     planning: PlanningControls | None = None,
     watching: WatchControls | None = None, reading: ReadingControls | None = None, keys: KeyControls | None = None,
     knowledge: KnowledgeControls | None = None, knowledge_work: KnowledgeWorkControls | None = None,
-    models: ModelControls | None = None,
+    models: ModelControls | None = None, installing: InstallControls | None = None,
 ) -> FastAPI:  # fmt: skip
     """Build the admin API; what is None is not there.
 
@@ -94,6 +95,8 @@ def make_admin_api(
         add_knowledge_work_routes(router, knowledge_work, language_of)
     if models is not None:
         add_model_routes(router, models, language_of)
+    if installing is not None:
+        add_installing_routes(router, installing, language_of)
     add_role_routes(router, roles, language_of)
     _add_own(router, controls)
     app.include_router(router)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ansambl.app.configuration.settings_file import LoadedSettings
@@ -17,11 +18,11 @@ from ansambl.domain.text import Text, text
 from ansambl.domain.units import Bytes
 from ansambl.domain.versions import version_key
 from ansambl.engines.adapter import AttachOnly
-from ansambl.engines.install.choice import choose_build
+from ansambl.engines.install.choice import choose_build, judge_builds
 from ansambl.engines.install.data import installable_engines, known_builds
 from ansambl.engines.install.folders import is_being_installed
 from ansambl.engines.install.programs import look_around
-from ansambl.engines.install.records import Around, Build, Choice, Refusal
+from ansambl.engines.install.records import Around, Build, Choice, Judged, Refusal
 from ansambl.engines.installations import InstallManifest, engine_folder, manifest_to_json, read_install_manifest
 from ansambl.engines.registry import ENGINES, SAME_ENGINE, get_engine
 from ansambl.foundation.paths import DataPaths
@@ -77,19 +78,23 @@ class EngineBook:
         self._loaded = loaded
         self._paths = paths
         self._finder = finder or EngineFinder(loaded, paths)
-        self._look_around = around
+        self._look = around
 
     @property
     def machine(self) -> Machine:
         """This machine's hardware."""
         return self._finder.machine
 
+    @cached_property
+    def _around(self) -> Around:
+        """The Pythons and compilers, looked for once: several questions come together."""
+        return self._look()
+
     def entries(self) -> list[EngineEntry]:
         """Every registered engine, in the registry's order. Starts none and imports none."""
-        around = self._look_around()
-        return [self._entry(name, around) for name in ENGINES]
+        return [self._entry(name) for name in ENGINES]
 
-    def _entry(self, name: str, around: Around) -> EngineEntry:
+    def _entry(self, name: str) -> EngineEntry:
         adapter = get_engine(name)
         folder = engine_folder(self._paths.engines, name)
         manifest = read_install_manifest(folder)
@@ -98,7 +103,7 @@ class EngineBook:
             name=name, traits=adapter.traits, state=self._finder.find(name),
             attach_only=isinstance(adapter, AttachOnly) and adapter.attach_only, manifest=manifest,
             begun=manifest is None and folder.is_dir() and not is_being_installed(self._paths.engines, name),
-            available=choose_build(name, self.machine, known_builds(), around) if installable else None,
+            available=choose_build(name, self.machine, known_builds(), self._around) if installable else None,
             models=self._models(name),
         )  # fmt: skip
 
@@ -113,12 +118,14 @@ class EngineBook:
             NotSupportedError: none of its builds runs here; says why and what would change it.
         """
         engine = installable_name(name)
-        found = choose_build(
-            engine, self.machine, known_builds(), self._look_around(), wanted=wanted, compiled=compiled
-        )
+        found = choose_build(engine, self.machine, known_builds(), self._around, wanted=wanted, compiled=compiled)
         if isinstance(found, Refusal):
             raise NotSupportedError(text("{reason}; {fix}", reason=found.why.reason, fix=found.why.how_to_fix))
         return found
+
+    def judged(self, engine: str) -> tuple[Judged, ...]:
+        """The builds of an engine for this kind of machine, and what keeps it from using each; none of no such one."""
+        return judge_builds(engine, self.machine, known_builds(), self._around)
 
 
 def installable_name(name: str) -> str:

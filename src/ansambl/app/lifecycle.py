@@ -163,7 +163,7 @@ class _Life:
                 await asyncio.gather(*tasks, return_exceptions=True)
                 admin.close()
                 await server.stop()
-                await asyncio.to_thread(admin.pulls.close)
+                await asyncio.to_thread(admin.finish)
                 self._paths.state.unlink(missing_ok=True)
                 log.info("stopped")
         finally:

@@ -19,6 +19,8 @@ from typing import Any
 from ansambl.api.leaving import KEEP_ALIVE, KEEP_ALIVE_EVERY, frame
 from ansambl.api.reading_schemas import RequestDocument
 from ansambl.api.schemas import InstanceDocument
+from ansambl.app.installing.desk import InstallJob
+from ansambl.app.installing.documents import install_document
 from ansambl.app.jobs import OVER, AnyJob, JobState
 from ansambl.app.knowledge.documents import job_document
 from ansambl.app.knowledge.jobs import Job
@@ -217,6 +219,10 @@ class EventBoard:
     def pull(self, job: PullJob) -> None:
         """A pull of a model has changed; told in the thread that does it."""
         self._job_changed("pull", job, lambda translate: pull_document(job, translate).model_dump())
+
+    def install(self, job: InstallJob) -> None:
+        """An installation of an engine has changed; told in the thread that does it."""
+        self._job_changed("install", job, lambda translate: install_document(job, translate).model_dump())
 
     def _job_changed(self, kind: str, job: AnyJob, data: Callable[[Translate], dict[str, Any]]) -> None:
         loop = self._loop

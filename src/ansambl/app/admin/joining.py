@@ -8,6 +8,7 @@ from typing import Final
 from ansambl.access.key_door import KeyDoor
 from ansambl.app.admin.desk import Desk
 from ansambl.app.admin.event_board import EventBoard
+from ansambl.app.admin.installing import ProductInstalling
 from ansambl.app.admin.knowledge import ProductKnowledge
 from ansambl.app.admin.knowledge_work import ProductKnowledgeWork
 from ansambl.app.admin.models import ProductModels
@@ -17,6 +18,7 @@ from ansambl.app.admin.reading import ProductReading
 from ansambl.app.admin.watching import ProductWatching
 from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.app.controls import ProductControls
+from ansambl.app.installing.desk import InstallDesk
 from ansambl.app.instance_controls import ProductInstances
 from ansambl.app.keys.controls import ProductKeys
 from ansambl.app.pulls.desk import PullDesk
@@ -43,6 +45,7 @@ class AdminSide:
         database: Database, *, offline: bool = False,
     ) -> None:  # fmt: skip
         self.pulls = PullDesk(paths, offline=offline)
+        self._installs = InstallDesk(paths, loaded, offline=offline)
         self._desk = Desk()
         self._product, self._controls = product, controls
         board = EventBoard(
@@ -52,6 +55,7 @@ class AdminSide:
         self.planning = ProductPlanning(self._desk, loaded, paths, self._applying)
         self.watching = ProductWatching(product, paths.logs, board)
         self.reading = ProductReading(product, self._desk, loaded, paths, database)
+        self.installing = ProductInstalling(self._desk, self._installs)
         self.models = ProductModels(self._desk, self.pulls, loaded, paths)
         self._searches = Desk(at_once=SEARCHES, waiting=WAITING_SEARCHES)
         self.knowledge = ProductKnowledge(product.knowledge, self._searches, loaded, product.service.forget_documents)
@@ -60,6 +64,7 @@ class AdminSide:
         )
         product.knowledge_jobs.watcher = board.job
         self.pulls.watcher = board.pull
+        self._installs.watcher = board.install
 
     def api(self, roles: ProductRoles, door: KeyDoor, keys: ProductKeys) -> App:
         """The admin API; takes a few tenths of a second and some memory, which no client of a model waits for."""
@@ -70,15 +75,21 @@ class AdminSide:
             self._controls, roles, door, ProductInstances(self._product), keys=keys, is_local=is_local,
             is_own_user=is_own_user,
             planning=self.planning, watching=self.watching, reading=self.reading, knowledge=self.knowledge,
-            knowledge_work=self.knowledge_work, models=self.models,
+            knowledge_work=self.knowledge_work, models=self.models, installing=self.installing,
         )  # fmt: skip
 
     def close(self) -> None:
         """End all streams, and answer no more questions."""
-        self._product.knowledge_jobs.watcher = self.pulls.watcher = None
+        self._product.knowledge_jobs.watcher = self.pulls.watcher = self._installs.watcher = None
         self._applying.close()
         self.pulls.begin_to_close()
+        self._installs.begin_to_close()
         self.models.close()
         self.watching.close()
         self._desk.close()
         self._searches.close()
+
+    def finish(self) -> None:
+        """Wait a moment for pulls and installations to end; what they have by then stays. Blocks."""
+        self.pulls.close()
+        self._installs.close()

@@ -11,6 +11,7 @@ from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
     from ansambl.app.engine_book import EngineEntry
+    from ansambl.app.installing.offers import InstallOffer
     from ansambl.domain.engine import Installed, NotUsable
     from ansambl.engines.install.installer import Announcement
 
@@ -119,32 +120,28 @@ def install(
 ) -> None:
     """Install an engine."""
     from ansambl.app.configuration.settings_file import load_settings
-    from ansambl.app.data_folder import prepare_folder
     from ansambl.app.engine_book import EngineBook
+    from ansambl.app.installing import offers
     from ansambl.cli.installing import say_installed, show_installation
     from ansambl.cli.output import ask_yes, print_json, say
-    from ansambl.engines.install import installer
     from ansambl.engines.installations import manifest_to_json
 
     loaded = load_settings(config)
-    book = EngineBook(loaded, loaded.paths)
-    chosen = book.choose(engine, wanted=build, compiled=compiled)
-    announced = installer.announce(chosen.build, loaded.paths.engines)
+    offer = offers.make_offer(
+        EngineBook(loaded, loaded.paths), loaded.paths, engine, build=build, compiled=compiled
+    )  # fmt: skip
+    announced = offer.announced
     if announced.is_done and announced.installed is not None:
         if as_json:
             print_json(manifest_to_json(announced.installed))
         else:
             say(_here_already(announced))
         return
-    _announce(announced, [one.why.reason.render(speak) for one in chosen.passed] if book.machine.gpus else [])
-    installer.check_allowed(chosen.build, offline=offline)
-    installer.check_room(announced)
+    _announce(offer)
+    offers.check_offer(offer, offline=offline)
     if not ask_yes(speak("Install it?"), yes=yes):
         raise typer.Exit(1)
-    prepare_folder(loaded.paths)
-    manifest = show_installation(
-        lambda progress: installer.install(chosen.build, loaded.paths.engines, book.machine, progress, offline=offline)
-    )
+    manifest = show_installation(lambda progress: offers.carry_out(offer, loaded.paths, progress, offline=offline))
     say_installed(announced, manifest, as_json=as_json)
 
 
@@ -155,13 +152,12 @@ def _here_already(announced: Announcement) -> str:
     )  # fmt: skip
 
 
-def _announce(announced: Announcement, passed: list[str]) -> None:
+def _announce(offer: InstallOffer) -> None:
     from ansambl.cli.output import note
     from ansambl.domain.units import format_bytes
-    from ansambl.engines.install.notes import NOTES
     from ansambl.engines.install.records import Way
 
-    build = announced.build
+    announced, build = offer.announced, offer.build
     unknown = speak("unknown")
     ways = {
         Way.WHEELS: speak("packages of the package index, into an environment of its own"),
@@ -179,12 +175,12 @@ def _announce(announced: Announcement, passed: list[str]) -> None:
             free=format_bytes(announced.free), licence=build.licence, folder=announced.folder,
         )
     )  # fmt: skip
-    for name in build.notes:
-        note(speak("Note: {words}.").format(words=NOTES[name].render(speak)))
+    for one in offer.notes:
+        note(speak("Note: {words}.").format(words=one.render(speak)))
     if not build.verified:
         note(speak("Note: {words}.").format(words=speak("this build was not tried by Ansambl's makers")))
-    for words in passed:
-        note(speak("Passed over: {words}.").format(words=words))
+    for passed in offer.passed:
+        note(speak("Passed over: {words}.").format(words=passed.why.reason.render(speak)))
 
 
 def remove(engine: Engine, config: Config = None, yes: Yes = False, as_json: Json = False) -> None:

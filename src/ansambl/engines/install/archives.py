@@ -14,7 +14,7 @@ from ansambl.domain.text import text
 from ansambl.engines.install.failures import InstallError, explain_program, last_words
 from ansambl.engines.install.folders import make_private, remove_tree
 from ansambl.engines.install.programs import ProgramError, clean_environment, run_program
-from ansambl.engines.install.records import Archive, Build, Progress, Stage
+from ansambl.engines.install.records import Archive, Build, Progress, Repeated, Stage
 from ansambl.engines.install.unpacking import put
 from ansambl.model_catalog.web import Web
 
@@ -40,6 +40,7 @@ class ArchiveInstaller:
             AnsamblError: something failed. What has come stays, unless it is not what was pinned.
             OSError: the folder cannot be written.
         """
+        progress = Repeated(progress)
         scratch = make_private(self.folder / "scratch")
         make_private(scratch / "temporary")
         files = [self._fetch(one, scratch, progress) for one in self.build.archives]
@@ -55,7 +56,7 @@ class ArchiveInstaller:
         try:
             words = run_program(
                 [str(self.folder / self.build.program), "--version"], clean_environment(scratch / "temporary"),
-                scratch / "log",
+                scratch / "log", look=progress.again,
             )  # fmt: skip
         except ProgramError as failure:
             raise explain_program(self.build, CHECKING, failure.words, self.folder) from failure

@@ -9,7 +9,7 @@ from ansambl.domain.engine import NotUsable
 from ansambl.domain.hardware import Gpu, Machine
 from ansambl.domain.text import Text, text
 from ansambl.domain.versions import version_key
-from ansambl.engines.install.records import Around, Build, Choice, Passed, Refusal, Way
+from ansambl.engines.install.records import Around, Build, Choice, Judged, Passed, Refusal, Way
 
 CPU = "cpu"
 _VENDORS = {"cuda": ("nvidia",), "rocm": ("amd",), "vulkan": ("nvidia", "amd", "intel")}
@@ -70,6 +70,13 @@ def choose_build(
     # What keeps from a build for the hardware that is here says more than that other hardware is not.
     closest = [one for one in passed if _wrong_gpu(one.build, machine) is None] or passed
     return Refusal(closest[0].why, tuple(passed))
+
+
+def judge_builds(engine: str, machine: Machine, builds: Iterable[Build], around: Around) -> tuple[Judged, ...]:
+    """Every build of `engine` for the machine's system, the better one first, and what keeps it from running there."""
+    system = system_of(machine)
+    own = [one for one in builds if one.engine == engine and system in one.systems]
+    return tuple(Judged(one, _why_not(one, machine, around)) for one in own)
 
 
 def _nothing_asked(engine: str, own: list[Build], wanted: str | None, *, compiled: bool) -> NotUsable:

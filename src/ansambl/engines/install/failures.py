@@ -25,6 +25,10 @@ _SHOWN = 300
 class InstallError(AnsamblError):
     """An engine could not be installed. What has come stays, and the next run goes on from it."""
 
+    status = 503
+    type = "service_unavailable_error"
+    code = "engine_not_installed"
+
 
 def explain_program(build: Build, doing: Text, words: str, folder: Path) -> AnsamblError:
     """The error for a program that failed, from what it said last."""

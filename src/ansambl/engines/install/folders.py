@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
 from ansambl.engines.installations import engine_folder
 from ansambl.foundation.paths import PRIVATE_FILE, PRIVATE_FOLDER
+
+_TRIES, _BETWEEN = 4, 0.02
 
 
 def make_private(folder: Path) -> Path:
@@ -39,13 +42,23 @@ def only_installer(engines_folder: Path, engine: str) -> Iterator[Path]:
     make_private(engines_folder)
     descriptor = os.open(engines_folder / f".{engine}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as failure:
-            raise busy(engine) from failure
+        _lock(descriptor, engine)
         yield engine_folder(engines_folder, engine)
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, engine: str) -> None:
+    """Whoever only looks whether somebody installs holds the lock for a moment, too; that is no installer."""
+    for left in reversed(range(_TRIES)):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as failure:
+            if not left:
+                raise busy(engine) from failure
+            time.sleep(_BETWEEN)
+        else:
+            return
 
 
 def busy(engine: str) -> UnavailableError:

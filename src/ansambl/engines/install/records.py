@@ -114,6 +114,14 @@ class Passed:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """A build for this kind of machine; `why_not` is what keeps this machine from using it, None where it can."""
+
+    build: Build
+    why_not: NotUsable | None
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """The build for a machine, and the better ones that it cannot use."""
 
@@ -155,4 +163,22 @@ class Stage:
 
 
 Progress = Callable[[Stage], None]
-"""Told of every stage and of how far it is."""
+"""Told of every stage and of how far it is, and while programs run again and again: what it raises ends the work."""
+
+
+class Repeated:
+    """Tells `progress` of stages, and of the newest one once more whenever it is asked to."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._newest: Stage | None = None
+
+    def __call__(self, stage: Stage) -> None:
+        """As `Progress`."""
+        self._newest = stage
+        self._progress(stage)
+
+    def again(self, _: str = "") -> None:
+        """Tell the newest stage once more; the last words of a program, which say nothing of it, are left alone."""
+        if self._newest is not None:
+            self._progress(self._newest)

@@ -23,7 +23,7 @@ from ansambl.engines.install.programs import (
     find_program,
     run_program,
 )
-from ansambl.engines.install.records import Build, Progress, Source, Stage
+from ansambl.engines.install.records import Build, Progress, Repeated, Source, Stage
 from ansambl.engines.install.sdist_metadata import download_arguments, write_stand_in
 from ansambl.engines.install.unpacking import put
 
@@ -55,7 +55,7 @@ class SourceInstaller:
             AnsamblError: something failed. What has come and what was compiled stays.
             OSError: the folder cannot be written.
         """
-        source = self.build.source
+        progress, source = Repeated(progress), self.build.source
         if source is None:
             message = f"{self.build.folder} has no source"
             raise ValueError(message)
@@ -65,7 +65,7 @@ class SourceInstaller:
         self._compile(tree, progress)
         self._put_in_place(tree)
         progress(Stage(CHECKING))
-        words = self._run([str(self.folder / self.build.program), "--version"], CHECKING)
+        words = self._run([str(self.folder / self.build.program), "--version"], CHECKING, progress.again)
         remove_tree(self._scratch)
         return last_words(words)
 
@@ -78,7 +78,7 @@ class SourceInstaller:
         return self._scratch / "tools"
 
     def _run(
-        self, argv: list[str], doing: Text, look: Callable[[str], None] = lambda _: None,
+        self, argv: list[str], doing: Text, look: Callable[[str], None],
         added: Mapping[str, str] | None = None,
     ) -> str:  # fmt: skip
         environment = clean_environment(self._scratch / "temporary", PIP_CACHE_DIR=str(self._scratch / "cache"))
@@ -88,7 +88,7 @@ class SourceInstaller:
         except ProgramError as failure:
             raise explain_program(self.build, doing, failure.words, self.folder) from failure
 
-    def _tree(self, source: Source, progress: Progress) -> Path:
+    def _tree(self, source: Source, progress: Repeated) -> Path:
         tree, coming = self._scratch / "tree", self._scratch / "coming"
         if tree.is_dir():
             return tree
@@ -101,7 +101,7 @@ class SourceInstaller:
         archive.unlink()
         return tree
 
-    def _fetch(self, source: Source, progress: Progress) -> Path:
+    def _fetch(self, source: Source, progress: Repeated) -> Path:
         target, asked = make_private(self._scratch / "archive"), self._scratch / "source.txt"
         asked.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n", encoding="utf-8")
         stand_in = write_stand_in(self._scratch / "stand-in", source.package, source.version)
@@ -109,7 +109,7 @@ class SourceInstaller:
         # Not -I: the stand-in for the archive's build program is found by PYTHONPATH.
         self._run(
             [python, "-m", "pip", *download_arguments(asked, target, source.package)], FETCHING,
-            added={"PYTHONPATH": str(stand_in)},
+            progress.again, added={"PYTHONPATH": str(stand_in)},
         )  # fmt: skip
         found = sorted(target.glob("*.tar.gz"))
         if not found:
@@ -119,17 +119,17 @@ class SourceInstaller:
             )  # fmt: skip
         return found[0]
 
-    def _pip_environment(self, progress: Progress) -> str:
+    def _pip_environment(self, progress: Repeated) -> str:
         python = self._tools / "bin" / "python"
         whole = self._scratch / "tools-made"
         if not whole.exists():
             progress(Stage(_MAKING))
             remove_tree(self._tools)
-            self._run([self.python, "-I", "-m", "venv", str(self._tools)], _MAKING)
+            self._run([self.python, "-I", "-m", "venv", str(self._tools)], _MAKING, progress.again)
             whole.touch()
         return str(python)
 
-    def _compile(self, tree: Path, progress: Progress) -> None:
+    def _compile(self, tree: Path, progress: Repeated) -> None:
         work = make_private(self._scratch / "build")
         if not (shutil.which("cmake") and shutil.which("ninja")):
             self._fetch_tools(progress)
@@ -137,7 +137,7 @@ class SourceInstaller:
         cuda = find_program("nvcc") if self.build.build == "cuda" else None
         self._run(
             ["cmake", "-S", str(tree), "-B", str(work), "-G", "Ninja", *cmake_options(self.build, self.machine)],
-            _CONFIGURING, added={"CUDACXX": cuda} if cuda else None,
+            _CONFIGURING, progress.again, added={"CUDACXX": cuda} if cuda else None,
         )  # fmt: skip
         jobs = server_jobs(self.machine.cpu.usable_cores, self.machine.memory.available)
 
@@ -148,13 +148,13 @@ class SourceInstaller:
         # Hours of compiling must not make the machine unusable meanwhile.
         self._run(["nice", "ninja", "-C", str(work), "-j", str(jobs), _TARGET], COMPILING, look)
 
-    def _fetch_tools(self, progress: Progress) -> None:
+    def _fetch_tools(self, progress: Repeated) -> None:
         python = self._pip_environment(progress)
         progress(Stage(_TOOLS))
         self._run(
             [python, "-I", "-m", "pip", "install", "--no-deps", "--only-binary", ":all:", "--require-hashes",
              "--progress-bar", "off", "-r", str(self.locks / "build-tools.txt")],
-            _TOOLS,
+            _TOOLS, progress.again,
         )  # fmt: skip
 
     def _put_in_place(self, tree: Path) -> None:

@@ -20,7 +20,7 @@ from ansambl.engines.install.data import LOCKS
 from ansambl.engines.install.failures import explain_program, last_words
 from ansambl.engines.install.folders import make_private, remove_tree
 from ansambl.engines.install.programs import ProgramError, clean_environment, end_leftover, run_program
-from ansambl.engines.install.records import Build, Lock, Progress, Stage
+from ansambl.engines.install.records import Build, Lock, Progress, Repeated, Stage
 from ansambl.foundation.paths import write_atomically
 
 _BATCH = 8
@@ -32,10 +32,6 @@ FETCHING = text("fetching packages")
 UNPACKING = text("unpacking packages")
 CHECKING = text("trying the engine")
 MAKING = text("making the environment")
-
-
-def _nothing(_: str) -> None:
-    """Look at nothing."""
 
 
 def entries_of(content: str) -> list[str]:
@@ -72,6 +68,7 @@ class WheelInstaller:
             AnsamblError: something failed. What has come stays.
             OSError: the folder cannot be written.
         """
+        progress = Repeated(progress)
         scratch = make_private(self.folder / "scratch")
         make_private(scratch / "temporary")
         end_leftover(scratch)
@@ -101,7 +98,7 @@ class WheelInstaller:
     def _pip(self, *arguments: str) -> list[str]:
         return [str(self._own_python), "-I", "-m", "pip", *arguments]
 
-    def _run(self, argv: list[str], doing: Text, look: Callable[[str], None] = _nothing, **added: str) -> str:
+    def _run(self, argv: list[str], doing: Text, look: Callable[[str], None], **added: str) -> str:
         scratch = self.folder / "scratch"
         environment = clean_environment(scratch / "temporary", PIP_CACHE_DIR=str(scratch / "cache"), **added)
         try:
@@ -109,16 +106,18 @@ class WheelInstaller:
         except ProgramError as failure:
             raise explain_program(self.build, doing, failure.words, self.folder) from failure
 
-    def _make_environment(self, progress: Progress) -> None:
+    def _make_environment(self, progress: Repeated) -> None:
         environment, begun = self.folder / ENVIRONMENT, self.folder / "begun"
         if begun.exists() or not self._own_python.exists():
             remove_tree(environment)
-            begun.unlink(missing_ok=True)
+            # An environment that was broken off has a Python and no pip in it yet, and would look whole.
+            begun.touch()
             progress(Stage(MAKING))
             make_private(environment)
-            self._run([self.python, "-I", "-m", "venv", str(environment)], MAKING)
+            self._run([self.python, "-I", "-m", "venv", str(environment)], MAKING, progress.again)
+            begun.unlink()
 
-    def _fetch(self, progress: Progress) -> None:
+    def _fetch(self, progress: Repeated) -> None:
         state = self.folder / "scratch" / "fetched.json"
         try:
             done = set(msgspec.json.decode(state.read_bytes(), type=list[str]))
@@ -127,7 +126,7 @@ class WheelInstaller:
         wanted = [(lock, one) for lock in self.build.locks for one in self._entries(lock)]
         for lock, batch in _batches([(lock, one) for lock, one in wanted if one not in done]):
             self._report_fetching(progress, len(done), len(wanted))
-            self._fetch_batch(lock, batch)
+            self._fetch_batch(lock, batch, progress)
             done.update(batch)
             write_atomically(state, msgspec.json.encode(sorted(done)))
         self._report_fetching(progress, len(wanted), len(wanted))
@@ -135,7 +134,7 @@ class WheelInstaller:
     def _report_fetching(self, progress: Progress, done: int, total: int) -> None:
         progress(Stage(FETCHING, done, total, "packages"))
 
-    def _fetch_batch(self, lock: Lock, batch: list[str]) -> None:
+    def _fetch_batch(self, lock: Lock, batch: list[str], progress: Repeated) -> None:
         scratch = self.folder / "scratch"
         wheels, asked = make_private(scratch / "wheels"), scratch / "batch.txt"
         asked.write_text("\n".join(batch) + "\n", encoding="utf-8")
@@ -144,11 +143,11 @@ class WheelInstaller:
             "--dest", str(wheels), "-r", str(asked),
         )  # fmt: skip
         try:
-            self._run(command, FETCHING)
+            self._run(command, FETCHING, progress.again)
         except AnsamblError:
             if lock.index is None:
                 raise
-            self._run([*command, "--index-url", lock.index], FETCHING)
+            self._run([*command, "--index-url", lock.index], FETCHING, progress.again)
         remove_tree(scratch / "cache")
 
     def _unpack(self, progress: Progress) -> None:
@@ -168,10 +167,10 @@ class WheelInstaller:
         )  # fmt: skip
         (self.folder / "begun").unlink()
 
-    def _check(self, progress: Progress) -> str:
+    def _check(self, progress: Repeated) -> str:
         progress(Stage(CHECKING))
         said = self._run(
-            [str(self._own_python), "-I", "-c", self.build.check], CHECKING, HF_HUB_OFFLINE="1",
+            [str(self._own_python), "-I", "-c", self.build.check], CHECKING, progress.again, HF_HUB_OFFLINE="1",
             TRANSFORMERS_OFFLINE="1", VLLM_NO_USAGE_STATS="1", DO_NOT_TRACK="1",
         )  # fmt: skip
         return last_words(said)

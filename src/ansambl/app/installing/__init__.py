@@ -1,0 +1,1 @@
+"""Engines installed by commands and by a running Ansambl."""

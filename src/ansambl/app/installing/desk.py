@@ -1,0 +1,268 @@
+"""Engines installed by a running Ansambl: each a job that is watched, stopped, and goes on where it was broken off.
+
+One at a time: an installation is gigabytes from the network and the disk, and compiling takes all processors. Who asks
+for what is being installed already gets that job. An engine is declared to be there last, so what was stopped, or ended
+with Ansambl, is never used, and the next installation goes on from it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from ansambl.app.configuration.settings_file import LoadedSettings
+from ansambl.app.engine_book import EngineBook, installable_name
+from ansambl.app.installing.offers import InstallOffer, carry_out, check_offer, make_offer
+from ansambl.app.jobs import OVER, Change, JobBook, JobState, Stopped
+from ansambl.domain.errors import UsageError
+from ansambl.domain.text import Text, text
+from ansambl.engines.install import installer
+from ansambl.engines.install.folders import busy, is_being_installed
+from ansambl.engines.install.installer import Standing
+from ansambl.engines.install.records import Stage
+from ansambl.foundation.clock import Clock
+from ansambl.foundation.paths import DataPaths
+
+WAITING = 8
+"""Installations that are not over at the same time: more than there are engines."""
+_TOLD_EVERY = 0.25
+"""Seconds between two records of how far a stage is: pieces come thousands of times a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstallJob:
+    """One installation as it stands at one moment. Times are seconds since the epoch, sizes bytes.
+
+    `stage` is what is being done, `done` of `total` of what `counts` says (``"packages"``, ``"bytes"``, ``"steps"``);
+    `total` is 0 where nobody knows. `download` is what is fetched in all, as far as that is known. `path` is where the
+    engine lies once it is there.
+    """
+
+    id: str
+    engine: str
+    title: str
+    version: str
+    build: str
+    compiled: bool
+    download: int | None
+    created: float
+    kind: str = "install"
+    state: JobState = JobState.WAITING
+    started: float | None = None
+    ended: float | None = None
+    stage: Text | None = None
+    done: int = 0
+    total: int = 0
+    counts: str = "steps"
+    path: str | None = None
+    error: Text | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more comes of it."""
+        return self.state in OVER
+
+
+class InstallDesk:
+    """Installs and removes engines. `watcher` is told of every change, in the thread in which it happens.
+
+    Args:
+        paths: where engines lie.
+        loaded: gives the settings in effect.
+        offline: refuse to install anything.
+        clock: gives the times in the records.
+        book: makes the book of engines from the settings; for tests.
+    """
+
+    def __init__(
+        self, paths: DataPaths, loaded: Callable[[], LoadedSettings], *, offline: bool = False,
+        clock: Clock | None = None, book: Callable[[LoadedSettings, DataPaths], EngineBook] = EngineBook,
+    ) -> None:  # fmt: skip
+        self._paths = paths
+        self._loaded = loaded
+        self._offline = offline
+        self._make_book = book
+        self._book = JobBook[InstallJob]("install", crowded=_crowded, unknown=_unknown, clock=clock, waiting=WAITING)
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="install")
+
+    @property
+    def watcher(self) -> Callable[[InstallJob], None] | None:
+        """Who is told of changes; it must not raise nor block."""
+        return self._book.watcher
+
+    @watcher.setter
+    def watcher(self, told: Callable[[InstallJob], None] | None) -> None:
+        self._book.watcher = told
+
+    def announce(self, engine: str, *, build: str | None = None, compiled: bool = False) -> InstallOffer:
+        """Say what an installation would be. Blocks; changes nothing.
+
+        Raises:
+            AnsamblError: as `make_offer`.
+        """
+        book = self._make_book(self._loaded(), self._paths)
+        return make_offer(book, self._paths, engine, build=build, compiled=compiled)
+
+    def check(self, offer: InstallOffer) -> None:
+        """See whether it could begin now.
+
+        Raises:
+            UsageError: another build of this engine is being installed here.
+            UnavailableError: nothing may be fetched, or another program installs this engine.
+            InstallError: there is no room for it.
+        """
+        check_offer(offer, offline=self._offline)
+        engine = offer.build.engine
+        going = self._going(engine)
+        if going is None and is_being_installed(self._paths.engines, engine):
+            raise busy(engine)
+        if going is not None and not _is_same(going, offer):
+            raise UsageError(
+                text("{engine} ({build}) is being installed; stop that first", engine=going.title, build=going.build),
+                code="in_use", param="engine",
+            )  # fmt: skip
+
+    def install(self, engine: str, *, build: str | None = None, compiled: bool = False) -> InstallJob:
+        """Begin to install an engine, or say which job does it already. Blocks for a moment.
+
+        What is here already is a job that is done.
+
+        Raises:
+            AnsamblError: as `announce` and `check`; or too many wait.
+        """
+        offer = self.announce(engine, build=build, compiled=compiled)
+        if not offer.announced.is_done:
+            self.check(offer)
+
+        def make(name: str, now: float) -> InstallJob:
+            what = offer.build
+            return InstallJob(
+                name, what.engine, what.title, what.version, what.build, offer.is_compiled, what.download, now
+            )
+
+        def work(change: Change, stopped: Stopped) -> dict[str, object]:
+            return self._install(offer, change, stopped)
+
+        if offer.announced.is_done:
+            # It does not wait behind gigabytes.
+            with ThreadPoolExecutor(1, thread_name_prefix="install-here") as at_once:
+                begun = self._book.begin(at_once, make, work)
+            return self._book.job(begun.id)
+        return self._book.begin(self._executor, make, work, same=lambda one: _is_same(one, offer))
+
+    def _install(self, offer: InstallOffer, change: Change, stopped: Stopped) -> dict[str, object]:
+        if offer.announced.is_done:
+            return {"path": str(offer.announced.folder), "done": 1, "total": 1}
+        pace = _Pace(change, stopped)
+        try:
+            carry_out(offer, self._paths, pace.take, offline=self._offline)
+        except _StoppedError:
+            return {}
+        # Told to stop at the last moment, it is there all the same.
+        return {"path": str(offer.announced.folder), "stage": None, "state": JobState.DONE}
+
+    def standing(self, engine: str) -> Standing:
+        """What removing an engine would delete. Blocks.
+
+        Raises:
+            UsageError: Ansambl installs no such engine, or is installing it.
+            InstallError: nothing of it is there.
+            UnavailableError: another program installs it, or something runs on it.
+        """
+        name = installable_name(engine)
+        if (going := self._going(name)) is not None:
+            raise UsageError(
+                text("{engine} is being installed; stop that first", engine=going.title), code="in_use", param="engine"
+            )
+        return installer.standing(name, self._paths.engines)
+
+    def remove(self, engine: str) -> Standing:
+        """Remove an engine that was installed, or only begun; returns what was deleted. Blocks.
+
+        Raises:
+            AnsamblError: as `standing`; or it cannot be removed.
+        """
+        found = self.standing(engine)
+        installer.remove(installable_name(engine), self._paths.engines)
+        return found
+
+    def _going(self, engine: str) -> InstallJob | None:
+        return next((one for one in self.jobs() if one.engine == engine and not one.over), None)
+
+    def jobs(self) -> list[InstallJob]:
+        """All that are known, the newest first."""
+        return self._book.jobs()
+
+    def job(self, wanted: str) -> InstallJob:
+        """One of them.
+
+        Raises:
+            NotFoundError: there is none of this id.
+        """
+        return self._book.job(wanted)
+
+    def stop(self, wanted: str) -> InstallJob:
+        """Ask a job to end; what has come stays, and the next installation of the same goes on from there.
+
+        Raises:
+            NotFoundError: there is none of this id.
+        """
+        return self._book.stop(wanted)
+
+    def begin_to_close(self) -> None:
+        """Stop all, and begin nothing any more."""
+        self._book.stop_all()
+        self._executor.shutdown(wait=False)
+
+    def close(self) -> None:
+        """Stop all, and wait a moment for it. Blocks."""
+        self.begin_to_close()
+        self._book.wait()
+
+
+class _StoppedError(Exception):
+    """Somebody asked the installation to end. It is none of ours, or installers would take it for a failure."""
+
+
+class _Pace:
+    """Tells a job's record how far it is, now and then, and ends the work where that was asked for."""
+
+    def __init__(self, change: Change, stopped: Stopped, now: Callable[[], float] = time.monotonic) -> None:
+        self._change = change
+        self._stopped = stopped
+        self._now = now
+        self._told: tuple[Stage | None, float] = None, 0.0
+        self._lock = threading.Lock()
+
+    def take(self, stage: Stage) -> None:
+        """The work is there.
+
+        Raises:
+            _StoppedError: it shall end.
+        """
+        if self._stopped():
+            raise _StoppedError
+        now = self._now()
+        with self._lock:
+            before, when = self._told
+            if stage == before or (before is not None and stage.name == before.name and now - when < _TOLD_EVERY):
+                return
+            self._told = stage, now
+        self._change(stage=stage.name, done=stage.done, total=stage.total, counts=stage.counts)
+
+
+def _is_same(job: InstallJob, offer: InstallOffer) -> bool:
+    what = offer.build
+    same = job.engine, job.version, job.build, job.compiled
+    return same == (what.engine, what.version, what.build, offer.is_compiled)
+
+
+def _crowded(count: int) -> Text:
+    return text("{count} installations wait already; begin another one when some are done.", count=count)
+
+
+def _unknown(name: str) -> Text:
+    return text("There is no installation '{name}' since the start.", name=name)
