@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansambl.domain.figures import in_language
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -19,11 +21,9 @@ class Text:
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def render(self, translate: Callable[[str], str] | None = None) -> str:
-        """Return the sentence, translated by `translate` (English when it is left out)."""
+        """Return the sentence and its figures as `translate` has them (English when it is left out)."""
         template = translate(self.template) if translate else self.template
-        values = {
-            name: value.render(translate) if isinstance(value, Text) else value for name, value in self.values.items()
-        }
+        values = {name: _filling(value, translate) for name, value in self.values.items()}
         return template.format_map(values) if values else template
 
     def __str__(self) -> str:
@@ -33,3 +33,9 @@ class Text:
 def text(template: str, /, **values: Any) -> Text:
     """Mark a sentence for translation (the collector in ``tools/locales.py`` looks for this name) and fill its gaps."""
     return Text(template, values)
+
+
+def _filling(value: Any, translate: Callable[[str], str] | None) -> Any:
+    if isinstance(value, Text):
+        return value.render(translate)
+    return in_language(value, translate) if translate else value

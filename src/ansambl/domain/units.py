@@ -7,6 +7,7 @@ import re
 from typing import NewType
 
 from ansambl.domain.errors import UsageError
+from ansambl.domain.figures import Figure, figure
 from ansambl.domain.text import text
 
 Bytes = NewType("Bytes", int)
@@ -76,7 +77,12 @@ def format_bytes(size: int) -> str:
 
 def format_rate(rate: float) -> str:
     """Write tokens a second for people, with two digits that count: ``42.7 -> "43"``, ``3.46 -> "3.5"``."""
-    return f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"
+    return format(rate_figure(rate))
+
+
+def rate_figure(rate: float) -> Figure:
+    """The same for the gap of a sentence, which may be in another language."""
+    return figure(rate, ".0f" if rate >= 10 else ".1f")
 
 
 def format_seconds(seconds: float) -> str:

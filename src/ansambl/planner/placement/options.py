@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ansambl.domain.figures import figure
 from ansambl.domain.footprint import Reason
 from ansambl.domain.planning import Goal, Plan, PlanOption
 from ansambl.domain.text import Text, text
@@ -340,7 +341,7 @@ def _strongest(solved: _Solved) -> PlanOption | None:
             told = text("a part lies in RAM; a token takes no longer than in the first option, whose model is denser")
         else:
             told = text("a part lies in RAM: a token takes about {factor} times as long as in the first option",
-                        factor=f"{slower:.1f}")  # fmt: skip
+                        factor=figure(slower, ".1f"))  # fmt: skip
         bad.append(Reason("slowdown", told, "planner.speed"))
         return _option(
             solved, STRONGEST, text("The strongest model that GPU memory and RAM hold together"), chosen, good, bad

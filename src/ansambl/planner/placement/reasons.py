@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from ansambl.domain.catalog import Basis
 from ansambl.domain.compatibility import Verdict
+from ansambl.domain.figures import figure
 from ansambl.domain.footprint import Reason
 from ansambl.domain.planning import Goal, PlannedPlacement, PlanOption
 from ansambl.domain.text import text
@@ -40,8 +41,8 @@ def about_placement(
     else:
         good.append(
             Reason("speed", text("{model}: {expected} tokens/s expected ({low} to {high})", model=name,
-                                 expected=f"{decode.expected:.3g}", low=f"{decode.low:.3g}",
-                                 high=f"{decode.high:.3g}"), "planner.speed")
+                                 expected=figure(decode.expected, ".3g"), low=figure(decode.low, ".3g"),
+                                 high=figure(decode.high, ".3g")), "planner.speed")
         )  # fmt: skip
     layers = layers_in_ram(placement)
     experts = expert_layers_in_ram(placement)
@@ -88,7 +89,7 @@ def swaps_assumed(inputs: PlanInputs, swaps: float) -> Reason:
     """How swaps were counted."""
     return Reason(
         "swaps", text("about {swaps} swaps an hour, if {requests} requests an hour ask for roles in random order",
-                      swaps=f"{swaps:.1f}", requests=f"{inputs.requests_per_hour:g}"),
+                      swaps=figure(swaps, ".1f"), requests=figure(inputs.requests_per_hour, "g")),
         "assumption: each request's role is drawn by weight, whatever came before",
     )  # fmt: skip
 

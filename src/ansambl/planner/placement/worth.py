@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ansambl.domain.catalog import ModelKind, Speciality, Standing
 from ansambl.domain.compatibility import Verdict
+from ansambl.domain.figures import figure
 from ansambl.domain.footprint import Reason
 from ansambl.domain.planning import Candidate, PlannedPlacement
 from ansambl.domain.text import text
@@ -77,7 +78,7 @@ def strength(candidate: Candidate, made_with: Mapping[str, float], language: str
     measured = rules.measured.get(candidate.model)
     if measured is not None:
         points = measured
-        basis.append(Reason("worth.given", text("strength {points} points, as given", points=f"{points:.1f}"),
+        basis.append(Reason("worth.given", text("strength {points} points, as given", points=figure(points, ".1f")),
                             "data passed in"))  # fmt: skip
     else:
         points = _size_points(candidate, rules, basis) + _generation_points(candidate, rules, basis)
@@ -89,7 +90,7 @@ def strength(candidate: Candidate, made_with: Mapping[str, float], language: str
         points += rules.tuned_elsewhere
         basis.append(
             Reason("worth.elsewhere", text("made for another language ({language}): {points} points",
-                                           language=elsewhere, points=f"{rules.tuned_elsewhere:+.1f}"), OWN_RULE)
+                                           language=elsewhere, points=figure(rules.tuned_elsewhere, "+.1f")), OWN_RULE)
         )  # fmt: skip
     if language and language != "en":
         standing = card.quality(language).standing if card else None
@@ -98,7 +99,7 @@ def strength(candidate: Candidate, made_with: Mapping[str, float], language: str
             points += gained
             basis.append(
                 Reason("worth.language", text("{language}: {standing}, {points} points", language=language,
-                                              standing=standing.value, points=f"{gained:+.1f}"),
+                                              standing=standing.value, points=figure(gained, "+.1f")),
                        card.quality(language).note or OWN_RULE if card else OWN_RULE)
             )  # fmt: skip
     shown = sorted(set(card.scores) - {INDEX})[:4] if card else []
@@ -124,13 +125,14 @@ def _size_points(candidate: Candidate, rules: WorthRules, basis: list[Reason]) -
     if architecture.active < architecture.parameters:
         basis.append(
             Reason("worth.size", text("{total} B parameters, {active} B active: about as strong as {dense} B dense, "
-                                      "{points} points", total=f"{architecture.parameters / 1e9:.3g}",
-                                      active=f"{architecture.active / 1e9:.3g}", dense=f"{dense / 1e9:.3g}",
-                                      points=f"{points:.1f}"), EXPERTS_SOURCE)
+                                      "{points} points", total=figure(architecture.parameters / 1e9, ".3g"),
+                                      active=figure(architecture.active / 1e9, ".3g"), dense=figure(dense / 1e9, ".3g"),
+                                      points=figure(points, ".1f")), EXPERTS_SOURCE)
         )  # fmt: skip
     else:
-        basis.append(Reason("worth.size", text("{dense} B parameters: {points} points", dense=f"{dense / 1e9:.3g}",
-                                               points=f"{points:.1f}"), OWN_RULE))  # fmt: skip
+        basis.append(Reason("worth.size", text("{dense} B parameters: {points} points",
+                                               dense=figure(dense / 1e9, ".3g"), points=figure(points, ".1f")),
+                            OWN_RULE))  # fmt: skip
     return points
 
 
@@ -143,7 +145,7 @@ def _generation_points(candidate: Candidate, rules: WorthRules, basis: list[Reas
         return 0.0
     points = rules.points_per_doubling * months / rules.generation_months
     basis.append(Reason("worth.generation", text("released {month}: {points} points", month=released,
-                                                 points=f"{points:+.1f}"), GENERATION_SOURCE))  # fmt: skip
+                                                 points=figure(points, "+.1f")), GENERATION_SOURCE))  # fmt: skip
     return points
 
 
@@ -154,8 +156,9 @@ def _index_points(candidate: Candidate, ruled: float, rules: WorthRules, basis: 
         return 0.0
     start, slope = rules.index_line
     points = rules.index_share * (start + slope * score.value - ruled)
-    basis.append(Reason("worth.index", text("{index} {value}: {points} points", index=INDEX, value=f"{score.value:g}",
-                                            points=f"{points:+.1f}"), score.source))  # fmt: skip
+    basis.append(Reason("worth.index", text("{index} {value}: {points} points", index=INDEX,
+                                            value=figure(score.value, "g"), points=figure(points, "+.1f")),
+                        score.source))  # fmt: skip
     return points
 
 
@@ -173,8 +176,8 @@ def _quantization_points(
     lost = quantization_loss(bits, rules)
     if lost >= 0.05:
         basis.append(Reason("worth.quantization", text("{quantization}, {bits} bits a weight: -{points} points",
-                                                       quantization=candidate.quantization, bits=f"{bits:.2f}",
-                                                       points=f"{lost:.1f}"), QUANTIZATION_SOURCE))  # fmt: skip
+                                                       quantization=candidate.quantization, bits=figure(bits, ".2f"),
+                                                       points=figure(lost, ".1f")), QUANTIZATION_SOURCE))  # fmt: skip
     return lost
 
 

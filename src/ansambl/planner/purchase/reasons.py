@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from ansambl.domain.figures import figure
 from ansambl.domain.footprint import Reason
 from ansambl.domain.planning import Plan, PlannedPlacement, PlanOption
 from ansambl.domain.purchase import Build, PriceKind
 from ansambl.domain.speed import SpeedRange
 from ansambl.domain.text import Text, text
-from ansambl.domain.units import format_rate
+from ansambl.domain.units import rate_figure
 from ansambl.planner.placement.inputs import PlanInputs
 from ansambl.planner.placement.rules import OWN_RULE
 
@@ -43,7 +44,7 @@ def what_it_adds(inputs: PlanInputs, before: Plan, after: Plan, gain: float) -> 
         return ()
     told = [
         Reason("gain", text("{points} points more for the goal {goal}; ten points are a model of twice the parameters "
-                            "for one role", points=f"{gain:.1f}", goal=str(after.goal)), OWN_RULE)
+                            "for one role", points=figure(gain, ".1f"), goal=str(after.goal)), OWN_RULE)
     ]  # fmt: skip
     told.extend(_roles_that_move(inputs, old, new))
     told.extend(_now_fitting(before, new))
@@ -58,8 +59,8 @@ def what_it_adds(inputs: PlanInputs, before: Plan, after: Plan, gain: float) -> 
     if old.swaps_expected_per_hour > new.swaps_expected_per_hour:
         told.append(
             Reason("swaps", text("swaps an hour fall from about {before} to {after}",
-                                 before=f"{old.swaps_expected_per_hour:.1f}",
-                                 after=f"{new.swaps_expected_per_hour:.1f}"), COMPARED)
+                                 before=figure(old.swaps_expected_per_hour, ".1f"),
+                                 after=figure(new.swaps_expected_per_hour, ".1f")), COMPARED)
         )  # fmt: skip
     told.extend(
         Reason("helper", text("{role} gets a model of its own; before, there was no room for one", role=helper.name),
@@ -79,7 +80,7 @@ def what_slows(inputs: PlanInputs, before: Plan, after: Plan) -> tuple[Reason, .
         pair = [one.speed.decode if (one := placed(option, role.name)) else None for option in (old, new)]
         if pair[0] is not None and pair[1] is not None and pair[0].expected > pair[1].expected * _FASTER:
             words = text("{role} answers more slowly: {after} tokens/s instead of {before}", role=role.name,
-                         after=format_rate(pair[1].expected), before=format_rate(pair[0].expected))  # fmt: skip
+                         after=rate_figure(pair[1].expected), before=rate_figure(pair[0].expected))  # fmt: skip
             told.append(Reason("slower", words, COMPARED))
     return tuple(told)
 
@@ -133,7 +134,7 @@ def best_on(build: Build, plan: Plan, strengths: Mapping[str, float]) -> Planned
 
 def speed_words(speed: SpeedRange | None) -> Text:
     """A decode speed in a sentence."""
-    return text("speed unknown") if speed is None else text("{speed} tokens/s", speed=format_rate(speed.expected))
+    return text("speed unknown") if speed is None else text("{speed} tokens/s", speed=rate_figure(speed.expected))
 
 
 def _roles_that_move(inputs: PlanInputs, old: PlanOption | None, new: PlanOption) -> Iterable[Reason]:
@@ -200,7 +201,7 @@ def _slowest(inputs: PlanInputs, old: PlanOption, new: PlanOption) -> Iterable[R
         lowest.append(min(known))
     if lowest[1] > lowest[0] * _FASTER:
         words = text("the slowest role answers with {after} tokens/s instead of {before}",
-                     after=format_rate(lowest[1]), before=format_rate(lowest[0]))  # fmt: skip
+                     after=rate_figure(lowest[1]), before=rate_figure(lowest[0]))  # fmt: skip
         yield Reason("slowest", words, COMPARED)
 
 

@@ -11,7 +11,7 @@ from ansambl.domain.device import PlannedMachine
 from ansambl.domain.planning import Candidate, PlannedPlacement
 from ansambl.domain.review import LicenceTerms
 from ansambl.domain.text import Text, text
-from ansambl.domain.units import format_rate
+from ansambl.domain.units import rate_figure
 from ansambl.planner.choosing import Choice
 from ansambl.planner.fitting import Wish
 from ansambl.planner.placement.rules import WorthRules
@@ -118,4 +118,4 @@ def tokens_a_second(placement: PlannedPlacement) -> Text:
     decode = placement.speed.decode
     if decode is None:
         return text("unknown speed")
-    return text("{speed} tokens/s", speed=format_rate(decode.expected))
+    return text("{speed} tokens/s", speed=rate_figure(decode.expected))

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from ansambl.domain.compatibility import Verdict
 from ansambl.domain.device import DeviceKind
+from ansambl.domain.figures import figure
 from ansambl.domain.footprint import DeviceFootprint
 from ansambl.domain.planning import PlannedPlacement
 from ansambl.domain.review import Finding, Level
 from ansambl.domain.text import Text, text
-from ansambl.domain.units import format_bytes, format_rate
+from ansambl.domain.units import format_bytes, rate_figure
 from ansambl.planner.choosing import LOSSLESS_BITS
 from ansambl.planner.compatibility import judge
 from ansambl.planner.families import SIXTEEN_BITS, SMALLER_CACHE
@@ -216,8 +217,8 @@ def speed_findings(facts: ReviewFacts) -> Iterator[Finding]:
         return
     enough = facts.rules.speeds["chat"].enough
     basis = next((one.source for one in best.speed.reasons if one.code == "speed.decode"), RULES)
-    values = {"speed": format_rate(decode.expected), "low": format_rate(decode.low), "high": format_rate(decode.high),
-              "enough": f"{enough:g}"}  # fmt: skip
+    values = {"speed": rate_figure(decode.expected), "low": rate_figure(decode.low), "high": rate_figure(decode.high),
+              "enough": figure(enough, "g")}  # fmt: skip
     if decode.expected < NEARLY * enough:
         yield Finding(
             Level.WEAK, "slow",
@@ -245,7 +246,8 @@ def quantization_findings(facts: ReviewFacts) -> Iterator[Finding]:
         yield Finding(
             Level.WEAK, "few-bits",
             text("{quantization} has {bits} bits a weight and loses {points} points; ten are worth a doubling of the "
-                 "parameters", quantization=candidate.quantization, bits=f"{weight:.2f}", points=f"{lost:.1f}"),
+                 "parameters", quantization=candidate.quantization, bits=figure(weight, ".2f"),
+                 points=figure(lost, ".1f")),
             QUANTIZATION_SOURCE,
         )  # fmt: skip
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from ansambl.domain.catalog import CatalogModel, ModelKind, Standing
+from ansambl.domain.figures import figure
 from ansambl.domain.languages import language_name
 from ansambl.domain.review import Finding, Level
 from ansambl.domain.text import Text, text
@@ -87,7 +88,7 @@ def language_findings(facts: ReviewFacts) -> Iterator[Finding]:
     words = (text("it was tuned for {language}", language=language) if found.standing is Standing.TUNED
              else text("{language} is among the languages that it is said to know", language=language))  # fmt: skip
     if found.score is not None:
-        words = text("{first}; measured: {score} %", first=words, score=f"{found.score:g}")
+        words = text("{first}; measured: {score} %", first=words, score=figure(found.score, "g"))
     yield Finding(Level.HOLDS, "language", words, source)
 
 

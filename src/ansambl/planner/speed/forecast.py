@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ansambl.domain.device import DeviceKind, DeviceModel
+from ansambl.domain.figures import figure
 from ansambl.domain.footprint import Reason
 from ansambl.domain.speed import SpeedForecast, SpeedRange
 from ansambl.domain.text import text
@@ -198,7 +199,7 @@ def _spread(inputs: SpeedInputs, which: str) -> float:
 
 
 def _basis(phase: str, spread: float) -> Reason:
-    factor = f"{math.exp(spread):.2f}"
+    factor = figure(math.exp(spread), ".2f")
     said = {
         "decode": text("decode: bytes read for a token over bandwidth, with factors fitted to measurements of which "
                        "nine in ten lay within {factor} times", factor=factor),

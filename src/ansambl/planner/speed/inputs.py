@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ansambl.domain.architecture import Architecture
 from ansambl.domain.device import PlannedDevice
 from ansambl.domain.errors import UsageError
+from ansambl.domain.figures import figure
 from ansambl.domain.footprint import WeightBytes
 from ansambl.domain.text import text
 from ansambl.planner.memory.inputs import LONGEST_CONTEXT, MOST_PARALLEL
@@ -64,7 +65,9 @@ class SpeedInputs:
         for share in (sum(part.layers for part in self.parts), sum(part.experts for part in self.parts)):
             if abs(share - 1) > 1e-6 or any(min(part.layers, part.experts) < 0 for part in self.parts):
                 raise UsageError(
-                    text("the devices hold {share} of the model; give shares that make up 1", share=f"{share:.3f}")
+                    text(
+                        "the devices hold {share} of the model; give shares that make up 1", share=figure(share, ".3f")
+                    )
                 )
 
 
