@@ -42,6 +42,7 @@ _READING_POSTS = frozenset(
         "knowledge/search",
         "models/find",
         "models/announce",
+        "engines/announce",
     )
 )
 """What is asked with a body and changes nothing."""
