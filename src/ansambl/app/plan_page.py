@@ -14,6 +14,7 @@ from ansambl.app.plan_words import (
     answering,
     goal_word,
     residency_word,
+    size_words,
     swaps_words,
     tokens_per_second,
 )
@@ -21,7 +22,6 @@ from ansambl.domain.errors import UsageError
 from ansambl.domain.footprint import Reason
 from ansambl.domain.planning import Plan, PlannedPlacement, PlanOption
 from ansambl.domain.text import text
-from ansambl.domain.units import format_bytes
 from ansambl.foundation.paths import write_atomically
 from ansambl.planner.loads import DeviceLoad, device_loads
 
@@ -113,7 +113,7 @@ def _placement(
         ),
         "decode": answering(placement, speak),
         "prefill": tokens_per_second(placement.speed.prefill, speak),
-        "size": format_bytes(candidate.size),
+        "size": size_words(candidate.size, speak),
         "residency": residency_word(placement, speak),
         "roles": [role for role, where in option.roles.items() if where == placement.id],
     }
@@ -123,13 +123,13 @@ def _load(load: DeviceLoad, colours: dict[str, int], names: dict[str, str], spea
     return {
         "name": f"{load.machine}: {load.name}",
         "words": speak("{expected} of {usable} usable (up to {high})").format(
-            expected=format_bytes(load.needed.expected), usable=format_bytes(load.usable),
-            high=format_bytes(load.needed.high)),
+            expected=size_words(load.needed.expected, speak), usable=size_words(load.usable, speak),
+            high=size_words(load.needed.high, speak)),
         "shares": [
             {
                 "colour": colours[one.placement],
                 "percent": f"{min(100.0, 100 * one.needed.expected / max(1, load.capacity)):.2f}",
-                "title": f"{names[one.placement]}: {format_bytes(one.needed.expected)}",
+                "title": f"{names[one.placement]}: {size_words(one.needed.expected, speak)}",
             }
             for one in load.drawn
         ],

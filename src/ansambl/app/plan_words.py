@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ansambl.domain.figures import figure, in_language
 from ansambl.domain.planning import Plan, PlannedPlacement, PlanOption, Residency
 from ansambl.domain.speed import SpeedRange
-from ansambl.domain.units import format_rate
+from ansambl.domain.units import format_bytes, rate_figure
 
 Speak = Callable[[str], str]
 
@@ -30,7 +31,12 @@ def residency_word(placement: PlannedPlacement, speak: Speak) -> str:
 
 def swaps_words(option: PlanOption, speak: Speak) -> str:
     """How often a model will be loaded anew."""
-    return speak("{count} an hour").format(count=f"{option.swaps_expected_per_hour:.3g}")
+    return speak("{count} an hour").format(count=in_language(figure(option.swaps_expected_per_hour, ".3g"), speak))
+
+
+def size_words(size: int, speak: Speak) -> str:
+    """A size in bytes with its mark and unit in the language of `speak`."""
+    return str(in_language(format_bytes(size), speak))
 
 
 def answering(placement: PlannedPlacement, speak: Speak) -> str:
@@ -42,6 +48,5 @@ def tokens_per_second(speed: SpeedRange | None, speak: Speak) -> str:
     """A speed: what is expected and the ends of the range."""
     if speed is None:
         return speak("unknown")
-    return speak("{expected} tokens/s ({low} to {high})").format(
-        expected=format_rate(speed.expected), low=format_rate(speed.low), high=format_rate(speed.high)
-    )
+    expected, low, high = (in_language(rate_figure(one), speak) for one in (speed.expected, speed.low, speed.high))
+    return speak("{expected} tokens/s ({low} to {high})").format(expected=expected, low=low, high=high)
