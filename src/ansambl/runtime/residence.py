@@ -9,21 +9,19 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from typing import Any
 
-from ansambl.domain.errors import AnsamblError, UnavailableError, UnknownNameError
+from ansambl.domain.errors import AnsamblError, UnknownNameError
 from ansambl.domain.instance import InstanceState
 from ansambl.domain.text import text
 from ansambl.foundation.logging import get_logger
 from ansambl.runtime.changes import Changes
 from ansambl.runtime.conversations.conversations import Conversations
 from ansambl.runtime.dispatching import Dispatcher
+from ansambl.runtime.ending import Ending
 from ansambl.runtime.events import EventLog
 from ansambl.runtime.instance import Instance
 from ansambl.runtime.known_facts import FactsOf, KnownFacts
 from ansambl.runtime.scheduling.records import InstanceFacts, InstanceView, Memory, Residency, Rest
 from ansambl.runtime.slot_books import SlotBook
-
-_SAVE_PATIENCE = 30.0
-"""Seconds that conversations may take to be saved before an engine stops: a state of some GiB is written in a few."""
 
 _AFTER_FAILURE = 5.0
 """Seconds until a load is tried again that failed without saying when."""
@@ -51,10 +49,9 @@ class Residence:
         self.pins: dict[str, bool] = {}
         self._dispatcher = dispatcher
         self._facts = KnownFacts(facts or self._as_shown, self._add)
-        self._events = events
         self.changes = Changes() if events is None else events.changes
-        self._conversations = conversations
         self._book = book
+        self._ending = Ending(dispatcher.counters, events, conversations, book)
         self._holds: dict[str, Memory | None] = {}
         self._loads: dict[str, asyncio.Task[None]] = {}
         self._rests: dict[str, asyncio.Task[None]] = {}
@@ -197,7 +194,7 @@ class Residence:
             woke = instance.status().state is InstanceState.ASLEEP
             await instance.ensure_ready()
         except Exception as unexpected:  # noqa: BLE001 - whatever it is, the scheduler must be told, or all wait for ever
-            failure = unexpected if isinstance(unexpected, AnsamblError) else self._unexpected(model, unexpected)
+            failure = unexpected if isinstance(unexpected, AnsamblError) else self._ending.tell(model, unexpected)
             self.failures[model] = failure
             counters.load_failures[model] += 1
             memory = bool(getattr(failure, "out_of_memory", False))
@@ -228,7 +225,7 @@ class Residence:
                 return
             level = None
         if level is None:
-            await self._stop(self.instance(model))
+            await self._ending.end(self.instance(model))
             await self._replace(model)
         holds = self._holds.get(model)
         self._dispatcher.counters.rested(model, level)
@@ -239,48 +236,10 @@ class Residence:
     async def _slept(self, model: str, level: int) -> bool:
         try:
             await self.instance(model).sleep(level)
-        except Exception as failure:  # noqa: BLE001 - as in `_stop`
-            self._trouble[model] = failure if isinstance(failure, AnsamblError) else self._unexpected(model, failure)
+        except Exception as failure:  # noqa: BLE001 - as in `Ending.end`
+            self._trouble[model] = failure if isinstance(failure, AnsamblError) else self._ending.tell(model, failure)
             return False
         return True
-
-    async def _stop(self, instance: Instance) -> None:
-        await self._saved(instance, patience=_SAVE_PATIENCE)
-        try:
-            await instance.stop()
-        except Exception as failure:  # noqa: BLE001 - whatever it is, the engine counts as gone from here on
-            # The scheduler must be told that it stopped, or nothing would ever load in its place.
-            self._unexpected(instance.model, failure)
-
-    def _unexpected(self, model: str, failure: Exception) -> AnsamblError:
-        """Tell of a mistake of the program, or of a disk that is full, and return an error for those who wait."""
-        _log.error("residence_failed", model=model, exc_info=failure)
-        told = text("an unexpected error: {reason}", reason=f"{type(failure).__name__}: {failure}")
-        if self._events is not None:
-            self._events.add(model, "failed", told)
-        return UnavailableError(text("'{model}' is not available: {reason}", model=model, reason=told))
-
-    async def _saved(self, instance: Instance, *, patience: float) -> None:
-        """As `save`; what goes wrong does not keep the engine from being stopped."""
-        try:
-            await self.save(instance, patience=patience)
-        except Exception as failure:  # noqa: BLE001 - conversations are read again, an engine that stays is worse
-            self._unexpected(instance.model, failure)
-
-    async def save(self, instance: Instance, *, patience: float) -> None:
-        """Keep what the slots of its engine hold, before it stops."""
-        endpoint = instance.endpoint()
-        if self._conversations is None or endpoint is None:
-            return
-        calls, identity = instance.conversations(), instance.state_identity()
-        if calls is None or identity is None:
-            return
-        held = self._book(instance.model).held(endpoint)
-        if held:
-            saved = await self._conversations.save(
-                instance.model, endpoint, calls, identity, held, patience=patience
-            )  # fmt: skip
-            self._dispatcher.counters.saved[instance.model] += saved
 
     # --- what the owner asks for --------------------------------------------------------------------------------------
 
@@ -359,8 +318,8 @@ class Residence:
             except AnsamblError:
                 # One that cannot be made says why to the next request.
                 return
-            except Exception as failure:  # noqa: BLE001 - as in `_stop`
-                self._unexpected(model, failure)
+            except Exception as failure:  # noqa: BLE001 - as in `Ending.end`
+                self._ending.tell(model, failure)
 
     def _residency(self, model: str) -> Residency | None:
         view = self.view(model)
@@ -420,7 +379,7 @@ class Residence:
         await asyncio.gather(*tasks, return_exceptions=True)
 
         async def end(instance: Instance) -> None:
-            await self._saved(instance, patience=save_for)
+            await self._ending.save(instance, patience=save_for)
             await instance.stop()
 
         ending = {id(one): one for one in (*self.instances.values(), *self._removed)}
