@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Scope
 
-from ansambl.access.credentials import NAVIGATED, UNTOLD, is_untold, navigates
+from ansambl.access.credentials import NAVIGATED, UNTOLD, is_untold, navigates, tells_of_proxy
 
 PREFIX = "/admin/api"
 
