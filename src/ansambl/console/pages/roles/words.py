@@ -62,6 +62,8 @@ def editor_words(speak: Speak) -> dict[str, str]:
         "version": speak("Version {number}"),
         "in_effect": speak("In effect now"),
         "draft": speak("Draft"),
+        "ask": speak("Ask"),
+        "ask_both": speak("Ask both"),
         "file_version": speak("{name}, as it is in effect"),
         "created": speak("created"),
         "changed": speak("changed"),

@@ -37,7 +37,8 @@ function logs() {
     model: before.chosen,
     words: "",
     level: chosen.level ?? "all",
-    wrap: chosen.wrap ?? false,
+    // Where a line is much wider than the screen, half of a time stamp is all that would be seen of it.
+    wrap: chosen.wrap ?? matchMedia("(max-width: 40rem)").matches,
     paused: false,
     state: "opening",
     problem: "", busy: false,

@@ -214,7 +214,11 @@ function startEditor() {
     select.replaceChildren(...found.map(([value, title]) => el("option", { value, textContent: title })),
       el("option", { value: "", textContent: say("no_value") }));
     if (found.some(([value]) => value === before)) select.value = before;
+    nameAsking();
   }
+
+  /** The draft alone is asked, or both. */
+  function nameAsking() { byId("ask").textContent = say(byId("against").value ? "ask_both" : "ask"); }
 
   function startRest() {
     byId("rename")?.addEventListener("submit", (event) => {
@@ -239,6 +243,7 @@ function startEditor() {
   initial = show(beginWith());
   showVersions(versions, restore);
   offer();
+  byId("against")?.addEventListener("change", nameAsking);
   startRest();
   if (locked) return;
   bringBack();
