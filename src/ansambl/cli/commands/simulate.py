@@ -66,7 +66,7 @@ def _print(answer: SimulationAnswer, documents: list[dict[str, Any]]) -> None:
     ])  # fmt: skip
     print_table(
         speak("Models"),
-        (speak("Model"), speak("Checkpoint"), speak("Engine"), speak("Memory"), speak("Load"), speak("Answers"),
+        (speak("Model"), speak("Checkpoint"), speak("Engine"), speak("Memory"), speak("Load time"), speak("Answers"),
          speak("Reads prompts")),
         [
             (
