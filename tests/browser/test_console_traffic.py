@@ -38,7 +38,8 @@ def row(ago: int, name: str = "coder", model: str = "big", **fields: Any) -> dic
 
 def key_row(ago: int, key: str, **fields: Any) -> dict[str, Any]:
     return {"time": minute(ago), "key": key, "model": "big", "requests": 2, "failed": 0, "prompt_tokens": 200,
-            "cached_tokens": 100, "output_tokens": 40, **fields}  # fmt: skip
+            "cached_tokens": 100, "output_tokens": 40, "queued_seconds": 0.5, "first_token_seconds": 3.0,
+            "first_tokens": 2, "swaps": 0, **fields}  # fmt: skip
 
 
 def told(rows: list[dict[str, Any]], keys: list[dict[str, Any]], since: float | None = None) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def fake() -> Iterator[FakeAdmin]:
         [row(40), row(2, first_token_seconds=0.5), row(2, "brief", requests=1, failed=1, cached_tokens=0, swaps=1),
          row(1, "", "", requests=1, failed=1, prompt_tokens=0, cached_tokens=0, output_tokens=0, first_tokens=0,
              first_token_seconds=0.0)],
-        [key_row(2, "local"), key_row(1, "k1", requests=5)],
+        [key_row(2, "local"), key_row(1, "k1", requests=5, queued_seconds=2.5, swaps=2)],
     )  # fmt: skip
     one.start()
     yield one
@@ -118,9 +119,7 @@ def test_keys_are_a_choice_of_their_own(open_page, fake):
     page = open_page(f"{fake.address}/console/traffic?by=key").page
     drawn(page)
     expect(page.locator("#sums tbody th")).to_have_text(["k1", "this machine"])
-    assert cells(page, "k1") == ["5", "0", "200", "40", "50.0", "–", "–", "–"]
-    # Waits are not counted by key, and nothing is drawn in their place.
-    expect(page.locator("[data-chart=queue] .plot")).to_have_text("not counted by key")
+    assert cells(page, "k1") == ["5", "0", "200", "40", "50.0", "1.50", "0.50", "2"]
     # No key exists, so there is none to choose.
     expect(page.locator("#key")).to_have_count(0)
 

@@ -36,7 +36,10 @@ class UsageRowDocument(UsageSumsDocument):
 
 
 class KeySumsDocument(BaseModel):
-    """What was asked of one model with one API key, by its id; `local` is the owner, "" no model that answered."""
+    """What was asked of one model with one API key, by its id; `local` is the owner, "" no model that answered.
+
+    Waits are counted since the version that began to; before it they are 0.
+    """
 
     key: str
     model: str
@@ -45,6 +48,10 @@ class KeySumsDocument(BaseModel):
     prompt_tokens: int
     cached_tokens: int
     output_tokens: int
+    queued_seconds: float
+    first_token_seconds: float
+    first_tokens: int
+    swaps: int
 
 
 class KeyUsageRowDocument(KeySumsDocument):
@@ -76,7 +83,7 @@ class KeyTrafficRowDocument(KeySumsDocument):
 
 
 class TrafficDocument(BaseModel):
-    """What was asked lately, the oldest first; steps in which nothing ended have no rows. Kept in memory alone.
+    """What was asked lately, the oldest first; steps in which nothing ended have no rows. Kept for a day, restarts or not.
 
     A request counts in the minute of its end. Times are seconds since the epoch: `start` of the first step, `now`,
     and `counted_since`, before which nothing is known. `step` is seconds.

@@ -1,4 +1,4 @@
-"""What was counted minute by minute, kept in memory for a day and never more of it than a fixed number of rows."""
+"""What was counted minute by minute: in memory for a day, and never more of it than a fixed number of rows."""
 
 from __future__ import annotations
 

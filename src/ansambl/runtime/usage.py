@@ -1,7 +1,7 @@
 """What was asked of each instance: added up by minute in memory, written by day in batches, kept for a bounded time.
 
 The minutes of the last day stay in memory (`recent_minutes`): they are the same sums on their way to the database, so
-that nothing is counted twice.
+that nothing is counted twice. They are written, too, with the days, and read again at the next start.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Generic, TypeAlias, TypeVar
 
 from ansambl.foundation.clock import Clock
 from ansambl.foundation.sqlite import Database
-from ansambl.runtime.recent_minutes import Pair, RecentMinutes
+from ansambl.runtime.recent_minutes import KEPT_MINUTES, Pair, RecentMinutes
+from ansambl.runtime.usage_tables import SumsTable
 
 KEPT_DAYS = 400
 """Days that stay: a year, and enough to compare a month with the same one of the year before."""
@@ -59,17 +60,9 @@ class Usage:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-def _upsert(table: str, keys: str, names: tuple[str, ...]) -> str:
-    """The statement that adds `names` to the row of three `keys`."""
-    return (
-        f"INSERT INTO {table} ({keys}, {', '.join(names)}) VALUES (?, ?, ?{', ?' * len(names)}) "  # noqa: S608 - columns are ours
-        f"ON CONFLICT ({keys}) DO UPDATE SET {', '.join(f'{one} = {one} + excluded.{one}' for one in names)}"
-    )
-
-
 _NAMES = tuple(one.name for one in fields(Usage))
-_UPSERT = _upsert("usage", "day, model, name", _NAMES)
-_BOUND = "DELETE FROM usage WHERE day < ?"
+_DAYS = SumsTable("usage", ("day", "model", "name"), Usage, _NAMES)
+_MINUTES = SumsTable("usage_minutes", ("minute", "model", "name"), Usage, _NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +77,17 @@ class UsageRow:
 
 @dataclass(slots=True)
 class KeyUsage:
-    """Sums over the requests of one API key to one model."""
+    """Sums over the requests of one API key to one model; the fields are those of `Usage`."""
 
     requests: int = 0
     failed: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
+    queued_seconds: float = 0.0
+    first_token_seconds: float = 0.0
+    first_tokens: int = 0
+    swaps: int = 0
 
     def add(self, other: KeyUsage) -> None:
         """Add what another one counts."""
@@ -99,8 +96,8 @@ class KeyUsage:
 
 
 _KEY_NAMES = tuple(one.name for one in fields(KeyUsage))
-_KEY_UPSERT = _upsert("key_usage", "day, key, model", _KEY_NAMES)
-_KEY_BOUND = "DELETE FROM key_usage WHERE day < ?"
+_KEY_DAYS = SumsTable("key_usage", ("day", "key", "model"), KeyUsage, _KEY_NAMES)
+_KEY_MINUTES = SumsTable("key_usage_minutes", ("minute", "key", "model"), KeyUsage, _KEY_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +125,8 @@ class MinuteRow(Generic[_Sums]):
 class UsageBook:
     """Counts, and writes by and by. Used on one event loop; adding to it takes about a microsecond.
 
+    To make one blocks for a moment: it reads the minutes that an earlier run has written.
+
     Args:
         database: where it is kept; None keeps it in memory alone.
         clock: time; days are those of UTC.
@@ -142,9 +141,24 @@ class UsageBook:
         self._minutes: RecentMinutes[Usage] = RecentMinutes()
         self._key_minutes: RecentMinutes[KeyUsage] = RecentMinutes()
         self._started = clock.now()
+        if database is not None:
+            self._remember(database)
         self._totals: dict[str, Usage] = {}
         self._conversations: Conversations = dict
         self._counted: dict[str, tuple[int, int]] = {}
+
+    def _remember(self, database: Database) -> None:
+        """Take over the minutes of earlier runs. While none ran nothing was asked, so they are complete."""
+        now = int(self._started // _MINUTE)
+        first = now - KEPT_MINUTES + 1
+        # A clock that was set back since has minutes that are yet to come; they are counted when they do.
+        for minute, pair, usage in _MINUTES.since(database, first):
+            if minute <= now:
+                self._minutes.add(minute, pair, usage)
+                self._started = min(self._started, minute * _MINUTE)
+        for minute, pair, used in _KEY_MINUTES.since(database, first):
+            if minute <= now:
+                self._key_minutes.add(minute, pair, used)
 
     def watch(self, conversations: Conversations) -> None:
         """Read from there, at each write, how many conversations were saved and restored since its start."""
@@ -191,7 +205,10 @@ class UsageBook:
 
     @property
     def counted_since(self) -> float:
-        """Since when the minutes are complete, in seconds since the epoch: the start, or what was not dropped yet."""
+        """Since when the minutes are complete, in seconds since the epoch.
+
+        It is this start, or the oldest minute of an earlier run, or what was not dropped yet.
+        """
         return max(self._started, _MINUTE * max(self._minutes.complete_since, self._key_minutes.complete_since))
 
     def key_minutes(self, newest: int) -> list[MinuteRow[KeyUsage]]:
@@ -217,23 +234,23 @@ class UsageBook:
         for (minute, key, model), used in by_key.items():
             key_days.setdefault((minute // _MINUTES_A_DAY, key, model), KeyUsage()).add(used)
             self._key_minutes.add(minute, (key, model), used)
-        if self._database is None or not (days or key_days):
+        if self._database is None or not (written or by_key):
             return
-        oldest = (datetime.fromtimestamp(self._clock.now(), UTC).date() - timedelta(days=KEPT_DAYS)).isoformat()
-        rows = [
-            (_day(number), model, name, *(getattr(usage, one) for one in _NAMES))
-            for (number, model, name), usage in days.items()
-        ]
-        key_rows = [
-            (_day(number), key, model, *(getattr(usage, one) for one in _KEY_NAMES))
-            for (number, key, model), usage in key_days.items()
-        ]
+        now = self._clock.now()
+        oldest = (datetime.fromtimestamp(now, UTC).date() - timedelta(days=KEPT_DAYS)).isoformat()
+        rows = [_DAYS.row(_day(one[0]), one[1:], usage) for one, usage in days.items()]
+        key_rows = [_KEY_DAYS.row(_day(one[0]), one[1:], used) for one, used in key_days.items()]
+        # Taken here and not in the writer's thread: the next write of the same minute adds to these sums.
+        minutes = [_MINUTES.row(one[0], one[1:], usage) for one, usage in written.items()]
+        key_minutes = [_KEY_MINUTES.row(one[0], one[1:], used) for one, used in by_key.items()]
+        first = int(now // _MINUTE) - KEPT_MINUTES + 1
+        since, keys_since = (max(first, one.complete_since) for one in (self._minutes, self._key_minutes))
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.executemany(_UPSERT, rows)
-            connection.execute(_BOUND, (oldest,))
-            connection.executemany(_KEY_UPSERT, key_rows)
-            connection.execute(_KEY_BOUND, (oldest,))
+            _DAYS.add(connection, rows, oldest)
+            _KEY_DAYS.add(connection, key_rows, oldest)
+            _MINUTES.add(connection, minutes, since)
+            _KEY_MINUTES.add(connection, key_minutes, keys_since)
 
         self._database.submit(work)
 

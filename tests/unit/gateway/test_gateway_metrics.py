@@ -220,11 +220,14 @@ def test_times_of_tokens_follow_their_formula() -> None:
 def test_what_a_key_asked_is_kept_by_day() -> None:
     book = UsageBook(None, RealClock())
     metrics = Metrics(list, usage=book)
-    metrics.count_request("coder", "m", status=200, seconds=1.0, key="k1")
+    metrics.count_request("coder", "m", status=200, seconds=1.0, key="k1", queued=0.5, first=0.75, swaps=1)
+    metrics.count_request("coder", "m", status=200, seconds=1.0, key="k1", queued=0.25)
     metrics.count_request("unresolved", "", status=404, seconds=1.0, key="k1")
     metrics.count_usage("coder", Usage(prompt_tokens=10, completion_tokens=5, cached_tokens=3), "m", "k1")
     answered, refused = book.of_key("k1", "m"), book.of_key("k1", "")
-    assert (answered.requests, answered.failed, answered.prompt_tokens, answered.output_tokens) == (1, 0, 10, 5)
+    assert (answered.requests, answered.failed, answered.prompt_tokens, answered.output_tokens) == (2, 0, 10, 5)
+    assert (answered.queued_seconds, answered.first_token_seconds) == (0.75, 0.75)
+    assert (answered.first_tokens, answered.swaps) == (1, 1)
     assert (refused.requests, refused.failed) == (1, 1)
 
 

@@ -132,6 +132,11 @@ class Metrics:
             of_key = self.usage.of_key(key, model)
             of_key.requests += 1
             of_key.failed += failed
+            of_key.queued_seconds += queued
+            of_key.swaps += swaps
+            if first is not None:
+                of_key.first_token_seconds += first
+                of_key.first_tokens += 1
 
     def count_usage(self, name: str, usage: Usage | None, model: str = "", key: str = "") -> None:
         """Add an answer's tokens; `model` is the one whose instance answered, "" where there were several."""

@@ -22,8 +22,8 @@ const COLOURS = ["--v1", "--v4", "--v3", "--v2", "--bad", "--v5"];
 const DASHES = [[], [10, 4], [2, 3], [12, 3, 2, 3], [5, 3], []];
 const OTHERS = "\0others";
 
-const shares = (sums, part, whole) => (sums[part] === undefined ? undefined : sums[whole] ? sums[part] / sums[whole] : null);
-/** A number to draw; null where there was nothing to measure, undefined where it is not counted so. */
+const shares = (sums, part, whole) => (sums[whole] ? sums[part] / sums[whole] : null);
+/** A number to draw; null where there was nothing to measure. */
 const METRICS = {
   requests: { of: (sums) => sums.requests },
   failed: { of: (sums) => sums.failed },
@@ -69,7 +69,7 @@ function table(document_, days) {
 const SUMMED = ["requests", "failed", "prompt_tokens", "cached_tokens", "output_tokens", "queued_seconds", "first_token_seconds", "first_tokens", "swaps"];
 
 function add(sums, row) {
-  for (const key of SUMMED) if (row[key] !== undefined) sums[key] = (sums[key] ?? 0) + row[key];
+  for (const key of SUMMED) sums[key] = (sums[key] ?? 0) + row[key];
   return sums;
 }
 
@@ -86,8 +86,7 @@ function groupsOf({ times, step, rows, keyRows }, by, key) {
     group.steps.set(row.at, add(group.steps.get(row.at) ?? {}, row));
   }
   const groups = [...found.values()].sort((a, b) => b.sums.requests - a.sums.requests || (a.id < b.id ? -1 : 1));
-  const counted = byKey ? {} : Object.fromEntries(SUMMED.map((name) => [name, 0]));
-  const empty = { ...counted, requests: 0, failed: 0, prompt_tokens: 0, cached_tokens: 0, output_tokens: 0 };
+  const empty = Object.fromEntries(SUMMED.map((name) => [name, 0]));
   return { times, step, groups, empty, field };
 }
 
@@ -113,7 +112,7 @@ function nameOf(id, field) {
 function write(metric, sums) {
   const { of, write: written = number } = METRICS[metric];
   const value = of(sums);
-  return value === null || value === undefined ? "–" : written(value);
+  return value === null ? "–" : written(value);
 }
 
 const written = (sums) => Object.fromEntries(Object.keys(METRICS).map((metric) => [metric, write(metric, sums)]));
@@ -152,11 +151,7 @@ async function draw(found, days) {
     charts.delete(metric);
     const { of, write: wrote = number } = METRICS[metric];
     const title = say(`metric_${metric}`);
-    const unknown = of(found.empty) === undefined;
-    plot.classList.toggle("none", unknown);
-    plot.textContent = unknown ? say("not_by_key") : "";
-    point.textContent = "";
-    if (unknown) { plot.setAttribute("aria-label", `${title}: ${say("not_by_key")}`); continue; }
+    point.textContent = plot.textContent = "";
     const all = found.groups.reduce((sums, one) => add(sums, one.sums), { ...found.empty });
     plot.setAttribute("aria-label", say("chart", { title, sum: write(metric, all) }));
     const counts = wrote === number;
