@@ -280,6 +280,37 @@ def test_who_is_being_answered_is_asked_about_before_it_is_cut(open_page, fake):
     fake.refusal = None
 
 
+def test_an_engine_that_can_sleep_is_put_to_sleep_and_woken(open_page, fake):
+    fake.state["instances"] = [
+        instance("big", sleep_levels=[1, 2]), instance("small"), instance("new", state="starting", sleep_levels=[1]),
+    ]  # fmt: skip
+    watched = open_page(fake.address)
+    watched.expected = ("Failed to load resource",)
+    page = watched.page
+    big, sleeps = card(page, "big"), page.locator("[data-action=sleep]")
+    # Who cannot sleep, or not yet, is not offered it.
+    expect(sleeps).to_have_count(1)
+    online(page)
+    fake.refusal = (503, "It does not sleep: its memory did not come back.")
+    big.get_by_role("button", name="Sleep: big").click()
+    expect(page.get_by_role("alert").filter(has_text="did not come back")).to_be_visible()
+    fake.refusal = None
+    big.get_by_role("button", name="Sleep: big").click()
+    wait_for(lambda: fake.posted == ["instances/big/sleep"], "what was done")
+    fake.change("big", state="asleep", residency="asleep")
+    expect(sleeps).to_have_count(0)
+    big.get_by_role("button", name="Wake: big").click()
+    wait_for(lambda: fake.posted[1:] == ["instances/big/load?wait=false"], "what was done")
+    # Who is being answered is asked about first.
+    fake.change("big", state="ready", residency="in", running=1)
+    big.get_by_role("button", name="Sleep: big").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Have big sleep?")
+    expect(dialog).to_contain_text("the next request wakes it")
+    dialog.get_by_role("button", name="Sleep").click()
+    wait_for(lambda: fake.posted[2:] == ["instances/big/sleep"], "what was done")
+
+
 def test_what_runs_beside_ansambl_is_named_with_its_address(open_page, fake):
     other = {"name": "open-webui", "title": "Open WebUI", "state": "starting", "address": "http://127.0.0.1:8080",
              "message": None}  # fmt: skip

@@ -57,6 +57,9 @@ class InstanceDocument(BaseModel):
     cached_share: float | None = None
     kv_cache_share: float | None = None
     swaps: int = Field(0, description="Loads since the start for which another instance had to rest.")
+    sleep_levels: list[int] = Field(
+        [], description="At which levels its engine can sleep, the usual one first; empty where it cannot."
+    )
     pinned: bool = Field(False, description="It stays in memory whatever others want.")
     pinned_by: Literal["configuration", "hand"] | None = Field(
         None, description="What says so: the configuration, or a pin by hand, which lasts until the next start."

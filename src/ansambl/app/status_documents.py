@@ -61,6 +61,7 @@ def instance_document(
             asleep = view.residency is Residency.ASLEEP
             document.parts = divided(view.reserved, parts(status.model), asleep=asleep)
         document.pinned = view.pinned
+        document.sleep_levels = list(view.sleep_levels)
         document.measured = view.measured
         document.waiting_by_class = {one.value: count for one, count in view.waiting_by_class.items() if count}
         document.running, document.waiting = view.running, view.waiting

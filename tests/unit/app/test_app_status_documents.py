@@ -56,7 +56,7 @@ def test_an_instance_without_a_scheduler_is_told_as_it_is() -> None:
 def test_what_the_scheduler_knows_is_joined() -> None:
     view = InstanceView(
         Residency.DRAINING, running=2, waiting=3, reserved={"ram": Bytes(4)}, measured=True, wanted="n", rests_at=80.0,
-        waiting_by_class={RequestClass.BATCH: 3, RequestClass.TASK: 0},
+        waiting_by_class={RequestClass.BATCH: 3, RequestClass.TASK: 0}, sleep_levels=(1, 2),
     )  # fmt: skip
     machine = Machine(m=view)
     machine.counters.swapped("m")
@@ -65,7 +65,8 @@ def test_what_the_scheduler_knows_is_joined() -> None:
     assert (one.running, one.waiting, one.waiting_by_class, one.swaps) == (2, 3, {"batch": 3}, 1)
     # 30 s from now, as seconds since the epoch.
     assert one.rests_at == 1_000_030.0
-    assert other.residency is None
+    assert one.sleep_levels == [1, 2]
+    assert (other.residency, other.sleep_levels) == (None, [])
     assert [one.model_dump() for one in device_documents(machine)] == [
         {"device": "ram", "capacity": 10, "reserved": 4, "foreign": 1}
     ]

@@ -104,6 +104,7 @@ def _actions(speak: Speak) -> dict[str, str]:
     return {
         "do_load": speak("Load"),
         "do_wake": speak("Wake"),
+        "do_sleep": speak("Sleep"),
         "do_again": speak("Try again"),
         "do_unload": speak("Unload"),
         "do_restart": speak("Restart"),
@@ -111,11 +112,13 @@ def _actions(speak: Speak) -> dict[str, str]:
         "do_unpin": speak("Unpin"),
         "do_for": speak("{action}: {model}"),
         "ask_unload": speak("Unload {model}?"),
+        "ask_sleep": speak("Have {model} sleep?"),
         "ask_restart": speak("Restart {model}?"),
         "ask_busy": speak(
             "Being answered: {running}; waiting: {waiting}. What is being answered is answered to its end."
         ),
         "ask_then_unload": speak("Then it leaves the memory; the next request loads it again."),
+        "ask_then_sleep": speak("Then it gives its memory back and sleeps; the next request wakes it."),
         "ask_then_restart": speak("Then its engine ends and starts again; who waits goes on waiting."),
     }
 

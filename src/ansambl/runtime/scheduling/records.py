@@ -175,7 +175,7 @@ class Residency(StrEnum):
 class InstanceView:
     """A snapshot of one instance. `reserved` is what the ledger counts for it, `rests_at` a monotonic time.
 
-    `pinned` tells whether it stays in memory whatever others want.
+    `pinned` tells whether it stays in memory whatever others want, `sleep_levels` at which levels its engine can sleep.
     """
 
     residency: Residency
@@ -187,6 +187,7 @@ class InstanceView:
     rests_at: float | None = None
     waiting_by_class: Mapping[RequestClass, int] = field(default_factory=dict)
     pinned: bool = False
+    sleep_levels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

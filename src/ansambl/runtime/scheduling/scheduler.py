@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansambl.domain.scheduling import RequestClass
 from ansambl.runtime.scheduling.bounds import expected_wait, longest_wait
@@ -66,10 +66,7 @@ class Scheduler(Machinery):
         if not tasks:
             return found
         classes = {**found.waiting_by_class, RequestClass.TASK: tasks}
-        return InstanceView(
-            found.residency, found.running, found.waiting + tasks, found.reserved, found.measured, found.wanted,
-            found.rests_at, classes, found.pinned,
-        )  # fmt: skip
+        return replace(found, waiting=found.waiting + tasks, waiting_by_class=classes)
 
     def next_time(self) -> float | None:
         """As `Policy.next_time`."""

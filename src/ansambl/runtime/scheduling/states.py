@@ -133,4 +133,5 @@ class State:
         return InstanceView(
             self.residency, self.running, len(self.waiters), reserved, self.measured, self.wanted, rests_at,
             {kind: count for kind, count in self.by_class.items() if count}, self.facts.pinned,
+            tuple(one.level for one in self.facts.sleeps),
         )  # fmt: skip

@@ -168,6 +168,7 @@ def test_the_one_that_frees_what_lacks_goes():
 def test_sleeping_beats_stopping_where_ram_allows_it():
     sleeps = (SleepFacts(1, {"ram": 50}, 2.0), SleepFacts(2, {}, 6.0))
     policy = scheduler(facts("a", sleeps=sleeps), facts("b"), ram=60)
+    assert (policy.view("a").sleep_levels, policy.view("b").sleep_levels) == ((1, 2), ())
     resident(policy, "a")
     _, effects = policy.ask(Ask("b"), 5.0)
     assert list(effects) == [Rest("a", 1, "b")]

@@ -108,7 +108,7 @@ function factsOf(one) {
 function actionsOf(one) {
   if (one.attached || !shown.may_change) return [];
   const isIn = ["ready", "starting", "restarting"].includes(one.state);
-  const keys = one.state === "asleep" ? ["wake", "unload"] : isIn ? ["unload", "restart"] : one.state === "failed" ? ["again"] : ["load"];
+  const keys = one.state === "asleep" ? ["wake", "unload"] : isIn ? [...(one.state === "ready" && one.sleep_levels.length ? ["sleep"] : []), "unload", "restart"] : one.state === "failed" ? ["again"] : ["load"];
   return [...keys, one.pinned ? "unpin" : "pin"].map((key) => {
     const name = say(`do_${key}`);
     return { key, name, label: say("do_for", { action: name, model: one.model }) };
@@ -237,7 +237,7 @@ function overview() {
     act(model, key) {
       const one = this.instances.find((found) => found.model === model);
       this.doing = { model, key };
-      if (!one || !["unload", "restart"].includes(key) || !(one.running || one.waiting)) { this.go(); return; }
+      if (!one || !["unload", "restart", "sleep"].includes(key) || !(one.running || one.waiting)) { this.go(); return; }
       this.asked = {
         title: say(`ask_${key}`, { model }), yes: say(`do_${key}`),
         text: `${say("ask_busy", { running: number(one.running), waiting: number(one.waiting) })} ${say(`ask_then_${key}`)}`,
@@ -255,7 +255,7 @@ function overview() {
         if (key === "restart") {
           await ask("POST", at("stop"));
           await ask("POST", at("load?wait=false"));
-        } else if (key === "unpin") await ask("POST", at("unpin"));
+        } else if (key === "unpin" || key === "sleep") await ask("POST", at(key));
         else await ask("POST", at(`${["wake", "again"].includes(key) ? "load" : key}?wait=false`));
       });
     },
