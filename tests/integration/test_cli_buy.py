@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from called_commands import called
 
 from ansambl.app import purchase
 from ansambl.app.planning import candidates_of
-from ansambl.cli import main as program
 from ansambl.model_catalog.catalog import find_model
 
 FEW = tuple(
@@ -25,9 +25,7 @@ def few_models(monkeypatch):
 
 
 def run(capsys, *arguments):
-    code = program.main(["buy", *arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return called(capsys, "buy", *arguments)
 
 
 def test_the_document_has_the_promised_keys_and_its_sums_are_right(capsys):

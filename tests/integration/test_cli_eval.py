@@ -7,13 +7,12 @@ import signal
 import subprocess
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from product import environment, wait_for
+from recorded_ansambl import RecordedAnswers, recorded_ansambl
 
 from ansambl.app.data_folder import prepare_folder
-from ansambl.app.running_state import write_state
 from ansambl.cli import main as program
 from ansambl.foundation.locales import speak
 from ansambl.foundation.paths import DataPaths
@@ -21,20 +20,18 @@ from ansambl.foundation.paths import DataPaths
 NAMES = [("coder", "role", ["кодер"]), ("council", "ensemble", []), ("embedded", "model", [])]
 
 
-class Script(BaseHTTPRequestHandler):
+class Script(RecordedAnswers):
     """Knows the answers; the council is wrong in two of three, generates three times as much, and is slower."""
 
-    asked: list
     hold: threading.Event
 
-    def do_GET(self):
+    def get(self):
         if self.path == "/v1/models":
             self.answer(200, {"data": [{"id": one, "kind": kind, "aliases": other} for one, kind, other in NAMES]})
         else:
             self.answer(200, {"default_model": "embedded"})
 
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+    def post(self, body):
         self.asked.append(body)
         number = int(re.search(r"\d+", body["messages"][-1]["content"])[0])
         council = body["model"] == "council"
@@ -54,30 +51,13 @@ class Script(BaseHTTPRequestHandler):
             found["ansambl"] = {"branches": [{"role": "coder", "state": "answered"}]}
         self.answer(200, found)
 
-    def answer(self, status, document):
-        content = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format, *args):  # noqa: A002 - the library's name
-        pass
-
 
 @pytest.fixture
 def asked(own_folder, monkeypatch):
-    handler = type("OneScript", (Script,), {"asked": [], "hold": threading.Event()})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        paths = DataPaths(own_folder / "data")
-        prepare_folder(paths)
-        write_state(paths, "127.0.0.1", server.server_port, "the-token")
-        yield handler.asked
-        handler.hold.set()
-        server.shutdown()
-        thread.join()
+    hold = threading.Event()
+    with recorded_ansambl(own_folder / "data", Script, hold=hold) as script:
+        yield script.asked
+        hold.set()
 
 
 def write(folder, numbers):

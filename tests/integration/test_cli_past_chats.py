@@ -3,16 +3,12 @@
 import io
 import json
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from recorded_ansambl import RecordedAnswers, recorded_ansambl
 
-from ansambl.app.data_folder import prepare_folder
-from ansambl.app.running_state import write_state
 from ansambl.cli import main as program
-from ansambl.foundation.paths import DataPaths
 
 
 def turn(number, speaker, text, author=""):
@@ -36,12 +32,10 @@ TALKS = {
 }
 
 
-class Recorded(BaseHTTPRequestHandler):
+class Recorded(RecordedAnswers):
     """The parts of the API that the two commands use."""
 
-    asked: list
-
-    def do_GET(self):
+    def get(self):
         url = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         if url.path == "/v1/models":
@@ -65,8 +59,7 @@ class Recorded(BaseHTTPRequestHandler):
             self.answer(200, {"default_model": "embedded", "roles": [{"name": "coder", "aliases": []}], "ensembles": [],
                               "instances": [{"model": "embedded", "context": 2048, "parallel": 1}]})  # fmt: skip
 
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+    def post(self, body):
         self.asked.append(body)
         message = {"role": "assistant", "content": f"new answer of {body['model']}"}
         if not body.get("stream"):
@@ -74,35 +67,13 @@ class Recorded(BaseHTTPRequestHandler):
             return
         event = json.dumps({"choices": [{"index": 0, "delta": message, "finish_reason": "stop"}]})
         content = f"data: {event}\n\ndata: [DONE]\n\n".encode()
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def answer(self, status, document):
-        content = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format, *args):  # noqa: A002 - the library's name
-        pass
+        self.answer_bytes(200, content, "text/event-stream")
 
 
 @pytest.fixture
 def asked(own_folder):
-    handler = type("OneRecorded", (Recorded,), {"asked": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        paths = DataPaths(own_folder / "data")
-        prepare_folder(paths)
-        write_state(paths, "127.0.0.1", server.server_port, "the-token")
-        yield handler.asked
-        server.shutdown()
-        thread.join()
+    with recorded_ansambl(own_folder / "data", Recorded) as recorded:
+        yield recorded.asked
 
 
 def run(capsys, monkeypatch, typed, *arguments):

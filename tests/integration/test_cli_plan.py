@@ -4,17 +4,15 @@ import json
 import re
 
 import pytest
+from called_commands import called
 
-from ansambl.cli import main as program
 from ansambl.foundation.locales import speak
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def run(capsys, *arguments):
-    code = program.main(["plan", *arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return called(capsys, "plan", *arguments)
 
 
 def plan(capsys, *arguments):

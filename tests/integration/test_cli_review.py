@@ -4,6 +4,7 @@ import json
 import shlex
 
 import pytest
+from called_commands import called
 from model_files import write_gguf
 
 from ansambl.cli import main as program
@@ -16,9 +17,7 @@ pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def run(capsys, *arguments):
-    code = program.main(["review", *arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return called(capsys, "review", *arguments)
 
 
 def review(capsys, *arguments):

@@ -6,10 +6,9 @@ import asyncio
 import json
 
 import pytest
-from gateway_stage import LAST, connection, event, post, read_head, read_rest, request
+from gateway_stage import LAST, connection, event, load, loading, post, read_head, read_rest, request
 
 from ansambl.domain.errors import UnavailableError
-from ansambl.domain.instance import InstanceState
 from ansambl.domain.text import text
 from ansambl.gateway import keep_alive
 
@@ -20,16 +19,6 @@ OPEN_WEBUI = {"x_ansambl_events": "open-webui"}
 def impatient(monkeypatch):
     monkeypatch.setattr(keep_alive, "TOLD_AFTER", 0.03)
     monkeypatch.setattr(keep_alive, "LOOKED_AT", 0.02)
-
-
-def loading(running):
-    running.instance.loaded.clear()
-    running.instance.state = InstanceState.STARTING
-
-
-def load(running):
-    running.instance.state = InstanceState.READY
-    running.instance.loaded.set()
 
 
 async def waited_for(running, **headers):

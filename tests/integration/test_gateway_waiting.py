@@ -16,6 +16,8 @@ from gateway_stage import (
     connection,
     error_of,
     event,
+    load,
+    loading,
     post,
     raw,
     read_head,
@@ -26,7 +28,6 @@ from gateway_stage import (
 )
 
 from ansambl.domain.errors import UnavailableError, UnknownNameError
-from ansambl.domain.instance import InstanceState
 from ansambl.domain.text import text
 from ansambl.gateway import keep_alive
 
@@ -43,16 +44,6 @@ def impatient(monkeypatch):
 async def one_place():
     async with a_gateway(parallel=1) as found:
         yield found
-
-
-def loading(running):
-    running.instance.loaded.clear()
-    running.instance.state = InstanceState.STARTING
-
-
-def load(running):
-    running.instance.state = InstanceState.READY
-    running.instance.loaded.set()
 
 
 def fail_to_load(running):

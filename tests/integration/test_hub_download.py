@@ -11,12 +11,11 @@ import sys
 import threading
 
 import pytest
+from called_commands import models_command
 from model_files import write_gguf, write_safetensors
 from product import wait_for
 
-from ansambl.cli import main as program
 from ansambl.domain.errors import CheckpointError, UnavailableError
-from ansambl.foundation.locales import speak
 from ansambl.model_catalog import library
 from ansambl.model_catalog.checkpoints import open_checkpoint
 from ansambl.model_catalog.download import announce, check_room, fetch
@@ -329,17 +328,7 @@ def test_ctrl_c_leaves_a_state_from_which_the_command_goes_on(hub, models, tmp_p
 
 @pytest.fixture
 def command(monkeypatch, models, tmp_path, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ANSAMBL_DATA", str(models.parent))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
-    monkeypatch.setattr(speak, "language", "en")
-
-    def run(*arguments):
-        code = program.main(["models", *arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return models_command(monkeypatch, models.parent, tmp_path, capsys)
 
 
 def test_the_commands_from_pull_to_remove(hub, command, models, tmp_path):

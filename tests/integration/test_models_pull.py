@@ -8,11 +8,10 @@ import socket
 import threading
 
 import pytest
+from called_commands import models_command
 from model_files import write_gguf, write_safetensors
 
-from ansambl.cli import main as program
 from ansambl.domain.errors import CheckpointError, UnavailableError
-from ansambl.foundation.locales import speak
 from ansambl.model_catalog import fetching
 from ansambl.model_catalog.acceptance import FILE, accept, is_accepted, wanted_licence
 from ansambl.model_catalog.checkpoints import open_checkpoint
@@ -33,17 +32,7 @@ def models(tmp_path):
 
 @pytest.fixture
 def command(monkeypatch, models, tmp_path, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ANSAMBL_DATA", str(models.parent))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
-    monkeypatch.setattr(speak, "language", "en")
-
-    def run(*arguments):
-        code = program.main(["models", *arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return models_command(monkeypatch, models.parent, tmp_path, capsys)
 
 
 def gguf(tmp_path, rows=8192, **fields):

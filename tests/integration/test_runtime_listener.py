@@ -5,31 +5,12 @@ import asyncio
 import psutil
 import pytest
 from fake_instances import SleepingCommand, fake_placement, kinds, stage
+from recorded_listener import RecordedListener
 
 from ansambl.domain.errors import LoadFailedError
 from ansambl.domain.instance import InstanceState
 
 MEMORY = 96
-
-
-class Listener:
-    def __init__(self):
-        self.told = []
-
-    def ready(self, model, holds, seconds):
-        self.told.append(("ready", holds, seconds))
-
-    def grew(self, model, holds):
-        self.told.append(("grew", holds))
-
-    def asleep(self, model, level, holds):
-        self.told.append(("asleep", level, holds))
-
-    def ended(self, model, *, out_of_memory):
-        self.told.append(("ended", out_of_memory))
-
-    def kinds(self):
-        return [one[0] for one in self.told if one[0] != "grew"]
 
 
 @pytest.fixture
@@ -46,7 +27,7 @@ async def until(condition, seconds=15.0):
 
 
 async def test_start_sleep_wake_death_and_stop_are_told(make):
-    instance, listener = make(fake_placement(memory=MEMORY), SleepingCommand()), Listener()
+    instance, listener = make(fake_placement(memory=MEMORY), SleepingCommand()), RecordedListener()
     instance.listen(listener)
     await instance.ensure_ready()
     _, holds, seconds = listener.told[0]
@@ -66,7 +47,7 @@ async def test_start_sleep_wake_death_and_stop_are_told(make):
 
 
 async def test_a_load_without_memory_is_told_at_once_and_may_be_repeated_at_once(make):
-    instance, listener = make(fake_placement("out-of-memory")), Listener()
+    instance, listener = make(fake_placement("out-of-memory")), RecordedListener()
     instance.listen(listener)
     for tries in (1, 2):
         with pytest.raises(LoadFailedError) as caught:
@@ -82,7 +63,7 @@ async def test_a_load_without_memory_is_told_at_once_and_may_be_repeated_at_once
 
 
 async def test_a_load_that_crashes_is_given_up_after_three_starts(make):
-    instance, listener = make(fake_placement("crash-at-start")), Listener()
+    instance, listener = make(fake_placement("crash-at-start")), RecordedListener()
     instance.listen(listener)
     with pytest.raises(LoadFailedError) as caught:
         await instance.ensure_ready()

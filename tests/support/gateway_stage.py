@@ -348,6 +348,18 @@ async def read_rest(reader, head):
         body += chunk[:-2]
 
 
+def loading(running):
+    """From now on the model is being loaded; `load` ends that."""
+    running.instance.loaded.clear()
+    running.instance.state = InstanceState.STARTING
+
+
+def load(running):
+    """The model has been loaded."""
+    running.instance.state = InstanceState.READY
+    running.instance.loaded.set()
+
+
 def error_of(body):
     found = json.loads(body)
     assert set(found) == {"error"}

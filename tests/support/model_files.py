@@ -74,3 +74,13 @@ def write_safetensors(path: Path, tensors: Mapping[str, tuple[str, tuple[int, ..
     content = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(content)) + content + b"\0" * offset)
     return offset
+
+
+def tiny_gemma(path: Path) -> int:
+    """Write a model of the Gemma 3 kind with next to nothing in it; return the bytes of its tensors."""
+    fields = {
+        "general.architecture": "gemma3", "general.name": "Tiny", "gemma3.block_count": 6,
+        "gemma3.embedding_length": 64, "gemma3.attention.head_count": 4, "gemma3.attention.head_count_kv": 1,
+        "gemma3.attention.sliding_window": 512, "gemma3.context_length": 2048,
+    }  # fmt: skip
+    return write_gguf(path, fields, {"token_embd.weight": ("F16", (64, 100))})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from hand_clock import HandClock
 
 from ansambl.app.admin.traffic import traffic_document
 from ansambl.runtime.usage import UsageBook
@@ -11,28 +12,13 @@ from ansambl.runtime.usage import UsageBook
 HOUR = 500_000 * 3600
 
 
-class Hands:
-    """A clock that is set by hand."""
-
-    time = float(HOUR)
-
-    def now(self) -> float:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        raise NotImplementedError
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock(HOUR)
 
 
 @pytest.fixture
-def clock() -> Hands:
-    return Hands()
-
-
-@pytest.fixture
-def book(clock: Hands) -> UsageBook:
+def book(clock: HandClock) -> UsageBook:
     found = UsageBook(None, clock)
     for seconds, name, tokens in ((0, "coder", 5), (70, "coder", 6), (80, "coder", 1), (80, "brief", 2)):
         clock.time = HOUR + seconds
@@ -64,14 +50,14 @@ def test_minutes_are_added_up_to_whole_steps(book: UsageBook) -> None:
     assert [(one.key, one.requests) for one in told.by_key] == [("k1", 4)]
 
 
-def test_what_is_older_is_not_told(book: UsageBook, clock: Hands) -> None:
+def test_what_is_older_is_not_told(book: UsageBook, clock: HandClock) -> None:
     clock.time = HOUR + 3600 + 65
     assert {one.time - HOUR for one in traffic_document(book, 62, 1, clock.time).traffic} == {0, 60}
     assert {one.time - HOUR for one in traffic_document(book, 61, 1, clock.time).traffic} == {60}
     assert traffic_document(book, 60, 1, clock.time).traffic == []
 
 
-def test_conversations_that_were_saved_are_no_traffic(clock: Hands) -> None:
+def test_conversations_that_were_saved_are_no_traffic(clock: HandClock) -> None:
     book = UsageBook(None, clock)
     book.of("m").saved += 1
     assert traffic_document(book, 60, 1, clock.time).traffic == []

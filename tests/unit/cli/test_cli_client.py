@@ -5,15 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from recorded_ansambl import RecordedAnswers, recorded_ansambl
 
-from ansambl.app.data_folder import prepare_folder
 from ansambl.app.running_state import write_state
 from ansambl.cli import main as program
 from ansambl.cli.commands.ask import print_explanation
@@ -44,30 +42,27 @@ def delta(**fields: str) -> bytes:
     return event({"choices": [{"index": 0, "delta": fields}]})
 
 
-class Recording(BaseHTTPRequestHandler):
+class Recording(RecordedAnswers):
     """Answers as Ansambl does and writes down what was asked."""
 
     asked: list[tuple[str, str, Any]]
 
-    def do_GET(self) -> None:
+    def get(self) -> None:
         self.asked.append((self.path, self.headers["authorization"], None))
-        self.answer(200, json.dumps(STATE).encode())
+        self.answer(200, STATE)
 
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+    def post(self, body: Any) -> None:
         self.asked.append((self.path, self.headers["authorization"], body))
         if self.path == "/admin/api/explain":
-            self.answer(
-                200, json.dumps({"role": "coder", "messages": body["messages"], "reasons": ["because"]}).encode()
-            )
+            self.answer(200, {"role": "coder", "messages": body["messages"], "reasons": ["because"]})
         elif body["model"] == "nobody":
-            self.answer(404, b'{"error": {"message": "There is no nobody."}}')
+            self.answer(404, {"error": {"message": "There is no nobody."}})
         elif body["model"] == "breaks":
-            self.answer(200, delta(content="half") + event({"error": {"message": "The engine failed."}}))
+            self.answer_bytes(200, delta(content="half") + event({"error": {"message": "The engine failed."}}))
         else:
             usage = {"prompt_tokens": 30, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 20}}
             text = body["messages"][-1]["content"]
-            self.answer(
+            self.answer_bytes(
                 200,
                 delta(reasoning_content="hm [b]")
                 + delta(content=f"echo [{text}]")
@@ -75,15 +70,6 @@ class Recording(BaseHTTPRequestHandler):
                 + event({"choices": [], "usage": usage})
                 + b"data: [DONE]\n\n",
             )
-
-    def answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        pass
 
 
 @pytest.fixture
@@ -94,16 +80,8 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tupl
     # A proxy of the environment must not be asked.
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setattr(speak, "language", "en")
-    handler = type("OneRecording", (Recording,), {"asked": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        paths = DataPaths(tmp_path / "data")
-        prepare_folder(paths)
-        write_state(paths, "127.0.0.1", server.server_port, "the-token")
-        yield handler.asked
-        server.shutdown()
-        thread.join()
+    with recorded_ansambl(tmp_path / "data", Recording) as recorded:
+        yield recorded.asked
 
 
 Asked = list[tuple[str, str, Any]]

@@ -6,9 +6,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-from model_files import write_gguf
-
-from ansambl.cli import main as program
+from called_commands import called
+from model_files import tiny_gemma
 
 GPT_OSS = ("command", "openai/gpt-oss-120b", "--context", "32768")
 
@@ -16,23 +15,8 @@ GPT_OSS = ("command", "openai/gpt-oss-120b", "--context", "32768")
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 
-def run(capsys, *arguments):
-    code = program.main(list(arguments))
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def gguf(path):
-    fields = {
-        "general.architecture": "gemma3", "general.name": "Tiny", "gemma3.block_count": 6,
-        "gemma3.embedding_length": 64, "gemma3.attention.head_count": 4, "gemma3.attention.head_count_kv": 1,
-        "gemma3.attention.sliding_window": 512, "gemma3.context_length": 2048,
-    }  # fmt: skip
-    write_gguf(path, fields, {"token_embd.weight": ("F16", (64, 100))})
-
-
 def test_standard_output_is_the_command_and_nothing_else(capsys):
-    code, out, err = run(capsys, *GPT_OSS, "--machine", "rtx-pro-6000-128g", "--engine", "vllm")
+    code, out, err = called(capsys, *GPT_OSS, "--machine", "rtx-pro-6000-128g", "--engine", "vllm")
     assert code == 0
     assert len(out.splitlines()) == 1
     words = shlex.split(out)
@@ -44,12 +28,12 @@ def test_standard_output_is_the_command_and_nothing_else(capsys):
 
 def test_what_the_planner_chose_stands_in_the_command(capsys):
     """24 GB of GPU do not hold gpt-oss-120b: some experts go to RAM, as many as fit says."""
-    code, out, _ = run(capsys, *GPT_OSS, "--machine", "rtx-4090-64g", "--json")
+    code, out, _ = called(capsys, *GPT_OSS, "--machine", "rtx-4090-64g", "--json")
     assert code == 0
     answer = json.loads(out)
     assert answer["engine"] == "llama.cpp"
     words = answer["commands"][0]
-    _, fitted, _ = run(capsys, "fit", *GPT_OSS[1:], "--machine", "rtx-4090-64g", "--engine", "llama.cpp", "--json")
+    _, fitted, _ = called(capsys, "fit", *GPT_OSS[1:], "--machine", "rtx-4090-64g", "--engine", "llama.cpp", "--json")
     assert json.loads(fitted)["fits"]
     chosen = answer["settings"]["n_cpu_moe"]
     assert 0 < chosen < 36
@@ -58,7 +42,7 @@ def test_what_the_planner_chose_stands_in_the_command(capsys):
 
 
 def test_what_does_not_fit_is_printed_with_a_warning(capsys):
-    code, out, err = run(
+    code, out, err = called(
         capsys, "command", "meta-llama/Llama-3.3-70B-Instruct", "--quantization", "BF16", "--engine", "vllm",
         "--machine", "rtx-pro-6000-128g",
     )  # fmt: skip
@@ -68,7 +52,7 @@ def test_what_does_not_fit_is_printed_with_a_warning(capsys):
 
 
 def test_what_cannot_work_is_refused(capsys):
-    code, out, err = run(capsys, *GPT_OSS, "--machine", "rtx-pro-6000-128g", "--engine", "tabbyapi")
+    code, out, err = called(capsys, *GPT_OSS, "--machine", "rtx-pro-6000-128g", "--engine", "tabbyapi")
     assert (code, out) == (3, "")
     assert len(err.splitlines()) == 1
 
@@ -80,20 +64,20 @@ def test_what_cannot_work_is_refused(capsys):
      ("enforce_eager", "KEY=VALUE"), ("attention_backend=", "attention_backend")],
 )  # fmt: skip
 def test_settings_that_make_no_sense(capsys, given, named):
-    code, out, err = run(capsys, *GPT_OSS, "--machine", "rtx-pro-6000-128g", "--engine", "vllm", "--set", given)
+    code, out, err = called(capsys, *GPT_OSS, "--machine", "rtx-pro-6000-128g", "--engine", "vllm", "--set", given)
     assert (code, out) == (2, "")
     assert named in err
     assert len(err.splitlines()) == 1
 
 
 def test_an_unknown_engine_offers_the_nearest(capsys):
-    code, _, err = run(capsys, *GPT_OSS, "--engine", "olama")
+    code, _, err = called(capsys, *GPT_OSS, "--engine", "olama")
     assert code == 2
     assert "ollama" in err
 
 
 def test_settings_of_the_command_line_only_reach_it(capsys):
-    code, out, _ = run(
+    code, out, _ = called(
         capsys, *GPT_OSS, "--machine", "rtx-pro-6000-128g", "--engine", "vllm", "--set", "async_scheduling=off",
         "--set", "gpu_memory_utilization=0.95",
     )  # fmt: skip
@@ -103,7 +87,7 @@ def test_settings_of_the_command_line_only_reach_it(capsys):
 
 
 def test_ollama_gets_a_file_and_three_commands(capsys):
-    code, out, err = run(capsys, *GPT_OSS, "--machine", "rtx-pro-6000-128g", "--engine", "ollama", "--json")
+    code, out, err = called(capsys, *GPT_OSS, "--machine", "rtx-pro-6000-128g", "--engine", "ollama", "--json")
     assert code == 0
     assert not err
     answer = json.loads(out)
@@ -114,10 +98,10 @@ def test_ollama_gets_a_file_and_three_commands(capsys):
 
 def test_a_file_of_ones_own_with_an_adapter(capsys, tmp_path):
     path = tmp_path / "my model.gguf"
-    gguf(path)
+    tiny_gemma(path)
     adapter = tmp_path / "style.gguf"
     adapter.write_bytes(b"x" * 4096)
-    code, out, err = run(
+    code, out, err = called(
         capsys, "command", str(path), "--machine", "cpu-7950x-128g", "--context", "2048", "--engine", "llama.cpp",
         "--set", f"lora={adapter}", "--json",
     )  # fmt: skip
@@ -129,7 +113,7 @@ def test_a_file_of_ones_own_with_an_adapter(capsys, tmp_path):
     assert words[words.index("--lora-scaled") + 1] == f"{adapter}:0"
     assert answer["settings"]["lora"] == 4096
     assert [one for one in answer["notes"] if "lora" in one] == [one for one in answer["notes"] if '"lora": [' in one]
-    code, out, err = run(
+    code, out, err = called(
         capsys, "command", str(path), "--machine", "cpu-7950x-128g", "--context", "2048", "--set", "draft=other.gguf",
         "--engine", "llama.cpp",
     )  # fmt: skip
@@ -139,7 +123,7 @@ def test_a_file_of_ones_own_with_an_adapter(capsys, tmp_path):
 
 
 def test_help(capsys):
-    code, out, _ = run(capsys, "command", "--help")
+    code, out, _ = called(capsys, "command", "--help")
     assert code == 0
     assert "--set" in out
 
@@ -147,7 +131,7 @@ def test_help(capsys):
 @pytest.mark.parametrize(("engine", "form"), [("sglang", "safetensors"), ("transformers", "safetensors"),
                                               ("textgen", "gguf"), ("tgi", "safetensors")])  # fmt: skip
 def test_an_engine_gets_the_format_that_it_runs_best(capsys, engine, form):
-    code, out, _ = run(capsys, "command", "Qwen/Qwen3-8B", "--machine", "h100-80g", "--engine", engine, "--json")
+    code, out, _ = called(capsys, "command", "Qwen/Qwen3-8B", "--machine", "h100-80g", "--engine", engine, "--json")
     assert code == 0
     assert json.loads(out)["checkpoint"]["format"] == form
 
@@ -158,7 +142,7 @@ EXAMPLES = re.findall(r"^\$ (ansambl command .*)\n(.*)\n```$", PAGE.read_text(en
 
 @pytest.mark.parametrize(("typed", "printed"), EXAMPLES)
 def test_the_page_shows_what_the_command_prints(capsys, typed, printed):
-    code, out, _ = run(capsys, *shlex.split(typed)[1:])
+    code, out, _ = called(capsys, *shlex.split(typed)[1:])
     assert (code, out) == (0, printed + "\n")
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from called_commands import called
 from model_files import write_gguf
 
 from ansambl.cli import main as program
@@ -13,9 +14,7 @@ pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def run(capsys, *arguments):
-    code = program.main(["fit", *arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return called(capsys, "fit", *arguments)
 
 
 def fit(capsys, *arguments):

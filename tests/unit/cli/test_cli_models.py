@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from model_files import write_gguf
+from called_commands import called
+from model_files import tiny_gemma
 
 from ansambl.cli import main as program
 from ansambl.model_catalog.catalog import catalog
@@ -11,47 +12,32 @@ from ansambl.model_catalog.catalog import catalog
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 
-def run(capsys, *arguments):
-    code = program.main(list(arguments))
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def gguf(path):
-    fields = {
-        "general.architecture": "gemma3", "general.name": "Tiny", "gemma3.block_count": 6,
-        "gemma3.embedding_length": 64, "gemma3.attention.head_count": 4, "gemma3.attention.head_count_kv": 1,
-        "gemma3.attention.sliding_window": 512, "gemma3.context_length": 2048,
-    }  # fmt: skip
-    return write_gguf(path, fields, {"token_embd.weight": ("F16", (64, 100))})
-
-
 def test_list(capsys):
-    code, out, _ = run(capsys, "models", "list")
+    code, out, _ = called(capsys, "models", "list")
     assert code == 0
     assert all(name in out for name in catalog())
-    code, out, err = run(capsys, "models", "list", "--json")
+    code, out, err = called(capsys, "models", "list", "--json")
     listed = json.loads(out)["models"]
     assert (code, err, len(listed)) == (0, "", len(catalog()))
     assert listed[0]["checkpoints"][0]["source"]
 
 
 def test_inspect_a_name(capsys):
-    code, out, _ = run(capsys, "models", "inspect", "openai/gpt-oss-120b")
+    code, out, _ = called(capsys, "models", "inspect", "openai/gpt-oss-120b")
     assert code == 0
     assert "4 of 128 active" in out
     assert "ggml-org/llama.cpp issue 15253" in out
-    code, out, _ = run(capsys, "models", "inspect", "mixtral", "--json")
+    code, out, _ = called(capsys, "models", "inspect", "mixtral", "--json")
     assert (code, json.loads(out)["architecture"]["experts"]) == (0, 8)
 
 
 def test_inspect_a_file(capsys, tmp_path):
-    total = gguf(tmp_path / "tiny.gguf")
-    code, out, _ = run(capsys, "models", "inspect", "tiny.gguf")
+    total = tiny_gemma(tmp_path / "tiny.gguf")
+    code, out, _ = called(capsys, "models", "inspect", "tiny.gguf")
     assert code == 0
     assert f"({total} bytes)" in out
     assert "window of 512 tokens" in out
-    code, out, _ = run(capsys, "models", "inspect", str(tmp_path), "--json")
+    code, out, _ = called(capsys, "models", "inspect", str(tmp_path), "--json")
     assert (code, json.loads(out)["tensor_bytes"]) == (0, total)
 
 
@@ -71,7 +57,7 @@ def test_inspect_a_file(capsys, tmp_path):
 )
 def test_failures_are_one_line(capsys, tmp_path, name, code, words):
     (tmp_path / "broken.gguf").write_bytes(b"x" * 100)
-    found, out, err = run(capsys, "models", "inspect", name)
+    found, out, err = called(capsys, "models", "inspect", name)
     assert (found, out) == (code, "")
     assert words in err
     assert len(err.splitlines()) == 1
@@ -79,17 +65,17 @@ def test_failures_are_one_line(capsys, tmp_path, name, code, words):
 
 def test_a_path_into_a_folder_that_exists_is_no_name_on_a_hub(capsys, tmp_path):
     (tmp_path / "models" / "sub").mkdir(parents=True)
-    code, _, err = run(capsys, "models", "inspect", "models/sub/mistyped.gguf")
+    code, _, err = called(capsys, "models", "inspect", "models/sub/mistyped.gguf")
     assert (code, "does not exist" in err) == (1, True)
 
 
 def test_offline_is_said_in_one_line(capsys, monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE")
     for arguments in (["pull", "owner/name"], ["inspect", "owner/name"], ["inspect", "--remote", "gpt-oss-20b"]):
-        code, out, err = run(capsys, "models", *arguments, "--offline")
+        code, out, err = called(capsys, "models", *arguments, "--offline")
         assert (code, out, len(err.splitlines())) == (1, "", 1)
         assert "--offline" in err
-    code, out, err = run(capsys, "models", "pull", "embedded", "--offline")
+    code, out, err = called(capsys, "models", "pull", "embedded", "--offline")
     assert (code, out) == (1, "")
     assert "--offline forbids" in err
 
@@ -97,14 +83,14 @@ def test_offline_is_said_in_one_line(capsys, monkeypatch):
 def test_the_list_shows_what_is_on_this_machine(capsys, tmp_path):
     (tmp_path / "data" / "models").mkdir(parents=True)
     (tmp_path / "more").mkdir()
-    gguf(tmp_path / "data" / "models" / "mine.gguf")
-    gguf(tmp_path / "more" / "other.gguf")
-    _, out, _ = run(capsys, "models", "list", "--folder", "more", "--json")
+    tiny_gemma(tmp_path / "data" / "models" / "mine.gguf")
+    tiny_gemma(tmp_path / "more" / "other.gguf")
+    _, out, _ = called(capsys, "models", "list", "--folder", "more", "--json")
     found = json.loads(out)["installed"]
     assert [(one["path"], one["origin"], one["repo"]) for one in found] == [
         (str(tmp_path / "data" / "models" / "mine.gguf"), "folder", None), ("more/other.gguf", "folder", None),
     ]  # fmt: skip
-    _, out, _ = run(capsys, "models", "list")
+    _, out, _ = called(capsys, "models", "list")
     assert "On this machine" in out
     assert "mine.gguf" in out
     assert "other.gguf" not in out
@@ -113,8 +99,8 @@ def test_the_list_shows_what_is_on_this_machine(capsys, tmp_path):
 def test_what_ansambl_did_not_fetch_is_not_removed(capsys, tmp_path):
     (tmp_path / "data" / "models").mkdir(parents=True)
     mine = tmp_path / "data" / "models" / "mine.gguf"
-    gguf(mine)
-    code, _, err = run(capsys, "models", "remove", str(mine), "--yes")
+    tiny_gemma(mine)
+    code, _, err = called(capsys, "models", "remove", str(mine), "--yes")
     assert (code, mine.is_file()) == (2, True)
     assert "is a file of yours; delete it yourself" in err
 

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from recorded_listener import RecordedListener
 
 from ansambl.domain.units import Bytes
 from ansambl.foundation.clock import VirtualClock
@@ -12,28 +13,11 @@ from ansambl.runtime.engine.load_facts import LoadFacts
 MIB = 2**20
 
 
-class Listener:
-    def __init__(self):
-        self.told = []
-
-    def ready(self, model, holds, seconds):
-        self.told.append(("ready", holds, seconds))
-
-    def grew(self, model, holds):
-        self.told.append(("grew", holds))
-
-    def asleep(self, model, level, holds):
-        self.told.append(("asleep", level, holds))
-
-    def ended(self, model, *, out_of_memory):
-        self.told.append(("ended", out_of_memory))
-
-
 class Stage:
     """An engine whose memory is what the test says."""
 
     def __init__(self, gpus=(), on_gpus=None, resident=100 * MIB):
-        self.clock, self.listener = VirtualClock(), Listener()
+        self.clock, self.listener = VirtualClock(), RecordedListener()
         self.resident, self.on_gpus, self.asked = resident, on_gpus, 0
         self.holding = Holding("m", self.gpu_memory, self.clock)
         self.holding.listener = self.listener

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
+from hand_clock import HandClock
+
 from ansambl.runtime.recent_minutes import RecentMinutes
 from ansambl.runtime.usage import Usage, UsageBook
 
 MINUTE = 60
 START = 30_000_000 * MINUTE
-
-
-class Hands:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.time = float(START)
-
-    def now(self) -> float:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        raise NotImplementedError
 
 
 def minutes(kept: RecentMinutes[Usage], since: int = 0) -> list[tuple[int, tuple[str, str], int]]:
@@ -56,7 +42,7 @@ def test_where_there_are_too_many_rows_the_oldest_minutes_go() -> None:
 
 
 def test_the_book_tells_its_minutes_before_and_after_it_wrote_them() -> None:
-    clock = Hands()
+    clock = HandClock(START)
     book = UsageBook(None, clock)
 
     def told(newest: int = 60) -> dict[tuple[int, str, str], int]:
@@ -83,7 +69,7 @@ def test_the_book_tells_its_minutes_before_and_after_it_wrote_them() -> None:
 
 
 def test_what_no_instance_answered_counts_by_minute_and_not_for_a_model() -> None:
-    book = UsageBook(None, Hands())
+    book = UsageBook(None, HandClock(START))
     book.of("", "coder").failed += 1
     assert book.totals() == {}
     book.write()
