@@ -196,7 +196,7 @@ def moment_of(wanted: str, *, after: bool = False) -> float:
     for form in ("%Y-%m-%d", "%d.%m.%Y"):
         try:
             # In the time of this machine: a day is meant as it was lived.
-            day = datetime.strptime(wanted.strip(), form)  # noqa: DTZ007
+            day = datetime.strptime(wanted.strip(), form)  # noqa: DTZ007 - see above
             return (day + timedelta(days=1) if after else day).timestamp()
         except (ValueError, OverflowError, OSError):
             continue

@@ -39,7 +39,7 @@ def _main() -> None:
     try:
         for part in ("code", "tests"):
             # Running the answer's code is what this file is for; the sandbox around it is the protection.
-            exec(compile(job[part], "<%s>" % part, "exec"), space)  # noqa: S102, UP031
+            exec(compile(job[part], "<%s>" % part, "exec"), space)  # noqa: S102, UP031 - see above
     except BaseException as error:  # noqa: BLE001 - SystemExit too: an answer must not end its own tests
         words = traceback.format_exception_only(type(error), error)[-1].strip()
         write(2, words[:_SHOWN].encode("utf-8", "replace"))

@@ -94,5 +94,5 @@ def _outcome(job: Job, state: State, replies: Sequence[Reply], **fields: object)
     branches = tuple(branch for one in replies for branch in one.branches)
     return Outcome(
         *job.place, kind=job.task.kind, language=job.task.language, state=state, cost=cost, branches=branches,
-        **fields,  # type: ignore[arg-type]
+        **fields,  # type: ignore[arg-type]  # fields of `Outcome`, by name
     )  # fmt: skip

@@ -121,7 +121,7 @@ def hear(
                 end()
 
     assert process.stdout is not None  # noqa: S101 - both are pipes, as asked for above
-    assert process.stderr is not None  # noqa: S101
+    assert process.stderr is not None  # noqa: S101 - see above
     readers = [
         threading.Thread(target=read, args=(number, pipe), daemon=True)
         for number, pipe in enumerate((process.stdout, process.stderr))

@@ -129,9 +129,10 @@ async def translate(exchange: Exchange, asked: Asked, coordinator: Coordinator, 
                         await answer.reasoning(call.chosen.words, ours=True)
                     said = said or delta != Delta()
                     usage = delta.usage or usage
+                    counted = delta
                     if call.chosen is not None and delta.usage is not None:
-                        delta = replace(delta, usage=call.chosen.total(delta.usage) or delta.usage)  # noqa: PLW2901
-                    await answer.feed(delta)
+                        counted = replace(delta, usage=call.chosen.total(delta.usage) or delta.usage)
+                    await answer.feed(counted)
             if not said:
                 raise EngineError(text("The engine's answer is not a chat completion."), code="engine_garbage")
             account = dict(call.chosen.account(usage)) if call.chosen is not None else {}

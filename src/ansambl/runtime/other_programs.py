@@ -50,5 +50,8 @@ class OtherPrograms:
             except (AnsamblError, OSError) as error:
                 _log.warning("others_unknown", reason=str(error))
             else:
-                self._dispatcher.tell(lambda policy, now, held=held: policy.foreign(held, now))  # type: ignore[misc]
+                self._tell(held)
             await self._clock.sleep(_LOOK_EVERY)
+
+    def _tell(self, held: Memory) -> None:
+        self._dispatcher.tell(lambda policy, now: policy.foreign(held, now))

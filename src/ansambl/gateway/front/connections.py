@@ -138,7 +138,7 @@ class Connection(HttpToolsProtocol):
 
     # What uvicorn and the parser call
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         """A client has connected."""
         super().connection_made(transport)
         if self._all.admit(self):
@@ -229,7 +229,7 @@ class Connection(HttpToolsProtocol):
         # It may come with every request; see `_without_upgrade`.
         return
 
-    def eof_received(self) -> bool | None:  # type: ignore[override]
+    def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn answers nothing; asyncio asks
         """The client sends no more. It may still read, or it may be gone: at first that looks the same."""
         running = self._running
         if self.scheme == "https":

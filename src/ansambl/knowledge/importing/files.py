@@ -132,7 +132,7 @@ def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, place: str, depth: 
         with archive.open(entry) as raw:
             bounded = Bounded(raw, entry.compress_size)
             if not entry.filename.casefold().endswith(".zip"):
-                yield Member(place, Path(entry.filename).name, bounded)  # type: ignore[arg-type]
+                yield Member(place, Path(entry.filename).name, bounded)  # type: ignore[arg-type]  # it reads, and no more
             elif depth + 1 >= _DEEPEST_ZIP:
                 yield Refused(place, text("it is a zip in a zip in a zip; unpack it and give the folder"))
             else:

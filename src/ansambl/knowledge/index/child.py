@@ -13,7 +13,6 @@ import socket
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from ansambl.knowledge.index import wire
 from ansambl.knowledge.index.contract import Index
@@ -106,8 +105,8 @@ class _Server:
 
 def _made(opening: wire.Opening) -> Index:
     module, _, name = opening.maker.partition(":")
-    made: Any = getattr(importlib.import_module(module), name)(opening.place())
-    return made  # type: ignore[no-any-return]
+    made: Index = getattr(importlib.import_module(module), name)(opening.place())
+    return made
 
 
 def main(descriptor: int) -> None:

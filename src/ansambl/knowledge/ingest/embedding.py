@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -104,10 +105,7 @@ class Embedding:
                 if digest in wanted:
                     wanted[digest].passages += 1
                     continue
-                passage = passage_of(
-                    row,
-                    lambda row=row: text_of(connection, row["document"], row["start"], row["stop"]),  # type: ignore[misc]
-                )
+                passage = passage_of(row, partial(text_of, connection, row["document"], row["start"], row["stop"]))
                 place = connection.execute("SELECT place FROM documents WHERE id = ?", (row["document"],)).fetchone()
                 wanted[digest] = _Wanted(digest, self._embedded_text(passage), place[0], 1)
             return list(wanted.values()), rows[-1]["id"]

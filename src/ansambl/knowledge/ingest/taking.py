@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -186,9 +187,7 @@ class Taking:
             former = path_of(one.place)
             # Where the folder itself is not there, a disk may be missing, and this is a copy.
             if former.is_absolute() and not os.path.lexists(former) and former.parent.is_dir():
-                self._database.write(
-                    lambda connection, one=one: move_file(connection, self._collection, one.place, path)  # type: ignore[misc]
-                )
+                self._database.write(partial(move_file, collection=self._collection, old=one.place, new=path))
                 return
 
     def _read(self, path: str, place: str, signature: Signature, digest: str, options: ReadingOptions) -> None:

@@ -126,7 +126,7 @@ class _Walk:
             return
         try:
             linked = entry.is_symlink()
-            found = os.stat(entry.path) if linked else entry.stat(follow_symlinks=False)  # noqa: PTH116
+            found = os.stat(entry.path) if linked else entry.stat(follow_symlinks=False)  # noqa: PTH116 - as above
         except OSError as error:
             if not linked:
                 yield _unreadable(entry.path, error)
@@ -165,7 +165,7 @@ class _Walk:
         rules = level.rules
         for name in IGNORE_FILES:
             if name in names:
-                path = os.path.join(level.path, name)  # noqa: PTH118
+                path = os.path.join(level.path, name)  # noqa: PTH118 - as above
                 lines = _lines(path)
                 if lines and (spec := _patterns(lines)) is not None:
                     rules = (*rules, (level.path, spec))

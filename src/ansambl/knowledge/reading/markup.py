@@ -21,7 +21,7 @@ def page_of(source: str) -> Page:
     """Read HTML, however broken or deep; nothing is loaded from anywhere."""
     writer = MarkdownWriter()
     try:
-        from lxml import etree  # type: ignore[import-untyped]
+        from lxml import etree
     except ImportError:
         text = _by_standard_library(source, writer)
     else:

@@ -30,7 +30,7 @@ def changes_after(connection: sqlite3.Connection, applied: int, space: int) -> C
     """The next step of changes after the revision `applied`; whole revisions only."""
     tables = ["SELECT revision, id FROM passages", "SELECT revision, passage FROM tombstones"]
     if space:
-        tables.append(f"SELECT revision, passage FROM vectors_{space:d}")  # noqa: S608
+        tables.append(f"SELECT revision, passage FROM vectors_{space:d}")
     until = revision(connection)
     found = [
         connection.execute(f"{one} WHERE revision > ? ORDER BY revision LIMIT {STEP + 1}", (applied,)).fetchall()
@@ -55,7 +55,7 @@ def entries(connection: sqlite3.Connection, ids: Sequence[int], space: int) -> I
     for start in range(0, len(ids), _CHUNK):
         some = ids[start : start + _CHUNK]
         rows = connection.execute(
-            f"SELECT p.id, p.document, p.record, t.data, {vector} AS vector, d.kind, d.source, d.language, d.time, "  # noqa: S608
+            f"SELECT p.id, p.document, p.record, t.data, {vector} AS vector, d.kind, d.source, d.language, d.time, "
             "d.owner, c.name AS collection FROM passages p JOIN documents d ON d.id = p.document "
             f"JOIN collections c ON c.id = d.collection JOIN terms t ON t.passage = p.id {join} "
             f"WHERE p.id IN ({marks_of(some)})",

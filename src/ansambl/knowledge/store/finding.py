@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from functools import partial
 
 from ansambl.domain.errors import NotFoundError, UsageError
 from ansambl.domain.knowledge import Document, Passage
@@ -13,7 +14,7 @@ from ansambl.knowledge.store.records import DOCUMENT_COLUMNS, document_of, passa
 from ansambl.knowledge.store.texts import text_of
 
 _FROM = (
-    f"SELECT {DOCUMENT_COLUMNS}, coalesce(e.passages, 0) AS embedded FROM documents d "  # noqa: S608
+    f"SELECT {DOCUMENT_COLUMNS}, coalesce(e.passages, 0) AS embedded FROM documents d "
     "JOIN collections c ON c.id = d.collection LEFT JOIN embedded e ON e.document = d.id AND e.space = :space"
 )
 
@@ -54,7 +55,7 @@ def passages_of(connection: sqlite3.Connection, document: int) -> list[Passage]:
     """The passages of a document, in its order."""
     whole = text_of(connection, document)
     rows = connection.execute("SELECT * FROM passages WHERE document = ? ORDER BY number", (document,))
-    return [passage_of(row, lambda row=row: whole[row["start"] : row["stop"]]) for row in rows]  # type: ignore[misc]
+    return [passage_of(row, partial(whole.__getitem__, slice(row["start"], row["stop"]))) for row in rows]
 
 
 def conversation_bytes(connection: sqlite3.Connection, wanted: str, owners: Sequence[str] | None = None) -> bytes:
@@ -75,7 +76,7 @@ def conversation_bytes(connection: sqlite3.Connection, wanted: str, owners: Sequ
         ("substr(d.conversation, 1, length(?)) = ?1", wanted),
     ):
         rows = connection.execute(
-            "SELECT b.bytes, d.conversation, d.title FROM documents d JOIN conversations b ON b.document = d.id "  # noqa: S608
+            "SELECT b.bytes, d.conversation, d.title FROM documents d JOIN conversations b ON b.document = d.id "
             f"WHERE {condition} {theirs}ORDER BY d.id DESC LIMIT 4",
             (value, *(owners or ())),
         ).fetchall()
@@ -92,7 +93,7 @@ def conversation_bytes(connection: sqlite3.Connection, wanted: str, owners: Sequ
 def candidates(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, sqlite3.Row]:
     """Of these passages those that exist, without their texts: what decides between them."""
     rows = connection.execute(
-        "SELECT p.id, p.document, p.start, p.stop, p.fingerprint, d.owner, d.language, c.name AS collection "  # noqa: S608
+        "SELECT p.id, p.document, p.start, p.stop, p.fingerprint, d.owner, d.language, c.name AS collection "
         "FROM passages p JOIN documents d ON d.id = p.document JOIN collections c ON c.id = d.collection "
         f"WHERE p.id IN ({marks_of(ids)})",
         list(ids),
@@ -103,12 +104,9 @@ def candidates(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, 
 def full(connection: sqlite3.Connection, space: int, ids: Sequence[int]) -> dict[int, tuple[Passage, Document]]:
     """Passages with their texts and their documents."""
     found: dict[int, tuple[Passage, Document]] = {}
-    rows = connection.execute(f"SELECT * FROM passages WHERE id IN ({marks_of(ids)})", list(ids)).fetchall()  # noqa: S608
+    rows = connection.execute(f"SELECT * FROM passages WHERE id IN ({marks_of(ids)})", list(ids)).fetchall()
     documents = {number: document_row(connection, space, number) for number in {row["document"] for row in rows}}
     for row in rows:
-        passage = passage_of(
-            row,
-            lambda row=row: text_of(connection, row["document"], row["start"], row["stop"]),  # type: ignore[misc]
-        )
+        passage = passage_of(row, partial(text_of, connection, row["document"], row["start"], row["stop"]))
         found[row["id"]] = passage, documents[row["document"]]
     return found

@@ -53,7 +53,7 @@ def copy_vectors(connection: sqlite3.Connection, document: int, revision: int) -
     """Give a document's passages the vectors that the same texts have elsewhere."""
     for space in space_numbers(connection):
         connection.execute(
-            f"INSERT OR IGNORE INTO vectors_{space:d} (passage, vector, revision) "  # noqa: S608
+            f"INSERT OR IGNORE INTO vectors_{space:d} (passage, vector, revision) "
             "SELECT new.id, other.vector, ? FROM passages new JOIN passages old ON old.hash = new.hash "
             f"JOIN vectors_{space:d} other ON other.passage = old.id "
             "WHERE new.document = ? AND new.id <> old.id GROUP BY new.id",
@@ -65,7 +65,7 @@ def count_embedded(connection: sqlite3.Connection, document: int) -> None:
     """Note how many of a document's passages have a vector, in every space."""
     for space in space_numbers(connection):
         connection.execute(
-            "INSERT OR REPLACE INTO embedded (space, document, passages) SELECT ?, ?, count(*) "  # noqa: S608
+            "INSERT OR REPLACE INTO embedded (space, document, passages) SELECT ?, ?, count(*) "
             f"FROM passages p JOIN vectors_{space:d} v ON v.passage = p.id WHERE p.document = ?",
             (space, document, document),
         )
@@ -74,7 +74,7 @@ def count_embedded(connection: sqlite3.Connection, document: int) -> None:
 def without_vector(connection: sqlite3.Connection, space: int, below: int, limit: int) -> list[sqlite3.Row]:
     """Passages with no vector, newest first, those with numbers below `below`: with their documents and hashes."""
     return connection.execute(
-        f"SELECT * FROM passages p WHERE id < ? AND NOT EXISTS (SELECT 1 FROM vectors_{space:d} v "  # noqa: S608
+        f"SELECT * FROM passages p WHERE id < ? AND NOT EXISTS (SELECT 1 FROM vectors_{space:d} v "
         "WHERE v.passage = p.id) ORDER BY id DESC LIMIT ?",
         (below, limit),
     ).fetchall()
@@ -86,13 +86,13 @@ def put_vectors(connection: sqlite3.Connection, space: int, found: Sequence[tupl
     put = 0
     for digest, vector in found:
         put += connection.execute(
-            f"INSERT OR IGNORE INTO vectors_{space:d} (passage, vector, revision) "  # noqa: S608
+            f"INSERT OR IGNORE INTO vectors_{space:d} (passage, vector, revision) "
             "SELECT id, ?, ? FROM passages WHERE hash = ?",
             (pack_vector(vector), revision, digest),
         ).rowcount
     hashes = [digest for digest, _ in found]
     documents = connection.execute(
-        f"SELECT DISTINCT document FROM passages WHERE hash IN ({marks_of(hashes)})",  # noqa: S608
+        f"SELECT DISTINCT document FROM passages WHERE hash IN ({marks_of(hashes)})",
         hashes,
     ).fetchall()
     for row in documents:

@@ -58,12 +58,12 @@ def put_document(
     if earlier is None:
         values |= {"collection": new.collection, "owner": new.owner, "place": place, "added": now}
         columns, marks = ", ".join(values), ", ".join(f":{name}" for name in values)
-        cursor = connection.execute(f"INSERT INTO documents ({columns}) VALUES ({marks})", values)  # noqa: S608
+        cursor = connection.execute(f"INSERT INTO documents ({columns}) VALUES ({marks})", values)
         document = int(cursor.lastrowid or 0)
     else:
         document = earlier["id"]
         pairs = ", ".join(f"{name} = :{name}" for name in values)
-        connection.execute(f"UPDATE documents SET {pairs} WHERE id = :id", {**values, "id": document})  # noqa: S608
+        connection.execute(f"UPDATE documents SET {pairs} WHERE id = :id", {**values, "id": document})
     put_text(connection, document, material.text)
     connection.execute("DELETE FROM conversations WHERE document = ?", (document,))
     if new.conversation is not None:
@@ -131,7 +131,7 @@ def _remove_passages(connection: sqlite3.Connection, ids: Iterable[int], revisio
     connection.executemany("DELETE FROM passages WHERE id = ?", gone)
     connection.executemany("DELETE FROM terms WHERE passage = ?", gone)
     for space in space_numbers(connection):
-        connection.executemany(f"DELETE FROM vectors_{space:d} WHERE passage = ?", gone)  # noqa: S608
+        connection.executemany(f"DELETE FROM vectors_{space:d} WHERE passage = ?", gone)
     connection.executemany(
         "INSERT OR REPLACE INTO tombstones (passage, revision) VALUES (?, ?)", ((one, revision) for (one,) in gone)
     )

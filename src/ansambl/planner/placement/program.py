@@ -319,7 +319,7 @@ def _run(model: _Model) -> list[float] | None:
     lp.integrality_ = [kinds[whole] for whole in model.whole]
     lp.sense_ = highspy.ObjSense.kMaximize
     # The programs are small and a good answer is known: presolve, heuristics and many cuts cost more than they save.
-    solver = highspy.Highs()  # type: ignore[no-untyped-call]
+    solver = highspy.Highs()  # type: ignore[no-untyped-call]  # a class of C++
     for name, setting in (
         ("output_flag", False),
         ("threads", 1),

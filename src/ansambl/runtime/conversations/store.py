@@ -10,7 +10,7 @@ from ansambl.foundation.sqlite import Database
 from ansambl.runtime.conversations.worth import Saved
 
 _COLUMNS = tuple(one.name for one in dataclasses.fields(Saved))
-_INSERT = f"INSERT INTO conversations ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+_INSERT = f"INSERT INTO conversations ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - columns are ours
 
 
 class ConversationStore:

@@ -25,7 +25,7 @@ p[style-name='Subtitle'] => h2:fresh
 def read(content: Content, reading: Reading) -> Iterator[Draft]:
     """One document. Images are left out but for their descriptions."""
     try:
-        import mammoth  # type: ignore[import-untyped]
+        import mammoth
     except ImportError:
         raise missing("mammoth") from None
     with checked_zip(content, reading.limits) as archive:

@@ -32,7 +32,7 @@ _FEW = 15
 def read(content: Content, reading: Reading) -> Iterator[Draft]:
     """One document."""
     try:
-        import pypdfium2  # type: ignore[import-untyped]
+        import pypdfium2
     except ImportError:
         raise missing("pypdfium2") from None
     with content.open() as stream:
@@ -84,7 +84,7 @@ def _read(document: Any, reading: Reading) -> Draft:
 def _lines(document: Any, number: int) -> tuple[list[str] | None, bool]:
     """The lines of a page (None where it is damaged), and whether it has no text but images."""
     import pypdfium2
-    import pypdfium2.raw as pdfium  # type: ignore[import-untyped]
+    import pypdfium2.raw as pdfium
 
     try:
         page = document[number]

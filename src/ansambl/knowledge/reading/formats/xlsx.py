@@ -21,7 +21,7 @@ _ROWS = 1_048_576
 def read(content: Content, reading: Reading) -> Iterator[Draft]:
     """One workbook."""
     try:
-        import openpyxl  # type: ignore[import-untyped]
+        import openpyxl
     except ImportError:
         raise missing("openpyxl") from None
     with checked_zip(content, reading.limits) as archive:
