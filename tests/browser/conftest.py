@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
-from product import Started, alive, make_data_folder, start_product, wait_for
+from product import Started, running_product
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -386,16 +386,19 @@ OpenPage = Callable[..., Watched]
 
 
 @pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory, embedded_model_folder: Path) -> Iterator[Started]:
+def configuration() -> str:
+    """The contents of the product's file; a module that wants another has a fixture of this name."""
+    return ""
+
+
+@pytest.fixture(scope="module")
+def product(
+    tmp_path_factory: pytest.TempPathFactory, embedded_model_folder: Path, configuration: str
+) -> Iterator[Started]:
     """The real product on the embedded model, for a file whose tests leave it as they found it."""
     folder = tmp_path_factory.mktemp("product")
-    config = folder / "ansambl.toml"
-    config.write_text("", encoding="utf-8")
-    data = make_data_folder(folder / "data", embedded_model_folder)
-    started = start_product(data, config, folder / "up.log", "--offline")
-    yield started
-    started.end()
-    wait_for(lambda: not alive(started.seen), "no process left", 15)
+    with running_product(folder, embedded_model_folder, configuration, "--offline") as started:
+        yield started
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from playwright.sync_api import Page, expect
-from product import alive, make_data_folder, start_product, wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine]
 
@@ -46,15 +45,8 @@ def enter(page: Page) -> None:
 
 
 @pytest.fixture(scope="module")
-def product(tmp_path_factory, embedded_model_folder):
-    folder = tmp_path_factory.mktemp("machine")
-    config = folder / "ansambl.toml"
-    config.write_text(CONFIGURATION, encoding="utf-8")
-    data = make_data_folder(folder / "data", embedded_model_folder)
-    started = start_product(data, config, folder / "up.log", "--offline")
-    yield started
-    started.end()
-    wait_for(lambda: not alive(started.seen), "no process left", 15)
+def configuration():
+    return CONFIGURATION
 
 
 def test_the_wait_for_another_model_is_made_visible(open_page, product, screenshot):

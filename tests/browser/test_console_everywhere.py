@@ -11,7 +11,7 @@ import axe_playwright_python
 import pytest
 from console_stage import seed
 from playwright.sync_api import expect
-from product import alive, environment, make_data_folder, start_product, wait_for
+from product import environment, running_product
 
 from ansambl.console.pages import PAGES
 
@@ -52,16 +52,9 @@ FOCUSED = """() => {
 @pytest.fixture(scope="module")
 def product(tmp_path_factory, embedded_model_folder):
     folder = tmp_path_factory.mktemp("everywhere")
-    config = folder / "ansambl.toml"
-    config.write_text("", encoding="utf-8")
-    data = make_data_folder(folder / "data", embedded_model_folder)
-    started = start_product(data, config, folder / "up.log", "--offline")
-    try:
-        seed(started.address, data, folder, environment(data), keys=True)
+    with running_product(folder, embedded_model_folder, "", "--offline") as started:
+        seed(started.address, started.data, folder, environment(started.data), keys=True)
         yield started
-    finally:
-        started.end()
-    wait_for(lambda: not alive(started.seen), "no process left", 15)
 
 
 @pytest.fixture(scope="module")

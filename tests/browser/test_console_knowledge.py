@@ -10,7 +10,7 @@ import axe_playwright_python
 import document_files
 import pytest
 from playwright.sync_api import expect
-from product import alive, make_data_folder, start_product, wait_for
+from product import wait_for
 
 from ansambl.knowledge.embedders.bundled import is_installed
 
@@ -72,18 +72,15 @@ RECOGNISE = """async ([name, text]) => {
 
 
 @pytest.fixture(scope="module")
-def product(tmp_path_factory, embedded_model_folder):
-    folder = tmp_path_factory.mktemp("knowledge-page")
-    config = folder / "ansambl.toml"
-    config.write_text("[knowledge]\nmemory = true\n", encoding="utf-8")
-    data = make_data_folder(folder / "data", embedded_model_folder)
-    started = start_product(data, config, folder / "up.log", "--offline")
+def configuration():
+    return "[knowledge]\nmemory = true\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _opened_once(product):
     # What opens knowledge brings its libraries along, which takes its time on a busy machine.
-    headers = {"authorization": f"Bearer {started.token}"}
-    assert started.client.get("/admin/api/knowledge", headers=headers).status_code == 200
-    yield started
-    started.end()
-    wait_for(lambda: not alive(started.seen), "no process left", 15)
+    headers = {"authorization": f"Bearer {product.token}"}
+    assert product.client.get("/admin/api/knowledge", headers=headers).status_code == 200
 
 
 def given(name, content, kind="application/octet-stream"):

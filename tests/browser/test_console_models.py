@@ -11,7 +11,7 @@ import axe_playwright_python
 import pytest
 from model_files import write_gguf
 from playwright.sync_api import expect
-from product import alive, make_data_folder, start_product, wait_for
+from product import running_product, wait_for
 
 from ansambl.testing.fake_hub import FakeHub, Habits
 
@@ -63,14 +63,8 @@ def gguf(folder, rows=65536):
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory, embedded_model_folder, hub):
-    folder = tmp_path_factory.mktemp("models")
-    config = folder / "ansambl.toml"
-    config.write_text(CONFIGURATION, encoding="utf-8")
-    data = make_data_folder(folder / "data", embedded_model_folder)
-    started = start_product(data, config, folder / "up.log")
-    yield started
-    started.end()
-    wait_for(lambda: not alive(started.seen), "no process left", 15)
+    with running_product(tmp_path_factory.mktemp("models"), embedded_model_folder, CONFIGURATION) as started:
+        yield started
 
 
 @pytest.fixture

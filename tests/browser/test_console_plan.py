@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import axe_playwright_python
 import pytest
 from playwright.sync_api import expect
-from product import alive, make_data_folder, start_product, wait_for
+from product import alive, running_product, start_product, wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine]
 
@@ -36,14 +36,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def product(folder, embedded_model_folder):
-    config = folder / "ansambl.toml"
-    config.write_text(WRITTEN, encoding="utf-8")
-    config.chmod(0o640)
-    data = make_data_folder(folder / "data", embedded_model_folder)
-    started = start_product(data, config, folder / "up.log", "--offline")
-    yield started
-    started.end()
-    wait_for(lambda: not alive(started.seen), "no process left", 15)
+    with running_product(folder, embedded_model_folder, WRITTEN, "--offline") as started:
+        (folder / "ansambl.toml").chmod(0o640)
+        yield started
 
 
 def weights(page, part="weights"):

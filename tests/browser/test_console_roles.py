@@ -9,7 +9,7 @@ from urllib.parse import quote
 import axe_playwright_python
 import pytest
 from playwright.sync_api import Page, expect
-from product import alive, make_data_folder, start_product, wait_for
+from product import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine]
 
@@ -29,15 +29,8 @@ SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 
 
 @pytest.fixture(scope="module")
-def product(tmp_path_factory, embedded_model_folder):
-    folder = tmp_path_factory.mktemp("roles")
-    config = folder / "ansambl.toml"
-    config.write_text(CONFIGURATION, encoding="utf-8")
-    data = make_data_folder(folder / "data", embedded_model_folder)
-    started = start_product(data, config, folder / "up.log", "--offline")
-    yield started
-    started.end()
-    wait_for(lambda: not alive(started.seen), "no process left", 15)
+def configuration():
+    return CONFIGURATION
 
 
 @pytest.fixture

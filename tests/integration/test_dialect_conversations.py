@@ -11,7 +11,7 @@ from typing import Any
 import anthropic
 import openai
 import pytest
-from product import Started, alive, make_data_folder, start_product, wait_for
+from product import Started, running_product, wait_for
 
 pytestmark = pytest.mark.engine
 
@@ -33,13 +33,8 @@ Asked = tuple[int, int, int]
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory, embedded_model_folder: Path) -> Iterator[Started]:
     """One for all tests: each has a conversation of its own."""
-    folder = tmp_path_factory.mktemp("dialects")
-    config = folder / "ansambl.toml"
-    config.write_text("", encoding="utf-8")
-    started = start_product(make_data_folder(folder / "data", embedded_model_folder), config, folder / "up.log")
-    yield started
-    started.end()
-    wait_for(lambda: not alive(started.seen), f"no process left of {started.seen}", 15)
+    with running_product(tmp_path_factory.mktemp("dialects"), embedded_model_folder) as started:
+        yield started
 
 
 @pytest.fixture

@@ -139,6 +139,22 @@ def start_product(
     return started
 
 
+@contextlib.contextmanager
+def running_product(
+    folder: Path, embedded_model_folder: Path, configuration: str = "", *arguments: str
+) -> Iterator[Started]:
+    """A product with a data folder and a configuration of its own below `folder`; no process of it is left."""
+    config = folder / "ansambl.toml"
+    config.write_text(configuration, encoding="utf-8")
+    data = make_data_folder(folder / "data", embedded_model_folder)
+    started = start_product(data, config, folder / "up.log", *arguments)
+    try:
+        yield started
+    finally:
+        started.end()
+    wait_for(lambda: not alive(started.seen), f"no process left of {started.seen}", 15)
+
+
 def _hear(response: httpx.Response) -> None:
     """No answer holds a secret, but the one that shows a new key, once. Streams are read by whoever asked for them."""
     shown = response.request.method == "POST" and "/keys" in response.request.url.path
