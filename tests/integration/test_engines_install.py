@@ -19,7 +19,7 @@ from ansambl.domain.engine import Surroundings
 from ansambl.domain.errors import AnsamblError, UnavailableError
 from ansambl.domain.hardware import Cpu, Machine, Memory
 from ansambl.domain.units import GIB, MIB, Bytes
-from ansambl.engines.install import installer
+from ansambl.engines.install import installer, wheels
 from ansambl.engines.install.archives import ArchiveInstaller
 from ansambl.engines.install.folders import only_installer
 from ansambl.engines.install.records import Archive, Build, Lock, Source, Stage, Way
@@ -149,6 +149,25 @@ def test_broken_off_at_any_stage_it_is_not_used_and_the_next_run_goes_on(
         # What was fetched before is not fetched again.
         for one in packages.iterdir():
             one.unlink()
+    run(build, tmp_path)
+    assert found(tmp_path) is not None
+
+
+def test_an_environment_that_was_broken_off_before_its_pip_came_is_made_anew(
+    tmp_path: Path, packages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = wheels.run_program
+
+    def broken_off(argv, *rest, **more):
+        real([*argv, "--without-pip"], *rest, **more)
+        raise KeyboardInterrupt
+
+    build = tiny(tmp_path, packages)
+    with monkeypatch.context() as patch:
+        patch.setattr(wheels, "run_program", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            run(build, tmp_path)
+    assert (tmp_path / "engines" / "tiny" / build.folder / "env" / "bin" / "python").exists()
     run(build, tmp_path)
     assert found(tmp_path) is not None
 

@@ -1,7 +1,8 @@
 """Installing Open WebUI: what it would be, doing it here, and doing it in a child while Ansambl answers already.
 
 The child is ``python -m ansambl.companions.open_webui.installing FOLDER BUILD``: it writes one JSON object a line, how
-far it is, then what came of it. A signal ends it with all that it started, and the next run goes on from there.
+far it is, then what came of it. A signal, or the end of its input, which is the end of whoever started it, ends it with
+all that it started, and the next run goes on from there.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -22,7 +26,7 @@ from ansambl.domain.errors import AnsamblError
 from ansambl.domain.hardware import Machine
 from ansambl.domain.text import Text, text
 from ansambl.domain.units import Bytes
-from ansambl.engines.install import installer
+from ansambl.engines.install import folders, installer
 from ansambl.engines.install.choice import system_of
 from ansambl.engines.install.failures import InstallError
 from ansambl.engines.install.installer import Announcement
@@ -36,7 +40,15 @@ from ansambl.foundation.processes import end_group, start_time
 from ansambl.hardware import inventory
 
 _LONGEST_LINE = 1 << 16
-_STAGES = {one.render(): one for one in (MAKING, FETCHING, UNPACKING, CHECKING)}
+_TRYING = text("trying it out")
+"""What the last stage is called here: it is no engine that is tried."""
+
+_STAGES = {one.render(): one for one in (MAKING, FETCHING, UNPACKING, _TRYING)}
+
+
+def is_being_installed(programs: Path) -> bool:
+    """Whether another process installs or removes it at this moment."""
+    return programs.is_dir() and folders.is_being_installed(programs, NAME)
 
 
 def installed_program(programs: Path, build: str) -> Path | None:
@@ -72,7 +84,11 @@ def install(
     Raises:
         AnsamblError: as `ansambl.engines.install.installer.install`.
     """
-    return installer.install(build_of(build), programs, machine, progress, offline=offline, locks=LOCKS)
+
+    def told(stage: Stage) -> None:
+        progress(replace(stage, name=_TRYING) if stage.name == CHECKING else stage)
+
+    return installer.install(build_of(build), programs, machine, told, offline=offline, locks=LOCKS)
 
 
 def remove(programs: Path) -> Bytes:
@@ -93,7 +109,7 @@ async def install_in_child(programs: Path, build: str, tell: Callable[[Text], No
         AnsamblError: it failed; the message is the child's.
     """
     child = await asyncio.create_subprocess_exec(
-        *command_of(__name__, programs, build, speak.language), stdin=asyncio.subprocess.DEVNULL,
+        *command_of(__name__, programs, build, speak.language), stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, start_new_session=True, limit=_LONGEST_LINE,
     )  # fmt: skip
     started = start_time(child.pid) or 0.0
@@ -113,7 +129,7 @@ async def install_in_child(programs: Path, build: str, tell: Callable[[Text], No
 
 
 def _told(said: dict[str, Any]) -> Text:
-    doing = _STAGES.get(str(said["doing"]), CHECKING)
+    doing = _STAGES.get(str(said["doing"]), _TRYING)
     if said.get("total"):
         return text("{doing}: {done} of {total}", doing=doing, done=said["at"], total=said["total"])
     return doing
@@ -131,6 +147,20 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - t
     raise KeyboardInterrupt
 
 
+def _end_with_parent() -> None:
+    """Be ended when the other end of the input is closed: by whoever started us, or by the kernel after it was killed.
+
+    An installation that nobody waits for would keep the next Ansambl from going on with it.
+    """
+
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _write(**said: Any) -> None:
     sys.stdout.write(json.dumps(said) + "\n")
     sys.stdout.flush()
@@ -140,6 +170,7 @@ def _main(programs: str, build: str, language: str) -> int:
     speak.language = supported(language) or speak.language
     # So that what it started is ended, too, which a plain SIGTERM would leave behind.
     signal.signal(signal.SIGTERM, _stop)
+    _end_with_parent()
     shown: list[object] = []
 
     def progress(stage: Stage) -> None:

@@ -91,14 +91,14 @@ class Watched:
                 try:
                     process = await self._launcher.start(self._spec(), self._log)
                 except LaunchFailedError as failure:
-                    self.fail(failure.explanation.message)
+                    self.fail(_unstarted(failure.explanation))
                     return
                 self.show(self.status.state, self.status.message, pid=process.identity.pid)
                 ready_seconds, reason = await self._one_run(process)
                 pause = policy.after_end(ExitExplanation(ExitReason.CRASHED, reason), ready_seconds)
                 if pause is None:
-                    self.fail(text("{reason}; it was started several times in vain; its log: {log}", reason=reason,
-                                   log=str(self._log)))  # fmt: skip
+                    self.fail(text("{reason}; it was started several times in vain; see its log {log}, and start "
+                                   "Ansambl again", reason=reason, log=str(self._log)))  # fmt: skip
                     return
                 self.show(State.RESTARTING, reason, pid=None, restarts=self.status.restarts + 1)
                 self._tell("restarting", text("Open WebUI ended by itself ({reason}); it is started again",
@@ -151,6 +151,13 @@ class Watched:
                 self._log.replace(self._log.with_name(self._log.name + ".1"))
         with contextlib.suppress(OSError):
             os.close(os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE))
+
+
+def _unstarted(explanation: ExitExplanation) -> Text:
+    """Why it could not even be started, with the setting that helps."""
+    if explanation.reason is not ExitReason.PORT_TAKEN:
+        return explanation.message
+    return text("{reason} ('port' under [open_webui]), and start Ansambl again", reason=explanation.message)
 
 
 def _last_line(log: Path) -> str:
