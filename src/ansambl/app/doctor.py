@@ -12,12 +12,11 @@ import sqlite3
 import sys
 import time
 from contextlib import closing
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ansambl.app.catalog import catalog_of
+from ansambl.app.check import Check, Level
 from ansambl.app.configuration.configuration_file import load_data_paths, shown_path
 from ansambl.app.configuration.knowledge_settings import NONE as NO_MODEL
 from ansambl.app.configuration.settings import EMBEDDED
@@ -30,18 +29,15 @@ from ansambl.app.engine_choice import EngineFinder, place
 from ansambl.app.footprints import Footprints
 from ansambl.app.logging_warnings import logging_warnings
 from ansambl.app.model_memory import device_title, devices_of
+from ansambl.app.open_webui_checks import open_webui_checks
 from ansambl.app.plan_checks import check_plan, misfits
 from ansambl.app.running_state import read_state
 from ansambl.app.tls import Certificate, CertificateFiles
-from ansambl.companions.open_webui import installing
-from ansambl.companions.open_webui.building import VERSION
-from ansambl.companions.open_webui.keeping import Places
-from ansambl.companions.open_webui.watching import stranger_on_port
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.hardware import Machine
 from ansambl.domain.model import Checkpoint
 from ansambl.domain.plan import Placement
-from ansambl.domain.text import Text, text
+from ansambl.domain.text import text
 from ansambl.domain.units import GIB, MIB, Bytes, format_bytes
 from ansambl.engines.registry import get_engine
 from ansambl.foundation import network
@@ -54,24 +50,6 @@ from ansambl.runtime.events import EventLog
 _LEAST_FREE_DISK = 500 * MIB
 _LEAST_FREE_RAM = GIB // 2
 _OLDEST_PYTHON = (3, 11)
-
-
-class Level(StrEnum):
-    """How a check came out."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was checked. `name` is stable for scripts; `fix` says what to do when it is not well."""
-
-    name: str
-    level: Level
-    message: Text
-    fix: Text | None = None
 
 
 def examine(chosen: Path | None = None) -> list[Check]:
@@ -98,7 +76,7 @@ def examine(chosen: Path | None = None) -> list[Check]:
         checks += _conversations(loaded, paths)
         checks += _knowledge(loaded, paths)
         checks.append(_port(loaded, paths))
-        checks += _open_webui(loaded, paths)
+        checks += open_webui_checks(loaded, paths)
         checks += _certificate(loaded)
         checks += _contents(loaded, paths)
     checks.append(_language())
@@ -342,25 +320,6 @@ def _port(loaded: LoadedSettings, paths: DataPaths) -> Check:
         return Check("port", Level.PROBLEM, text("{host} port {port} cannot be used ({reason})", host=host,
                      port=port, reason=who), text("stop what uses it, or choose another with --port"))  # fmt: skip
     return Check("port", Level.OK, text("Port {port} is free", port=port))
-
-
-def _open_webui(loaded: LoadedSettings, paths: DataPaths) -> list[Check]:
-    """Open WebUI beside Ansambl; nothing where it is neither wanted nor installed."""
-    wanted = loaded.settings.open_webui
-    program = installing.installed_program(Places(paths.companions).programs, wanted.build)
-    if program is None and not wanted.start:
-        return []
-    if program is None:
-        return [Check("open_webui", Level.WARNING, text("Open WebUI is to start with Ansambl and is not installed"),
-                      text("install it with: ansambl open-webui install"))]  # fmt: skip
-    owner = stranger_on_port(wanted.port, program)
-    if owner is not None:
-        message = text("Port {port} of Open WebUI is taken by {program}, process {pid}", port=wanted.port,
-                       program=owner[1], pid=owner[0])  # fmt: skip
-        fix = text("stop what uses it, or set port under [open_webui]")
-        return [Check("open_webui", Level.WARNING, message, fix)]
-    return [Check("open_webui", Level.OK, text("Open WebUI {version} ({build}) is installed", version=VERSION,
-                                               build=wanted.build))]  # fmt: skip
 
 
 def _certificate(loaded: LoadedSettings) -> list[Check]:

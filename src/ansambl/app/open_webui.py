@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from ansambl.access.key_door import KeyDoor
 from ansambl.access.keys import ApiKey, digest_of, new_id, new_secret, shown_of
@@ -18,7 +19,7 @@ from ansambl.companions.open_webui.records import NAME, TITLE, Connection, State
 from ansambl.companions.open_webui.watching import Watched, launch_spec
 from ansambl.domain.access import ANSWERING
 from ansambl.domain.engine import LaunchSpec
-from ansambl.domain.errors import AnsamblError
+from ansambl.domain.errors import AnsamblError, UsageError
 from ansambl.domain.text import Text, text
 from ansambl.engines.install.folders import make_private
 from ansambl.foundation.clock import Clock
@@ -32,6 +33,8 @@ LOG = f"{NAME}.log"
 _LOOK = 1.0
 """Seconds between two looks whether there are keys now, so that Open WebUI needs one."""
 
+LOCKED_OUT = text("Open WebUI's API key was revoked or has expired, so Ansambl answers it no more; the next start with "
+                  "--open-webui makes another")  # fmt: skip
 NOT_INSTALLED = text("Open WebUI is not installed; install it once with: ansambl open-webui install")
 
 
@@ -61,12 +64,14 @@ class OpenWebuiBeside:
         self._say, self._warn = say, warn
         self._installs, self._offline = installs, offline
         self._secrets: Secrets | None = None
+        self._locked_out = False
         self._watched = Watched(self.wanted, self._spec, LocalLauncher(), paths.logs / LOG, self._tell, clock=clock)
 
     async def run(self) -> None:
         """Install it where that was agreed to, start it, and have it running until this is cancelled."""
         try:
             self._check_names()
+            self._check_port()
             if not await self._have_it():
                 return
             self._secrets = await asyncio.to_thread(self._keep_secrets)
@@ -87,11 +92,14 @@ class OpenWebuiBeside:
     def documents(self, translate: Callable[[str], str]) -> list[CompanionDocument]:
         """How it stands, for the admin API."""
         status = self._watched.status
+        message = status.message
+        if message is None and self._locked_out and status.state is State.READY:
+            message = LOCKED_OUT
         return [
             CompanionDocument(
                 name=NAME, title=TITLE, state=status.state.value, address=status.address, version=status.version,
                 build=status.build, pid=status.pid, restarts=status.restarts, sign_in=self.wanted.signs_in,
-                message=None if status.message is None else status.message.render(translate),
+                message=None if message is None else message.render(translate),
             )
         ]  # fmt: skip
 
@@ -106,20 +114,51 @@ class OpenWebuiBeside:
             except AnsamblError as error:
                 self._warn(text("open_webui: {reason}", reason=error.message))
 
+    def _check_port(self) -> None:
+        """See that it is not to listen where Ansambl does, before anything is fetched for it.
+
+        Raises:
+            UsageError: it is.
+        """
+        if urlsplit(self._address).port == self.wanted.port:
+            raise UsageError(
+                text("its port {port} is Ansambl's own; set another port under [open_webui], or give Ansambl another "
+                     "with --port", port=self.wanted.port)
+            )  # fmt: skip
+
     async def _have_it(self) -> bool:
         """Whether its program is there by now."""
         programs, build = self._places.programs, self.wanted.build
-        if await asyncio.to_thread(installing.installed_program, programs, build) is not None:
+        if await self._is_installed():
             return True
+        if await asyncio.to_thread(installing.is_being_installed, programs):
+            # Another terminal, or the leftover of an Ansambl that was killed, which ends by itself.
+            self._watched.show(State.INSTALLING, text("another Ansambl installs or removes it at this moment"))
+            while await asyncio.to_thread(installing.is_being_installed, programs):
+                await self._clock.sleep(_LOOK)
+            if await self._is_installed():
+                return True
         if not self._installs or self._offline:
             self._watched.fail(NOT_INSTALLED)
             return False
-        self._say(text("Open WebUI is being installed meanwhile; Ansambl answers already."))
+        self._say(
+            text("Open WebUI is being installed meanwhile; Ansambl answers already. How far it is: ansambl status")
+        )
         self._watched.show(State.INSTALLING)
-        await installing.install_in_child(
-            programs, build, lambda message: self._watched.show(State.INSTALLING, message)
-        )  # fmt: skip
+        try:
+            await installing.install_in_child(
+                programs, build, lambda message: self._watched.show(State.INSTALLING, message)
+            )  # fmt: skip
+        except asyncio.CancelledError:
+            self._say(text("The installation of Open WebUI was broken off; what has come stays, and the same command "
+                           "goes on from there."))  # fmt: skip
+            raise
+        self._say(text("Open WebUI is installed and is being started."))
         return True
+
+    async def _is_installed(self) -> bool:
+        program = await asyncio.to_thread(installing.installed_program, self._places.programs, self.wanted.build)
+        return program is not None
 
     def _spec(self) -> LaunchSpec:
         program = installing.installed_program(self._places.programs, self.wanted.build)
@@ -145,7 +184,8 @@ class OpenWebuiBeside:
         """
         digest = digest_of(secret)
         while True:
-            if self._door.has_keys and not any(one.digest == digest for one in self._door.all_keys()):
+            known = next((one for one in self._door.all_keys() if one.digest == digest), None)
+            if known is None and self._door.has_keys:
                 try:
                     key = self._own_key(secret)
                     await asyncio.to_thread(self._store.add, key)
@@ -153,6 +193,9 @@ class OpenWebuiBeside:
                     log.info("key_created", key_id=key.id, called=key.name)
                 except AnsamblError as error:
                     log.warning("key_not_created", reason=str(error))
+            elif known is not None and not self._locked_out and not known.usable(self._clock.now()):
+                self._locked_out = True
+                self._tell("locked_out", LOCKED_OUT)
             await self._clock.sleep(_LOOK)
 
     def _own_key(self, secret: str) -> ApiKey:

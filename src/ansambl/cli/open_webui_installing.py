@@ -34,8 +34,8 @@ def agreed(loaded: LoadedSettings, *, offline: bool, yes: bool) -> bool:
         raise UnavailableError(NOT_INSTALLED)
     if not yes and not sys.stdin.isatty():
         raise UsageError(
-            text("Open WebUI is not installed, and nobody can be asked here; add --yes to agree to its licence and "
-                 "size, which 'ansambl open-webui install' shows")
+            text("Open WebUI is not installed, and nobody can be asked here; 'ansambl open-webui install' shows its "
+                 "licence and size, and with --yes it agrees to them and installs it")
         )  # fmt: skip
     if may_install(announce(programs, build), yes=yes):
         return True

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ansambl.app.check import Level
 from ansambl.app.configuration.gateway_settings import GatewaySettings
-from ansambl.app.doctor import Level, examine
+from ansambl.app.doctor import examine
 from ansambl.app.logging_warnings import logging_warnings
 from ansambl.foundation.paths import DataPaths
 

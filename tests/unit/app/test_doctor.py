@@ -5,19 +5,25 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from model_files import write_gguf
+from product import wait_for
 
+from ansambl.app.check import Check, Level
 from ansambl.app.data_folder import DataLock, open_database, prepare_folder
-from ansambl.app.doctor import Check, Level, examine
+from ansambl.app.doctor import examine
 from ansambl.app.running_state import write_state
 from ansambl.domain.hardware import Memory
+from ansambl.domain.text import text
 from ansambl.domain.units import MIB, Bytes
 from ansambl.foundation.paths import DataPaths
 from ansambl.hardware import inventory
+from ansambl.runtime.events import EventLog
+from ansambl.runtime.store import RuntimeStore
 
 
 @pytest.fixture
@@ -192,3 +198,23 @@ def test_a_certificate_is_looked_at(paths: DataPaths) -> None:
     check = found("certificate")
     assert check.level is Level.WARNING
     assert "chmod 600" in str(check.message)
+
+
+def test_what_went_wrong_with_open_webui_in_this_run_is_told_until_it_answers_again(paths: DataPaths) -> None:
+    prepare_folder(paths)
+    database = open_database(paths)
+    events = EventLog(RuntimeStore(database))
+    try:
+        events.add("open-webui", "failed", text("Open WebUI does not run: {reason}", reason="an earlier run"))
+        time.sleep(0.01)
+        write_state(paths, "127.0.0.1", 1, "token")
+        assert not [one for one in examine() if one.name == "open_webui"]
+        events.add("open-webui", "restarting", text("Open WebUI ended by itself ({reason})", reason="signal 9"))
+        wait_for(lambda: [one for one in examine() if one.name == "open_webui"], "the event is written")
+        check = found("open_webui")
+        assert check.level is Level.WARNING
+        assert str(check.message) == "Open WebUI ended by itself (signal 9)"
+        events.add("open-webui", "ready", text("Open WebUI answers again"))
+        wait_for(lambda: not [one for one in examine() if one.name == "open_webui"], "it is well again")
+    finally:
+        database.close()

@@ -23,9 +23,10 @@ from ansambl.api.reading_schemas import (
 from ansambl.app.admin.desk import Desk
 from ansambl.app.admin.event_board import request_document
 from ansambl.app.admin.traffic import traffic_document
+from ansambl.app.check import Level
 from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.app.configuration.shown_settings import without_secrets
-from ansambl.app.doctor import Level, examine
+from ansambl.app.doctor import examine
 from ansambl.app.engine_book import EngineBook, entries_to_json
 from ansambl.app.model_uses import models_document
 from ansambl.app.wiring import Product

@@ -15,7 +15,8 @@ def register(app: typer.Typer) -> None:
 
 def doctor(config: Config = None, as_json: Json = False) -> None:
     """Check everything."""
-    from ansambl.app.doctor import Level, examine
+    from ansambl.app.check import Level
+    from ansambl.app.doctor import examine
     from ansambl.cli.output import console, print_json
 
     checks = examine(config)
