@@ -110,7 +110,7 @@ def _not_for_you(frame: Frame, request: Request, page: Page) -> Response:
         raise AdminError(403, message.format(endpoint=page.needs.value), "not_allowed")
     return frame.page(
         request, page.bare(), "problem_page.html", status=403, title=page.name(speak),
-        message=message.format(endpoint=(page.part or page.needs).value), back=request.url.path,
+        message=message.format(endpoint=(page.part or page.needs).value), missing=False, back=request.url.path,
     )  # fmt: skip
 
 
