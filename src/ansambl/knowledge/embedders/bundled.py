@@ -20,6 +20,7 @@ from typing import IO, Any, cast
 
 import msgspec
 import numpy as np
+import psutil
 
 from ansambl.domain.errors import AnsamblError, NotSupportedError, UnavailableError
 from ansambl.domain.text import Text, text
@@ -39,6 +40,14 @@ MOST_THREADS = 8
 _BATCH = 8
 _LOADS = 60.0
 _PATIENCE, _PATIENCE_EACH = 30.0, 20.0
+"""Seconds of one core for a call and for each of its texts, after which its process is taken for one that never ends.
+
+Not the clock on the wall: passages are read at a low priority, and on a machine at a load of 20 one passage took more
+than the 50 seconds that were meant for a process that hangs.
+"""
+_STILL = 120.0
+"""Seconds without any use of the processor after which it hangs, too."""
+_LOOK_EVERY = 5.0
 _NEWEST_COUNTS = 0.3
 
 log = get_logger(__name__)
@@ -92,6 +101,33 @@ class _Process:
             kill(self.process)
             self._fail_all()
         return future
+
+    def outcome(self, future: Future[Answer], seconds: float) -> Answer:
+        """Wait for an answer as long as its process works for it, at most `seconds` of the processor.
+
+        Raises:
+            TimeoutError: it has used them, or stands still.
+            EOFError: the process has ended.
+        """
+        began = used = self._processor_seconds()
+        moved = time.monotonic()
+        while True:
+            try:
+                return future.result(_LOOK_EVERY)
+            except TimeoutError:
+                now = self._processor_seconds()
+                if now - began > seconds or (now == used and time.monotonic() - moved > _STILL):
+                    raise
+                if now != used:
+                    used, moved = now, time.monotonic()
+
+    def _processor_seconds(self) -> float:
+        try:
+            times = psutil.Process(self.process.pid).cpu_times()
+        except psutil.Error:
+            # It has ended, and the answer is about to say so.
+            return 0.0
+        return float(times.user + times.system)
 
     def _read(self) -> None:
         decoder = msgspec.msgpack.Decoder(Answer)
@@ -209,7 +245,9 @@ class BundledEmbedder:
             if loaded.problem:
                 raise _failed(loaded.problem)
             ask = asked(next(self._numbers), texts, questions=questions)
-            answer = running.ask(ask).result(_PATIENCE + _PATIENCE_EACH * len(texts))
+            # Its threads, and those that answer others' questions meanwhile, count together.
+            seconds = (_PATIENCE + _PATIENCE_EACH * len(texts)) * 2 * self._threads
+            answer = running.outcome(running.ask(ask), seconds)
         except TimeoutError:
             running.stop()
             raise UnavailableError(text("The bundled embedding model takes too long; it was ended.")) from None
