@@ -5,6 +5,7 @@ No page says an error, asks another host, scrolls sideways or leaves somebody ou
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import axe_playwright_python
@@ -27,6 +28,15 @@ STATES = {
     "not-there": "/console/knowledge/documents/0123456789",
 }
 """What is looked at beside the pages themselves: the editor of a role, and a problem within the frame."""
+NARROW = (320, 640)
+"""What a desktop shows at 400 %, and a small phone: WCAG's reflow."""
+UNFOLD = "for (const one of document.querySelectorAll('main details')) one.open = true"
+SMALL = """() => [...document.querySelectorAll(["button", "[role=button]", "select", "summary", "textarea", ".top a",
+    "input:not([type=checkbox], [type=radio], [type=file])", "label:has(> :is([type=checkbox], [type=radio]))"].join())]
+    .filter((one) => one.checkVisibility())
+    .map((one) => [one.getBoundingClientRect().height, one.outerHTML.slice(0, 120)])
+    .filter(([height]) => height > 1 && height < 39.5)"""
+"""Controls that are less than 40 pixels high; links within sentences may be."""
 NAMELESS = """() => [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")]
     .filter((one) => one.checkVisibility() && !(one.getAttribute("aria-label") || one.getAttribute("aria-labelledby")
         || one.labels?.length || one.title || one.innerText?.trim() || one.querySelector("img[alt]:not([alt=''])")))
@@ -119,6 +129,124 @@ def test_every_page_is_legible_in_the_dark(open_page, product, session, screensh
     settled(watched.page)
     screenshot(watched.page, f"{state}-en-dark")
     assert findings(watched.page) == []
+
+
+def _ask_to_remove_a_role(page):
+    page.locator("#remove").click()
+
+
+def _ask_to_remove_a_collection(page):
+    page.locator("[data-remove=collection]").first.click()
+
+
+def _ask_to_revoke(page):
+    page.get_by_role("button", name=re.compile("^(Revoke|Отозвать)")).first.click()
+
+
+def _save_without_a_name(page):
+    page.locator("#save").click()
+    expect(page.locator("#e-name, #save-problem").filter(has_text=re.compile(".")).first).to_be_visible()
+
+
+def _try_without_a_question(page):
+    page.locator("#ask").click()
+    expect(page.locator("#trial-problem")).not_to_be_empty()
+
+
+def _make_a_key_of_a_wrong_limit(page):
+    page.locator("[name=name]").fill("wrong")
+    page.locator("[name=limit]").fill("sometimes")
+    page.locator("form [type=submit]").first.click()
+    expect(page.locator("[role=alert]").filter(visible=True).first).to_be_visible()
+
+
+def _search(words):
+    def act(page):
+        page.locator("#q").fill(words)
+        page.keyboard.press("Enter")
+        expect(page.locator("#hits")).not_to_be_empty()
+
+    return act
+
+
+def _filter_all_lines_away(page):
+    page.locator("#filter").fill("no line says this")
+
+
+def _open_the_menu(page):
+    page.locator(".pages-menu summary").click()
+
+
+def _fetch_nothing_that_exists(page):
+    page.locator("#wanted").fill("nobody/nothing-like-this")
+    page.keyboard.press("Enter")
+    expect(page.locator(".problem").filter(visible=True).first).to_be_visible()
+
+
+ACTS = {
+    "role-removal": ("/console/roles/edit?name=tutor", _ask_to_remove_a_role),
+    "role-nameless": ("/console/roles/edit", _save_without_a_name),
+    "role-trial-empty": ("/console/roles/edit?name=tutor", _try_without_a_question),
+    "collection-removal": ("/console/knowledge", _ask_to_remove_a_collection),
+    "hits": ("/console/knowledge", _search("rent of the workshop")),
+    "no-hits": ("/console/knowledge?collection=papers&author=nobody", _search("rent")),
+    "key-removal": ("/console/keys", _ask_to_revoke),
+    "key-wrong": ("/console/keys", _make_a_key_of_a_wrong_limit),
+    "logs-filtered": ("/console/logs", _filter_all_lines_away),
+    "pull-refused": ("/console/models", _fetch_nothing_that_exists),
+    "menu": ("/console/keys", _open_the_menu),
+}
+"""States that somebody brings about: what asks once more, what was refused, what was found, what is open."""
+ASKS = ("role-removal", "collection-removal", "key-removal")
+
+
+@pytest.mark.parametrize("state", ACTS)
+def test_every_state_is_whole(open_page, product, session, screenshot, state):
+    path, act = ACTS[state]
+    width, height = SIZES["phone"]
+    watched = opened(
+        open_page, product, session, path, language="ru", width=width, height=height, color_scheme="dark",
+        reduced_motion="reduce",
+    )  # fmt: skip
+    watched.expected = ("Failed to load resource",)
+    page = watched.page
+    settled(page)
+    act(page)
+    settled(page)
+    screenshot(page, f"state-{state}")
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    assert page.evaluate(NAMELESS) == []
+    assert findings(page) == []
+
+
+@pytest.mark.parametrize("state", ASKS)
+def test_a_question_closes_by_escape_and_gives_the_focus_back(open_page, product, session, state):
+    path, act = ACTS[state]
+    page = opened(open_page, product, session, path).page
+    settled(page)
+    act(page)
+    dialog = page.locator("dialog[open]")
+    expect(dialog).to_be_visible()
+    assert page.evaluate("document.activeElement.closest('dialog[open]') !== null")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    assert page.evaluate("document.activeElement !== document.body")
+
+
+@pytest.mark.parametrize("page_of", PAGES, ids=[one.key for one in PAGES])
+def test_every_page_unfolds_on_a_narrow_screen(open_page, product, session, screenshot, page_of):
+    """All that is folded is open, at 320 pixels, in Russian and in the dark: nothing is cut, small or illegible."""
+    width, height = NARROW
+    page = opened(
+        open_page, product, session, page_of.path, language="ru", width=width, height=height, color_scheme="dark"
+    ).page
+    settled(page)
+    page.evaluate(UNFOLD)
+    settled(page)
+    screenshot(page, f"{page_of.key}-ru-narrow")
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    assert page.evaluate(SMALL) == []
+    assert findings(page) == []
 
 
 @pytest.mark.parametrize("page_of", PAGES, ids=[one.key for one in PAGES])
