@@ -9,6 +9,11 @@ const FIRST_STEP = 9;
 const DESCRIBED = "described:";
 /** Milliseconds of quiet before the options are asked for: they take half a second; one model's fit is asked for at once. */
 const QUIET = 350;
+/** htmx learns what the form asks for when the document was read. Firefox has Alpine ready before that, Chromium after. */
+const whole = new Promise((resolve) => {
+  if (document.readyState === "complete") resolve();
+  else document.addEventListener("DOMContentLoaded", resolve, { once: true });
+});
 
 let keys = 0;
 
@@ -42,9 +47,10 @@ function question() {
       this.$watch("search", () => this.filter());
       byId("quantization").addEventListener("htmx:afterSwap", (event) => { event.target.value = this.quantization; });
       // What is behind the form's fields is written by Alpine a moment later.
-      this.$nextTick(() => {
+      this.$nextTick(async () => {
         chosen?.scrollIntoView({ block: "nearest" });
         window.scrollTo(0, 0);
+        await whole;
         this.ask();
       });
       document.body.addEventListener("click", (event) => this.clicked(event));

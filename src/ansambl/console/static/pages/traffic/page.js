@@ -39,9 +39,10 @@ const shown = JSON.parse(byId("shown")?.textContent ?? "null");
 const charts = new Map();
 let library = null;
 
-/** uPlot, when the first chart is drawn. */
+/** uPlot, when the first chart is drawn. It writes numbers in the browser's language, and fails where that is none, as "C". */
 function plots() {
   library ??= new Promise((resolve, reject) => {
+    try { Intl.getCanonicalLocales(navigator.language); } catch { Object.defineProperty(navigator, "language", { value: language() }); }
     const script = el("script", { src: new URL("../../vendor/uplot-1.6.32.min.js", import.meta.url).href });
     script.addEventListener("load", () => resolve(window.uPlot));
     script.addEventListener("error", reject);
