@@ -89,7 +89,8 @@ CITING = "It is so [1], and again [2, 1]. Not `[1]`, nor [9], nor [2](https://ex
 ACCOUNTS: dict[str, dict[str, Any]] = {
     "parts": {
         "branches": [
-            {"role": name, "model": "big", "state": "answered", "seconds": seconds, "message": None,
+            {"role": name, "model": "big", "state": "answered", "seconds": seconds,
+             "first_seconds": 0.31, "message": None,
              "usage": {"completion_tokens": 40, "prompt_tokens": 900, "prompt_tokens_details": {"cached_tokens": 890}}}
             for name, seconds in (("coder", 1.5), ("reasoner", 2.5), ("reasoner", 3.5))
         ],

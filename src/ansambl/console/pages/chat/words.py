@@ -25,7 +25,7 @@ class Example:
 
 def chat_words(speak: Speak) -> dict[str, str]:
     """The sentences of the scripts in the language of `speak`, by key."""
-    return {**answer_words(speak), **_chat(speak), **_answers(speak), **_figures(speak)}
+    return {**answer_words(speak), **_chat(speak), **_past(speak), **_answers(speak), **_figures(speak)}
 
 
 def examples(speak: Speak) -> list[Example]:
@@ -51,12 +51,14 @@ def _chat(speak: Speak) -> dict[str, str]:
         "stop": speak("Stop"),
         "stop_all": speak("Stop all"),
         "stop_one": speak("Stop {name}"),
-        "cleared": speak("The conversation was cleared."),
+        "begun": speak("A new conversation begins."),
         "undo": speak("Undo"),
         "cancel": speak("Cancel"),
         "you": speak("You"),
         "edit": speak("Edit"),
         "editing": speak("Your message replaces the last question."),
+        "editing_earlier": speak("Your message replaces this question; the conversation as it is stays in the list."),
+        "forked": speak("“{title}” as it was stays in the list of conversations."),
         "copy": speak("Copy"),
         "copy_answer": speak("Copy the answer"),
         "continue": speak("Continue with this one"),
@@ -72,10 +74,28 @@ def _chat(speak: Speak) -> dict[str, str]:
     }
 
 
+def _past(speak: Speak) -> dict[str, str]:
+    return {
+        "past_facts": speak("{time}, questions: {count}"),
+        "rename": speak("Rename"),
+        "rename_one": speak("Rename “{title}”"),
+        "new_name": speak("New name"),
+        "remove": speak("Delete"),
+        "remove_one": speak("Delete “{title}”"),
+        "removed": speak("“{title}” was deleted."),
+        "removed_all": speak("All conversations were deleted."),
+        "no_room": speak(
+            "This browser has no room left: what is new in this conversation is not kept. Export it, or delete others."
+        ),
+        "not_kept": speak("This browser keeps no conversations: {reason}. Export what you need."),
+    }
+
+
 def _answers(speak: Speak) -> dict[str, str]:
     return {
         "thinking": speak("Thinking…"),
         "thought": speak("Its thinking"),
+        "thought_for": speak("It thought for {seconds} s"),
         "parts": speak("What was said before the answer"),
         "speaking": speak("{name} is answering…"),
         "conferred": speak("What the roles answered"),
@@ -113,7 +133,7 @@ def _figures(speak: Speak) -> dict[str, str]:
         "prompt": speak("prompt {count}"),
         "prompt_hint": speak("Tokens of the prompt; the engine does not say how many of them were cached"),
         "first": speak("first word {seconds} s"),
-        "first_hint": speak("Time from sending the message to the first word"),
+        "first_hint": speak("Time from sending the message to the first word of the answer"),
         "rate": speak("{rate} tokens/s"),
         "rate_hint": speak("Speed of the answer after its first word"),
         "queued": speak("queued {seconds} s"),

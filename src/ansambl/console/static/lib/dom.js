@@ -17,12 +17,15 @@ export function kept(storage, key) {
   try { return storage().getItem(key); } catch { return null; }
 }
 
-/** Keep a value; a full or forbidden storage loses only the convenience. Null removes it. */
+/** Keep a value; null removes it. Whether that worked: a storage may be full or forbidden. */
 export function keep(storage, key, value) {
   try {
     if (value === null) storage().removeItem(key);
     else storage().setItem(key, value);
-  } catch { /* nothing depends on it */ }
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 export const forTab = () => window.sessionStorage;

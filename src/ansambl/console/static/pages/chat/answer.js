@@ -8,13 +8,16 @@ import { Progress } from "./progress.js";
 import { Sources } from "./sources.js";
 import { waitingFor } from "./waiting.js";
 
+/** Letters and lines of a question above which it is not shown whole. */
+const [LONG, LINES] = [3000, 25];
+
 /** `does` is what the buttons do: `stop(answer)`, `retry(answer)`, `goOn(answer)`, `edit()`. */
 export class TurnView {
   constructor(turn, targets, does) {
     this.turn = turn;
     this.edit = el("button", { type: "button", className: "quiet edit", hidden: true, on: { click: () => does.edit() } }, say("edit"));
     this.question = el("div", { className: "question" },
-      el("h2", { className: "visually-hidden" }, say("you")), el("p", {}, turn.question), this.edit);
+      el("h2", { className: "visually-hidden" }, say("you")), words(turn.question), this.edit);
     this.views = turn.answers.map((answer) => new AnswerView(answer, targets, does, turn.answers.length === 1));
     this.list = el("div", { className: "answers" });
     this.rest = el("details", { className: "rest" }, el("summary"), el("div", { className: "answers" }));
@@ -32,13 +35,20 @@ export class TurnView {
     this.rest.firstChild.textContent = say("others", { count: number(folded.length) });
     if (folded.length) this.element.append(this.rest);
     else this.rest.remove();
-    this.edit.hidden = !last || busy;
+    this.edit.hidden = busy;
     for (const one of this.views) one.offer({ goOn: last && !busy && kept === null && this.views.length > 1 });
   }
 
   of(answer) { return this.views.find((one) => one.answer === answer); }
 
   update() { for (const one of this.views) one.update(); }
+}
+
+/** A question as it was written; a long one scrolls, which the keyboard must reach. */
+function words(question) {
+  const made = el("p", { dir: "auto" }, question);
+  if (question.length > LONG || question.split("\n").length > LINES) Object.assign(made, { className: "long", tabIndex: 0 });
+  return made;
 }
 
 function place(list, views) {
@@ -60,7 +70,7 @@ class AnswerView {
     this.name = el("h2", { className: "name" });
     this.stop = button("quiet stop-one", does.stop);
     this.route = el("p", { className: "route", hidden: true });
-    this.body = el("div", { className: "text" });
+    this.body = el("div", { className: "text", dir: "auto" });
     this.waiting = el("p", { className: "waiting" });
     this.note = el("p", { className: "dim small", hidden: true });
     this.problem = el("span");
@@ -86,6 +96,12 @@ class AnswerView {
     this.work = new Progress(answer, this.targets);
     this.progress.replaceChildren(this.work.element);
     this.update();
+  }
+
+  /** The beginning of the answer, to be read out. */
+  spoken(letters) {
+    const said = this.body.textContent;
+    return said.length > letters ? `${said.slice(0, letters)}…` : said;
   }
 
   offer({ goOn }) {

@@ -2,14 +2,19 @@
 import { byId, el, forTab, keep, kept, speakAloud } from "../../lib/dom.js";
 import { language, say } from "../../lib/words.js";
 import { TurnView } from "./answer.js";
-import { emptyAnswer } from "./conversation.js";
+import { emptyAnswer, turnsOf } from "./conversation.js";
 import { takeReasoning } from "./progress.js";
+import { splitter } from "./thinking.js";
 import { AnswerError, ask } from "../../lib/stream.js";
 
 const NEAR = 80;
 const DRAFT = "ansambl.chat.draft";
 /** Milliseconds of drawing above which the next drawing waits, so that a long answer leaves the page usable. */
 const SLOW = 8;
+/** Letters of an answer that are read out when it has ended; more is read by going there. */
+const READ_OUT = 400;
+/** What has no Shift beside Enter: there Enter begins a line, as everywhere on such devices. */
+const BY_TOUCH = matchMedia("(hover: none) and (pointer: coarse)");
 
 export class Chat {
   /** `sampling()` is what the panel sets, `needsKey()` is called where a key is asked for. */
@@ -18,7 +23,8 @@ export class Chat {
     this.views = [];
     this.runs = new Map();
     this.follows = true;
-    this.editing = false;
+    this.edited = null;
+    this.top = 0;
     this.box = byId("message");
     this.box.value = kept(forTab, DRAFT) ?? "";
     this.#listen();
@@ -31,20 +37,35 @@ export class Chat {
     byId("composer").addEventListener("submit", (event) => { event.preventDefault(); this.#submit(); });
     this.box.addEventListener("input", () => this.refresh());
     this.box.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); this.#submit(); }
-      if (event.key === "Escape") { if (this.runs.size) this.stop(); else this.#edited(); }
+      // Safari ends the composing of a word before it tells of the key that ended it: 229 is that key.
+      const composes = event.isComposing || event.keyCode === 229;
+      if (event.key !== "Enter" || event.shiftKey || composes || BY_TOUCH.matches) return;
+      event.preventDefault();
+      this.#submit();
     });
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || event.isComposing) return;
+      // What is open closes, and no more.
+      if (event.target.closest("details.menu[open]") || document.querySelector(":popover-open")) return;
+      if (this.busy) this.stop();
+      else this.#leaveEditing();
+    }, true);
     byId("stop").addEventListener("click", () => { this.stop(); this.box.focus(); });
-    byId("clear").addEventListener("click", () => this.#clear());
+    byId("new").addEventListener("click", () => this.begin());
     byId("newest").addEventListener("click", () => { this.follows = true; this.#followNewest(); this.box.focus(); });
     window.addEventListener("scroll", () => {
       const page = document.scrollingElement;
-      this.follows = page.scrollHeight - page.scrollTop - page.clientHeight < NEAR;
+      const below = page.scrollHeight - page.scrollTop - page.clientHeight;
+      // Who scrolls up, be it a little, wants to read there.
+      this.follows = below <= 1 || (below < NEAR && page.scrollTop >= this.top);
+      this.top = page.scrollTop;
       byId("newest").hidden = this.follows || this.views.length === 0;
     }, { passive: true });
     // A browser that leaves the page breaks the connection first, which then is no error.
     window.addEventListener("beforeunload", () => { this.leaving = true; });
     window.addEventListener("pagehide", () => { this.conversation.save(); keep(forTab, DRAFT, this.box.value || null); });
+    // A phone ends pages that nobody sees, and tells no more.
+    document.addEventListener("visibilitychange", () => { if (document.hidden && this.busy) this.conversation.save(); });
   }
 
   get busy() { return this.runs.size > 0; }
@@ -99,11 +120,7 @@ export class Chat {
     this.eager = !this.targets.known && this.box.value.trim() !== "";
     if (!this.ready) return;
     this.tell("");
-    if (this.editing) {
-      this.conversation.turns.pop();
-      this.views.pop().element.remove();
-      this.editing = false;
-    }
+    if (this.edited) this.#dropFrom(this.conversation.turns.indexOf(this.edited));
     const turn = { question: this.box.value.trim(), answers: this.targets.chosen.map(emptyAnswer), kept: null };
     this.conversation.turns.push(turn);
     this.box.value = "";
@@ -111,6 +128,20 @@ export class Chat {
     this.follows = true;
     for (const answer of turn.answers) this.#answer(turn, answer);
     this.#followNewest();
+  }
+
+  /** The question that is asked anew goes, and all after it. Where there were answers to later questions, the
+   *  conversation as it was stays among the earlier ones. */
+  #dropFrom(index) {
+    const { turns, title } = this.conversation;
+    this.edited = null;
+    if (index < turns.length - 1) {
+      this.conversation.begin(turns.slice(0, index), this.conversation.now.title);
+      this.tell(say("forked", { title }));
+    } else {
+      turns.length = index;
+    }
+    for (const view of this.views.splice(index)) view.element.remove();
   }
 
   #retry(answer) {
@@ -138,7 +169,8 @@ export class Chat {
     const began = performance.now();
     Object.defineProperty(answer, "began", { value: began, configurable: true });
     const since = () => (performance.now() - began) / 1000;
-    const spoken = () => { answer.first ??= since(); };
+    const thinks = (text) => { if (takeReasoning(answer, text)) answer.thought ??= since(); };
+    const split = splitter();
     show();
     try {
       const index = this.conversation.turns.indexOf(turn);
@@ -150,13 +182,18 @@ export class Chat {
           on: {
             facts: (facts) => { Object.assign(answer, facts); show(); },
             waiting: (sentence) => { answer.waiting = sentence; show(); },
-            reasoning: (text) => { if (takeReasoning(answer, text)) spoken(); show(); },
-            content: (text) => { spoken(); answer.content += text; show(); },
+            reasoning: (text) => { thinks(text); show(); },
+            content: (text) => {
+              const { thinking, content } = split(text);
+              if (thinking) thinks(thinking);
+              if (content.trim()) answer.first ??= since();
+              answer.content += content;
+              show();
+            },
           },
         },
       );
       Object.assign(answer, found);
-      speakAloud(say("answered", { name: label }));
     } catch (error) {
       if (error.name === "AbortError" || this.leaving) answer.stopped = true;
       else answer.error = error instanceof AnswerError ? error.message : say("lost_during");
@@ -164,9 +201,12 @@ export class Chat {
     answer.seconds = since();
     answer.running = false;
     this.runs.delete(answer);
-    this.conversation.save();
-    show();
+    // Another one may be here by now.
+    if (this.conversation.turns.includes(turn)) this.conversation.save();
+    view.update();
+    this.#followNewest();
     this.refresh();
+    if (!answer.error && !answer.stopped) speakAloud(`${say("answered", { name: label })} ${this.busy ? "" : view.spoken(READ_OUT)}`);
   }
 
   /** A function that brings a view up to date soon, however often it is called before. */
@@ -206,7 +246,7 @@ export class Chat {
       stop: (answer) => this.stop(answer),
       retry: (answer) => this.#retry(answer),
       goOn: (answer) => this.#goOn(answer),
-      edit: () => this.#edit(),
+      edit: () => this.#edit(turn),
     });
     this.views.push(view);
     byId("log").append(view.element);
@@ -248,18 +288,18 @@ export class Chat {
     this.box.focus();
   }
 
-  /** Take the last question back into the box; sending replaces it. */
-  #edit() {
-    if (this.busy || this.editing) return;
-    this.editing = true;
-    this.draft = this.box.value;
-    this.tell(say("editing"), button("cancel", () => this.#edited()));
-    this.write(this.conversation.last.question);
+  /** Take a question back into the box; sending replaces it. */
+  #edit(turn) {
+    if (this.busy) return;
+    if (!this.edited) this.draft = this.box.value;
+    this.edited = turn;
+    this.tell(say(turn === this.conversation.last ? "editing" : "editing_earlier"), button("cancel", () => this.#leaveEditing()));
+    this.write(turn.question);
   }
 
-  #edited() {
-    if (!this.editing) return;
-    this.editing = false;
+  #leaveEditing() {
+    if (!this.edited) return;
+    this.edited = null;
     this.tell("");
     this.write(this.draft);
   }
@@ -267,35 +307,51 @@ export class Chat {
   /** Go on with a conversation of the knowledge: a document with `title` and `turns`. */
   goOnWith({ title, turns }) {
     const author = turns.find((one) => one.speaker === "assistant")?.author;
-    this.#replace(() => this.conversation.take(turns, author || "assistant"), say("continued_past", { title }));
+    this.#replace(() => this.conversation.begin(turnsOf(turns, author || "assistant"), title), say("continued_past", { title }));
   }
 
-  /** Leave nothing of the conversation in the browser. */
-  forget() {
-    this.stop();
-    this.conversation.clear();
-    this.box.value = "";
-    this.#drawAll();
+  /** Leave nothing of the conversation on the page and in the tab. With `keeps` the archive has it, for whoever said it,
+   *  and the draft goes, too. */
+  forget({ keeps = true } = {}) {
+    if (keeps) this.box.value = "";
+    this.#replace(() => this.conversation.begin(), "", keeps);
   }
 
-  #clear() { this.#replace(() => this.conversation.clear(), say("cleared")); }
+  /** A new conversation. */
+  begin() { this.#replace(() => this.conversation.begin(), say("begun")); }
 
-  /** Put another conversation in the place of this one, which can be undone. */
-  #replace(act, sentence) {
-    this.stop();
-    this.editing = false;
-    const before = this.conversation.turns;
-    act();
-    const after = this.conversation.turns.length;
+  /** Go on with one of the archive: `{head, turns}`. */
+  open(found) { this.#replace(() => this.conversation.open(found)); }
+
+  /** The conversation is another one now: all of it is drawn. */
+  redraw() { this.#drawAll(); }
+
+  /** Put another conversation in the place of this one; where there is a `sentence` for it, it can be undone. */
+  #replace(act, sentence = "", keeps = true) {
+    this.#settle(keeps);
+    this.edited = null;
+    const before = act();
+    const { now } = this.conversation;
+    const after = now.turns.length;
     this.#drawAll();
-    this.tell(sentence, before.length > 0 && button("undo", () => {
-      if (this.conversation.turns.length !== after) return;
-      this.conversation.restore(before);
+    const undo = () => {
+      if (this.conversation.now !== now || now.turns.length !== after) return;
+      this.conversation.back(before);
       this.tell("");
       this.#drawAll();
       this.box.focus();
-    }));
-    this.box.focus();
+    };
+    this.tell(sentence, sentence && before.turns.length > 0 && button("undo", undo));
+    this.box.focus({ preventScroll: true });
+  }
+
+  /** End the answers that are running, and keep what came of them before another conversation is here. */
+  #settle(keeps) {
+    if (!this.busy) return;
+    for (const answer of this.runs.keys()) Object.assign(answer, { running: false, stopped: true });
+    if (keeps) this.conversation.save();
+    this.stop();
+    this.runs.clear();
   }
 }
 

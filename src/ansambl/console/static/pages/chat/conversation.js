@@ -1,17 +1,44 @@
-// The conversation as data: kept for the tab, sent to models, exported as a file. No elements here.
+// The conversation of this tab as data: kept for the tab at once and in the archive soon after. No elements here.
+import { fresh, titleOf } from "./archive.js";
 import { forTab, keep, kept } from "../../lib/dom.js";
 
 const KEY = "ansambl.chat";
+/** The token of what the archive has of it: where it differs, the tab was left before that was written. */
+const KEPT = "ansambl.chat.kept";
 const VERSION = 2;
+/** Writings whose end is not known, at most. */
+const TOKENS = 20;
 
-/** `turns` is a list of `{question, answers, kept}`: an answer for each role that was asked (what `emptyAnswer` makes,
+/** `now` is `{id, title, created, changed, tokens, turns}`: times in milliseconds, the newest token last.
+ *  `turns` is a list of `{question, answers, kept}`: an answer for each role that was asked (what `emptyAnswer` makes,
  *  times in seconds), and the name of the one that the conversation goes on with, null while all do. */
 export class Conversation {
-  constructor() {
-    this.turns = load();
+  /** `onTrouble(error)` is called where the archive could not keep it, and with null where it can again. */
+  constructor(archive, onTrouble) {
+    this.archive = archive;
+    this.onTrouble = onTrouble;
+    this.now = empty();
+    const found = this.#found();
+    if (!found) return;
+    this.now = { ...empty(), ...found, turns: settled(found.turns ?? []) };
+    if (found.turns && found.tokens?.at(-1) !== kept(forTab, KEPT)) this.save();
   }
 
+  /** What the tab has of it could be its name alone, where the browser had no room: the rest then comes from the archive. */
+  async complete() {
+    const { id, turns } = this.now;
+    if (turns.length || !kept(forTab, KEY)) return false;
+    const found = await this.archive.read(id).catch(() => null);
+    if (!found || this.now.id !== id || this.now.turns.length) return false;
+    this.open(found);
+    return true;
+  }
+
+  get turns() { return this.now.turns; }
+
   get last() { return this.turns.at(-1); }
+
+  get title() { return this.now.title || titleOf(this.turns); }
 
   /** The messages for `answer` of turn `index`: what was said before in its own column, and the question. A role that
    *  was not asked before reads what the conversation goes on with. Turns without an answer are left out, because many
@@ -40,62 +67,74 @@ export class Conversation {
     };
   }
 
+  /** Keep it as it is now. */
   save() {
-    keep(forTab, KEY, this.turns.length ? JSON.stringify({ version: VERSION, turns: this.turns }) : null);
+    const { now } = this;
+    if (!now.turns.length) { this.#forTab(null); return; }
+    const token = fresh();
+    now.tokens = [...now.tokens, token].slice(-TOKENS);
+    now.changed = Date.now();
+    this.#forTab(now);
+    this.archive.write(now).then(() => {
+      // Another tab may have changed it meanwhile: then it has another id now.
+      if (this.now === now) { this.#forTab(now); keep(forTab, KEPT, token); }
+      this.onTrouble(null);
+    }, (error) => this.onTrouble(error));
   }
 
-  clear() { this.restore([]); }
-
-  restore(turns) {
-    this.turns = turns;
-    this.save();
+  #forTab(now) {
+    const owner = this.archive.owner;
+    if (now && keep(forTab, KEY, JSON.stringify({ version: VERSION, owner, ...now }))) return;
+    keep(forTab, KEY, now && JSON.stringify({ version: VERSION, owner, id: now.id, tokens: now.tokens }));
   }
 
-  /** Begin with what was said elsewhere: `said` is a list of `{speaker, text}`, speakers "user" and others. */
-  take(said, name) {
-    const turns = [];
-    for (const one of said) {
-      if (one.speaker === "user") {
-        if (turns.at(-1)?.answers[0].content === "") turns.at(-1).question += `\n\n${one.text}`;
-        else turns.push({ question: one.text, answers: [{ ...emptyAnswer({ id: name, kind: "past" }), running: false }], kept: null });
-      } else if (one.speaker === "assistant" && turns.length) {
-        const answer = turns.at(-1).answers[0];
-        answer.content += (answer.content && "\n\n") + one.text;
-      }
+  #found() {
+    try {
+      const found = JSON.parse(kept(forTab, KEY) ?? "null");
+      // What somebody else said here is not for whoever signed in after.
+      return found?.version === VERSION && (found.owner ?? this.archive.owner) === this.archive.owner ? found : null;
+    } catch {
+      return null;
     }
-    this.turns = turns.filter((one) => one.answers[0].content);
+  }
+
+  /** Begin a new one, perhaps with turns; the one before stays in the archive. Returns that one. */
+  begin(turns = [], title = "") {
+    return this.back({ ...empty(), turns, title });
+  }
+
+  /** Go back to one that was here before. Returns the one that is here now. */
+  back(now) {
+    const before = this.now;
+    this.now = now;
     this.save();
+    return before;
   }
 
-  asJson(version) {
-    const messages = this.turns.flatMap(({ question, answers, kept: chosen }, index) => [
-      { turn: index + 1, role: "user", content: question },
-      ...answers.map((answer) => ({
-        turn: index + 1,
-        role: "assistant",
-        name: answer.name,
-        content: answer.content,
-        ...(chosen === answer.name && { continued: true }),
-        ...(answer.reasoning && { reasoning_content: answer.reasoning }),
-        ...(answer.usage && { usage: answer.usage }),
-        ...(answer.instance && { instance: answer.instance }),
-        ...(answer.first !== null && { first_word_seconds: answer.first }),
-        ...(answer.seconds !== null && { seconds: answer.seconds }),
-        ...(answer.queued !== null && { queued_ms: answer.queued }),
-        ...(answer.account && { ansambl: answer.account }),
-        ...(answer.error && { error: answer.error }),
-      })),
-    ]);
-    return JSON.stringify({ application: "ansambl", version, exported: new Date().toISOString(), messages }, null, 2);
+  /** Go on with one of the archive; returns the one before. Nothing of it is written before it changes. */
+  open({ head, turns }) {
+    const before = this.now;
+    const { id, title, created, changed, token } = head;
+    this.now = { id, title, created, changed, tokens: [token], turns: settled(turns) };
+    this.#forTab(this.now);
+    keep(forTab, KEPT, token);
+    return before;
   }
+}
 
-  asMarkdown(you) {
-    const parts = this.turns.map(({ question, answers }) => [
-      `## ${you}\n\n${question}\n`,
-      ...answers.map((one) => `## ${oneLine(one.name)}\n\n${one.content || `> ${one.error ?? "…"}`}\n`),
-    ].join("\n"));
-    return parts.join("\n");
+/** Turns of what was said elsewhere: `said` is a list of `{speaker, text}`, speakers "user" and others. */
+export function turnsOf(said, name) {
+  const turns = [];
+  for (const one of said) {
+    if (one.speaker === "user") {
+      if (turns.at(-1)?.answers[0].content === "") turns.at(-1).question += `\n\n${one.text}`;
+      else turns.push({ question: one.text, answers: [{ ...emptyAnswer({ id: name, kind: "past" }), running: false }], kept: null });
+    } else if (one.speaker === "assistant" && turns.length) {
+      const answer = turns.at(-1).answers[0];
+      answer.content += (answer.content && "\n\n") + one.text;
+    }
   }
+  return turns.filter((one) => one.answers[0].content);
 }
 
 /** The answer of a turn that column `name` reads. */
@@ -104,25 +143,19 @@ function heard({ answers, kept: chosen }, name) {
   return (chosen && of(chosen)) ?? of(name) ?? answers.find((one) => one.content);
 }
 
-const oneLine = (text) => text.replace(/\s+/g, " ");
+const empty = () => ({ id: fresh(), title: "", created: Date.now(), changed: Date.now(), tokens: [], turns: [] });
 
-/** A new answer that has not begun. */
+/** A new answer that has not begun. `thought` and `first` are the times of the first words of thinking and answer. */
 export const emptyAnswer = (target) => ({
   name: target.id, kind: target.kind, models: target.models ?? [], content: "", reasoning: "", parts: [], route: null,
-  usage: null, account: null, instance: null, queued: null, swaps: null, first: null, seconds: null, finish: null,
-  waiting: "", stopped: false, error: null, running: true,
+  usage: null, account: null, instance: null, queued: null, swaps: null, thought: null, first: null, seconds: null,
+  finish: null, waiting: "", stopped: false, error: null, running: true,
 });
 
-function load() {
-  try {
-    const found = JSON.parse(kept(forTab, KEY) ?? "null");
-    if (found?.version !== VERSION || !Array.isArray(found.turns)) return [];
-    // The page was left while an answer arrived: what had come stays.
-    for (const answer of found.turns.flatMap((turn) => turn.answers)) {
-      if (answer.running) Object.assign(answer, { running: false, stopped: true });
-    }
-    return found.turns;
-  } catch {
-    return [];
+/** Turns that were left while an answer arrived: what had come stays. */
+export function settled(turns) {
+  for (const answer of turns.flatMap((turn) => turn.answers)) {
+    if (answer.running) Object.assign(answer, { running: false, stopped: true });
   }
+  return turns;
 }

@@ -2,6 +2,9 @@
 import { el } from "../../lib/dom.js";
 import { number, say, seconds } from "../../lib/words.js";
 
+/** Milliseconds from which on a request has really waited for its place. */
+const WAITED = 50;
+
 /** The elements for an answer that has ended. */
 export function figures(answer) {
   const made = [];
@@ -20,11 +23,12 @@ export function figures(answer) {
     }
   }
   if (answer.first !== null) add("first", { seconds: seconds(answer.first) });
-  const writing = answer.seconds - answer.first;
-  if (usage && answer.kind !== "ensemble" && answer.first !== null && writing > 0.05 && usage.completion_tokens > 1) {
+  const begun = answer.thought ?? answer.first;
+  const writing = answer.seconds - begun;
+  if (usage && answer.kind !== "ensemble" && begun !== null && writing > 0.05 && usage.completion_tokens > 1) {
     add("rate", { rate: number((usage.completion_tokens - 1) / writing, writing > 100 ? 1 : 0) });
   }
-  if (answer.queued !== null) add("queued", { seconds: seconds(answer.queued / 1000) });
+  if (answer.queued >= WAITED) add("queued", { seconds: seconds(answer.queued / 1000) });
   if (answer.swaps) add("swaps", { count: number(answer.swaps) });
   return made;
 }

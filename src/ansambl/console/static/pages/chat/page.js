@@ -1,11 +1,13 @@
 // The page Chat: joins its parts.
+import { Archive } from "./archive.js";
 import { Chat } from "./chat.js";
 import { Conversation } from "./conversation.js";
+import { Past } from "./past.js";
 import { startSampling } from "./sampling.js";
 import { MOST, Targets } from "./targets.js";
 import { noticeSwaps } from "./waiting.js";
 import { Refused, ask, path } from "../../lib/asking.js";
-import { byId, give } from "../../lib/dom.js";
+import { byId } from "../../lib/dom.js";
 import { onEvent } from "../../lib/live.js";
 import { say } from "../../lib/words.js";
 import { start } from "../../lib/shell.js";
@@ -17,7 +19,7 @@ const LINKED = ["to", "q", "continue"];
 const { conversation, targets, chat } = byId("chat") ? build() : {};
 start();
 if (chat) {
-  startExport();
+  conversation.complete().then((came) => { if (came) chat.redraw(); });
   onEvent((kind) => {
     if (["snapshot", "instance", "removed"].includes(kind)) { noticeSwaps(); chat.wait(); }
     // Ansambl may have come back with other roles.
@@ -31,9 +33,15 @@ if (chat) {
 }
 
 function build() {
-  const made = { conversation: new Conversation(), targets: new Targets({ onChange: () => chat.known(), needsKey }) };
+  const archive = new Archive(byId("chat").dataset.owner);
+  const made = {
+    conversation: new Conversation(archive, (error) => past?.trouble(error)),
+    targets: new Targets({ onChange: () => chat.known(), needsKey }),
+  };
   const examples = JSON.parse(byId("first-questions").textContent);
-  return { ...made, chat: new Chat({ ...made, needsKey, sampling: startSampling(), examples }) };
+  const shown = new Chat({ ...made, needsKey, sampling: startSampling(), examples });
+  const past = new Past({ archive, chat: shown, conversation: made.conversation });
+  return { ...made, chat: shown };
 }
 
 /** `?to=coder,reasoner&q=…` chooses and fills the box, `?continue=ID` goes on with a conversation of the knowledge;
@@ -58,17 +66,6 @@ async function follow() {
     if (!(error instanceof Refused)) throw error;
     chat.tell(error.message);
   }
-}
-
-function startExport() {
-  const save = (text, type, ending) => {
-    const stamp = new Date().toISOString().slice(0, 16).replace(/[T:]/g, "-");
-    give(text, type, `ansambl-${stamp}.${ending}`);
-    byId("export").open = false;
-  };
-  const { version } = byId("chat").dataset;
-  byId("export-json").addEventListener("click", () => save(conversation.asJson(version), "application/json", "json"));
-  byId("export-markdown").addEventListener("click", () => save(conversation.asMarkdown(say("you")), "text/markdown", "md"));
 }
 
 /** A key is asked for: the sign-in takes the place of the message box. The draft and the conversation stay. */

@@ -54,7 +54,7 @@ export class Progress {
 
   #words(works, parts) {
     const named = parts.filter((one) => one.name !== null);
-    if (!named.length) return say(works ? "thinking" : "thought");
+    if (!named.length) return this.#thinking(works);
     if (works) return say("speaking", { name: this.targets.label(named.at(-1).name) });
     const calls = this.answer.account?.branches;
     if (!calls) return say("conferred");
@@ -62,12 +62,18 @@ export class Progress {
     return say("conferred_by", { count: number(named.length), seconds: seconds(spent) });
   }
 
+  #thinking(works) {
+    const { thought, first } = this.answer;
+    if (works) return say("thinking");
+    return thought === null || first === null ? say("thought") : say("thought_for", { seconds: seconds(first - thought) });
+  }
+
   #part(part) {
     const label = el("span");
     const facts = el("small");
     const head = el("p", { className: "by", hidden: part.name === null },
       part.name === null ? null : this.targets.badge(part.name), label, facts);
-    const body = el("div", { className: "text" });
+    const body = el("div", { className: "text", dir: "auto" });
     const element = el("section", { className: "part" }, head, body);
     const rendered = new Markdown(body);
     this.list.append(element);
@@ -92,6 +98,7 @@ function factsOf(call) {
   const cached = call.usage?.prompt_tokens_details?.cached_tokens;
   return [
     call.seconds > 0 ? say("waited", { seconds: seconds(call.seconds) }) : null,
+    Number.isFinite(call.first_seconds) ? say("first", { seconds: seconds(call.first_seconds) }) : null,
     call.usage ? say("tokens", { count: number(call.usage.completion_tokens ?? 0) }) : null,
     Number.isInteger(cached) ? say("cached", { count: number(cached) }) : null,
   ].filter(Boolean).join(" · ");
