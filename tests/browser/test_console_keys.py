@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 from playwright.sync_api import expect
+from product import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine]
 
@@ -92,6 +93,57 @@ def test_a_key_that_cannot_be_says_why_and_nothing_is_lost(open_page, product):
         one.uncheck()
     page.get_by_role("button", name="Make the key").click()
     expect(page.locator("#making .problem")).to_contain_text("endpoints")
+
+
+def test_a_change_of_language_keeps_what_was_typed(open_page, product):
+    page = open_page(f"{product.address}/console/keys").page
+    ready(page)
+    page.get_by_label("Name").fill("ноутбук")
+    page.get_by_label("Expires after").fill("30d")
+    page.get_by_label("Reranking").uncheck()
+    page.get_by_label("All, also those that come later").uncheck()
+    page.get_by_label("coder", exact=True).check()
+    page.get_by_label("How urgent its requests are at most").select_option("batch")
+    page.get_by_role("link", name="RU", exact=True).click()
+    expect(page.locator("html")).to_have_attribute("lang", "ru")
+    ready(page)
+    expect(page.locator("input[name=name]")).to_have_value("ноутбук")
+    expect(page.locator("input[name=expires]")).to_have_value("30d")
+    expect(page.locator("input[name=endpoints][value=rerank]")).not_to_be_checked()
+    expect(page.locator("input[name=endpoints][value=chat]")).to_be_checked()
+    expect(page.locator("input[name=all]")).not_to_be_checked()
+    expect(page.locator("input[name=roles][value=coder]")).to_be_checked()
+    expect(page.locator("input[name=roles][value=coder]")).to_be_visible()
+    expect(page.locator("select[name=request_class]")).to_have_value("batch")
+    # What was made or emptied does not come back.
+    page.locator("#making").evaluate("(form) => form.reset()")
+    page.reload()
+    ready(page)
+    expect(page.locator("input[name=name]")).to_have_value("")
+    expect(page.locator("input[name=all]")).to_be_checked()
+
+
+def test_a_secret_that_nobody_has_taken_is_not_left_unasked(open_page, product):
+    watched = open_page(f"{product.address}/console/keys", permissions=["clipboard-read", "clipboard-write"])
+    page = watched.page
+    ready(page)
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    page.get_by_label("Name").fill("laptop")
+    page.get_by_role("button", name="Make the key").click()
+    expect(page.locator("#secret")).to_contain_text("ansambl-")
+    secret = page.locator("#secret").inner_text()
+    page.get_by_role("link", name="RU", exact=True).click(no_wait_after=True)
+    wait_for(lambda: page.evaluate("1") == 1 and asked, "the browser asked", 10)
+    assert asked == ["beforeunload"]
+    expect(page.locator("html")).to_have_attribute("lang", "en")
+    page.locator("#made").get_by_role("button", name="Copy").click()
+    expect(page.locator("#made")).to_contain_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == secret
+    assert secret not in page.evaluate("JSON.stringify([{...sessionStorage}, {...localStorage}])")
+    page.get_by_role("link", name="RU", exact=True).click()
+    expect(page.locator("html")).to_have_attribute("lang", "ru")
+    assert asked == ["beforeunload"]
 
 
 def test_revoking_asks_first_and_a_name_runs_nothing(open_page, product, screenshot):

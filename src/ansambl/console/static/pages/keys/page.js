@@ -1,12 +1,16 @@
 // The page Keys: makes keys and revokes them. The list is written by the server.
 import { Refused, ask, path } from "../../lib/asking.js";
 import { copy } from "../../lib/copying.js";
-import { speakAloud } from "../../lib/dom.js";
+import { byId, forTab, keep, kept, speakAloud } from "../../lib/dom.js";
 import { Alpine, start } from "../../lib/shell.js";
 import { say } from "../../lib/words.js";
 
+/** What was typed for a key that is not made yet: a change of the language loads the page anew. Never a secret. */
+const TYPED = "ansambl.keys.typed";
+
 Alpine.data("keys", () => ({
   secret: "",
+  taken: false,
   stayed: false,
   copied: "",
   all: true,
@@ -19,6 +23,28 @@ Alpine.data("keys", () => ({
   chosenOwn: false,
   chosenLast: false,
 
+  init() {
+    // It is shown once: whoever leaves without it is asked.
+    window.addEventListener("beforeunload", (event) => { if (this.secret && !this.taken) event.preventDefault(); });
+    const form = byId("making");
+    if (!form) return;
+    const typed = () => JSON.stringify([...new FormData(form)]);
+    const untouched = typed();
+    window.addEventListener("pagehide", () => keep(forTab, TYPED, typed() === untouched ? null : typed()));
+    byId("sign-out")?.addEventListener("click", () => form.reset());
+    // The form is the component's once its parts are joined.
+    this.$nextTick(() => this.restore(form));
+  },
+  restore(form) {
+    const before = JSON.parse(kept(forTab, TYPED) ?? "null");
+    if (!before) return;
+    for (const one of form.elements) {
+      const values = before.filter(([name]) => name === one.name).map(([, value]) => value);
+      if (one.type === "checkbox") one.checked = values.includes(one.value);
+      else if (values.length) one.value = values[0];
+    }
+    this.all = form.elements.namedItem("all").checked;
+  },
   async create() {
     const form = new FormData(this.$refs.form);
     const listed = (name) => form.get(name).split(",").map((one) => one.trim()).filter(Boolean);
@@ -39,6 +65,7 @@ Alpine.data("keys", () => ({
       this.stayed = !hasKeys;
       this.secret = made.secret;
       this.copied = "";
+      this.taken = false;
       this.$refs.form.reset();
       this.all = true;
       this.changed(say("key_made"));
@@ -53,6 +80,7 @@ Alpine.data("keys", () => ({
     const { done, word } = await copy(this.secret);
     if (!done) getSelection().selectAllChildren(document.getElementById("secret"));
     this.copied = word;
+    this.taken = done;
   },
   forget() { this.secret = ""; },
 
