@@ -15,7 +15,7 @@ SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile
 NO_INDEX := "pip could not install the packages (its reason stands above). It needs a package index: check the network and pip's configuration, and run make again."
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test test-engines test-clients test-open-webui open-webui-pictures test-chaos check lint format types contracts docs docs-check recording screenshots locales lock bench fuzz fuzz-api setup browser sandbox clean help
+.PHONY: up test test-engines test-clients test-open-webui test-browsers open-webui-pictures test-chaos check lint format types contracts docs docs-check recording screenshots locales lock bench fuzz fuzz-api setup browser sandbox clean help
 
 help: ## What each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -81,16 +81,24 @@ $(CLIENTS)/.npm-installed: tests/clients/node/package.json tests/clients/node/pa
 test-clients: $(CLIENTS)/.python-installed $(CLIENTS)/.npm-installed ## Install clients of others (llm, LangChain, npm's) and run them against Ansambl
 	ANSAMBL_TEST_CLIENTS=$(abspath $(CLIENTS)) $(BIN)/python -m pytest tests/clients
 
-# What make test-open-webui installs (about 830 MB), by Ansambl's own command, into a data folder of its own.
-OPEN_WEBUI ?= .build/test-open-webui
+# What make test-open-webui installs (slim: about 830 MB, full: about 2.9 GB), by Ansambl's own command, into a data folder
+# of its own; the tests are the same for both.
+OPEN_WEBUI_BUILD ?= slim
+OPEN_WEBUI ?= .build/test-open-webui-$(OPEN_WEBUI_BUILD)
 
 test-open-webui: $(DEV) browser ## Install Open WebUI (slim) and run it beside Ansambl in a real browser
 	@mkdir -p $(OPEN_WEBUI)
-	ANSAMBL_DATA=$(abspath $(OPEN_WEBUI)) $(BIN)/ansambl open-webui install --build slim --yes
+	ANSAMBL_DATA=$(abspath $(OPEN_WEBUI)) $(BIN)/ansambl open-webui install --build $(OPEN_WEBUI_BUILD) --yes
 	ANSAMBL_TEST_OPEN_WEBUI=$(abspath $(OPEN_WEBUI)) $(BIN)/python -m pytest tests/open_webui
+
+test-open-webui-full: ## The same with the full build, which `ansambl up --open-webui` installs (about 2.9 GB)
+	$(MAKE) test-open-webui OPEN_WEBUI_BUILD=full
 
 open-webui-pictures: test-open-webui ## Run the above, and take the pictures of its documentation from it
 	cp test-output/screenshots/open-webui.png test-output/screenshots/open-webui-picker.png docs/assets/
+
+test-browsers: $(DEV) ## The console in Firefox and WebKit, where this machine has them (Debian: firefox-esr webkit2gtk-driver xvfb)
+	$(BIN)/python -m pytest tests/other_browsers
 
 # Ten minutes by default; the seed of a run is printed, and CHAOS_SEED=… does the same again.
 CHAOS_SECONDS ?= 600
