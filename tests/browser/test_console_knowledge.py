@@ -366,7 +366,7 @@ def test_a_place_of_this_machine_is_added_and_a_wrong_one_is_said(open_page, pro
     form.get_by_label("Keep the folder in step").check()
     form.get_by_role("button", name="Add").click()
     expect(page.locator("#holdings")).to_contain_text("Folders that are kept in step", timeout=READ_LIMIT)
-    page.get_by_role("button", name=f"Keep '{folder}' in step no more").click()
+    page.get_by_role("button", name=f"Leave: {folder}").click()
     page.get_by_role("dialog").get_by_role("button", name="Leave").click()
     expect(page.locator("#holdings")).not_to_contain_text("Folders that are kept in step")
 
