@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ansambl.app.admin.plan_applying import PlanApplying
-from ansambl.app.plan_applying import Change, Fetching
+from ansambl.app.plan_change import Change, Fetching
 from ansambl.domain.errors import UnavailableError
 from ansambl.domain.names import folded
 from ansambl.domain.text import text

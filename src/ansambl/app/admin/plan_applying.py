@@ -12,14 +12,8 @@ from pathlib import Path
 from ansambl.api.plan_schemas import ApplyingDocument
 from ansambl.app.configuration.settings_file import load_settings
 from ansambl.app.jobs import JobState
-from ansambl.app.plan_applying import (
-    Change,
-    PlanChangedError,
-    check_change,
-    put_back,
-    with_references,
-    write_configuration,
-)
+from ansambl.app.plan_change import Change, with_references
+from ansambl.app.plan_writing import PlanChangedError, check_change, put_back, write_configuration
 from ansambl.app.pulls.desk import PullDesk
 from ansambl.app.roles.controls import Reloaded
 from ansambl.domain.errors import AnsamblError, RequestError, UnavailableError, UsageError

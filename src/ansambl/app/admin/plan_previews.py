@@ -8,7 +8,7 @@ from ansambl.api.plan_schemas import FetchingDocument, PreviewDocument
 from ansambl.app.admin.plan_applying import PlanApplying
 from ansambl.app.configuration.rewriting import model_tables
 from ansambl.app.configuration.settings_file import LoadedSettings
-from ansambl.app.plan_applying import Change, change_for, option_of, planned_tables
+from ansambl.app.plan_change import Change, change_for, option_of, planned_tables
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.planning import Plan, PlanOption
 from ansambl.domain.text import text

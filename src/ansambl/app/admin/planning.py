@@ -37,7 +37,7 @@ from ansambl.hardware.catalog import described_machine, machine_names
 from ansambl.model_catalog.embedded import REFERENCE
 
 if TYPE_CHECKING:
-    from ansambl.app.plan_applying import Change
+    from ansambl.app.plan_change import Change
     from ansambl.domain.planning import Plan
 
 THIS = "this"
@@ -125,7 +125,7 @@ class ProductPlanning:
         applying = self._applying
 
         def change_of(plan: Plan, loaded: LoadedSettings) -> Change:
-            from ansambl.app.plan_applying import change_for, option_of
+            from ansambl.app.plan_change import change_for, option_of
 
             return change_for(option_of(plan, wanted.option), loaded, self._paths)
 

@@ -1,17 +1,14 @@
 """What putting a plan into effect on this machine would do: what is fetched, what starts and stops, what is written.
 
-Nothing is changed here but by `write_configuration`. Sizes and licences come from the shipped catalog: the hub is asked
+Nothing is changed here; `plan_writing` does that. Sizes and licences come from the shipped catalog: the hub is asked
 only when the owner has agreed.
 """
 
 from __future__ import annotations
 
-import codecs
 import hashlib
-import os
-import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,11 +19,11 @@ from ansambl.app.configuration.settings_file import LoadedSettings, load_setting
 from ansambl.app.engine_choice import LLAMA_CPP, EngineFinder, uses_gpus
 from ansambl.app.planning import source_of
 from ansambl.domain.engine import Installed
-from ansambl.domain.errors import CheckpointError, ConfigurationError, NotFoundError, NotSupportedError, RequestError
+from ansambl.domain.errors import CheckpointError, NotFoundError, NotSupportedError
 from ansambl.domain.planning import Candidate, Plan, PlannedPlacement, PlanOption, Residency
 from ansambl.domain.text import Text, text
-from ansambl.domain.units import Bytes, format_bytes
-from ansambl.foundation.paths import PRIVATE_FILE, DataPaths, default_configuration_file, write_atomically
+from ansambl.domain.units import Bytes
+from ansambl.foundation.paths import DataPaths, default_configuration_file
 from ansambl.model_catalog.acceptance import still_asked
 from ansambl.model_catalog.checkpoints import open_checkpoint
 from ansambl.model_catalog.download import free_space
@@ -35,13 +32,6 @@ _RESERVE = 512 << 20
 """Bytes that stay free on the disk, as downloads leave them."""
 _HELPERS = {"tasks": ("tasks", "model")}
 """What a plan's helpers are in the configuration; one for embeddings is found by itself."""
-
-
-class PlanChangedError(RequestError):
-    """What would happen is no longer what the owner agreed to."""
-
-    status = 409
-    code = "plan_changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +182,7 @@ def change_for(option: PlanOption, loaded: LoadedSettings, paths: DataPaths) -> 
     source = rewritten(old, Rewrite(tables, replaced, keys))
     added = {path: value for path, value in keys.items() if value is not None}
     return Change(
-        title=option.title, fetches=_fetches(option, paths), free=free_space(_existing(paths.models)),
+        title=option.title, fetches=_fetches(option, paths), free=free_space(existing(paths.models)),
         folder=paths.models, models=tables, replaced=replaced, kept=kept,
         stops=tuple(one for one in loaded.settings.models if one not in tables and one not in kept),
         file=file, creates=creates,
@@ -201,75 +191,20 @@ def change_for(option: PlanOption, loaded: LoadedSettings, paths: DataPaths) -> 
     )  # fmt: skip
 
 
-def check_change(change: Change) -> None:
-    """Refuse what cannot be done whoever agrees.
-
-    Raises:
-        CheckpointError: the disk has no room.
-        ConfigurationError: the file cannot be written there.
-    """
-    if change.lacking:
-        raise CheckpointError(
-            text("the plan needs {size} more in {folder}, where {free} are free; free {lacking} there",
-                 size=format_bytes(change.size), folder=str(change.folder), free=format_bytes(change.free),
-                 lacking=format_bytes(change.lacking))
-        )  # fmt: skip
-    folder = _existing(change.file.resolve().parent)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise _unwritable(change.file, os.strerror(13))
+def existing(folder: Path) -> Path:
+    """The nearest folder above, or this one, that is there."""
+    return next(one for one in (folder, *folder.parents) if one.exists())
 
 
-def write_configuration(change: Change, check: Callable[[Path], LoadedSettings]) -> Path | None:
-    """Write the new file whole or not at all, the old one kept beside it; return where that is, None without one.
-
-    `check` reads a configuration; it is given the new one before it takes the old one's place.
-
-    Raises:
-        ConfigurationError: the new one could not be used, the old one has changed meanwhile, or it cannot be written.
-    """
-    file = change.file.resolve()
-    content = change.source.encode()
-    mode = PRIVATE_FILE
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        raw = file.read_bytes() if file.exists() else b""
-        # One that was emptied or removed meanwhile was changed, too.
-        if raw.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n") != change.old.encode():
-            raise PlanChangedError(text("the configuration file was changed meanwhile; look at the plan again"))
-        if raw:
-            mode = file.stat().st_mode & 0o777
-            # As its owner's editor writes it.
-            if b"\r\n" in raw:
-                content = content.replace(b"\n", b"\r\n")
-            if raw.startswith(codecs.BOM_UTF8):
-                content = codecs.BOM_UTF8 + content
-        trial = file.with_name(f".{file.name}.trial")
-        write_atomically(trial, content, mode)
-        try:
-            check(trial)
-        finally:
-            trial.unlink(missing_ok=True)
-        backup = None
-        if raw:
-            backup = _unused(file)
-            write_atomically(backup, raw, mode)
-        write_atomically(file, content, mode)
-    except OSError as error:
-        raise _unwritable(file, error.strerror or str(error)) from None
-    return backup
-
-
-def put_back(change: Change, backup: Path | None) -> None:
-    """Undo `write_configuration`."""
-    file = change.file.resolve()
-    if backup is None:
-        if change.creates:
-            file.unlink(missing_ok=True)
-        else:
-            file.write_bytes(b"")
-        return
-    write_atomically(file, backup.read_bytes(), backup.stat().st_mode & 0o777)
-    backup.unlink(missing_ok=True)
+def with_references(change: Change, fetched: Mapping[str, str]) -> Change:
+    """The change with checkpoints under the names that the hub gave them when they were fetched."""
+    if all(old == new for old, new in fetched.items()):
+        return change
+    models = {
+        name: {**one, "checkpoint": fetched.get(str(one["checkpoint"]), one["checkpoint"])}
+        for name, one in change.models.items()
+    }
+    return replace(change, models=models, source=rewritten(change.old, Rewrite(models, change.replaced, change.keys)))
 
 
 def _table(placement: PlannedPlacement, reference: str, *, gpus: bool) -> dict[str, Value]:
@@ -359,33 +294,3 @@ def _fetches(option: PlanOption, paths: DataPaths) -> tuple[Fetching, ...]:
             None if candidate.format == "gguf" else one.engine,
         )  # fmt: skip
     return tuple(found.values())
-
-
-def _existing(folder: Path) -> Path:
-    return next(one for one in (folder, *folder.parents) if one.exists())
-
-
-def _unused(file: Path) -> Path:
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    return next(
-        one for number in range(1, 1000)
-        if not (one := file.with_name(f"{file.name}.{stamp}{f'-{number}' if number > 1 else ''}.bak")).exists()
-    )  # fmt: skip
-
-
-def _unwritable(file: Path, reason: str) -> ConfigurationError:
-    return ConfigurationError(
-        text("the configuration file {file} cannot be written ({reason}); put the tables of the plan into your "
-             "configuration yourself", file=str(file), reason=reason)
-    )  # fmt: skip
-
-
-def with_references(change: Change, fetched: Mapping[str, str]) -> Change:
-    """The change with checkpoints under the names that the hub gave them when they were fetched."""
-    if all(old == new for old, new in fetched.items()):
-        return change
-    models = {
-        name: {**one, "checkpoint": fetched.get(str(one["checkpoint"]), one["checkpoint"])}
-        for name, one in change.models.items()
-    }
-    return replace(change, models=models, source=rewritten(change.old, Rewrite(models, change.replaced, change.keys)))

@@ -8,17 +8,9 @@ from dataclasses import replace
 import pytest
 
 from ansambl.app.configuration.settings_file import load_settings
-from ansambl.app.plan_applying import (
-    PlanChangedError,
-    change_for,
-    check_change,
-    checkpoint_of,
-    option_of,
-    put_back,
-    with_references,
-    write_configuration,
-)
+from ansambl.app.plan_change import change_for, checkpoint_of, option_of, with_references
 from ansambl.app.plan_question import PlanQuestion, answer_plan
+from ansambl.app.plan_writing import PlanChangedError, check_change, put_back, write_configuration
 from ansambl.app.planning import catalog_candidates, source_of
 from ansambl.domain.errors import CheckpointError, ConfigurationError, NotFoundError, NotSupportedError
 from ansambl.domain.planning import Goal
