@@ -15,7 +15,7 @@ SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile
 NO_INDEX := "pip could not install the packages (its reason stands above). It needs a package index: check the network and pip's configuration, and run make again."
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test test-engines test-clients test-open-webui test-browsers open-webui-pictures test-chaos check lint format types contracts docs docs-check recording screenshots locales lock bench fuzz fuzz-api setup browser sandbox clean help
+.PHONY: up test test-engines test-clients test-open-webui test-open-webui-full test-browsers open-webui-pictures test-chaos check lint format types contracts docs docs-check recording screenshots locales lock bench fuzz fuzz-api setup browser sandbox clean help
 
 help: ## What each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'

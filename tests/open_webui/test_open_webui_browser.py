@@ -15,8 +15,10 @@ from playwright.sync_api import Locator, Page, expect
 from product import wait_for
 
 OpenPage = Callable[[str], Page]
-LONG = 90_000
+LONG = 240_000
 """Milliseconds for what a small model writes on a busy machine."""
+
+pytestmark = pytest.mark.timeout(1200)
 
 
 def open_chat(stage: Stage, open_page: OpenPage) -> Page:

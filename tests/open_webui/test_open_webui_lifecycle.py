@@ -15,7 +15,7 @@ from product import alive, family, wait_for
 
 from ansambl.foundation.network import bound_socket
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 
 def asks_and_is_answered(page: Page, words: str) -> None:
@@ -23,7 +23,7 @@ def asks_and_is_answered(page: Page, words: str) -> None:
     page.locator("#chat-input").click()
     page.keyboard.type(words)
     page.keyboard.press("Enter")
-    page.locator(".copy-response-button").last.wait_for(timeout=120_000)
+    page.locator(".copy-response-button").last.wait_for(timeout=240_000)
     expect(page.locator("#response-content-container").last).to_contain_text(re.compile(r"\w"))
 
 
