@@ -37,6 +37,9 @@ _FIXED: Mapping[str, tuple[str, ...]] = {"gateway": ("host", "port", "speaks_tls
 """Keys that a start reads once: where Ansambl listens and how it speaks there, and where its data are."""
 
 
+_OPEN_WEBUI_LATER = text("The table [open_webui] has changed; that holds from the next start of Ansambl")
+
+
 def needing_restart(before: Settings, after: Settings) -> tuple[str, ...]:
     """The tables of which a key differs that only a start reads."""
     return tuple(
@@ -144,6 +147,8 @@ class Reloader:
         found.removed = [one for one in running if one not in {*attached, *here}]
         if offered is None:
             warnings += [one async for one in misfits(loaded, footprints)]
+        if loaded.settings.open_webui != product.maker.loaded.settings.open_webui:
+            warnings.append(_OPEN_WEBUI_LATER)
         found.warnings = warnings
         return found
 

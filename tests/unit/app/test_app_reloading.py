@@ -219,6 +219,14 @@ async def test_a_configuration_that_cannot_be_used_changes_nothing(stage, more, 
     assert (found.coordinator.told, found.asked, found.product.maker) == ([], [], before)
 
 
+async def test_open_webui_takes_its_table_at_the_next_start_and_that_is_said_once(stage):
+    found = stage(here("a"), made=("a",))
+    changed = here("a") + "[open_webui]\nport = 9000\n"
+    words = "The table [open_webui] has changed; that holds from the next start of Ansambl"
+    assert [one.render() for one in (await found.reload(changed)).warnings] == [words]
+    assert (await found.reload(changed)).warnings == []
+
+
 async def test_a_server_that_was_offered_stands_in_until_a_model_is_configured(tmp_path):
     stage = Stage(tmp_path, "")
     offered = Attachment("found", "http://127.0.0.1:9/v1", "found")
