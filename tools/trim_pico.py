@@ -68,7 +68,7 @@ class Rule:
 
 
 def read(text: str) -> list[Rule]:
-    """The rules of a minified style sheet."""
+    """The rules of a style sheet without comments."""
     tokens = iter(_TOKEN.findall(text))
     return list(_rules(tokens))
 
@@ -82,13 +82,14 @@ def _rules(tokens: Iterator[str]) -> Iterator[Rule]:
             # A statement, as the set of characters.
             head = ""
         elif one == "{":
+            head = head.strip()
             if head.startswith("@") and not head.startswith(("@font-face", "@page")):
                 yield Rule(head, [], list(_rules(tokens)))
             else:
                 yield Rule(head, list(_declarations(tokens)))
             head = ""
         else:
-            head += one.strip() if one.isspace() else one
+            head += one
 
 
 def _declarations(tokens: Iterator[str]) -> Iterator[str]:
@@ -191,7 +192,11 @@ def _all_declarations(rules: list[Rule]) -> Iterator[str]:
 def set_by_us(site: str) -> set[str]:
     """The variables that ``site.css`` sets for each theme."""
     heads = (rule for rule in read(re.sub(r"/\*.*?\*/", "", site, flags=re.DOTALL)) if _THEMES in rule.head)
-    return {one.partition(":")[0].strip() for rule in heads for one in rule.declarations}
+    found = {one.partition(":")[0].strip() for rule in heads for one in rule.declarations}
+    if not found:
+        message = f"site.css has no rule for {_THEMES}"
+        raise ValueError(message)
+    return found
 
 
 def trimmed(source: str, own: str, site: str) -> str:

@@ -94,6 +94,14 @@ def test_a_selector_is_left_out_where_nothing_can_meet_it(tool, selector, met):
     assert ",".join(filter(None, map(tool.met, tool.parts(selector)))) == met
 
 
+def test_our_own_sheet_is_read_as_it_is_written(tool):
+    site = """:root { --a:1 }\n@media (x) { :root { --b: ; --c:2 } }
+    /* It's theirs. */\n:root, :root[data-theme=dark] {\n  --d:1; --e:"a;}b" /* why */;\n}\np { --f:3 }"""
+    assert tool.set_by_us(site) == {"--d", "--e"}
+    with pytest.raises(ValueError, match="has no rule"):
+        tool.set_by_us("p { --f:3 }")
+
+
 def test_a_sheet_is_read_whole_and_loses_what_is_said_twice_or_to_nobody(tool):
     source = (
         '@charset "UTF-8";/*! one\n */:root{--a:1;--b:url("x;}y");--c:var(--b);--d:2}[data-theme=dark]{--a:3}'
