@@ -96,7 +96,7 @@ def _declarations(tokens: Iterator[str]) -> Iterator[str]:
     found = ""
     for one in tokens:
         if one in (";", "}"):
-            if found:
+            if found.strip():
                 yield found
             found = ""
             if one == "}":
