@@ -141,6 +141,6 @@ def _reasons(reasons: tuple[Reason, ...] | list[Reason], speak: Speak) -> list[d
     pairs = list(dict.fromkeys((one.text.render(speak), one.source) for one in reasons))
     following = [*(source for _, source in pairs), ""][1:]
     return [
-        {"text": words, "source": "" if source == after else source}
+        {"text": words, "source": "" if source == after else speak(source)}
         for (words, source), after in zip(pairs, following, strict=True)
     ]
