@@ -1,4 +1,5 @@
 // Markdown to elements, safely: text enters the page only as text, addresses only when they are http or https.
+import { safeAddress } from "../../lib/addresses.js";
 import { el } from "../../lib/dom.js";
 import { say } from "../../lib/words.js";
 import { copyButton } from "./copying.js";
@@ -308,9 +309,3 @@ function address(text, at) {
 }
 
 const anchor = (href, children) => el("a", { href, target: "_blank", rel: "noopener noreferrer" }, ...children);
-
-/** The address when it is absolute and http or https, else null: nothing else may be clicked. */
-function safeAddress(written) {
-  const parsed = URL.parse(written);
-  return parsed && /^https?:$/.test(parsed.protocol) ? parsed.href : null;
-}

@@ -1,4 +1,5 @@
 // The passages that an answer was made from: numbered chips in its text, and a list that shows them.
+import { safeAddress } from "../../lib/addresses.js";
 import { el } from "../../lib/dom.js";
 import { number, say } from "../../lib/words.js";
 
@@ -32,7 +33,7 @@ export class Sources {
   #fold(source) {
     const page = source.page === null || source.page === undefined ? "" : say("source_page", { number: number(source.page) });
     const about = [source.title || source.source || source.citation, page].filter(Boolean).join(", ");
-    const address = safe(source.link ?? source.url);
+    const address = safeAddress(source.link ?? source.url, location.href);
     const fold = el("details", { className: "source" },
       el("summary", {}, el("span", { className: "mark" }, String(source.number)), el("span", {}, about)),
       el("blockquote", { tabIndex: 0 }, source.text ?? ""),
@@ -56,10 +57,4 @@ export class Sources {
       ariaLabel: say("source", { number: source.number }), on: { click: open },
     }, String(source.number));
   }
-}
-
-/** An address that may be clicked: http or https; null for any other. */
-function safe(written) {
-  const parsed = typeof written === "string" ? URL.parse(written, location.href) : null;
-  return parsed && /^https?:$/.test(parsed.protocol) ? parsed.href : null;
 }
