@@ -3,7 +3,9 @@
 Real Chromium opens every page on loopback, first with an empty cache, then again. A page can be used when its script
 has said so (``data-ready``); the time runs from the beginning of the navigation. The reference is a page without
 scripts and styles from the same server, measured in the same run, so the browser's and the machine's own share can be
-seen. CPU is the server's own user and system time while event streams are open. Prints tables; asserts nothing.
+seen. Bytes are those that travelled, packed, without headers: of each page with all that it brings along for somebody
+who comes for the first time, and of all pages together, each file counted once. CPU is the server's own user and system
+time while event streams are open. Prints tables; asserts nothing.
 """
 
 from __future__ import annotations
@@ -126,15 +128,32 @@ def print_tables(found: Times, idle: dict[int, Spread]) -> None:
         figures += [
             Figure(f"{one.key}, {title}", "ms", spread(by_page[one.key]), bare, promises=promised) for one in PAGES
         ]
-    every = {name: size for files in found.files.values() for name, size in files.items()}
-    total = sum(every.values()) / 1000
-    figures += [Figure(f"{one.key}: files", "kB", exactly(sum(found.files[one.key].values()) / 1000)) for one in PAGES]
-    figures += [Figure(f"{one.key}: page itself", "kB", exactly(found.documents[one.key] / 1000)) for one in PAGES]
-    figures.append(Figure("all files of all pages, packed", "kB", exactly(total), promises=(Promise(BYTES_KB),)))
+    figures += weights(found)
     for count in CONSOLES[1:]:
         limit = (Promise(CPU_PERCENT, Compared.ITSELF),) if count == 1 else ()
         figures.append(Figure(f"CPU with {count} open, idle", "%", idle[count], idle[0], promises=limit))
     print(comparison(figures, "Ansambl", "bare page / none open", "-"))
+
+
+def weights(found: Times) -> list[Figure]:
+    """Bytes as they travel, packed: of each page with all that it brings along, and of all pages together."""
+    promised = (Promise(BYTES_KB),)
+    figures = []
+    for one in PAGES:
+        document = found.documents[one.key]
+        whole = exactly((document + sum(found.files[one.key].values())) / 1000)
+        figures += [
+            Figure(f"{one.key}: the page itself", "kB", exactly(document / 1000)),
+            Figure(f"{one.key}: with its files, nothing kept", "kB", whole, promises=promised),
+        ]
+    every = sum({name: size for files in found.files.values() for name, size in files.items()}.values())
+    documents = sum(found.documents.values())
+    figures += [
+        Figure("scripts, styles and pictures of all pages", "kB", exactly(every / 1000), promises=promised),
+        Figure("all pages themselves", "kB", exactly(documents / 1000)),
+        Figure("both: every page opened once", "kB", exactly((every + documents) / 1000)),
+    ]
+    return figures
 
 
 def exactly(value: float) -> Spread:
