@@ -15,11 +15,10 @@ from starlette.types import ASGIApp
 from ansambl.access.credentials import is_same_origin
 from ansambl.console.admin_client import AdminError
 from ansambl.console.packing import PackedPages, accepts_gzip
-from ansambl.console.page import Frame, Page, language_of, wants_fragment
+from ansambl.console.page import Frame, Page, wants_fragment
 from ansambl.console.pages import PAGES
 from ansambl.console.security import SecurityHeaders
 from ansambl.console.signing_in import SignIns, answer_sign_in
-from ansambl.foundation.locales import translator
 from ansambl.foundation.logging import get_logger
 
 log = get_logger(__name__)
@@ -57,6 +56,9 @@ def make_console(*, version: str, admin: ASGIApp, sessions: SignIns | None = Non
     async def refused(request: Request, error: Exception) -> Response:
         return _refused(frame, request, cast("AdminError", error))
 
+    async def failed(request: Request, error: Exception) -> Response:
+        return _answer_failure(frame, request, error)
+
     return Starlette(
         routes=[
             *(_for_callers(frame, page, route) for page in PAGES for route in page.routes(frame)),
@@ -64,7 +66,7 @@ def make_console(*, version: str, admin: ASGIApp, sessions: SignIns | None = Non
             Route("/console/static/{digest}/{name:path}", static),
         ],
         middleware=[Middleware(SecurityHeaders), Middleware(PackedPages)],
-        exception_handlers={HTTPException: _answer_failure, AdminError: refused},
+        exception_handlers={HTTPException: failed, AdminError: refused},
     )
 
 
@@ -135,12 +137,20 @@ def _refused(frame: Frame, request: Request, error: AdminError) -> Response:
     )  # fmt: skip
 
 
-async def _answer_failure(request: Request, error: Exception) -> Response:
-    speak = translator(language_of(request))
+def _answer_failure(frame: Frame, request: Request, error: Exception) -> Response:
+    """What there is instead of a page: within the frame for whoever reads pages, one line for all others."""
+    speak = frame.speak(request)
     status = error.status_code if isinstance(error, HTTPException) else 500
+    path = request.url.path
     sentence = (
         speak("The console has no page {path}; it begins at /.")
         if status == 404
         else speak("The console cannot do that with {path}; open / in a browser.")
     )
-    return PlainTextResponse(sentence.format(path=request.url.path[:_LONGEST_PATH]), status)
+    message = sentence.format(path=path[:_LONGEST_PATH])
+    if status == 404 and "text/html" in request.headers.get("accept", ""):
+        return frame.page(
+            request, PAGES[0].bare(), "problem_page.html", status=status, title=speak("There is no such page"),
+            message=message, missing=True, back=path,
+        )  # fmt: skip
+    return PlainTextResponse(message, status)

@@ -48,6 +48,24 @@ def words(page: str) -> dict:
     return json.loads(found[1])
 
 
+@pytest.mark.parametrize(("language", "said"), [("en", "There is no such page"), ("ru", "/console/nowhere")])
+def test_who_reads_pages_is_told_within_the_frame_that_there_is_none(client, language, said):
+    headers = {"accept": "text/html,*/*;q=0.8", "accept-language": language}
+    answer = client.get("/console/nowhere<b>", headers=headers)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "content-security-policy" in answer.headers
+    assert said in answer.text
+    assert 'href="/console/chat"' in answer.text
+    assert 'data-watches="no"' in answer.text
+    assert "nowhere<b>" not in answer.text
+
+
+def test_a_script_that_is_not_there_is_told_of_in_one_line(client):
+    answer = client.get("/console/nowhere", headers={"accept": "*/*"})
+    assert (answer.status_code, answer.text) == (404, "The console has no page /console/nowhere; it begins at /.")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=[one.key for one in PAGES])
 def test_a_page_speaks_the_language_of_the_address_the_cookie_or_the_browser(client, page):
     for query, cookie, accepted, expected in [
