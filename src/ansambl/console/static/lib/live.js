@@ -5,13 +5,15 @@ import { language, say } from "./words.js";
 
 const REQUESTS = 100;
 const EVENTS = 50;
-const KINDS = ["snapshot", "instance", "removed", "devices", "load", "rest", "event", "requests", "job", "pull", "stopping"];
+/** Pulls and installations that are over and still known: as many as Ansambl itself remembers. */
+const OVER = 100;
+const KINDS = ["snapshot", "instance", "removed", "devices", "load", "rest", "event", "requests", "job", "pull", "install", "stopping"];
 /** Milliseconds after which a stream that the browser gave up is opened anew. */
 const AGAIN = 3000;
 /** Milliseconds between two changes of the page: what comes between them is shown together. */
 const PERIOD = 250;
 /** Milliseconds after which a page that nobody sees lets go of its stream: a browser has six connections for all tabs. */
-const HIDDEN = 30_000;
+const HIDDEN = 5_000;
 
 /**
  * The store `live`: `notice` is what to tell about the connection, "" while all is well. `instances` and `devices` are as
@@ -26,8 +28,8 @@ export const live = {
   devices: [],
   requests: [],
   events: [],
-  jobs: {},
   pulls: {},
+  installs: {},
   counts: { answered: 0, failed: 0, running: 0 },
   defaultModel: "",
   started: null,
@@ -65,7 +67,8 @@ export function seed({ state, requests = [] }) {
 /** Watch from now on; `reactive` is the store as Alpine made it. */
 export function watch(reactive) {
   store = reactive;
-  open();
+  // A tab that was opened behind another one has nothing to show yet, and no event will tell that it is hidden.
+  if (!document.hidden) open();
   let hiding = null;
   document.addEventListener("visibilitychange", () => {
     clearTimeout(hiding);
@@ -160,6 +163,14 @@ function takeRequests(listed) {
   set({ requests: [...known.values()].sort((a, b) => b.number - a.number).slice(0, REQUESTS) });
 }
 
+/** What is known of long work by its id, with this news of one of them; the oldest that are over are forgotten. */
+function together(known, news) {
+  const all = { ...known, [news.id]: news };
+  const over = Object.values(all).filter((one) => one.ended !== null).sort((a, b) => b.ended - a.ended);
+  for (const one of over.slice(OVER)) delete all[one.id];
+  return all;
+}
+
 const HANDLERS = {
   snapshot(data) {
     begin(data.started);
@@ -176,7 +187,7 @@ const HANDLERS = {
     takeRequests([...data.begun, ...data.ended]);
     set({ counts: { answered: data.answered, failed: data.failed, running: data.running } });
   },
-  job(data) { set({ jobs: { ...facts.jobs, [data.id]: data } }); },
-  pull(data) { store.pulls = { ...store.pulls, [data.id]: data }; },
+  pull(data) { store.pulls = together(store.pulls, data); },
+  install(data) { store.installs = together(store.installs, data); },
   stopping() { store.notice = say("gone"); },
 };

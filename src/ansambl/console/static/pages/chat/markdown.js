@@ -5,6 +5,8 @@ import { say } from "../../lib/words.js";
 import { copyButton } from "./copying.js";
 
 const DEPTH = 8;
+/** Characters that are read as Markdown. What stands behind them is shown as it was written: no answer freezes the page. */
+const LONGEST = 200_000;
 const FENCE = /^ {0,3}(`{3,}|~{3,})(.*)$/;
 const ITEM = /^( *)([-*+]|\d{1,9}[.)])(?: +|$)/;
 const HEADING = /^ {0,3}(#{1,6})(?:[ \t]|$)/;
@@ -29,7 +31,10 @@ export class Markdown {
   }
 
   update(text) {
-    const blocks = split(text.replaceAll("\r\n", "\n").split("\n"));
+    const whole = text.replaceAll("\r\n", "\n");
+    const end = whole.length > LONGEST ? whole.lastIndexOf("\n", LONGEST) + 1 || LONGEST : whole.length;
+    const blocks = split(whole.slice(0, end).split("\n"));
+    if (end < whole.length) blocks.push({ kind: "code", name: "", text: whole.slice(end), source: whole.slice(end) });
     let same = 0;
     while (same < blocks.length && blocks[same].source === this.sources[same]) same += 1;
     while (this.target.childNodes.length > same) this.target.lastChild.remove();
@@ -168,13 +173,20 @@ function render(block, depth) {
   switch (block.kind) {
     case "code": return code(block);
     // The page has its own first levels; a model's headings begin below them.
-    case "heading": return el(`h${Math.min(block.level + 2, 6)}`, {}, ...inline(block.text));
+    case "heading": return holding(`h${Math.min(block.level + 2, 6)}`, inline(block.text));
     case "rule": return el("hr");
-    case "quote": return el("blockquote", {}, ...nested(block.lines, depth));
+    case "quote": return holding("blockquote", nested(block.lines, depth));
     case "list": return listElement(block, depth);
     case "table": return tableElement(block);
-    default: return el("p", {}, ...inline(block.text));
+    default: return holding("p", inline(block.text));
   }
+}
+
+/** An element with these children, one after the other: a call takes no hundred thousand arguments. */
+function holding(tag, nodes, options = {}) {
+  const made = el(tag, options);
+  for (const one of nodes) made.append(one);
+  return made;
 }
 
 function nested(lines, depth) {
@@ -186,17 +198,18 @@ function listElement(block, depth) {
   const items = block.items.map((lines) => {
     const parts = nested(lines, depth);
     // A tight item is its text, not a paragraph.
-    if (parts[0]?.tagName === "P" && !lines.includes("")) parts.splice(0, 1, ...parts[0].childNodes);
-    return el("li", {}, ...parts);
+    if (parts[0]?.tagName !== "P" || lines.includes("")) return holding("li", parts);
+    return holding("li", [...parts[0].childNodes, ...parts.slice(1)]);
   });
-  return block.ordered ? el("ol", { start: block.start }, ...items) : el("ul", {}, ...items);
+  return block.ordered ? holding("ol", items, { start: block.start }) : holding("ul", items);
 }
 
 function tableElement(block) {
-  const cell = (tag, text, column) => el(tag, { className: block.sides[column] ?? "" }, ...inline(text));
-  const rows = block.rows.map((row) => el("tr", {}, ...block.head.map((_, column) => cell("td", row[column] ?? "", column))));
-  const head = el("tr", {}, ...block.head.map((text, column) => cell("th", text, column)));
-  return el("div", { className: "wide", tabIndex: 0 }, el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows)));
+  const cell = (tag, text, column) => holding(tag, inline(text), { className: block.sides[column] ?? "" });
+  // A row has no more cells than were written: a wide head over many short rows would be millions of them.
+  const rows = block.rows.map((row) => holding("tr", row.slice(0, block.head.length).map((text, column) => cell("td", text, column))));
+  const head = holding("tr", block.head.map((text, column) => cell("th", text, column)));
+  return el("div", { className: "wide", tabIndex: 0 }, el("table", {}, el("thead", {}, head), holding("tbody", rows)));
 }
 
 function code(block) {
@@ -213,6 +226,9 @@ const CODE = /(`+)(?!`)([^]*?[^`])\1(?!`)/y;
 const LINK = /\[([^[\]]{0,999}(?:\[[^[\]]{0,999}\][^[\]]{0,999})?)\]\( *<?([^\s<>()]{0,2000}(?:\([^\s()]{0,999}\))?[^\s<>()]{0,999})>?(?: +"[^"]{0,999}")? *\)/y;
 const MARK = /\[(\d{1,3}(?:\s*[,;]\s*\d{1,3}){0,9})\](?![(:])/y;
 const ADDRESS = /https?:\/\/[^\s<>"'`]+/y;
+/** Characters of an address that is made a link; a longer one is text as a whole, so that no text makes it slow. */
+const LONGEST_ADDRESS = 2000;
+const AFTER_ADDRESS = ".,;:!?)]*_";
 const MARKS = [
   ["**", "strong", /\*\*([^]*?[^\s\\])\*\*(?!\*)/y],
   ["__", "strong", /__([^]*?[^\s\\])__(?![\p{L}\p{N}])/uy],
@@ -277,7 +293,7 @@ function emphasis(text, at, unclosed, depth) {
     const inWord = mark[0] === "_" && WORD.test(text[at - 1] ?? "");
     if (!text.startsWith(mark, at) || unclosed.has(mark) || inWord || /\s/.test(next) || next === mark) continue;
     const found = match(pattern, text, at);
-    if (found) return { node: el(tag, {}, ...inline(found[1], depth + 1)), end: at + found[0].length };
+    if (found) return { node: holding(tag, inline(found[1], depth + 1)), end: at + found[0].length };
     unclosed.add(mark);
   }
   const [run] = match(/[*_~]+/y, text, at);
@@ -301,11 +317,14 @@ function link(text, at, depth) {
 
 function address(text, at) {
   const bracket = text[at] === "<" ? 1 : 0;
-  let found = WORD.test(text[at - 1] ?? "") && !bracket ? null : match(ADDRESS, text, at + bracket)?.[0];
+  const found = WORD.test(text[at - 1] ?? "") && !bracket ? null : match(ADDRESS, text, at + bracket)?.[0];
   if (!found || (bracket && text[at + 1 + found.length] !== ">")) return null;
-  while (/[.,;:!?)\]*_]$/.test(found) && !(found.endsWith(")") && found.includes("("))) found = found.slice(0, -1);
-  const href = safeAddress(found);
-  return href && { node: anchor(href, [found]), end: at + found.length + 2 * bracket };
+  if (found.length > LONGEST_ADDRESS) return { text: text.slice(at, at + bracket) + found, end: at + bracket + found.length };
+  let end = found.length;
+  while (AFTER_ADDRESS.includes(found[end - 1]) && !(found[end - 1] === ")" && found.includes("("))) end -= 1;
+  const written = found.slice(0, end);
+  const href = safeAddress(written);
+  return href && { node: anchor(href, [written]), end: at + end + 2 * bracket };
 }
 
-const anchor = (href, children) => el("a", { href, target: "_blank", rel: "noopener noreferrer" }, ...children);
+const anchor = (href, children) => holding("a", children, { href, target: "_blank", rel: "noopener noreferrer" });
