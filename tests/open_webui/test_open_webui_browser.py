@@ -137,6 +137,27 @@ def test_a_chat_swaps_and_its_tasks_do_not(stage: Stage, open_page: OpenPage) ->
     expect(page.locator(".status-description.shimmer")).to_have_count(0)
 
 
+def test_the_picker_follows_roles_that_come_and_go_while_it_runs(stage: Stage, open_page: OpenPage) -> None:
+    name = "смотритель"
+    made = stage.product.command(
+        "roles", "edit", name, "--set", "model=first", "--set", "instruction=Answer briefly.",
+        "--set", "description=Отвечает кратко", "--set", "max_tokens=20",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    page = open_chat(stage, open_page)
+    page.locator("#model-selector-model-button").click()
+    expect(option(page, name)).to_contain_text("Отвечает кратко")
+    option(page, name).click()
+    ask(page, "Say hello.")
+    answered(page)
+    expect(page.locator("#response-content-container").last).to_contain_text(re.compile(r"\w"))
+    assert stage.product.command("roles", "remove", name, "--yes").returncode == 0
+    page.goto(stage.beside_address)
+    page.locator("#model-selector-model-button").click()
+    option(page, "keeper").wait_for()
+    expect(option(page, name)).to_have_count(0)
+
+
 def test_stop_frees_the_slot(stage: Stage, open_page: OpenPage) -> None:
     def requests() -> list[dict[str, Any]]:
         return list(stage.product.client.get("/admin/api/requests").json()["requests"])
