@@ -58,6 +58,8 @@ _FIREFOX_WRONGS = """const storage = Cc["@mozilla.org/consoleAPI-storage;1"].get
 const said = storage.getEvents().filter((one) => /^http/.test(one.filename) && ["error", "warn"].includes(one.level));
 const found = Services.console.getMessageArray().filter((one) => one instanceof Ci.nsIScriptError)
   .filter((one) => /^http/.test(one.sourceName) && (!(one.flags & one.warningFlag) || /CSP|Content/.test(one.category)))
+  // A stream that ends with its page.
+  .filter((one) => !/interrupted while the page was loading/.test(one.errorMessage))
   .map((one) => `${one.sourceName}:${one.lineNumber} ${one.errorMessage}`);
 storage.clearEvents();
 Services.console.reset();
