@@ -54,9 +54,10 @@ def fits(page: Page) -> bool:
 
 
 def send(page: Page, message: str) -> None:
-    box = page.locator("#message")
-    box.fill(message)
-    box.press("Enter")
+    page.locator("#message").fill(message)
+    # Where fingers write, Enter begins a line.
+    expect(page.locator("#send")).to_be_enabled()
+    page.locator("#send").click()
 
 
 def test_the_embedded_model_is_called_a_demonstration(open_page, fake, screenshot):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import axe_playwright_python
 import pytest
 from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.browser
 
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+RUN_AXE = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations
+    .map((one) => [one.impact, one.id, ...one.nodes.slice(0, 3).map((node) => node.target.join(" "))])"""
 PHONE = {"width": 360, "height": 740}
 NASTY = '<img src=x onerror="window.hacked=1">'
 KEPT = """async () => {
@@ -223,6 +228,7 @@ def test_two_tabs_lose_nothing_of_each_other(open_page, fake):
     # Both go on with the same one: it becomes two.
     answered(first, "by the first", 2)
     answered(second, "by the second", 2)
+    expect(second.locator("#told")).to_contain_text("Another tab went on with this conversation")
     answered(first, "again by the first", 3)
     show(second)
     expect(titles(second)).to_have_count(2)
@@ -344,6 +350,8 @@ def test_the_list_is_usable_on_a_phone(open_page, fake, screenshot, language):
     assert box["width"] <= PHONE["width"]
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert page.evaluate("(one => one.scrollWidth <= one.clientWidth)(document.getElementById('past-list'))")
+    page.evaluate(AXE)
+    assert [one for one in page.evaluate(RUN_AXE) if one[0] in ("serious", "critical")] == []
     for one in page.locator("#past button").all():
         assert one.bounding_box()["height"] >= 24
     titles(page).nth(1).tap()

@@ -147,7 +147,8 @@ def test_a_phone_swipes_from_answer_to_answer(open_page, fake, screenshot, colou
     page = open_page(
         chat(fake, "?to=coder,reasoner,brief&q=showcase"), width=390, height=844, color_scheme=colours, has_touch=True
     ).page
-    enter(page)
+    expect(page.locator("#send")).to_be_enabled()
+    page.locator("#send").tap()
     ended(page, 3)
     assert fits(page)
     screenshot(page, f"chat-three-phone-{colours}-en")
@@ -261,7 +262,8 @@ def test_all_columns_are_exported(open_page, fake):
     page.locator("#export summary").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="As JSON").click()
-    messages = json.loads(download.value.path().read_text(encoding="utf-8"))["messages"]
+    (exported,) = json.loads(download.value.path().read_text(encoding="utf-8"))["conversations"]
+    messages = exported["messages"]
     assert [(one["role"], one.get("name")) for one in messages] == [
         ("user", None), ("assistant", "coder"), ("assistant", "reasoner"),
     ]  # fmt: skip
@@ -270,7 +272,7 @@ def test_all_columns_are_exported(open_page, fake):
     with page.expect_download() as download:
         page.get_by_role("button", name="As Markdown").click()
     assert download.value.path().read_text(encoding="utf-8") == (
-        "## You\n\nfirst\n\n## coder\n\ncoder read 1 messages.\n\n## reasoner\n\nreasoner read 1 messages.\n"
+        "# first\n\n## You\n\nfirst\n\n## coder\n\ncoder read 1 messages.\n\n## reasoner\n\nreasoner read 1 messages.\n"
     )
 
 

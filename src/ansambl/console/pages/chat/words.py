@@ -87,6 +87,7 @@ def _past(speak: Speak) -> dict[str, str]:
         "no_room": speak(
             "This browser has no room left: what is new in this conversation is not kept. Export it, or delete others."
         ),
+        "split": speak("Another tab went on with this conversation, so here it is one of its own from now on."),
         "not_kept": speak("This browser keeps no conversations: {reason}. Export what you need."),
     }
 

@@ -11,6 +11,8 @@ const NEAR = 80;
 const DRAFT = "ansambl.chat.draft";
 /** Milliseconds of drawing above which the next drawing waits, so that a long answer leaves the page usable. */
 const SLOW = 8;
+/** Milliseconds between two times that an answer is kept while it comes. */
+const BETWEEN = 5000;
 /** Letters of an answer that are read out when it has ended; more is read by going there. */
 const READ_OUT = 400;
 /** What has no Shift beside Enter: there Enter begins a line, as everywhere on such devices. */
@@ -31,6 +33,8 @@ export class Chat {
     this.#drawAll();
     // What is waited for, and for how long, changes without a word from the engine.
     setInterval(() => this.wait(), 1000);
+    // A browser that ends without a word leaves what had come until then.
+    setInterval(() => { if (this.busy) this.conversation.save(); }, BETWEEN);
   }
 
   #listen() {

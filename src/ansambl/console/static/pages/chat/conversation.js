@@ -13,7 +13,8 @@ const TOKENS = 20;
  *  `turns` is a list of `{question, answers, kept}`: an answer for each role that was asked (what `emptyAnswer` makes,
  *  times in seconds), and the name of the one that the conversation goes on with, null while all do. */
 export class Conversation {
-  /** `onTrouble(error)` is called where the archive could not keep it, and with null where it can again. */
+  /** `onTrouble(error, isSplit)` is called after every keeping: where the archive could not, why, else null; `isSplit`
+   *  tells that another tab went on with it, so that it is one of its own from now on. */
   constructor(archive, onTrouble) {
     this.archive = archive;
     this.onTrouble = onTrouble;
@@ -74,12 +75,13 @@ export class Conversation {
     const token = fresh();
     now.tokens = [...now.tokens, token].slice(-TOKENS);
     now.changed = Date.now();
+    const { id } = now;
     this.#forTab(now);
     this.archive.write(now).then(() => {
       // Another tab may have changed it meanwhile: then it has another id now.
       if (this.now === now) { this.#forTab(now); keep(forTab, KEPT, token); }
-      this.onTrouble(null);
-    }, (error) => this.onTrouble(error));
+      this.onTrouble(null, now.id !== id);
+    }, (error) => this.onTrouble(error, false));
   }
 
   #forTab(now) {

@@ -35,7 +35,7 @@ if (chat) {
 function build() {
   const archive = new Archive(byId("chat").dataset.owner);
   const made = {
-    conversation: new Conversation(archive, (error) => past?.trouble(error)),
+    conversation: new Conversation(archive, (...news) => past.trouble(...news)),
     targets: new Targets({ onChange: () => chat.known(), needsKey }),
   };
   const examples = JSON.parse(byId("first-questions").textContent);

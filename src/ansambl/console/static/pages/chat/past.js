@@ -9,6 +9,7 @@ export class Past {
   constructor({ archive, chat, conversation }) {
     Object.assign(this, { archive, chat, conversation });
     this.panel = byId("past");
+    this.words = "";
     this.heads = [];
     archive.onChange = (removed) => this.#changed(removed);
     this.panel.addEventListener("toggle", (event) => { if (event.newState === "open") this.#refresh(); });
@@ -24,15 +25,15 @@ export class Past {
     }
   }
 
-  /** Say why conversations cannot be kept; null where they can again. */
-  trouble(error) {
+  /** Say why the conversation cannot be kept (null where it can again), or that it is another one from now on. */
+  trouble(error, isSplit) {
     const full = error?.name === "QuotaExceededError";
     const words = error ? say(full ? "no_room" : "not_kept", { reason: error.message }) : "";
+    if (isSplit) this.chat.tell(say("split"));
     if (words === this.words) return;
-    this.words = words;
     byId("past-trouble").textContent = words;
-    if (words || this.told) this.chat.tell(words);
-    this.told = words;
+    if (words || this.words) this.chat.tell(words);
+    this.words = words;
   }
 
   get #here() {
