@@ -120,9 +120,10 @@ def test_an_engine_is_announced_installed_with_progress_told_and_removed(stage, 
     # Once more: it is here, and nothing is done.
     again = desk.install(ENGINE)
     assert (again.state, again.path) == (JobState.DONE, done.path)
-    found = desk.remove(ENGINE)
-    assert found.size > 0
-    assert not found.folder.exists()
+    gone = ended(desk, desk.remove(ENGINE))
+    assert (gone.kind, gone.state, gone.version, gone.counts) == ("remove", JobState.DONE, "1.0", "bytes")
+    assert gone.done == gone.total > 0
+    assert not (stage.paths.engines / ENGINE).exists()
     with pytest.raises(AnsamblError, match="has not installed"):
         desk.remove(ENGINE)
 
@@ -154,6 +155,10 @@ def test_stopped_at_any_stage_nothing_is_declared_and_the_same_goes_on(stage, de
     assert stage.manifest is None
     assert installer.standing(ENGINE, stage.paths.engines).size > 0
     desk.watcher = None
+    if words == "trying":
+        # What was only begun can be removed, too.
+        gone = ended(desk, desk.remove(ENGINE))
+        assert (gone.state, gone.version, (stage.paths.engines / ENGINE).exists()) == (JobState.DONE, "", False)
     assert ended(desk, desk.install(ENGINE)).state is JobState.DONE
     assert stage.manifest is not None
 
@@ -229,3 +234,29 @@ def test_a_disk_that_fills_up_meanwhile_is_one_line(stage, desk, monkeypatch):
     assert "needs" in str(failed.error)
     assert "free some space" in str(failed.error)
     assert stage.manifest is None
+
+
+def test_a_removal_that_is_broken_off_is_not_used_and_goes_on(stage, desk):
+    folder = stage.paths.engines / ENGINE / "1.0-cpu"
+    for number in range(50):
+        (folder / f"folder-{number}").mkdir(parents=True)
+        (folder / f"folder-{number}" / "file").write_bytes(b"x" * 100)
+    outside = stage.paths.root / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    (folder / "link").symlink_to(outside)
+    seen = []
+
+    def look():
+        seen.append(1)
+        if len(seen) > 20:
+            raise InterruptedError
+
+    with pytest.raises(AnsamblError, match="could not be removed"):
+        installer.remove(ENGINE, stage.paths.engines, look)
+    assert stage.manifest is None
+    assert 0 < len(list(folder.iterdir())) < 51
+    job = desk.remove(ENGINE)
+    assert ended(desk, job).state is JobState.DONE
+    assert not folder.parent.exists()
+    assert (outside / "kept").exists()

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,13 +107,14 @@ def make_data_folder(folder: Path, embedded_model_folder: Path) -> Path:
 
 
 def start_product(
-    data: Path, config: Path, log: Path, *arguments: str, port: int | None = None, path: str = "/ready"
-) -> Started:
-    """Run ``ansambl up`` and wait until `path` answers; `Started.end` ends it."""
+    data: Path, config: Path, log: Path, *arguments: str, port: int | None = None, path: str = "/ready",
+    program: Sequence[str] = ("-m", "ansambl"),
+) -> Started:  # fmt: skip
+    """Run ``ansambl up`` and wait until `path` answers; `Started.end` ends it. `program` is what Python runs."""
     port = port or free_port()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ansambl", "up", "--config", str(config), "--port", str(port), *arguments],
+            [sys.executable, *program, "up", "--config", str(config), "--port", str(port), *arguments],
             env=environment(data), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip

@@ -14,7 +14,6 @@ from ansambl.api.installing_schemas import (
     InstallOfferDocument,
     InstallRequest,
     InstallsDocument,
-    RemovedEngineDocument,
 )
 from ansambl.api.leaving import while_client_stays
 
@@ -50,7 +49,7 @@ class InstallControls(Protocol):
         ...
 
     def installs(self, translate: Translate) -> InstallsDocument:
-        """Installations since the start."""
+        """Installations and removals since the start."""
         ...
 
     def install_of(self, wanted: str, translate: Translate) -> InstallDocument:
@@ -69,8 +68,8 @@ class InstallControls(Protocol):
         """
         ...
 
-    async def remove(self, engine: str, translate: Translate) -> RemovedEngineDocument:
-        """Remove an engine that Ansambl installed, also one that was only begun.
+    async def remove(self, engine: str, translate: Translate) -> InstallDocument:
+        """Begin to remove an engine that Ansambl installed, also one that was only begun.
 
         Raises:
             UsageError: Ansambl installs no such engine, or is installing it.
@@ -103,7 +102,7 @@ def add_installing_routes(
 
     @router.get(f"{_BASE}/installs", tags=_TAG, operation_id="list_installs")
     async def get_installs(request: Request) -> InstallsDocument:
-        """Installations since the start, the newest first."""
+        """Installations and removals since the start, the newest first."""
         return controls.installs(language(request))
 
     @router.get(f"{_BASE}/installs/{{install}}", tags=_TAG, operation_id="get_install", responses=may_fail(404))
@@ -116,7 +115,9 @@ def add_installing_routes(
         """Have an installation end. What has come stays, and the next one of the same goes on from there."""
         return controls.stop_install(install, language(request))
 
-    @router.delete(_BASE, tags=_TAG, operation_id="remove_engine", responses=may_fail(400, 422, 503))
-    async def delete_engine(engine: Engine, request: Request) -> RemovedEngineDocument:
-        """Remove an engine that Ansambl installed, also one that was only begun; refused while something runs on it."""
+    @router.delete(
+        _BASE, status_code=202, tags=_TAG, operation_id="remove_engine", responses=may_fail(400, 422, 503)
+    )  # fmt: skip
+    async def delete_engine(engine: Engine, request: Request) -> InstallDocument:
+        """Begin to remove an engine that Ansambl installed, or only began to; refused while something runs on it."""
         return await controls.remove(engine, language(request))

@@ -21,9 +21,13 @@ class InstallRequest(BaseModel, extra="forbid", strict=True):
 
 
 class BuildDocument(BaseModel):
-    """A build for this kind of machine. `reason` says what keeps this machine from using it, null where it can."""
+    """A build for this kind of machine. `reason` says what keeps this machine from using it, null where it can.
+
+    `variant` tells two builds for the same from each other; of those the first one that can be used is installed.
+    """
 
     build: str
+    variant: str | None
     version: str
     way: Way
     download: int | None
@@ -60,12 +64,14 @@ class InstallOfferDocument(BaseModel):
 
 
 class InstallDocument(BaseModel):
-    """One installation. `state` is waiting, running, done, stopped or failed; times are seconds since the epoch.
+    """One installation or removal; times are seconds since the epoch. `state`: waiting, running, done, stopped, failed.
 
-    `stage` is what is being done, `done` of `total` of what `counts` says; `total` is 0 where nobody knows.
+    Of what was only begun `version` and `build` are empty when it is removed. `stage` is what is being done, `done` of
+    `total` of what `counts` says; `total` is 0 where nobody knows.
     """
 
     id: str
+    kind: Literal["install", "remove"]
     engine: str
     title: str
     version: str
@@ -85,14 +91,6 @@ class InstallDocument(BaseModel):
 
 
 class InstallsDocument(BaseModel):
-    """Installations since the start, the newest first."""
+    """Installations and removals since the start, the newest first."""
 
     installs: list[InstallDocument]
-
-
-class RemovedEngineDocument(BaseModel):
-    """An engine that was removed, and the bytes that this freed."""
-
-    engine: str
-    path: str
-    size: int

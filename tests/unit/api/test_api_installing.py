@@ -150,6 +150,18 @@ async def test_offline_is_told_before_and_refused_after(tmp_path, monkeypatch):
     api.installs.close()
 
 
+async def test_to_remove_an_engine_is_a_job_too(api, tmp_path):
+    folder = tmp_path / "engines" / "vllm"
+    (folder / "half").mkdir(parents=True)
+    (folder / "half" / "file").write_bytes(b"x" * 100)
+    begun = await api.client.delete("engines?engine=VLLM")
+    assert begun.status_code == 202
+    assert (begun.json()["kind"], begun.json()["title"], begun.json()["version"]) == ("remove", "vLLM", "")
+    done = await api.until(begun.json()["id"], "done")
+    assert (done["done"], done["total"], done["counts"], done["path"]) == (100, 100, "bytes", str(folder))
+    assert not folder.exists()
+
+
 async def test_unknown_installations_and_engines_that_are_not_there(api):
     for found in (
         await api.client.get("engines/installs/job-none"), await api.client.post("engines/installs/job-none/stop"),

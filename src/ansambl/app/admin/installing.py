@@ -9,7 +9,6 @@ from ansambl.api.installing_schemas import (
     InstallOfferDocument,
     InstallRequest,
     InstallsDocument,
-    RemovedEngineDocument,
 )
 from ansambl.app.admin.desk import Desk
 from ansambl.app.installing.desk import InstallDesk
@@ -52,7 +51,7 @@ class ProductInstalling:
         return install_document(job, translate)
 
     def installs(self, translate: Translate) -> InstallsDocument:
-        """Installations since the start."""
+        """Installations and removals since the start."""
         return InstallsDocument(installs=[install_document(one, translate) for one in self._installs.jobs()])
 
     def install_of(self, wanted: str, translate: Translate) -> InstallDocument:
@@ -63,7 +62,6 @@ class ProductInstalling:
         """Have an installation end."""
         return install_document(self._installs.stop(wanted), translate)
 
-    async def remove(self, engine: str, translate: Translate) -> RemovedEngineDocument:  # noqa: ARG002 - one way
-        """Remove an engine."""
-        found = await self._desk.answer(lambda: self._installs.remove(engine))
-        return RemovedEngineDocument(engine=found.folder.name, path=str(found.folder), size=found.size)
+    async def remove(self, engine: str, translate: Translate) -> InstallDocument:
+        """Begin to remove an engine."""
+        return install_document(await self._desk.answer(lambda: self._installs.remove(engine)), translate)

@@ -1,4 +1,4 @@
-"""Engines installed by a running Ansambl: each a job that is watched, stopped, and goes on where it was broken off.
+"""Engines installed and removed by a running Ansambl: each a job that is watched, and goes on where it was broken off.
 
 One at a time: an installation is gigabytes from the network and the disk, and compiling takes all processors. Who asks
 for what is being installed already gets that job. An engine is declared to be there last, so what was stopped, or ended
@@ -21,24 +21,26 @@ from ansambl.domain.errors import UsageError
 from ansambl.domain.text import Text, text
 from ansambl.engines.install import installer
 from ansambl.engines.install.folders import busy, is_being_installed
-from ansambl.engines.install.installer import Standing
 from ansambl.engines.install.records import Stage
+from ansambl.engines.installations import read_install_manifest
+from ansambl.engines.registry import get_engine
 from ansambl.foundation.clock import Clock
 from ansambl.foundation.paths import DataPaths
 
 WAITING = 8
 """Installations that are not over at the same time: more than there are engines."""
+_INSTALL, _REMOVE = "install", "remove"
 _TOLD_EVERY = 0.25
 """Seconds between two records of how far a stage is: pieces come thousands of times a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class InstallJob:
-    """One installation as it stands at one moment. Times are seconds since the epoch, sizes bytes.
+    """One installation or removal as it stands at one moment. Times are seconds since the epoch, sizes bytes.
 
-    `stage` is what is being done, `done` of `total` of what `counts` says (``"packages"``, ``"bytes"``, ``"steps"``);
-    `total` is 0 where nobody knows. `download` is what is fetched in all, as far as that is known. `path` is where the
-    engine lies once it is there.
+    `kind` is ``"install"`` or ``"remove"``; of what was only begun `version` and `build` are empty. `stage` is what is
+    being done, `done` of `total` of what `counts` says (``"packages"``, ``"bytes"``, ``"steps"``); `total` is 0 where
+    nobody knows. `download` is what is fetched in all, as far as that is known. `path` is where the engine lies, or lay.
     """
 
     id: str
@@ -49,7 +51,7 @@ class InstallJob:
     compiled: bool
     download: int | None
     created: float
-    kind: str = "install"
+    kind: str = _INSTALL
     state: JobState = JobState.WAITING
     started: float | None = None
     ended: float | None = None
@@ -87,6 +89,8 @@ class InstallDesk:
         self._make_book = book
         self._book = JobBook[InstallJob]("install", crowded=_crowded, unknown=_unknown, clock=clock, waiting=WAITING)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="install")
+        # It does not wait behind gigabytes, and frees the room for them.
+        self._removing = ThreadPoolExecutor(1, thread_name_prefix="remove-engine")
 
     @property
     def watcher(self) -> Callable[[InstallJob], None] | None:
@@ -110,7 +114,7 @@ class InstallDesk:
         """See whether it could begin now.
 
         Raises:
-            UsageError: another build of this engine is being installed here.
+            UsageError: another build of this engine is being installed here, or it is being removed.
             UnavailableError: nothing may be fetched, or another program installs this engine.
             InstallError: there is no room for it.
         """
@@ -120,10 +124,7 @@ class InstallDesk:
         if going is None and is_being_installed(self._paths.engines, engine):
             raise busy(engine)
         if going is not None and not _is_same(going, offer):
-            raise UsageError(
-                text("{engine} ({build}) is being installed; stop that first", engine=going.title, build=going.build),
-                code="in_use", param="engine",
-            )  # fmt: skip
+            raise UsageError(_in_its_way(going), code="in_use", param="engine")
 
     def install(self, engine: str, *, build: str | None = None, compiled: bool = False) -> InstallJob:
         """Begin to install an engine, or say which job does it already. Blocks for a moment.
@@ -164,8 +165,8 @@ class InstallDesk:
         # Told to stop at the last moment, it is there all the same.
         return {"path": str(offer.announced.folder), "stage": None, "state": JobState.DONE}
 
-    def standing(self, engine: str) -> Standing:
-        """What removing an engine would delete. Blocks.
+    def remove(self, engine: str) -> InstallJob:
+        """Begin to remove an engine that was installed, or only begun. Blocks for a moment.
 
         Raises:
             UsageError: Ansambl installs no such engine, or is installing it.
@@ -173,21 +174,35 @@ class InstallDesk:
             UnavailableError: another program installs it, or something runs on it.
         """
         name = installable_name(engine)
-        if (going := self._going(name)) is not None:
+        going = self._going(name)
+        if going is not None:
+            if going.kind == _REMOVE:
+                return going
             raise UsageError(
                 text("{engine} is being installed; stop that first", engine=going.title), code="in_use", param="engine"
             )
-        return installer.standing(name, self._paths.engines)
+        folder = installer.check_removable(name, self._paths.engines)
+        found = read_install_manifest(folder)
 
-    def remove(self, engine: str) -> Standing:
-        """Remove an engine that was installed, or only begun; returns what was deleted. Blocks.
+        def make(job: str, now: float) -> InstallJob:
+            version, build = (found.version, found.build) if found is not None else ("", "")
+            title = get_engine(name).traits.title
+            return InstallJob(job, name, title, version, build, False, None, now, kind=_REMOVE, path=str(folder))
 
-        Raises:
-            AnsamblError: as `standing`; or it cannot be removed.
-        """
-        found = self.standing(engine)
-        installer.remove(installable_name(engine), self._paths.engines)
-        return found
+        def work(_: Change, stopped: Stopped) -> dict[str, object]:
+            def look() -> None:
+                if stopped():
+                    raise _StoppedError
+
+            try:
+                freed = installer.remove(name, self._paths.engines, look)
+            except _StoppedError:
+                return {}
+            return {"done": freed, "total": freed, "counts": "bytes", "state": JobState.DONE}
+
+        return self._book.begin(
+            self._removing, make, work, same=lambda one: (one.kind, one.engine) == (_REMOVE, name)
+        )  # fmt: skip
 
     def _going(self, engine: str) -> InstallJob | None:
         return next((one for one in self.jobs() if one.engine == engine and not one.over), None)
@@ -205,7 +220,7 @@ class InstallDesk:
         return self._book.job(wanted)
 
     def stop(self, wanted: str) -> InstallJob:
-        """Ask a job to end; what has come stays, and the next installation of the same goes on from there.
+        """Ask a job to end; what has come stays, and the next one of the same goes on from there.
 
         Raises:
             NotFoundError: there is none of this id.
@@ -216,6 +231,7 @@ class InstallDesk:
         """Stop all, and begin nothing any more."""
         self._book.stop_all()
         self._executor.shutdown(wait=False)
+        self._removing.shutdown(wait=False)
 
     def close(self) -> None:
         """Stop all, and wait a moment for it. Blocks."""
@@ -256,8 +272,14 @@ class _Pace:
 
 def _is_same(job: InstallJob, offer: InstallOffer) -> bool:
     what = offer.build
-    same = job.engine, job.version, job.build, job.compiled
-    return same == (what.engine, what.version, what.build, offer.is_compiled)
+    same = job.kind, job.engine, job.version, job.build, job.compiled
+    return same == (_INSTALL, what.engine, what.version, what.build, offer.is_compiled)
+
+
+def _in_its_way(job: InstallJob) -> Text:
+    if job.kind == _REMOVE:
+        return text("{engine} is being removed; wait for that", engine=job.title)
+    return text("{engine} ({build}) is being installed; stop that first", engine=job.title, build=job.build)
 
 
 def _crowded(count: int) -> Text:

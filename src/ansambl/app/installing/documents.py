@@ -31,8 +31,8 @@ def offer_document(offer: InstallOffer, refusal: Text | None, translate: Transla
 def _build_document(judged: Judged, translate: Translate) -> BuildDocument:
     build, why = judged.build, judged.why_not
     return BuildDocument(
-        build=build.build, version=build.version, way=build.way.value, download=build.download,
-        size=build.size, reason=why.reason.render(translate) if why is not None else None,
+        build=build.build, variant=build.variant or None, version=build.version, way=build.way.value,
+        download=build.download, size=build.size, reason=why.reason.render(translate) if why is not None else None,
         how_to_fix=why.how_to_fix.render(translate) if why is not None else None,
     )  # fmt: skip
 
@@ -40,8 +40,8 @@ def _build_document(judged: Judged, translate: Translate) -> BuildDocument:
 def install_document(job: InstallJob, translate: Translate) -> InstallDocument:
     """An installation as the admin API tells it."""
     return InstallDocument(
-        id=job.id, engine=job.engine, title=job.title, version=job.version, build=job.build, compiled=job.compiled,
-        state=job.state.value, created=job.created, started=job.started, ended=job.ended, download=job.download,
+        id=job.id, kind=job.kind, engine=job.engine, title=job.title, version=job.version, build=job.build,
+        compiled=job.compiled, state=job.state.value, created=job.created, started=job.started, ended=job.ended, download=job.download,
         stage=job.stage.render(translate) if job.stage is not None else None, done=job.done, total=job.total,
         counts=job.counts, path=job.path,
         error=job.error.render(translate) if job.error is not None else None,

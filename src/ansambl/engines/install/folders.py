@@ -7,7 +7,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ansambl.domain.errors import UnavailableError
@@ -105,3 +105,18 @@ def remove_tree(folder: Path) -> None:
     """
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(folder)
+
+
+def remove_slowly(folder: Path, look: Callable[[], None]) -> None:
+    """As `remove_tree`, for tens of thousands of files: `look` is called before each folder, and may raise to end it.
+
+    Raises:
+        OSError: something of it cannot be removed.
+    """
+    for one in [Path(root) for root, _, _ in os.walk(folder, topdown=False)]:
+        look()
+        for entry in os.scandir(one):
+            # What stands below it is gone by now; a link is no folder, wherever it leads.
+            if not entry.is_dir(follow_symlinks=False):
+                Path(entry.path).unlink()
+        one.rmdir()

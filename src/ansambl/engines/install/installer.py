@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +22,7 @@ from ansambl.engines.install.folders import (
     is_being_installed,
     make_private,
     only_installer,
+    remove_slowly,
     remove_tree,
 )
 from ansambl.engines.install.programs import find_pythons, processes_in
@@ -176,13 +177,24 @@ def standing(engine: str, engines_folder: Path) -> Standing:
         InstallError: nothing of it is there.
         UnavailableError: another process installs it at this moment, or something runs on it.
     """
+    folder = check_removable(engine, engines_folder)
+    return Standing(folder, bytes_below(folder))
+
+
+def check_removable(engine: str, engines_folder: Path) -> Path:
+    """See that an engine can be removed now; returns its folder.
+
+    Raises:
+        InstallError: nothing of it is there.
+        UnavailableError: another process installs it at this moment, or something runs on it.
+    """
     # Before what runs there is looked at: it may be what an installer started.
     if engine_folder(engines_folder, engine).is_dir() and is_being_installed(engines_folder, engine):
         raise busy(engine)
-    return _standing(engine, engines_folder)
+    return _unused(engine, engines_folder)
 
 
-def _standing(engine: str, engines_folder: Path) -> Standing:
+def _unused(engine: str, engines_folder: Path) -> Path:
     folder = engine_folder(engines_folder, engine)
     if not folder.is_dir():
         raise InstallError(
@@ -194,28 +206,33 @@ def _standing(engine: str, engines_folder: Path) -> Standing:
             text("{engine} is in use by process {pid}; stop what runs on it first (ansambl down)", engine=engine,
                  pid=", ".join(map(str, running)))
         )  # fmt: skip
-    return Standing(folder, bytes_below(folder))
+    return folder
 
 
-def remove(engine: str, engines_folder: Path) -> Bytes:
+def _go_on() -> None:
+    """Nobody ends it."""
+
+
+def remove(engine: str, engines_folder: Path, look: Callable[[], None] = _go_on) -> Bytes:
     """Remove an engine, also one that was only begun; returns the bytes that were freed.
 
-    The manifest goes first, so that what is half removed is never used.
+    The manifest goes first, so that what is half removed is never used. `look` is called now and then, and may raise to
+    end it; what is left is removed by the next call.
 
     Raises:
         UnavailableError: another process installs it at this moment, or something runs on it.
         InstallError: there is none, or it cannot be removed.
     """
-    standing(engine, engines_folder)
+    check_removable(engine, engines_folder)
     try:
         with only_installer(engines_folder, engine) as folder:
             # Once more, now that nobody else changes it.
-            found = _standing(engine, engines_folder)
+            size = bytes_below(_unused(engine, engines_folder))
             (folder / MANIFEST).unlink(missing_ok=True)
-            remove_tree(folder)
+            remove_slowly(folder, look)
     except OSError as failure:
         raise InstallError(
             text("{path} could not be removed ({reason}); give yourself permission and run it again",
                  path=str(failure.filename or engines_folder), reason=failure.strerror or str(failure))
         ) from failure  # fmt: skip
-    return found.size
+    return size

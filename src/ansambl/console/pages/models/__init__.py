@@ -14,9 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ansambl.console.page import Frame, Page
+from ansambl.console.page import Frame, Page, may
 from ansambl.console.pages.models.words import model_words
 from ansambl.console.words import Speak
+from ansambl.domain.access import Endpoint
 
 _SHOWN_BY_ASKING = ("model", "machine", "engine", "ui")
 _UNFIT = re.compile(r"[^a-z0-9_-]+")
@@ -30,9 +31,12 @@ def _name(speak: Speak) -> str:
 def _routes(frame: Frame) -> list[Route]:
     async def get(request: Request) -> Response:
         # Whoever may not read is told so at once, and not part by part.
-        pulls = await frame.admin(request).get("models", "pulls")
+        admin = frame.admin(request)
+        pulls, installs = await admin.get("models", "pulls"), await admin.get("engines", "installs")
         asked = {name: request.query_params.get(name, "")[:200] for name in _SHOWN_BY_ASKING}
-        return frame.page(request, PAGE, "models/page.html", pulls=pulls["pulls"], asked=asked)
+        return frame.page(
+            request, PAGE, "models/page.html", pulls=pulls["pulls"], installs=installs["installs"], asked=asked
+        )
 
     async def here(request: Request) -> Response:
         admin = frame.admin(request)
@@ -44,7 +48,15 @@ def _routes(frame: Frame) -> list[Route]:
 
     async def engines(request: Request) -> Response:
         found = await frame.admin(request).get("engines")
-        return frame.fragment(request, "models/engines.html", engines=found["engines"])
+        return frame.fragment(
+            request, "models/engines.html", engines=found["engines"], may_change=may(request, Endpoint.ADMIN)
+        )
+
+    async def install(request: Request) -> Response:
+        given = {name: request.query_params[name] for name in ("engine", "build") if request.query_params.get(name)}
+        document = {**given, "compile": "compile" in request.query_params}
+        offer = await frame.admin(request).post("engines", "announce", document=document)
+        return frame.fragment(request, "models/install.html", offer=offer)
 
     async def loras(request: Request) -> Response:
         found = await frame.admin(request).get("loras")
@@ -78,7 +90,7 @@ def _routes(frame: Frame) -> list[Route]:
 
     parts = {
         "here": here, "engines": engines, "loras": loras, "checks": checks, "choices": choices, "compat": compat,
-        "review": review,
+        "review": review, "install": install,
     }  # fmt: skip
     return [Route(PAGE.path, get), *(Route(f"{PAGE.path}/{name}", part) for name, part in parts.items())]
 

@@ -9,6 +9,7 @@ def model_words(speak: Speak) -> dict[str, str]:
     """The sentences in the language of `speak`."""
     return {
         **_pulls(speak),
+        **_installs(speak),
         **_instances(speak),
         "nothing_found": speak("Nothing of that name was found; try fewer words."),
         "about_size": speak("{quantization} {size}"),
@@ -45,6 +46,23 @@ def _pulls(speak: Speak) -> dict[str, str]:
         "fetch_size": speak("Fetch {size}"),
         "stop_of": speak("Stop fetching {reference}"),
         "pulled": speak("{reference} is here."),
+    }
+
+
+def _installs(speak: Speak) -> dict[str, str]:
+    return {
+        "install_waiting": speak("waits for its turn"),
+        "install_running": speak("is being installed"),
+        "install_done": speak("is installed"),
+        "install_stopped": speak("stopped; installing it again goes on from there"),
+        "install_failed": speak("failed"),
+        "engine_of": speak("{title} {version} ({build})"),
+        "stop_install": speak("Stop installing {engine}"),
+        "remove_waiting": speak("waits for its turn"),
+        "remove_running": speak("is being removed"),
+        "remove_done": speak("is removed"),
+        "remove_stopped": speak("stopped; removing it again goes on from there"),
+        "remove_failed": speak("failed"),
     }
 
 

@@ -5,6 +5,7 @@ import { byId, forTab, keep, kept, speakAloud } from "../../lib/dom.js";
 import { onEvent } from "../../lib/live.js";
 import { Alpine, start } from "../../lib/shell.js";
 import { has, number, say, size } from "../../lib/words.js";
+import { engines } from "./engines.js";
 
 const KEPT = "ansambl.models.wanted";
 const SIZES = 6;
@@ -229,6 +230,7 @@ function checkpoint() {
 }
 
 Alpine.data("getting", getting);
+Alpine.data("engines", engines);
 Alpine.data("instance", instance);
 Alpine.data("copying", copying);
 Alpine.data("checkpoint", checkpoint);
