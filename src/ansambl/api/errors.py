@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from ansambl.api.findings import place_of, sentence_of, telling
 from ansambl.dialects import openai_chat
 from ansambl.domain.errors import AnsamblError, RequestError, UnavailableError
 from ansambl.domain.text import text
+from ansambl.foundation.full_disk import is_full_disk
 from ansambl.foundation.locales import LANGUAGE_COOKIE, speaker_of_header, supported, translator
 from ansambl.foundation.logging import get_logger
 
@@ -110,6 +112,20 @@ def add_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
         return answer_with(request, _invalid(request, telling(error.errors()), error.body))
+
+    @app.exception_handler(OSError)
+    @app.exception_handler(sqlite3.Error)
+    async def on_disk(request: Request, error: Exception) -> Response:
+        if not is_full_disk(error):
+            raise error
+        log.error("disk_full", path=request.url.path[:_LONGEST], reason=str(error))
+        return answer_with(
+            request,
+            UnavailableError(
+                text("The disk of the data folder is full, so nothing can be kept; free some room, then do it again."),
+                code="disk_full", retry_after=None,
+            ),
+        )  # fmt: skip
 
     @app.exception_handler(Exception)
     async def on_crash(request: Request, error: Exception) -> Response:

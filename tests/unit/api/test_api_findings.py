@@ -1,5 +1,9 @@
 """What the admin API says of a body that it cannot use: about the part that is wrong, in the reader's language."""
 
+import errno
+import sqlite3
+from contextlib import closing
+
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -7,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ansambl.api.body_limit import BodyLimit, holds_half_characters
 from ansambl.api.errors import add_error_handlers, answer_with
+from ansambl.foundation.full_disk import is_full_disk
 
 
 class Described(BaseModel):
@@ -95,3 +100,61 @@ def test_what_is_no_json_is_left_to_who_reads_it():
     assert not holds_half_characters(rb"{\ud800")
     assert not holds_half_characters(rb'"\ud800' + b"[" * 100_000)
     assert not holds_half_characters(b"\xff\\ud800")
+
+
+def full_database():
+    """What SQLite itself raises where a database may not grow."""
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute("PRAGMA max_page_count = 2")
+        database.execute("CREATE TABLE t (x)")
+        try:
+            database.execute("INSERT INTO t VALUES (?)", ["x" * 100_000])
+        except sqlite3.Error as error:
+            return error
+    raise AssertionError
+
+
+def wrapped(error):
+    outer = RuntimeError("it did not work")
+    outer.__cause__ = error
+    return outer
+
+
+@pytest.mark.parametrize(
+    ("error", "is_full"),
+    [(full_database(), True), (OSError(errno.ENOSPC, "No space left on device"), True),
+     (OSError(errno.EDQUOT, "Disk quota exceeded"), True), (wrapped(full_database()), True),
+     (OSError(errno.EACCES, "Permission denied"), False), (sqlite3.ProgrammingError("closed"), False),
+     (ValueError("No space left on device"), False)],
+)  # fmt: skip
+def test_a_full_disk_is_known_by_its_code(error, is_full):
+    assert is_full_disk(error) is is_full
+
+
+@pytest.mark.parametrize("error", [full_database(), OSError(errno.ENOSPC, "No space left on device")])
+async def test_a_full_disk_is_said_in_words_and_the_connection_lives_on(error):
+    app = FastAPI()
+    add_error_handlers(app, app.routes)
+
+    @app.post("/keep")
+    async def keep() -> None:
+        raise error
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as asking:
+        answer = await asking.post("/keep")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "disk_full")
+    assert "free some room" in answer.json()["error"]["message"]
+
+
+async def test_any_other_failure_of_the_disk_is_a_crash():
+    app = FastAPI()
+    add_error_handlers(app, app.routes)
+
+    @app.post("/keep")
+    async def keep() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as asking:
+        answer = await asking.post("/keep")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
