@@ -37,11 +37,19 @@ def backup(
     """Copy the database and the configuration."""
     from ansambl.app.configuration.configuration_file import find_file, load_data_paths
     from ansambl.app.data_removal import back_up
+    from ansambl.cli.output import note
+    from ansambl.companions.open_webui.keeping import Places
 
     paths = load_data_paths(config)
     target = (out or paths.backups) / time.strftime("ansambl-%Y%m%d-%H%M%S")
     for one in back_up(paths, find_file(config), target):
         typer.echo(str(one))
+    chats = Places(paths.companions).own
+    if chats.is_dir():
+        words = speak(
+            "Open WebUI's chats and accounts are not in this copy; copy this folder while it does not run: {path}"
+        )
+        note(words.format(path=chats))
 
 
 def uninstall(config: Config = None, yes: Yes = False) -> None:
