@@ -77,6 +77,14 @@ def test_the_bars_and_speeds_follow_the_sliders(open_page, product, screenshot):
     wait_for(lambda: 1.5 < weights(page) / size < 2.2, "the weights in 8 bits", 10)
     expect(page.locator("#decode")).to_contain_text("–")
     screenshot(page, "plan-fit-light-en")
+    # Another model: any of its quantizations, and they are its own.
+    before = page.locator("#quantization option").all_inner_texts()
+    page.locator("#search").fill("gpt-oss-20b")
+    page.locator("input[name=model][value=gpt-oss-20b]").check()
+    expect(page.locator("#quantization")).to_have_value("")
+    wait_for(lambda: page.locator("#quantization option").all_inner_texts() != before, "the other model's", 10)
+    expect(page.locator("#fit .verdict")).to_contain_text("gpt-oss")
+    assert parse_qs(urlsplit(page.url).query, keep_blank_values=True)["quantization"] == [""]
 
 
 def test_what_cannot_be_says_why_and_what_to_change(open_page, product):
