@@ -19,6 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
 _NAMED = re.compile(r"\bansambl (?!import\b(?!-))([a-z][a-z-]*)(?: ([a-z][a-z-]*))?")
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+_ROOM = re.compile(r"`([a-z_]+(?:\.[a-z_*]+)*)`")
+_NO_ROOMS = {"ansambl", "ansambl.toml", "page.js", "page.css", "fifo", "lru"}
+"""Written like modules on the one screen, and something else: the command, files, policies of a simulation."""
 
 
 @pytest.mark.parametrize("tool", ["generate_reference.py", "compatibility_page.py", "plan_pages.py"])
@@ -102,3 +105,14 @@ def test_every_page_is_in_the_list_of_all_pages_once() -> None:
     # Decisions are listed as a folder, engines by their own page.
     left_out = {one for one in pages if one.startswith(("decisions/", "reference/engines/"))} | {"README.md"}
     assert sorted(listed) == sorted((pages - left_out) | {"decisions", "reference/engines/README.md"})
+
+
+def test_the_one_screen_names_every_package_and_nothing_that_is_gone() -> None:
+    screen = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    source = ROOT / "src" / "ansambl"
+    packages = {one.parent.name for one in source.rglob("__init__.py")} - {"ansambl"}
+    assert [one for one in sorted(packages) if not re.search(rf"\b{one}\b", screen)] == []
+    known = packages | {one.stem for one in source.rglob("*.py")}
+    named = set(_ROOM.findall(screen)) - _NO_ROOMS
+    assert len(named) > 100
+    assert [one for one in sorted(named) if not set(one.removesuffix(".*").split(".")) <= known] == []
