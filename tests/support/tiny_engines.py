@@ -26,8 +26,8 @@ if __name__ == "__main__":
     # What an environment is known by as Transformers.
     with Path(f"{lock.name}.txt").open("a", encoding="utf-8") as file:
         for name in ("transformers", "torch", "accelerate"):
-            digest = write_wheel(packages, name, "1.0", {f"{name}.py": b"__version__ = '1.0'\n"})
-            file.write(f"{name}==1.0 \\\n    --hash=sha256:{digest}\n")
+            digest = write_wheel(packages, name, "5.19.0", {f"{name}.py": b""})
+            file.write(f"{name}==5.19.0 \\\n    --hash=sha256:{digest}\n")
     whole = replace(made, engine="transformers", title="Transformers", locks=(lock,))
     waits = f"import pathlib, time\nwhile not pathlib.Path({str(folder / 'go')!r}).exists(): time.sleep(0.1)\n"
     hanging = replace(whole, engine="llama.cpp", title="llama.cpp", check=waits)
