@@ -113,6 +113,9 @@ def test_a_log_is_followed_filtered_and_never_runs(logs, place, screenshot, lang
     place.write(f"long {mark} " + "word " * 300)
     expect(page.locator("#log > div").last).to_contain_text(f"long {mark}")
     wider = "log => log.scrollWidth > log.clientWidth + 1"
+    # On a phone lines are wrapped from the beginning.
+    expect(page.locator("#wrap")).to_be_checked(checked=width < 640)
+    page.locator("#wrap").uncheck()
     assert page.locator("#log").evaluate(wider)
     page.locator("#wrap").check()
     assert not page.locator("#log").evaluate(wider)
