@@ -82,21 +82,21 @@ def test_who_scrolls_up_a_little_stays_there_while_the_answer_grows(open_page, f
     send(page, "showcase")
     expect(page.locator(".figures")).to_be_visible()
     send(page, "slow")
-    page.wait_for_function("document.scrollingElement.scrollHeight > innerHeight + 300")
+    page.wait_for_function("() => document.scrollingElement.scrollHeight > innerHeight + 300")
     page.wait_for_function(
-        "(one => one.scrollHeight - one.scrollTop - one.clientHeight < 2)(document.scrollingElement)"
+        "() => (one => one.scrollHeight - one.scrollTop - one.clientHeight < 2)(document.scrollingElement)"
     )
     page.mouse.move(200, 150)
     page.mouse.wheel(0, -40)
     page.wait_for_function(
-        "(one => one.scrollHeight - one.scrollTop - one.clientHeight > 20)(document.scrollingElement)"
+        "() => (one => one.scrollHeight - one.scrollTop - one.clientHeight > 20)(document.scrollingElement)"
     )
     before = page.evaluate("[document.scrollingElement.scrollTop, document.scrollingElement.scrollHeight]")
     page.wait_for_function("(height) => document.scrollingElement.scrollHeight > height + 60", arg=before[1])
     assert page.evaluate("document.scrollingElement.scrollTop") == before[0]
     page.locator("#newest").click()
     page.wait_for_function(
-        "(one => one.scrollHeight - one.scrollTop - one.clientHeight < 2)(document.scrollingElement)"
+        "() => (one => one.scrollHeight - one.scrollTop - one.clientHeight < 2)(document.scrollingElement)"
     )
     page.locator("#stop").click()
     assert fake.left.wait(10)
@@ -168,7 +168,7 @@ THINKING = [
     (["  <thi", "nk>a</think>", "b <think>c"], "a", "b <think>c"),
     (["I <think>", "not</think>"], "", "I <think>not</think>"),
     (["<b", ">x"], "", "<b>x"),
-    (["<think>", "cut at its lim", "it, and no more of it"], "cut at its limit, and no mor", ""),
+    (["<think>", "cut at its lim", "it, and no more of it"], "cut at its limit, and no more of it", ""),
 ]
 
 
@@ -230,7 +230,7 @@ def test_an_ensembles_first_word_is_that_of_its_answer(open_page, fake):
     expect(parts).to_have_count(2)
     expect(parts.nth(1)).to_contain_text("Prove it.")
     # The heading and what its members say came long ago; the answer has not begun.
-    page.wait_for_function("performance.now() > 1500")
+    page.wait_for_function("() => performance.now() > 1500")
     fake.release.set()
     figures = page.locator(".figures")
     expect(figures).to_contain_text("first word")

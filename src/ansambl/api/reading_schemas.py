@@ -101,7 +101,8 @@ class RequestDocument(BaseModel):
     """One request, without what was said in it. `key` is the id of its API key, `local` the owner.
 
     `status` is null while it is being answered; 499 stands for a client that left. `queued` is the seconds until it got
-    its place, `first` those until the first byte of a stream, `seconds` until its end.
+    its place, `first` those until the first byte of a stream that a model said, `seconds` until
+    its end.
     """
 
     number: int = Field(description="Counts up from 1 since the start.")
