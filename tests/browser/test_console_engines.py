@@ -119,7 +119,10 @@ def test_what_hangs_is_stopped_says_so_and_goes_on(engines, folder, product):
     expect(page.locator("#engine-offer")).to_be_empty()
 
 
-def test_what_the_server_refuses_is_one_line_beside_the_engines(engines):
-    watched = engines()
-    watched.evaluate("htmx.ajax('GET', '/console/models/install?engine=nothing', '#engine-offer')")
-    expect(watched.locator("#engine-offer .problem")).to_contain_text("there is no engine 'nothing' to install")
+def test_what_the_server_refuses_is_one_line(open_page, product):
+    watched = open_page(f"{product.address}/console/models#engines")
+    watched.expected = ("Failed to load resource",)
+    page = watched.page
+    expect(page.locator("body[data-ready=yes]")).to_have_count(1)
+    page.evaluate("htmx.ajax('GET', '/console/models/install?engine=nothing', '#engine-offer')")
+    expect(page.locator("#problem")).to_contain_text("there is no engine 'nothing' to install")

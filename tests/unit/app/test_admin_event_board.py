@@ -215,6 +215,18 @@ async def test_long_work_on_knowledge_is_told_when_it_changes_and_now_and_then_i
     await reader.close()
 
 
+async def test_the_last_step_before_a_long_silence_is_told_although_it_came_too_soon(stage):
+    reader = Reader(stage.board)
+    await reader.until("snapshot")
+    running = replace(Job("job-1", "add", "garden", "/notes", 1.0), state=JobState.RUNNING, started=2.0)
+    for done in (1, 2, 3):
+        stage.board.job(replace(running, progress=Progress("reading", done, 200, "documents")))
+    await reader.until("job", 2)
+    told = [data["progress"]["done"] for _, kind, data in reader.events if kind == "job"]
+    assert told == [1, 3]
+    await reader.close()
+
+
 async def test_requests_come_with_the_sums_so_that_nobody_counts_twice(stage):
     reader = Reader(stage.board)
     await reader.until("snapshot")

@@ -86,6 +86,7 @@ class EventBoard:
         self._begun: dict[int, RequestRecord] = {}
         self._ended: dict[int, RequestRecord] = {}
         self._jobs: dict[str, tuple[JobState, float]] = {}
+        self._late: dict[str, asyncio.TimerHandle] = {}
 
     @property
     def readers(self) -> int:
@@ -167,6 +168,7 @@ class EventBoard:
         product.events.watcher = product.gateway.metrics.recent.watcher = None
         if self._look_timer is not None:
             self._look_timer.cancel()
+        self._forget_late()
         self._look_timer = self._linger_timer = self._loop = None
         # What comes now is missed, so nobody may go on from here.
         self._ring.clear()
@@ -181,8 +183,14 @@ class EventBoard:
             self._publish("stopping", lambda _: {})
             if self._linger_timer is not None:
                 self._linger_timer.cancel()
+            self._forget_late()
             self._product.coordinator.observe(None)
             self._product.events.watcher = self._product.gateway.metrics.recent.watcher = None
+
+    def _forget_late(self) -> None:
+        for one in self._late.values():
+            one.cancel()
+        self._late.clear()
 
     def changed(self) -> None:
         """As `Observer.changed`."""
@@ -231,9 +239,17 @@ class EventBoard:
 
     def _tell_job(self, kind: str, job: AnyJob, data: Callable[[Translate], dict[str, Any]]) -> None:
         # How far it is changes several times a second, for hours: that would push all else out of the ring.
-        now = 0.0 if self._loop is None else self._loop.time()
+        loop = self._loop
+        if loop is None:
+            return
+        late = self._late.pop(job.id, None)
+        if late is not None:
+            late.cancel()
+        now = loop.time()
         before, told = self._jobs.get(job.id, (None, 0.0))
         if job.state is before and now - told < _JOB_EVERY:
+            # Told when its time comes: what follows now may take minutes in which nothing changes.
+            self._late[job.id] = loop.call_at(told + _JOB_EVERY, self._tell_job, kind, job, data)
             return
         self._jobs[job.id] = job.state, now
         if job.state in OVER:
