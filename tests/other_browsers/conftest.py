@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from foreign_browsers import BROWSERS, NotThereError, OtherBrowser
-from product import Started, alive, make_data_folder, start_product, wait_for
+from product import Started, running_product
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-output" / "screenshots"
 VARIABLE = "ANSAMBL_TEST_BROWSERS"
@@ -19,13 +19,8 @@ VARIABLE = "ANSAMBL_TEST_BROWSERS"
 @pytest.fixture(scope="session")
 def product(tmp_path_factory: pytest.TempPathFactory, embedded_model_folder: Path) -> Iterator[Started]:
     folder = tmp_path_factory.mktemp("product")
-    config = folder / "ansambl.toml"
-    config.write_text("", encoding="utf-8")
-    data = make_data_folder(folder / "data", embedded_model_folder)
-    started = start_product(data, config, folder / "up.log", "--offline")
-    yield started
-    started.end()
-    wait_for(lambda: not alive(started.seen), "no process left", 15)
+    with running_product(folder, embedded_model_folder, "", "--offline") as started:
+        yield started
 
 
 @pytest.fixture(scope="module", params=BROWSERS)
