@@ -46,8 +46,8 @@ def in_language(value: Any, speak: Speak) -> Any:
     """What to put into the gap of a sentence that `speak` translated, in place of `value`."""
     if not isinstance(value, float | str):
         return value
-    # The translation of a figure says which mark the language has.
-    mark = speak("0.5")[1]
+    # Its last sign is the mark. A sentence, since what has no words is not collected for translation.
+    mark = speak("The decimal mark is .")[-1]
     if mark == _POINT:
         return value
     if isinstance(value, float):

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from ansambl.domain.figures import figure
 from ansambl.domain.text import text
 from ansambl.domain.units import GIB, MIB, format_bytes, format_seconds
+from ansambl.foundation.locales import translator
 
 RUSSIAN = {
-    "0.5": "0,5", "{amount} GiB": "{amount} ГиБ", "{amount} MiB": "{amount} МиБ", "{amount} min": "{amount} мин",
-    "{amount} h": "{amount} ч", "{amount} s": "{amount} с", "{model} takes {size}": "{model} занимает {size}",
+    "The decimal mark is .": "Десятичный знак — ,", "{amount} GiB": "{amount} ГиБ", "{amount} MiB": "{amount} МиБ",
+    "{amount} min": "{amount} мин", "{amount} h": "{amount} ч", "{amount} s": "{amount} с",
+    "{model} takes {size}": "{model} занимает {size}",
     "{engine} is ready after {seconds} s": "{engine} готов через {seconds} с",
 }  # fmt: skip
 
@@ -85,3 +87,8 @@ def test_a_figure_keeps_how_it_is_written():
     assert said.render() == "strength +3.0 points"
     assert said.render(russian) == "strength +3,0 points"
     assert copy.deepcopy(said).render(russian) == "strength +3,0 points"
+
+
+def test_the_shipped_russian_has_its_decimal_mark_and_its_units():
+    took = text("{model} takes {size}", model="m", size="2.5 GiB")
+    assert took.render(translator("ru")).endswith("2,5\N{NO-BREAK SPACE}ГиБ")
