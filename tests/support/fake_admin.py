@@ -32,7 +32,8 @@ def instance(model: str, **fields: Any) -> dict[str, Any]:
         "model": model, "engine": "llama.cpp", "state": "ready", "address": None, "pid": 1, "attached": False,
         "adopted": False, "context": None, "parallel": None, "running": 0, "waiting": 0, "restarts": 0,
         "started": STARTED + 4, "load_seconds": 3.2, "memory": None, "message": None, "server": None, "rests_at": None,
-        "loras": [], "sleep_levels": [], "residency": "in", "wanted": None, "reserved": {}, "parts": {}, "measured": False,
+        "loras": [], "sleep_levels": [], "residency": "in", "wanted": None, "reserved": {}, "parts": {},
+        "measured": False,
         "waiting_by_class": {}, "speed": {"decode": None, "prefill": None}, "output_tokens": None,
         "cached_share": None, "kv_cache_share": None, "swaps": 0, "pinned": False, "pinned_by": None, **fields,
     }  # fmt: skip

@@ -40,7 +40,8 @@ class InstallJob:
 
     `kind` is ``"install"`` or ``"remove"``; of what was only begun `version` and `build` are empty. `stage` is what is
     being done, `done` of `total` of what `counts` says (``"packages"``, ``"bytes"``, ``"steps"``); `total` is 0 where
-    nobody knows. `download` is what is fetched in all, as far as that is known. `path` is where the engine lies, or lay.
+    nobody knows. `download` is what is fetched in all, as far as that is known. `path` is where the engine
+    lies, or lay.
     """
 
     id: str

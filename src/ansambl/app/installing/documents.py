@@ -41,8 +41,8 @@ def install_document(job: InstallJob, translate: Translate) -> InstallDocument:
     """An installation as the admin API tells it."""
     return InstallDocument(
         id=job.id, kind=job.kind, engine=job.engine, title=job.title, version=job.version, build=job.build,
-        compiled=job.compiled, state=job.state.value, created=job.created, started=job.started, ended=job.ended, download=job.download,
-        stage=job.stage.render(translate) if job.stage is not None else None, done=job.done, total=job.total,
-        counts=job.counts, path=job.path,
+        compiled=job.compiled, state=job.state.value, created=job.created, started=job.started, ended=job.ended,
+        download=job.download, stage=job.stage.render(translate) if job.stage is not None else None, done=job.done,
+        total=job.total, counts=job.counts, path=job.path,
         error=job.error.render(translate) if job.error is not None else None,
     )  # fmt: skip
