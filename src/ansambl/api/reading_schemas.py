@@ -85,8 +85,8 @@ class KeyTrafficRowDocument(KeySumsDocument):
 class TrafficDocument(BaseModel):
     """What was asked lately, the oldest first; steps in which nothing ended have no rows.
 
-    Kept for a day, also over restarts. A request counts in the minute of its end. Times are seconds since the epoch: `start` of the
-    first step, `now`, and `counted_since`, before which nothing is known. `step` is seconds.
+    Kept for a day, also over restarts. A request counts in the minute of its end. Times are seconds since the epoch:
+    `start` of the first step, `now`, and `counted_since`, before which nothing is known. `step` is seconds.
     """
 
     start: int
