@@ -17,8 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ansambl.domain.errors import AnsamblError, BodyTooLargeError, RequestError
 from ansambl.domain.text import text
 
-_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
-"""How JSON writes half a character; two of them in the right order are one character."""
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]|\0")
+"""How JSON writes half a character; two of them in the right order are one character. Python's reader takes it as bytes
+that are no UTF-8, too, and takes UTF-16 and UTF-32, which no text without a nought byte is."""
 
 
 class BodyLimit:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ansambl.api.body_limit import BodyLimit, holds_half_characters
 from ansambl.api.errors import add_error_handlers, answer_with
+from ansambl.api.planning_schemas import DescribedMachine
 from ansambl.foundation.full_disk import is_full_disk
 
 
@@ -80,9 +81,33 @@ async def test_a_mistake_is_told_of_the_part_that_is_wrong(client, body, param, 
 
 
 @pytest.mark.parametrize(
+    ("ram", "words"),
+    [(2**26 - 1, "ram must be 64.0 MiB or more (67108864 bytes)."),
+     (2**46 + 1, "ram must be 64.0 TiB or less (70368744177664 bytes).")],
+)  # fmt: skip
+async def test_sizes_are_told_in_units_that_people_use(ram, words):
+    app = FastAPI()
+    add_error_handlers(app, app.routes)
+
+    @app.post("/ask")
+    async def ask(machine: DescribedMachine) -> None:
+        return None
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as asking:
+        answer = await asking.post("/ask", json={"ram": ram})
+        fitting = await asking.post("/ask", json={"ram": 2**26})
+    assert (answer.status_code, answer.json()["error"]["message"]) == (422, f"body.{words}")
+    assert fitting.status_code == 200
+    # Who generates a client from the description still finds the bounds there.
+    bounds = app.openapi()["components"]["schemas"]["DescribedMachine"]["properties"]["ram"]
+    assert (bounds["minimum"], bounds["maximum"]) == (2**26, 2**46)
+
+
+@pytest.mark.parametrize(
     "body",
     [rb'{"anything": {"a": "\ud800"}}', rb'{"anything": {"\udfff": 1}}', rb'{"anything": {"a": "\udc00\ud800"}}',
-     rb'{"anything": {"a": [["\uD83D x"]]}}'],
+     rb'{"anything": {"a": [["\uD83D x"]]}}', b'{"anything": {"a": "\xed\xa0\x80"}}',
+     r'{"anything": {"a": "\ud800"}}'.encode("utf-16"), r'{"anything": {"a": "\ud800"}}'.encode("utf-32-le")],
 )  # fmt: skip
 async def test_half_a_character_is_refused_before_anything_is_kept(client, body):
     answer = await client.post("/ask", content=body, headers={"content-type": "application/json"})
