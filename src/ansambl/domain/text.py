@@ -21,9 +21,15 @@ class Text:
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def render(self, translate: Callable[[str], str] | None = None) -> str:
-        """Return the sentence and its figures as `translate` has them (English when it is left out)."""
+        """Return the sentence and its figures as `translate` has them (English when it is left out).
+
+        What stands between quotes in the English sentence is repeated to the letter: it is what somebody wrote.
+        """
         template = translate(self.template) if translate else self.template
-        values = {name: _filling(value, translate) for name, value in self.values.items()}
+        values = {
+            name: _filling(value, translate, quoted=f"'{{{name}}}'" in self.template)
+            for name, value in self.values.items()
+        }
         return template.format_map(values) if values else template
 
     def __str__(self) -> str:
@@ -35,7 +41,7 @@ def text(template: str, /, **values: Any) -> Text:
     return Text(template, values)
 
 
-def _filling(value: Any, translate: Callable[[str], str] | None) -> Any:
+def _filling(value: Any, translate: Callable[[str], str] | None, *, quoted: bool) -> Any:
     if isinstance(value, Text):
         return value.render(translate)
-    return in_language(value, translate) if translate else value
+    return in_language(value, translate) if translate and not quoted else value
