@@ -14,7 +14,6 @@ from ansambl.app.plan_words import (
     answering,
     goal_word,
     residency_word,
-    size_words,
     swaps_words,
     tokens_per_second,
 )
@@ -22,6 +21,7 @@ from ansambl.domain.errors import UsageError
 from ansambl.domain.footprint import Reason
 from ansambl.domain.planning import Plan, PlannedPlacement, PlanOption
 from ansambl.domain.text import text
+from ansambl.domain.units import size_words
 from ansambl.foundation.paths import write_atomically
 from ansambl.planner.loads import DeviceLoad, device_loads
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ansambl.domain.figures import figure, in_language
+from ansambl.domain.figures import in_language, number_words
 from ansambl.domain.planning import Plan, PlannedPlacement, PlanOption, Residency
 from ansambl.domain.speed import SpeedRange
-from ansambl.domain.units import format_bytes, rate_figure
+from ansambl.domain.units import rate_figure
 
 Speak = Callable[[str], str]
 
@@ -31,12 +31,7 @@ def residency_word(placement: PlannedPlacement, speak: Speak) -> str:
 
 def swaps_words(option: PlanOption, speak: Speak) -> str:
     """How often a model will be loaded anew."""
-    return speak("{count} an hour").format(count=in_language(figure(option.swaps_expected_per_hour, ".3g"), speak))
-
-
-def size_words(size: int, speak: Speak) -> str:
-    """A size in bytes with its mark and unit in the language of `speak`."""
-    return str(in_language(format_bytes(size), speak))
+    return speak("{count} an hour").format(count=number_words(option.swaps_expected_per_hour, ".3g", speak))
 
 
 def answering(placement: PlannedPlacement, speak: Speak) -> str:

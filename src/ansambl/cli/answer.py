@@ -11,7 +11,7 @@ from typing import Any
 from ansambl.cli.knowledge_tables import one_line
 from ansambl.cli.output import console, note
 from ansambl.dialects.openai_chat import Delta, Usage
-from ansambl.domain.units import format_seconds
+from ansambl.domain.units import time_words
 from ansambl.foundation.locales import speak
 from ansambl.foundation.terminals import harmless
 
@@ -103,8 +103,8 @@ def cost_line(answer: Answered) -> str:
                 )
             )
     if answer.first_token is not None:
-        parts.append(speak("first token after {time}").format(time=format_seconds(answer.first_token)))
-    parts.append(speak("{time} in all").format(time=format_seconds(answer.seconds)))
+        parts.append(speak("first token after {time}").format(time=time_words(answer.first_token, speak)))
+    parts.append(speak("{time} in all").format(time=time_words(answer.seconds, speak)))
     if answer.finish_reason == "length":
         parts.append(speak("cut off at the output limit"))
     return " · ".join(parts)

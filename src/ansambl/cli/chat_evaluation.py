@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansambl.cli.output import note, print_json, print_table, say
 from ansambl.domain.errors import AnsamblError, UsageError
+from ansambl.domain.figures import number_words
 from ansambl.domain.text import text
 from ansambl.foundation.locales import speak
 
@@ -233,7 +234,8 @@ def _compared(one: Standing) -> str:
     if found is None:
         return "–"
     sure = speak("sure") if found.p < 0.05 else speak("not sure")
-    return f"{100 * found.value:+.0f} % ({100 * found.low:+.0f} … {100 * found.high:+.0f} %), p {found.p:.2f}, {sure}"
+    luck = number_words(found.p, ".2f", speak)
+    return f"{100 * found.value:+.0f} % ({100 * found.low:+.0f} … {100 * found.high:+.0f} %), p {luck}, {sure}"
 
 
 def _document(one: Standing) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ansambl.cli.output import note, print_signed, print_table, say
 from ansambl.domain.languages import language_name
 from ansambl.domain.text import Text
-from ansambl.domain.units import format_seconds
+from ansambl.domain.units import time_words
 from ansambl.evaluation.records import Settings
 from ansambl.evaluation.statistics import Share
 from ansambl.evaluation.summary import Standing, Summary
@@ -37,7 +37,7 @@ def print_summary(summary: Summary, tasks: TaskSet, settings: Settings) -> None:
     print_table(speak("Cost in tokens and time"), headers, [
         (one.contestant.label, str(one.cost.prompt_tokens),
          _NOTHING if one.cost.cached_tokens is None else str(one.cost.cached_tokens), str(one.cost.prefilled_tokens),
-         str(one.cost.completion_tokens), format_seconds(one.median_seconds), format_seconds(one.cost.seconds))
+         str(one.cost.completion_tokens), time_words(one.median_seconds, speak), time_words(one.cost.seconds, speak))
         for one in standings
     ])  # fmt: skip
     _print_refusals(standings)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ansambl.cli.output import note, print_grouped, print_table, say
 from ansambl.cli.speeds import answering
-from ansambl.domain.units import format_bytes
+from ansambl.domain.units import size_words
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
@@ -51,14 +51,14 @@ def _print_judged(found: Sequence[Found]) -> None:
         best = one.placement
         if best is not None:
             rows.append((
-                one.reference, speak("yes") if best.fits else speak("no"), format_bytes(best.candidate.size),
+                one.reference, speak("yes") if best.fits else speak("no"), size_words(best.candidate.size, speak),
                 str(best.context), best.engine, answering(best), _licence(one), _downloads(one),
             ))  # fmt: skip
     print_table(speak("Found"), headers, rows)
 
 
 def _sizes(one: Found) -> str:
-    shown = [f"{name} {format_bytes(size)}" for name, size in one.sizes]
+    shown = [f"{name} {size_words(size, speak)}" for name, size in one.sizes]
     return ", ".join(shown[:_SIZES_SHOWN]) + (f" (+{len(shown) - _SIZES_SHOWN})" if shown[_SIZES_SHOWN:] else "")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ansambl.domain.figures import number_words
 from ansambl.foundation.locales import speak
 
 
@@ -12,7 +13,7 @@ def print_devices(devices: Sequence[dict[str, Any]]) -> None:
     """Print how the memory of each device is divided; nothing where nobody counts it."""
     from ansambl.cli.memory_bars import Bar, print_bars
     from ansambl.cli.output import say
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
 
     if not devices:
         return
@@ -21,8 +22,8 @@ def print_devices(devices: Sequence[dict[str, Any]]) -> None:
             device_name(one["device"]), max(one["capacity"], one["reserved"] + one["foreign"]),
             ((one["reserved"], 0), (one["foreign"], 1)),
             speak("{reserved} reserved, {foreign} held by others, of {capacity}").format(
-                reserved=format_bytes(one["reserved"]), foreign=format_bytes(one["foreign"]),
-                capacity=format_bytes(one["capacity"]),
+                reserved=size_words(one["reserved"], speak), foreign=size_words(one["foreign"], speak),
+                capacity=size_words(one["capacity"], speak),
             ),
             one["reserved"] + one["foreign"] <= one["capacity"],
         )
@@ -90,18 +91,18 @@ def progress(one: dict[str, Any]) -> str:
 
 
 def _memory(one: dict[str, Any]) -> str:
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
 
     reserved = one.get("reserved") or {}
     if reserved:
-        sizes = ", ".join(f"{device_name(device)} {format_bytes(size)}" for device, size in reserved.items())
+        sizes = ", ".join(f"{device_name(device)} {size_words(size, speak)}" for device, size in reserved.items())
         return sizes if one.get("measured") else speak("{sizes} (forecast)").format(sizes=sizes)
-    return format_bytes(one["memory"]) if one["memory"] else ""
+    return size_words(one["memory"], speak) if one["memory"] else ""
 
 
 def _speed(one: dict[str, Any]) -> str:
     decode = (one.get("speed") or {}).get("decode")
-    return speak("{rate} tokens/s").format(rate=f"{decode:.1f}") if decode else ""
+    return speak("{rate} tokens/s").format(rate=number_words(decode, ".1f", speak)) if decode else ""
 
 
 def _instance(one: dict[str, Any]) -> tuple[str, ...]:
@@ -117,7 +118,7 @@ def _instance(one: dict[str, Any]) -> tuple[str, ...]:
     if one["adopted"]:
         notes.append(speak("adopted"))
     if one.get("load_seconds"):
-        notes.append(speak("loaded in {seconds} s").format(seconds=f"{one['load_seconds']:.1f}"))
+        notes.append(speak("loaded in {seconds} s").format(seconds=number_words(one["load_seconds"], ".1f", speak)))
     if one.get("swaps"):
         notes.append(speak("swaps: {count}").format(count=one["swaps"]))
     if one.get("cached_share") is not None:

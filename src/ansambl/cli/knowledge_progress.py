@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from ansambl.domain.figures import number_words
 from ansambl.foundation.locales import speak
 from ansambl.foundation.terminals import harmless
 
@@ -92,7 +93,7 @@ def _count(one: dict[str, Any]) -> str:
 
 
 def _rate(one: dict[str, Any]) -> str:
-    return "" if one["rate"] is None else speak("{rate} a second").format(rate=f"{one['rate']:,.1f}")
+    return "" if one["rate"] is None else speak("{rate} a second").format(rate=number_words(one["rate"], ",.1f", speak))
 
 
 def _left(one: dict[str, Any]) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ansambl.cli.output import console, note, print_pairs, print_table, say
-from ansambl.domain.units import Bytes, format_bytes
+from ansambl.domain.figures import number_words
+from ansambl.domain.units import Bytes, size_words
 from ansambl.foundation.locales import speak
 from ansambl.foundation.terminals import harmless
 
@@ -61,7 +62,7 @@ def print_collections(collections: Sequence[Document], state: Document) -> None:
     model = state["model"] or speak("none: found by words alone")
     print_pairs([
         (speak("Model of vectors"), model), (speak("Index"), state["index"]),
-        (speak("On the disk"), format_bytes(Bytes(state["bytes"]))),
+        (speak("On the disk"), size_words(Bytes(state["bytes"]), speak)),
     ])  # fmt: skip
     if state["pending"] and state["model"]:
         note(speak("Passages without vectors, found by their words alone: {count}; see: ansambl knowledge embed")
@@ -160,7 +161,7 @@ def print_hits(found: Document, query: str) -> None:
             head.append(harmless(f" · {one_line(heading, 100)}"))
         out.print(head, soft_wrap=False)
         under = speak("document {number}, collection {collection}, likeness {score}").format(
-            number=one["document_id"], collection=one["collection"], score=f"{one['score']:.2f}"
+            number=one["document_id"], collection=one["collection"], score=number_words(one["score"], ".2f", speak)
         )
         _print_indented(out, Text(harmless(under), style="dim"), 3)
         words = one["text"] if len(one["text"]) <= _LONGEST_HIT else one["text"][: _LONGEST_HIT - 1] + "…"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansambl.domain.footprint import DeviceFootprint, Range
-from ansambl.domain.units import format_bytes
+from ansambl.domain.units import size_words
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ def print_memory(devices: Iterable[DeviceFootprint]) -> None:
 def needed_words(needed: Range, usable: int) -> str:
     """What is needed of what can be used, for people."""
     return speak("{expected} of {usable} usable (up to {high})").format(
-        expected=format_bytes(needed.expected), usable=format_bytes(usable), high=format_bytes(needed.high)
-    )
+        expected=size_words(needed.expected, speak), usable=size_words(usable, speak),
+        high=size_words(needed.high, speak),
+    )  # fmt: skip
 
 
 def print_bars(bars: Sequence[Bar], names: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ansambl.domain.figures import number_words
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
@@ -37,16 +38,16 @@ def active(model: CatalogModel) -> int | None:
 
 def billions(count: int | None) -> str:
     """A count of parameters for people."""
-    return f"{count / 1e9:.1f} B" if count else ""
+    return speak("{billions} B").format(billions=number_words(count / 1e9, ".1f", speak)) if count else ""
 
 
 def sizes(checkpoints: Sequence[CatalogCheckpoint]) -> str:
     """Quantizations with their sizes, computed ones marked."""
     from ansambl.domain.catalog import Basis
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
 
     return ", ".join(
-        f"{one.quantization} {'' if one.basis is Basis.REPORTED else '≈'}{format_bytes(one.size)}"
+        f"{one.quantization} {'' if one.basis is Basis.REPORTED else '≈'}{size_words(one.size, speak)}"
         for one in checkpoints
     )
 
@@ -61,7 +62,7 @@ def print_model(model: CatalogModel) -> None:
     """Print what the catalog knows of a model."""
     from ansambl.cli.output import note, print_pairs, print_table
     from ansambl.domain.catalog import Basis
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
 
     unknown = speak("unknown")
     pairs = [
@@ -83,7 +84,7 @@ def print_model(model: CatalogModel) -> None:
     print_pairs(pairs)
     rows = [
         (
-            one.quantization, one.format, format_bytes(one.size), f"± {format_bytes(one.rounding)}",
+            one.quantization, one.format, size_words(one.size, speak), f"± {size_words(one.rounding, speak)}",
             speak("reported") if one.basis is Basis.REPORTED else speak("computed"), one.source,
         )
         for one in model.checkpoints
@@ -98,7 +99,7 @@ def print_model(model: CatalogModel) -> None:
 
 
 def _architecture_pairs(architecture: Architecture) -> list[tuple[str, str]]:
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
     from ansambl.model_catalog.inspection import kv_elements_per_token
 
     shape = speak("{family}, hidden size {hidden}, vocabulary {vocabulary}").format(
@@ -119,9 +120,9 @@ def _architecture_pairs(architecture: Architecture) -> list[tuple[str, str]]:
         if group.window:
             words += " · " + speak("window of {tokens} tokens").format(tokens=group.window)
         if group.state_bytes:
-            words += " · " + speak("state {size}").format(size=format_bytes(group.state_bytes))
+            words += " · " + speak("state {size}").format(size=size_words(group.state_bytes, speak))
         pairs.append((speak("{count} layers").format(count=group.count), words))
-    per_token = format_bytes(kv_elements_per_token(architecture) * 2)
+    per_token = size_words(kv_elements_per_token(architecture) * 2, speak)
     pairs.append((speak("KV cache"), speak("{size} a token in f16 until windows are full").format(size=per_token)))
     return pairs
 
@@ -129,17 +130,22 @@ def _architecture_pairs(architecture: Architecture) -> list[tuple[str, str]]:
 def print_inspection(found: Inspection) -> None:
     """Print what a checkpoint's files say."""
     from ansambl.cli.output import note, print_pairs, print_table
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
 
     unknown = speak("unknown")
     exact = unknown
     if found.tensor_bytes is not None:
-        exact = speak("{size} ({bytes} bytes)").format(size=format_bytes(found.tensor_bytes), bytes=found.tensor_bytes)
+        exact = speak("{size} ({bytes} bytes)").format(
+            size=size_words(found.tensor_bytes, speak), bytes=found.tensor_bytes
+        )
     pairs = [
         (speak("Path"), found.path),
         (speak("Title"), found.title or unknown),
         (speak("Format"), f"{found.format} · {found.quantization or unknown}"),
-        (speak("On disk"), speak("{size}, files: {files}").format(size=format_bytes(found.size), files=found.files)),
+        (
+            speak("On disk"),
+            speak("{size}, files: {files}").format(size=size_words(found.size, speak), files=found.files),
+        ),
         (speak("Weights"), exact),
         (speak("Licence"), found.licence or unknown),
         (speak("Context"), str(found.context) if found.context else unknown),
@@ -148,11 +154,11 @@ def print_inspection(found: Inspection) -> None:
         pairs.append((speak("Parameters"), billions(found.architecture.parameters)))
         pairs += _architecture_pairs(found.architecture)
     if found.weights and found.weights.experts:
-        pairs.append((speak("Routed experts"), format_bytes(found.weights.experts)))
+        pairs.append((speak("Routed experts"), size_words(found.weights.experts, speak)))
     print_pairs(pairs)
     print_table(
         speak("Tensors"), (speak("Type"), speak("Size")),
-        [(name, format_bytes(size)) for name, size in found.by_type.items()],
+        [(name, size_words(size, speak)) for name, size in found.by_type.items()],
     )  # fmt: skip
     for one in found.notes:
         note(one.render(speak))
@@ -161,7 +167,7 @@ def print_inspection(found: Inspection) -> None:
 def print_installed(found: Sequence[InstalledCheckpoint], free: Bytes) -> None:
     """Print the checkpoints on this machine, what they take together, and the `free` bytes of the disk."""
     from ansambl.cli.output import print_table, say
-    from ansambl.domain.units import Bytes, format_bytes
+    from ansambl.domain.units import Bytes, size_words
     from ansambl.model_catalog.library import Origin, disk_size
 
     origins = {
@@ -169,7 +175,7 @@ def print_installed(found: Sequence[InstalledCheckpoint], free: Bytes) -> None:
         Origin.FOLDER: speak("a file of yours"), Origin.OLLAMA: "Ollama", Origin.LM_STUDIO: "LM Studio",
     }  # fmt: skip
     rows = [
-        (one.reference, one.quantization or one.format, format_bytes(one.size), origins[one.origin], one.path)
+        (one.reference, one.quantization or one.format, size_words(one.size, speak), origins[one.origin], one.path)
         for one in found
     ]  # fmt: skip
     headers = (speak("Reference"), speak("Quantization"), speak("Size"), speak("Origin"), speak("Path"))
@@ -178,8 +184,8 @@ def print_installed(found: Sequence[InstalledCheckpoint], free: Bytes) -> None:
         ours = sum(one.size for one in found if one.origin is Origin.ANSAMBL)
         say(
             speak("In all {size}; Ansambl fetched {ours} of it. {free} are free where it puts models.").format(
-                size=format_bytes(Bytes(disk_size(found))), ours=format_bytes(Bytes(ours)),
-                free=format_bytes(free),
+                size=size_words(Bytes(disk_size(found)), speak), ours=size_words(Bytes(ours), speak),
+                free=size_words(free, speak),
             )
         )  # fmt: skip
 
@@ -187,27 +193,27 @@ def print_installed(found: Sequence[InstalledCheckpoint], free: Bytes) -> None:
 def print_announcement(announced: Announcement) -> None:
     """Tell, on standard error, what a download would be: size, disk, licence, time."""
     from ansambl.cli.output import note
-    from ansambl.domain.units import format_bytes, format_seconds
+    from ansambl.domain.units import size_words, time_words
     from ansambl.model_catalog.download import LINK_SPEEDS
 
     note(
         speak("{reference}: {size}, files: {count}, licence: {licence}.").format(
-            reference=announced.reference, size=format_bytes(announced.size), count=len(announced.files),
+            reference=announced.reference, size=size_words(announced.size, speak), count=len(announced.files),
             licence=announced.licence or speak("unknown"),
         )
     )  # fmt: skip
     if announced.here:
-        note(speak("{size} of it are here already from an earlier try.").format(size=format_bytes(announced.here)))
+        note(speak("{size} of it are here already from an earlier try.").format(size=size_words(announced.here, speak)))
     times = ", ".join(
         speak("{time} at {speed} Mbit/s").format(
-            time=format_seconds(announced.seconds(speed)), speed=round(speed * 8 / 1e6)
+            time=time_words(announced.seconds(speed), speak), speed=round(speed * 8 / 1e6)
         )
         for speed in LINK_SPEEDS
     )
     note(speak("It takes {times}.").format(times=times))
     note(
         speak("It is put into {folder}, where {free} are free.").format(
-            folder=announced.folder, free=format_bytes(announced.free)
+            folder=announced.folder, free=size_words(announced.free, speak)
         )
     )
     if announced.gated:

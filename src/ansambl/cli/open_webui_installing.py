@@ -47,7 +47,7 @@ def may_install(announced: Announcement, *, yes: bool) -> bool:
     """Show the licence, the sizes and the time, and ask."""
     from ansambl.cli.output import ask_yes, note
     from ansambl.companions.open_webui.building import BUILD_WORDS, LICENCE_WORDS
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
 
     build = announced.build
     for words in LICENCE_WORDS:
@@ -59,8 +59,8 @@ def may_install(announced: Announcement, *, yes: bool) -> bool:
     )
     note(
         speak("Download about {download}, on disk {size}, free {free}, folder {folder}.").format(
-            download=format_bytes(build.download) if build.download else "-", size=format_bytes(build.size),
-            free=format_bytes(announced.free), folder=announced.folder,
+            download=size_words(build.download, speak) if build.download else "-", size=size_words(build.size, speak),
+            free=size_words(announced.free, speak), folder=announced.folder,
         )
     )  # fmt: skip
     return ask_yes(speak("Install it?"), yes=yes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from ansambl.cli.output import console
 from ansambl.domain.model import Checkpoint
-from ansambl.domain.units import format_bytes
+from ansambl.domain.units import size_words
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _count(stage: Stage) -> str:
     if not stage.total:
         return ""
     if stage.counts == "bytes":
-        return f"{format_bytes(stage.done)} / {format_bytes(stage.total)}"
+        return f"{size_words(stage.done, speak)} / {size_words(stage.total, speak)}"
     return f"{stage.done}/{stage.total}"
 
 

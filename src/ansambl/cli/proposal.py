@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ansambl.cli.speeds import tokens_per_second
-from ansambl.domain.units import format_bytes, format_seconds
+from ansambl.domain.units import size_words, time_words
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
@@ -28,18 +28,19 @@ def proposal_lines(proposal: Proposal) -> list[str]:
         lines.append(
             "    " + speak("{model} {quantization}: {size} to fetch, licence {licence}, answers {speed}").format(
                 model=placement.candidate.title, quantization=placement.candidate.quantization,
-                size=format_bytes(one.size), licence=one.licence or speak("unknown"),
+                size=size_words(one.size, speak), licence=one.licence or speak("unknown"),
                 speed=tokens_per_second(placement.speed.decode),
             )
         )  # fmt: skip
         lines.append(f"      {one.reference}")
     times = ", ".join(
-        speak("{time} at {speed} Mbit/s").format(time=format_seconds(proposal.size / link), speed=speed)
+        speak("{time} at {speed} Mbit/s").format(time=time_words(proposal.size / link, speak), speed=speed)
         for speed, link in _LINKS
     )
     lines.append(
         "    " + speak("{size} in all, {free} free in {folder}; {times}").format(
-            size=format_bytes(proposal.size), free=format_bytes(proposal.free), folder=proposal.folder, times=times
+            size=size_words(proposal.size, speak), free=size_words(proposal.free, speak), folder=proposal.folder,
+            times=times,
         )
     )  # fmt: skip
     return lines

@@ -58,6 +58,11 @@ def in_language(value: Any, speak: Speak) -> Any:
     return _AMOUNT.sub(lambda one: units[one["unit"]].format(amount=one["number"].replace(_POINT, mark)), value)
 
 
+def number_words(value: float, specification: str, speak: Speak) -> str:
+    """A number outside a sentence, as in a table, with the decimal mark of the language."""
+    return format(in_language(figure(value, specification), speak))
+
+
 def _units(speak: Speak) -> dict[str, str]:
     return {
         "B": speak("{amount} B"), "KiB": speak("{amount} KiB"), "MiB": speak("{amount} MiB"),

@@ -7,7 +7,7 @@ import re
 from typing import NewType
 
 from ansambl.domain.errors import UsageError
-from ansambl.domain.figures import Figure, figure
+from ansambl.domain.figures import Figure, Speak, figure, in_language
 from ansambl.domain.text import text
 
 Bytes = NewType("Bytes", int)
@@ -75,6 +75,11 @@ def format_bytes(size: int) -> str:
     return f"{size / TIB:.1f} TiB"
 
 
+def size_words(size: int, speak: Speak) -> str:
+    """A size outside a sentence, as in a table, with the decimal mark and the unit of the language."""
+    return str(in_language(format_bytes(size), speak))
+
+
 def format_rate(rate: float) -> str:
     """Write tokens a second for people, with two digits that count: ``42.7 -> "43"``, ``3.46 -> "3.5"``."""
     return format(rate_figure(rate))
@@ -93,3 +98,8 @@ def format_seconds(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def time_words(seconds: float, speak: Speak) -> str:
+    """A time outside a sentence, with the decimal mark and the units of the language."""
+    return str(in_language(format_seconds(seconds), speak))

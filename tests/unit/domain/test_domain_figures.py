@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansambl.domain.figures import figure
+from ansambl.domain.figures import figure, number_words
 from ansambl.domain.text import text
-from ansambl.domain.units import GIB, MIB, format_bytes, format_seconds
+from ansambl.domain.units import GIB, MIB, format_bytes, format_seconds, size_words, time_words
 from ansambl.foundation.locales import translator
 
 RUSSIAN = {
@@ -92,3 +92,9 @@ def test_a_figure_keeps_how_it_is_written():
 def test_the_shipped_russian_has_its_decimal_mark_and_its_units():
     took = text("{model} takes {size}", model="m", size="2.5 GiB")
     assert took.render(translator("ru")).endswith("2,5\N{NO-BREAK SPACE}ГиБ")
+
+
+def test_what_stands_alone_is_written_as_within_a_sentence():
+    assert (size_words(59 * GIB, russian), size_words(59 * GIB, str)) == ("59,0 ГиБ", "59.0 GiB")
+    assert (time_words(2.25, russian), time_words(2.25, str)) == ("2,2 с", "2.2 s")
+    assert (number_words(2, "+.1f", russian), number_words(2, "+.1f", str)) == ("+2,0", "+2.0")

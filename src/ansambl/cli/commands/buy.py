@@ -9,6 +9,7 @@ import typer
 
 from ansambl.cli.options import Config, Json
 from ansambl.cli.planning_options import Context, GoalName, Language
+from ansambl.domain.figures import number_words
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def _row(option: PurchaseOption) -> tuple[str, ...]:
         speed = tokens_per_second(best.speed.decode) if best.candidate.generates else "–"
     return (
         option.title.render(speak), _usd(build), _named(best), speed, _watts(build),
-        f"{option.gain:+.1f}" if option.gain else "0", f"{per_dollar:.2f}" if per_dollar else "–",
+        number_words(option.gain, "+.1f", speak) if option.gain else "0",
+        number_words(per_dollar, ".2f", speak) if per_dollar else "–",
     )  # fmt: skip
 
 
@@ -151,7 +153,7 @@ def _print_left_out(advice: Advice) -> None:
     if beyond is not None and beyond.build is not None:
         say(
             speak("Over the budget, the cheapest that adds something: {title}, {usd} USD, {gain} points.").format(
-                title=beyond.title.render(speak), usd=_usd(beyond.build), gain=f"{beyond.gain:+.1f}"
+                title=beyond.title.render(speak), usd=_usd(beyond.build), gain=number_words(beyond.gain, "+.1f", speak)
             )
         )
 
@@ -166,7 +168,7 @@ def _usd(build: Build) -> str:
 
 
 def _watts(build: Build) -> str:
-    return speak("unknown") if build.watts is None else f"{build.watts} W"
+    return speak("unknown") if build.watts is None else speak("{amount} W").format(amount=build.watts)
 
 
 def _named(best: PlannedPlacement | None) -> str:

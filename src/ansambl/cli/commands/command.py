@@ -104,20 +104,20 @@ def _print(answers: Sequence[CommandAnswer]) -> None:
 
 def _say_together(several: CommandSet) -> None:
     from ansambl.cli.output import note
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
 
     if sum(one.command.engine == "vllm" for one in several.answers) > 1:
         note(speak("start them one after the other: vLLM measures what is free while it starts"))
     if several.missing:
         note(
             speak("warning: together they need {needed} of the fullest device, which has {capacity}: {missing} too "
-                  "much").format(needed=format_bytes(several.taken), capacity=format_bytes(several.capacity),
-                                 missing=format_bytes(several.missing))
+                  "much").format(needed=size_words(several.taken, speak), capacity=size_words(several.capacity, speak),
+                                 missing=size_words(several.missing, speak))
         )  # fmt: skip
     else:
         note(
             speak("together they take {needed} of {capacity} of the fullest device").format(
-                needed=format_bytes(several.taken), capacity=format_bytes(several.capacity))
+                needed=size_words(several.taken, speak), capacity=size_words(several.capacity, speak))
         )  # fmt: skip
 
 

@@ -57,13 +57,13 @@ def uninstall(config: Config = None, yes: Yes = False) -> None:
     from ansambl.app.configuration.configuration_file import load_data_paths
     from ansambl.app.data_removal import plan_removal, remove
     from ansambl.cli.output import ask_yes, note, print_table, say
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
 
     paths = load_data_paths(config)
     plan = plan_removal(paths)
-    rows = [(str(one.path), format_bytes(one.size)) for one in plan]
+    rows = [(str(one.path), size_words(one.size, speak)) for one in plan]
     print_table(speak("This would be removed"), (speak("What"), speak("Size")), rows)
-    total = format_bytes(sum(one.size for one in plan))
+    total = size_words(sum(one.size for one in plan), speak)
     question = speak("Remove {size} in {folder} for good?").format(size=total, folder=paths.root)
     if not ask_yes(question, yes=yes):
         note(speak("Nothing was removed."))

@@ -71,11 +71,11 @@ def _way_out(entry: EngineEntry, state: NotUsable) -> str:
 
 
 def _usable_line(entry: EngineEntry, state: Installed) -> str:
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
 
     known = [one for one in (state.version, state.build) if one and one != "-"]
     if entry.size is not None and state.managed:
-        known.append(speak("installed by Ansambl, {size}").format(size=format_bytes(entry.size)))
+        known.append(speak("installed by Ansambl, {size}").format(size=size_words(entry.size, speak)))
     if entry.models:
         known.append(speak("used by {models}").format(models=", ".join(entry.models)))
     if entry.traits.documented and not entry.traits.verified:
@@ -154,7 +154,7 @@ def _here_already(announced: Announcement) -> str:
 
 def _announce(offer: InstallOffer) -> None:
     from ansambl.cli.output import note
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
     from ansambl.engines.install.records import Way
 
     announced, build = offer.announced, offer.build
@@ -171,8 +171,9 @@ def _announce(offer: InstallOffer) -> None:
     )
     note(
         speak("Download {download}, on disk {size}, free {free}, licence {licence}, folder {folder}.").format(
-            download=format_bytes(build.download) if build.download else unknown, size=format_bytes(build.size),
-            free=format_bytes(announced.free), licence=build.licence, folder=announced.folder,
+            download=size_words(build.download, speak) if build.download else unknown,
+            size=size_words(build.size, speak), free=size_words(announced.free, speak), licence=build.licence,
+            folder=announced.folder,
         )
     )  # fmt: skip
     for one in offer.notes:
@@ -188,7 +189,7 @@ def remove(engine: Engine, config: Config = None, yes: Yes = False, as_json: Jso
     from ansambl.app.configuration.configuration_file import load_data_paths
     from ansambl.app.engine_book import installable_name
     from ansambl.cli.output import ask_yes, note, print_json, say
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
     from ansambl.engines.install import installer
 
     folder = load_data_paths(config).engines
@@ -196,7 +197,7 @@ def remove(engine: Engine, config: Config = None, yes: Yes = False, as_json: Jso
     standing = installer.standing(name, folder)
     note(
         speak("{engine}: {size} in {path} will be deleted.").format(
-            engine=name, size=format_bytes(standing.size), path=standing.folder
+            engine=name, size=size_words(standing.size, speak), path=standing.folder
         )
     )
     if not ask_yes(speak("Delete it?"), yes=yes):

@@ -67,13 +67,13 @@ def _print(question: Question, found: Answer) -> None:
     from ansambl.cli.memory_bars import print_memory
     from ansambl.cli.output import note, print_grouped, print_pairs, print_table, say
     from ansambl.cli.speeds import answering, tokens_per_second
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
 
     choice = found.choice
     best = choice.best
     candidate = best.candidate
     say(f"{candidate.title} · {candidate.quantization} · {best.engine} · {best.machine.title}: {_verdict(best)}")
-    size = f"{'' if candidate.basis == 'reported' else '≈ '}{format_bytes(candidate.size)}"
+    size = f"{'' if candidate.basis == 'reported' else '≈ '}{size_words(candidate.size, speak)}"
     pairs = [
         (speak("Checkpoint"), f"{candidate.quantization}, {candidate.format}, {size}"),
         (speak("Context"), speak("{context} tokens × {parallel}").format(context=best.context, parallel=best.parallel)),
@@ -133,8 +133,12 @@ def _most(placement: PlannedPlacement, most: Limits) -> str:
 
     if most.context is None:
         return speak("not one token with these settings")
-    words = speak("{context} tokens × {parallel}").format(context=most.context, parallel=placement.parallel)
-    if most.parallel is not None:
+    longest, several = (most.context, placement.parallel), (placement.context, most.parallel or 0)
+    # As long and more at once says both.
+    if longest[0] == several[0]:
+        longest = max(longest, several)
+    words = speak("{context} tokens × {parallel}").format(context=longest[0], parallel=longest[1])
+    if most.parallel is not None and longest != several:
         words = speak("{longest}, or {context} tokens × {parallel}").format(
             longest=words, context=placement.context, parallel=most.parallel
         )
@@ -147,12 +151,12 @@ def _print_changes(found: Answer) -> None:
     """What would fit instead; where nothing does, how far the smallest is from it."""
     from ansambl.cli.output import print_table, say
     from ansambl.cli.speeds import answering
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
 
     rows = [
         (
             shlex.join(one.options), one.placement.candidate.quantization, one.placement.engine,
-            format_bytes(one.placement.footprint.total.expected), answering(one.placement),
+            size_words(one.placement.footprint.total.expected, speak), answering(one.placement),
         )
         for one in found.instead
     ]  # fmt: skip
@@ -165,20 +169,20 @@ def _print_changes(found: Answer) -> None:
     say("")
     say(
         speak("Nothing would fit: the smallest checkpoint ({quantization}) has {size}, {machine} has {memory}.").format(
-            quantization=smallest.candidate.quantization, size=format_bytes(smallest.candidate.size),
+            quantization=smallest.candidate.quantization, size=size_words(smallest.candidate.size, speak),
             machine=smallest.machine.name, memory=_memory(smallest.machine),
         )
     )  # fmt: skip
 
 
 def _memory(machine: PlannedMachine) -> str:
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
 
     own = [gpu for gpu in machine.gpus if not gpu.model.unified_memory]
-    ram = speak("{size} of RAM").format(size=format_bytes(machine.ram.memory))
+    ram = speak("{size} of RAM").format(size=size_words(machine.ram.memory, speak))
     if not own:
         return ram
-    return speak("{size} on GPUs and {ram}").format(size=format_bytes(sum(gpu.memory for gpu in own)), ram=ram)
+    return speak("{size} on GPUs and {ram}").format(size=size_words(sum(gpu.memory for gpu in own), speak), ram=ram)
 
 
 def _worth_telling(choice: Choice) -> list[PlannedPlacement]:
@@ -204,10 +208,10 @@ def _print_next(question: Question, best: PlannedPlacement) -> None:
 
 def _other(placement: PlannedPlacement) -> tuple[str, ...]:
     from ansambl.cli.speeds import answering
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
 
     return (
-        placement.candidate.quantization, placement.engine, format_bytes(placement.candidate.size),
+        placement.candidate.quantization, placement.engine, size_words(placement.candidate.size, speak),
         speak("yes") if placement.fits else speak("no"), answering(placement),
         placement.written_settings,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ansambl.cli.options import Config, Json
+from ansambl.domain.figures import number_words
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
@@ -162,4 +163,4 @@ def _usage(row: UsageRow) -> tuple[str, ...]:
 
 
 def _mean(seconds: float, count: int) -> str:
-    return speak("{seconds} s").format(seconds=f"{seconds / count:.2f}") if count else ""
+    return speak("{seconds} s").format(seconds=number_words(seconds / count, ".2f", speak)) if count else ""

