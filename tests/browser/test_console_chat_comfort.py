@@ -169,6 +169,10 @@ THINKING = [
     (["I <think>", "not</think>"], "", "I <think>not</think>"),
     (["<b", ">x"], "", "<b>x"),
     (["<think>", "cut at its lim", "it, and no more of it"], "cut at its limit, and no more of it", ""),
+    # What could become a mark and was the end.
+    (["<"], "", "<"),
+    ([" <th"], "", " <th"),
+    (["<think>hm", " </th"], "hm </th", ""),
 ]
 
 
@@ -180,7 +184,7 @@ def test_thinking_that_an_engine_leaves_in_the_answer_is_told_from_it(open_page,
             """async ([address, pieces]) => {
               const { splitter } = await import(address);
               const split = splitter();
-              const found = pieces.map((one) => split(one));
+              const found = [...pieces.map((one) => split(one)), split()];
               return ["thinking", "content"].map((key) => found.map((one) => one[key]).join(""));
             }""",
             [address, pieces],

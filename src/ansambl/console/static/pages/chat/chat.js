@@ -175,6 +175,11 @@ export class Chat {
     const since = () => (performance.now() - began) / 1000;
     const thinks = (text) => { if (takeReasoning(answer, text)) answer.thought ??= since(); };
     const split = splitter();
+    const take = ({ thinking, content }) => {
+      if (thinking) thinks(thinking);
+      if (content.trim()) answer.first ??= since();
+      answer.content += content;
+    };
     show();
     try {
       const index = this.conversation.turns.indexOf(turn);
@@ -187,13 +192,7 @@ export class Chat {
             facts: (facts) => { Object.assign(answer, facts); show(); },
             waiting: (sentence) => { answer.waiting = sentence; show(); },
             reasoning: (text) => { thinks(text); show(); },
-            content: (text) => {
-              const { thinking, content } = split(text);
-              if (thinking) thinks(thinking);
-              if (content.trim()) answer.first ??= since();
-              answer.content += content;
-              show();
-            },
+            content: (text) => { take(split(text)); show(); },
           },
         },
       );
@@ -202,6 +201,7 @@ export class Chat {
       if (error.name === "AbortError" || this.leaving) answer.stopped = true;
       else answer.error = error instanceof AnswerError ? error.message : say("lost_during");
     }
+    take(split());
     answer.seconds = since();
     answer.running = false;
     this.runs.delete(answer);
