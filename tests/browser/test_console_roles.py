@@ -67,6 +67,30 @@ def fits(page: Page) -> bool:
     return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_a_name_that_would_be_another_address_is_refused_in_words(open_page, product, admin):
+    page = open_page(f"{product.address}/console/roles/edit?kind=roles&lang=en").page
+    ready(page)
+    for name in ("a/versions", "..", ".", "/"):
+        page.locator("#f-name").fill(name)
+        save(page)
+        expect(page.get_by_text("A name cannot hold '/', nor be '.' or '..'")).to_be_visible()
+    # All other signs that mean something in addresses are letters of a name.
+    for name in ("a?b=1&c", "#top", "100%25", "...", "..a"):
+        page.goto(f"{product.address}/console/roles/edit?kind=roles&lang=en")
+        ready(page)
+        page.locator("#f-name").fill(name)
+        save(page)
+        page.wait_for_url("**saved=1*")
+        expect(page.get_by_role("heading", level=1)).to_have_text(name)
+        admin("DELETE", f"roles/{quote(name, safe='')}")
+    # What is read below a role is no role.
+    headers = {"sec-fetch-site": "same-origin"}
+    found = page.request.get(
+        f"{product.address}/console/roles/edit?kind=roles&lang=en&name=coder%2Fversions", headers=headers
+    )
+    assert (found.status, "Nothing here is called &#39;coder/versions&#39;." in found.text()) == (404, True)
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("language", ["en", "ru"])
 def test_the_list_shows_where_roles_come_from_and_who_shares_a_prefix(open_page, product, screenshot, language, size):

@@ -249,8 +249,10 @@ def test_a_full_disk_is_told_at_once_and_its_files_are_kept(place: IndexPlace) -
     marker.parent.mkdir()
     marker.touch()
     began = time.monotonic()
-    with pytest.raises(IndexFailedError, match="disk is full"):
+    with pytest.raises(IndexFailedError, match="disk is full") as told:
         OwnProcess(f"{__name__}:FindsNoRoom", place)
+    # Over HTTP it is no mistake of Ansambl's.
+    assert (told.value.status, told.value.code) == (503, "disk_full")
     assert time.monotonic() - began < LIMIT
     assert marker.exists()
     marker.unlink()

@@ -17,8 +17,8 @@ from starlette.routing import BaseRoute, Match
 from ansambl.api import PREFIX
 from ansambl.api.findings import place_of, sentence_of, telling
 from ansambl.dialects import openai_chat
-from ansambl.domain.errors import AnsamblError, RequestError, UnavailableError
-from ansambl.domain.text import text
+from ansambl.domain.errors import AnsamblError, DiskFullError, RequestError, UnavailableError
+from ansambl.domain.text import Text, text
 from ansambl.foundation.full_disk import is_full_disk
 from ansambl.foundation.locales import LANGUAGE_COOKIE, speaker_of_header, supported, translator
 from ansambl.foundation.logging import get_logger
@@ -72,6 +72,14 @@ class _CrashError(AnsamblError):
     code = "internal_error"
 
 
+class NotHereError(HTTPException):
+    """A path that cannot do what was asked (status 405), in words of its own."""
+
+    def __init__(self, told: Text) -> None:
+        super().__init__(405)
+        self.told = told
+
+
 def language_of(request: Request) -> Callable[[str], str]:
     """The translator for who sent a request. What was chosen in the console a cookie says, also for event streams."""
     chosen = supported(request.cookies.get(LANGUAGE_COOKIE, ""))
@@ -98,11 +106,10 @@ def add_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
-        failure = RequestError(
-            text("The admin API cannot answer {method} {path}: {reason}; its routes are in {openapi}.",
-                 method=request.method, path=request.url.path[:_LONGEST], reason=error.detail,
-                 openapi=f"{PREFIX}/openapi.json")
-        )  # fmt: skip
+        told = text("The admin API cannot answer {method} {path}: {reason}; its routes are in {openapi}.",
+                    method=request.method, path=request.url.path[:_LONGEST], reason=error.detail,
+                    openapi=f"{PREFIX}/openapi.json")  # fmt: skip
+        failure = RequestError(error.told if isinstance(error, NotHereError) else told)
         failure.status = error.status_code
         headers = {name.lower(): value for name, value in (error.headers or {}).items()}
         if error.status_code == 405:
@@ -121,11 +128,10 @@ def add_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
         log.error("disk_full", path=request.url.path[:_LONGEST], reason=str(error))
         return answer_with(
             request,
-            UnavailableError(
-                text("The disk of the data folder is full, so nothing can be kept; free some room, then do it again."),
-                code="disk_full", retry_after=None,
+            DiskFullError(
+                text("The disk of the data folder is full, so nothing can be kept; free some room, then do it again.")
             ),
-        )  # fmt: skip
+        )
 
     @app.exception_handler(Exception)
     async def on_crash(request: Request, error: Exception) -> Response:

@@ -7,11 +7,16 @@ is English. Pure.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from ansambl.domain.text import Text, text
+from ansambl.domain.units import format_bytes
 
 Finding = Mapping[str, Any]
+
+SIZE_TOO_SMALL: Final = "size_too_small"
+SIZE_TOO_LARGE: Final = "size_too_large"
+"""The kinds of findings of sizes out of bounds: ``ctx`` has ``least`` or ``most`` in bytes."""
 
 
 def _whole_number(place: str, _: Finding) -> Text:
@@ -37,6 +42,14 @@ _SENTENCES: dict[str, Callable[[str, Finding], Text]] = {
     "greater_than": lambda place, ctx: text("{place} must be more than {limit}.", place=place, limit=ctx["gt"]),
     "less_than_equal": lambda place, ctx: text("{place} must be {most} or less.", place=place, most=ctx["le"]),
     "less_than": lambda place, ctx: text("{place} must be less than {limit}.", place=place, limit=ctx["lt"]),
+    SIZE_TOO_SMALL: lambda place, ctx: text(
+        "{place} must be {size} or more ({bytes} bytes).", place=place, size=format_bytes(ctx["least"]),
+        bytes=ctx["least"],
+    ),
+    SIZE_TOO_LARGE: lambda place, ctx: text(
+        "{place} must be {size} or less ({bytes} bytes).", place=place, size=format_bytes(ctx["most"]),
+        bytes=ctx["most"],
+    ),
     "string_too_long": lambda place, ctx: text(
         "{place} may have {most} characters at most.", place=place, most=ctx["max_length"]
     ),

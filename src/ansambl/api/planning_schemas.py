@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, Field, JsonValue
+from pydantic_core import PydanticCustomError
+
+from ansambl.api.findings import SIZE_TOO_LARGE, SIZE_TOO_SMALL
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Context = Annotated[int, Field(ge=1, le=100_000_000)]
@@ -18,7 +21,24 @@ DESCRIBED = f"{MACHINE} Or a description of one."
 MODEL = "A model of the configuration or of the catalog, or `embedded`; no path."
 
 
-Memory = Annotated[int, Field(ge=2**26, le=2**46)]
+LEAST_MEMORY, MOST_MEMORY = 2**26, 2**46
+"""Bytes of a device of a machine that is described."""
+
+
+def _bounded_memory(size: int) -> int:
+    # As kinds of our own: who reads that it is too little wants it in units that people use.
+    if size < LEAST_MEMORY:
+        raise PydanticCustomError(SIZE_TOO_SMALL, "too small", {"least": LEAST_MEMORY})
+    if size > MOST_MEMORY:
+        raise PydanticCustomError(SIZE_TOO_LARGE, "too large", {"most": MOST_MEMORY})
+    return size
+
+
+Memory = Annotated[
+    int,
+    AfterValidator(_bounded_memory),
+    Field(json_schema_extra={"minimum": LEAST_MEMORY, "maximum": MOST_MEMORY}),
+]
 
 
 class DescribedGpus(BaseModel, extra="forbid", strict=True):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import APIRouter, Query, Request
 
 from ansambl.api import PREFIX
-from ansambl.api.errors import may_fail
+from ansambl.api.errors import NotHereError, may_fail
 from ansambl.api.guarding import caller_of
 from ansambl.api.schemas import (
     EntriesDocument,
@@ -26,10 +26,13 @@ from ansambl.api.schemas import (
     VersionsDocument,
 )
 from ansambl.domain.access import Caller
+from ansambl.domain.text import text
 from ansambl.roles.catalog import Kind
 
 LARGEST_BODY = 1_000_000
 """Bytes of a body; a configuration file may not be larger either."""
+
+_LONGEST_TOLD = 200
 
 Translate = Callable[[str], str]
 
@@ -119,8 +122,16 @@ def add_role_routes(router: APIRouter, controls: RoleControls, language: Speak) 
         return await controls.reload(language(request))
 
 
-async def _not_here() -> None:
-    raise HTTPException(405)
+def _not_below(kind: Kind, below: str) -> Callable[[str], Awaitable[None]]:
+    """What answers where something is to be kept that would be named like a path below a role."""
+
+    async def not_here(name: str) -> None:
+        raise NotHereError(
+            text("Nothing can be kept as '{name}': a name cannot hold '/'. What {path} can do says the header Allow.",
+                 name=f"{name}/{below}"[:_LONGEST_TOLD], path=f"{PREFIX}/{kind}/{name}/{below}"[:_LONGEST_TOLD])
+        )  # fmt: skip
+
+    return not_here
 
 
 def _add_table(router: APIRouter, controls: RoleControls, language: Speak, kind: Kind) -> None:
@@ -179,7 +190,7 @@ def _add_table(router: APIRouter, controls: RoleControls, language: Speak, kind:
     for below in ("versions", "restore", "rename", "trials"):
         # Or a role's name would seem to end with it.
         router.add_api_route(
-            f"{one}/{below}", _not_here, methods=["PUT", "DELETE", "PATCH"], include_in_schema=False,
+            f"{one}/{below}", _not_below(kind, below), methods=["PUT", "DELETE", "PATCH"], include_in_schema=False,
             name=f"{kind}_{below}_otherwise",
         )  # fmt: skip
     for method, path, endpoint, failures in routes:

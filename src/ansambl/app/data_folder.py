@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from ansambl.app.running_state import read_state
-from ansambl.domain.errors import DataFolderError
+from ansambl.domain.errors import DataFolderError, DiskFullError
 from ansambl.domain.text import text
 from ansambl.foundation import logging
 from ansambl.foundation.paths import DataPaths
@@ -61,7 +61,7 @@ def _not_usable(paths: DataPaths, error: OSError | sqlite3.Error) -> DataFolderE
             )
         )
     if error.errno == errno.ENOSPC if isinstance(error, OSError) else _sqlite_code(error) == sqlite3.SQLITE_FULL:
-        return DataFolderError(
+        return DiskFullError(
             text(
                 "The disk of the data folder {folder} is full. Free some space there, or name another folder in the "
                 "variable ANSAMBL_DATA.",

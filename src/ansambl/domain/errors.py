@@ -127,3 +127,11 @@ class CheckpointError(AnsamblError):
 
 class DataFolderError(AnsamblError):
     """The data folder cannot be used: no permission, a newer database, another Ansambl running on it."""
+
+
+class DiskFullError(DataFolderError):
+    """The disk of the data folder has no room left; when there is some again, all is well."""
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "disk_full"

@@ -171,8 +171,9 @@ def test_a_full_disk_is_no_damaged_database(paths, monkeypatch):
         raise error
 
     monkeypatch.setattr(data_folder, "Database", full)
-    with pytest.raises(DataFolderError, match=r"The disk of the data folder .* is full"):
+    with pytest.raises(DataFolderError, match=r"The disk of the data folder .* is full") as told:
         open_database(paths)
+    assert (told.value.status, told.value.code) == (503, "disk_full")
 
 
 def test_a_database_that_cannot_be_opened_is_a_fault_of_the_folder(paths):

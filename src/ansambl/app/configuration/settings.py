@@ -364,6 +364,9 @@ class Settings(Table):
         for name in value:
             if "/" in name:
                 raise SettingError(text("a name cannot hold '/'; use it in 'aliases' instead"), name)
+            if name in {".", ".."}:
+                # Browsers and other clients read these in an address as the place itself, and the one above it.
+                raise SettingError(text("'.' and '..' cannot be names; use another one"), name)
         return value
 
     @field_validator("engines", mode="before")

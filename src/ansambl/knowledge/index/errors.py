@@ -33,6 +33,14 @@ class IndexFailedError(AnsamblError):
     code = "index_failed"
 
 
+class IndexWithoutRoomError(IndexFailedError):
+    """The disk of the index is full; when there is room again, another start may do it."""
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "disk_full"
+
+
 class EntryRefusedError(RequestError):
     """An entry or a query that no index can take."""
 

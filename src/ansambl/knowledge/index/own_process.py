@@ -30,7 +30,7 @@ from ansambl.knowledge.embedding import Vectors
 from ansambl.knowledge.index import wire
 from ansambl.knowledge.index.checking import check_vector
 from ansambl.knowledge.index.contract import Entry, IndexPlace, IndexState, Ranked
-from ansambl.knowledge.index.errors import IndexDamagedError, IndexFailedError, gone
+from ansambl.knowledge.index.errors import IndexDamagedError, IndexFailedError, IndexWithoutRoomError, gone
 from ansambl.knowledge.index.folders import set_all_aside
 
 log = get_logger(__name__)
@@ -165,7 +165,7 @@ class OwnProcess:
     def _found_no_room(self) -> None:
         """A mapped file got no block of the disk: the files are as good as they were, and another start may do it."""
         with self._changed:
-            self._refused = IndexFailedError(
+            self._refused = IndexWithoutRoomError(
                 text("the disk is full, so the index in {folder} cannot be written", folder=self._place.folder)
             )
             self._changed.notify_all()

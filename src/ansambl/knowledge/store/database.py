@@ -16,7 +16,7 @@ from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import TypeVar
 
-from ansambl.domain.errors import DataFolderError
+from ansambl.domain.errors import DataFolderError, DiskFullError
 from ansambl.domain.text import Text, text
 from ansambl.foundation.paths import PRIVATE_FILE, PRIVATE_FOLDER
 from ansambl.foundation.sqlite import Database, NewerDatabaseError, load_migrations
@@ -149,9 +149,9 @@ class KnowledgeDatabase:
             # SQLite quotes what it cannot read of a damaged file, and Python cannot read the quotation.
             raise DataFolderError(self._unreadable(error.reason)) from error
         except OSError as error:
-            raise DataFolderError(
-                _full(self.folder) if error.errno in _FULL else _unusable(self.folder, error)
-            ) from error
+            if error.errno in _FULL:
+                raise DiskFullError(_full(self.folder)) from error
+            raise DataFolderError(_unusable(self.folder, error)) from error
 
     def _explained(self, error: sqlite3.Error) -> DataFolderError:
         code = getattr(error, "sqlite_errorcode", None)
@@ -159,7 +159,7 @@ class KnowledgeDatabase:
             return DataFolderError(self._was_closed())
         # Where it is not the disk but a quota or a limit that is full, SQLite calls it an error of input and output.
         if code == sqlite3.SQLITE_FULL or (code is not None and code & 0xFF == sqlite3.SQLITE_IOERR and self._tight()):
-            return DataFolderError(_full(self.folder))
+            return DiskFullError(_full(self.folder))
         if code is not None and code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             return DataFolderError(_in_use(self.folder))
         if code is not None and code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:

@@ -22,6 +22,8 @@ _KINDS = ("roles", "ensembles")
 _LARGEST_SET = 1_000_000
 """Bytes of a set to import; the admin API takes no more, and a configuration file may not be larger either."""
 
+_LONGEST_TOLD = 200
+
 
 def _name(speak: Speak) -> str:
     return speak("Roles")
@@ -44,6 +46,11 @@ def _routes(frame: Frame) -> list[Route]:
         query = request.query_params
         kind = query.get("kind", "roles") if query.get("kind", "roles") in _KINDS else "roles"
         name, source = query.get("name"), query.get("from")
+        for one in (name, source):
+            if one is not None and "/" in one:
+                # No role has such a name, and below the address of one stand other things.
+                message = frame.speak(request)("Nothing here is called '{name}'.").format(name=one[:_LONGEST_TOLD])
+                raise AdminError(404, message, "model_not_found", "name")
         admin = frame.admin(request)
         entry = await admin.get(kind, name) if name else None
         copied = await admin.get(kind, source) if source and not name else None

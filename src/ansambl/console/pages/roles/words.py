@@ -23,6 +23,7 @@ def editor_words(speak: Speak) -> dict[str, str]:
         "unsaved": speak("Unsaved changes"),
         "draft_back": speak("Your unsaved changes from before are back."),
         "name_needed": speak("Give it a name."),
+        "name_of_address": speak("A name cannot hold '/', nor be '.' or '..'; such a name can be an alias."),
         "name_taken": speak(
             "There is a role or an ensemble of this name already; edit that one, or choose another name."
         ),

@@ -97,6 +97,11 @@ function startEditor() {
     problem("");
     note("");
     if (!named()) { complain(new Refused(say("name_needed"), 400, null, "name")); return; }
+    // The address of such a one would be that of something else.
+    if (!name && (named().includes("/") || [".", ".."].includes(named()))) {
+      complain(new Refused(say("name_of_address"), 400, null, "name"));
+      return;
+    }
     if (!name && [...options.roles, ...options.ensembles].includes(named())) {
       complain(new Refused(say("name_taken"), 400, null, "name"));
       return;
