@@ -55,6 +55,23 @@ def test_the_newest_lines_of_a_file(log, tmp_path):
     assert newest_lines(log, 1) == ["line 9"]
 
 
+async def test_a_line_longer_than_all_that_is_looked_at_is_shown_by_its_end(log):
+    """An engine that writes a megabyte in one line: its log seemed to be empty, and its page waited for ever."""
+    add(log, "x" * 1_200_000 + " the end\n")
+    assert [one[-9:] for one in newest_lines(log, 500)] == ["x the end"]
+    first = Reader(log, 500)
+    (line,) = await first.lines(1)
+    assert line.endswith("x the end")
+    assert len(line) <= 4000
+    seen = first.events[0][0]
+    add(log, "after it\n")
+    assert (await first.lines(2))[1:] == ["after it"]
+    await first.close()
+    again = Reader(log, 500, after=seen)
+    assert await again.lines(1) == ["after it"]
+    await again.close()
+
+
 async def test_the_newest_lines_come_first_then_what_is_added_as_whole_lines(log):
     reader = Reader(log, 2)
     assert await reader.lines(2) == ["line 8", "line 9"]

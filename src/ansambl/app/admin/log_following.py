@@ -160,7 +160,10 @@ def _tail(file: BinaryIO, count: int) -> tuple[int, list[bytes]]:
     lines = content.split(b"\n")
     # What stands behind the last line break is not a line yet.
     rest = lines.pop()
-    if begin and lines:
+    if begin and len(lines) == 1:
+        # A line longer than all that is looked at: its end has to do, or the log would seem to be empty.
+        lines = [lines[0][-_LONGEST_LINE:]]
+    elif begin and lines:
         lines.pop(0)
     lines = lines[-count:]
     return size - len(rest) - sum(len(one) + 1 for one in lines), lines
