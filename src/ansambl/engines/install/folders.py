@@ -108,15 +108,20 @@ def remove_tree(folder: Path) -> None:
 
 
 def remove_slowly(folder: Path, look: Callable[[], None]) -> None:
-    """As `remove_tree`, for tens of thousands of files: `look` is called before each folder, and may raise to end it.
+    """Remove a folder of tens of thousands of files: `look` is called before each folder, and may raise to end it.
+
+    An engine that was moved to another disk, with a link to it in its place, goes with the link. Links within are removed,
+    and what they lead to stays.
 
     Raises:
         OSError: something of it cannot be removed.
     """
-    for one in [Path(root) for root, _, _ in os.walk(folder, topdown=False)]:
+    for one in [Path(root) for root, _, _ in os.walk(folder.resolve(), topdown=False)]:
         look()
         for entry in os.scandir(one):
             # What stands below it is gone by now; a link is no folder, wherever it leads.
             if not entry.is_dir(follow_symlinks=False):
                 Path(entry.path).unlink()
         one.rmdir()
+    if folder.is_symlink():
+        folder.unlink()
