@@ -80,7 +80,8 @@ def test_errors_keep_their_kind_and_their_sentence() -> None:
     got = wire.unpack_error(wire.pack_error(sent))
     assert type(got) is IndexDamagedError
     assert str(got) == "outer inner y 2"
-    assert got.message.render(lambda one: {"outer {inner} {n}": "{n} {inner}", "inner {x}": "<{x}>"}[one]) == "2 <y>"
+    translated = {"outer {inner} {n}": "{n} {inner}", "inner {x}": "<{x}>"}
+    assert got.message.render(lambda one: translated.get(one, one)) == "2 <y>"
 
     class UnknownError(AnsamblError):
         pass
