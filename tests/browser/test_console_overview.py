@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -124,6 +125,23 @@ def test_it_says_how_a_swap_goes_and_who_waits(open_page, fake):
     expect(big).to_contain_text("finishes its answers, then rests")
     fake.change("big", residency="loading", state="stopped")
     expect(big.locator(".word")).to_have_text("loading")
+
+
+def test_an_engine_that_starts_and_starts_is_told_with_where_to_look(open_page, fake):
+    now = time.time()
+    fake.state["instances"] = [
+        instance("old", state="starting", started=now - 185), instance("new", state="starting", started=now - 5),
+    ]  # fmt: skip
+    page = open_page(fake.address).page
+    online(page)
+    expect(card(page, "old")).to_contain_text("It has been starting for 3 min and does not answer yet.")
+    expect(card(page, "old").get_by_role("link", name="Log")).to_be_visible()
+    expect(card(page, "new")).to_contain_text("starting")
+    expect(card(page, "new")).not_to_contain_text("does not answer yet")
+    # As soon as it answers nothing is said of it.
+    fake.change("old", state="ready")
+    expect(card(page, "old").locator(".word")).to_have_text("ready")
+    expect(card(page, "old")).not_to_contain_text("does not answer yet")
 
 
 def test_the_embedded_model_is_called_a_demonstration(open_page, fake, screenshot):

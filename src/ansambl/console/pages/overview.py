@@ -5,6 +5,7 @@ The server writes it with what is known at that moment; `static/pages/overview/p
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from starlette.requests import Request
@@ -60,6 +61,10 @@ def _states(speak: Speak) -> dict[str, str]:
         "draining_none": speak("finishes its answers, then rests"),
         "attached": speak("attached, not started by Ansambl"),
         "adopted": speak("adopted from an earlier run"),
+        "slow_start": speak(
+            "It has been starting for {minutes} min and does not answer yet. A large model on a slow disk takes "
+            "its time; its log says what it does."
+        ),
         "pinned_hand": speak("stays in memory until the next start"),
         "pinned_configuration": speak("stays in memory, as configured"),
         "all_down": speak("No model can answer now."),
@@ -130,7 +135,7 @@ def _routes(frame: Frame) -> list[Route]:
         newest = await admin.get("requests", limit=_REQUESTS)
         shown: dict[str, Any] = {
             "state": {key: state.get(key, []) for key in _SHOWN}, "requests": newest["requests"],
-            "may_change": may(request, Endpoint.ADMIN),
+            "may_change": may(request, Endpoint.ADMIN), "now": time.time(),
         }  # fmt: skip
         return frame.page(request, PAGE, "overview/page.html", shown=shown)
 

@@ -11,6 +11,8 @@ const PARTS = ["weights", "kv_cache", "compute", "overhead"];
 const DOWN = ["failed", "unreachable"];
 const BUSY = ["starting", "restarting", "stopping", "installing"];
 const LEFT = 499;
+/** Milliseconds between two looks at the clock. */
+const LOOK = 15_000;
 /** What stands for a name that nothing here has; the name itself is the client's, and is not kept. */
 const UNRESOLVED = "unresolved";
 
@@ -69,10 +71,12 @@ function deviceOf(device, instances) {
   };
 }
 
-function notesOf(one) {
+function notesOf(one, now) {
+  const minutes = one.state === "starting" && one.started ? Math.floor((now - one.started) / 60) : 0;
   const swap = `${one.residency}_${one.wanted ? "for" : "none"}`;
   return [
     has(swap) && say(swap, { model: one.wanted }),
+    minutes > 0 && say("slow_start", { minutes: number(minutes) }),
     one.pinned && word(`pinned_${one.pinned_by}`, ""),
     one.attached && say("attached"),
     one.adopted && say("adopted"),
@@ -139,8 +143,12 @@ function overview() {
     busy: "",
     asked: { title: "", text: "", yes: "" },
     doing: null,
+    now: shown.now,
 
     init() {
+      // By the clock of Ansambl: that of a browser on another machine may be wrong.
+      const ahead = shown.now - Date.now() / 1000;
+      setInterval(() => { this.now = Date.now() / 1000 + ahead; }, LOOK);
       onEvent((kind, data) => {
         if (kind === "snapshot" || (kind === "event" && this.companionList.some((one) => one.name === data.model))) this.catchUp();
       });
@@ -200,7 +208,7 @@ function overview() {
 
     get cards() {
       return this.instances.map((one, at) => ({
-        model: one.model, id: `instance-${at}`, kind: kindOf(one), word: wordOf(one), notes: notesOf(one), message: one.message,
+        model: one.model, id: `instance-${at}`, kind: kindOf(one), word: wordOf(one), notes: notesOf(one, this.now), message: one.message,
         facts: factsOf(one), actions: actionsOf(one), log: logOf(one), roles: this.namesOn(one.model),
       }));
     },
