@@ -239,3 +239,56 @@ class JobBook(Generic[J]):
         with self._lock:
             futures = [one.future for one in self._entries.values() if one.future is not None]
         wait(futures, patience)
+
+
+class DeskOfJobs(Generic[J]):
+    """What every desk at which long work is begun lets others do with it. Calls come from any thread.
+
+    Args:
+        book: the jobs.
+        executors: the threads in which they are done; closed with the desk.
+    """
+
+    def __init__(self, book: JobBook[J], *executors: ThreadPoolExecutor) -> None:
+        self._book = book
+        self._executors = executors
+
+    @property
+    def watcher(self) -> Callable[[J], None] | None:
+        """Who is told of every change of a job, in the thread in which it happens; it must not raise nor block."""
+        return self._book.watcher
+
+    @watcher.setter
+    def watcher(self, told: Callable[[J], None] | None) -> None:
+        self._book.watcher = told
+
+    def jobs(self) -> list[J]:
+        """All that are known, the newest first."""
+        return self._book.jobs()
+
+    def job(self, wanted: str) -> J:
+        """One of them.
+
+        Raises:
+            NotFoundError: there is none of this id.
+        """
+        return self._book.job(wanted)
+
+    def stop(self, wanted: str) -> J:
+        """Ask a job to end; what it has done by then stays. One that is over stays as it is.
+
+        Raises:
+            NotFoundError: there is none of this id.
+        """
+        return self._book.stop(wanted)
+
+    def begin_to_close(self) -> None:
+        """Stop all, and begin nothing any more."""
+        self._book.stop_all()
+        for one in self._executors:
+            one.shutdown(wait=False)
+
+    def close(self) -> None:
+        """Stop all, and wait a moment for it. Blocks."""
+        self.begin_to_close()
+        self._book.wait()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ansambl.app.configuration.settings_file import LoadedSettings
 from ansambl.app.engine_book import EngineBook, installable_name
 from ansambl.app.installing.offers import InstallOffer, carry_out, check_offer, make_offer
-from ansambl.app.jobs import OVER, Change, JobBook, JobState, Stopped
+from ansambl.app.jobs import OVER, Change, DeskOfJobs, JobBook, JobState, Stopped
 from ansambl.domain.errors import UsageError
 from ansambl.domain.text import Text, text
 from ansambl.engines.install import installer
@@ -69,8 +69,8 @@ class InstallJob:
         return self.state in OVER
 
 
-class InstallDesk:
-    """Installs and removes engines. `watcher` is told of every change, in the thread in which it happens.
+class InstallDesk(DeskOfJobs[InstallJob]):
+    """Installs and removes engines. What came of one that was stopped stays, and the next one goes on from there.
 
     Args:
         paths: where engines lie.
@@ -88,19 +88,13 @@ class InstallDesk:
         self._loaded = loaded
         self._offline = offline
         self._make_book = book
-        self._book = JobBook[InstallJob]("install", crowded=_crowded, unknown=_unknown, clock=clock, waiting=WAITING)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="install")
         # It does not wait behind gigabytes, and frees the room for them.
         self._removing = ThreadPoolExecutor(1, thread_name_prefix="remove-engine")
-
-    @property
-    def watcher(self) -> Callable[[InstallJob], None] | None:
-        """Who is told of changes; it must not raise nor block."""
-        return self._book.watcher
-
-    @watcher.setter
-    def watcher(self, told: Callable[[InstallJob], None] | None) -> None:
-        self._book.watcher = told
+        super().__init__(
+            JobBook("install", crowded=_crowded, unknown=_unknown, clock=clock, waiting=WAITING),
+            self._executor, self._removing,
+        )  # fmt: skip
 
     def announce(self, engine: str, *, build: str | None = None, compiled: bool = False) -> InstallOffer:
         """Say what an installation would be. Blocks; changes nothing.
@@ -207,37 +201,6 @@ class InstallDesk:
 
     def _going(self, engine: str) -> InstallJob | None:
         return next((one for one in self.jobs() if one.engine == engine and not one.over), None)
-
-    def jobs(self) -> list[InstallJob]:
-        """All that are known, the newest first."""
-        return self._book.jobs()
-
-    def job(self, wanted: str) -> InstallJob:
-        """One of them.
-
-        Raises:
-            NotFoundError: there is none of this id.
-        """
-        return self._book.job(wanted)
-
-    def stop(self, wanted: str) -> InstallJob:
-        """Ask a job to end; what has come stays, and the next one of the same goes on from there.
-
-        Raises:
-            NotFoundError: there is none of this id.
-        """
-        return self._book.stop(wanted)
-
-    def begin_to_close(self) -> None:
-        """Stop all, and begin nothing any more."""
-        self._book.stop_all()
-        self._executor.shutdown(wait=False)
-        self._removing.shutdown(wait=False)
-
-    def close(self) -> None:
-        """Stop all, and wait a moment for it. Blocks."""
-        self.begin_to_close()
-        self._book.wait()
 
 
 class _StoppedError(Exception):

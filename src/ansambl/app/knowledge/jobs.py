@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from ansambl.app.jobs import KEPT, OVER, WAITING, Change, JobBook, JobState
+from ansambl.app.jobs import KEPT, OVER, WAITING, Change, DeskOfJobs, JobBook, JobState
 from ansambl.domain.text import Text, text
 from ansambl.foundation.clock import Clock
 from ansambl.knowledge.contract import Knowledge, Progress, Refused, Report, Stopped, Watch
@@ -48,26 +48,17 @@ class Job:
         return self.state in OVER
 
 
-class JobDesk:
-    """Does long work in threads of its own. Calls return at once and come from any thread.
-
-    `watcher` is told of every change of a job, in the thread in which it happens; it must not raise nor block.
-    """
+class JobDesk(DeskOfJobs[Job]):
+    """Does long work on knowledge in threads of its own. Calls return at once."""
 
     def __init__(self, clock: Clock | None = None, *, kept: int = KEPT, waiting: int = WAITING) -> None:
-        self._book = JobBook[Job]("knowledge", crowded=_crowded, unknown=_unknown, clock=clock, kept=kept,
-                                  waiting=waiting, unbegun={"report": Report()})  # fmt: skip
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="knowledge-reading")
         self._embedding = ThreadPoolExecutor(1, thread_name_prefix="knowledge-embedding")
-
-    @property
-    def watcher(self) -> Callable[[Job], None] | None:
-        """Who is told of changes."""
-        return self._book.watcher
-
-    @watcher.setter
-    def watcher(self, told: Callable[[Job], None] | None) -> None:
-        self._book.watcher = told
+        super().__init__(
+            JobBook("knowledge", crowded=_crowded, unknown=_unknown, clock=clock, kept=kept, waiting=waiting,
+                    unbegun={"report": Report()}),
+            self._reading, self._embedding,
+        )  # fmt: skip
 
     def start(
         self, kind: str, work: Work, *, collection: str = "", place: str = "", after: Callable[[], None] | None = None
@@ -92,33 +83,6 @@ class JobDesk:
             # What goes on may have counted its passages already, but it asks for more until there is none.
             same=lambda one: one.kind == "embed",
         )  # fmt: skip
-
-    def jobs(self) -> list[Job]:
-        """All that are known, the newest first."""
-        return self._book.jobs()
-
-    def job(self, wanted: str) -> Job:
-        """One of them.
-
-        Raises:
-            NotFoundError: there is none of this id.
-        """
-        return self._book.job(wanted)
-
-    def stop(self, wanted: str) -> Job:
-        """Ask a job to end; what it has done by then stays. One that is over stays as it is.
-
-        Raises:
-            NotFoundError: there is none of this id.
-        """
-        return self._book.stop(wanted)
-
-    def close(self) -> None:
-        """Stop all that runs or waits, begin nothing any more, and wait a moment for it. Blocks."""
-        self._book.stop_all()
-        self._reading.shutdown(wait=False)
-        self._embedding.shutdown(wait=False)
-        self._book.wait()
 
 
 def _reported(work: Work) -> Callable[[Change, Stopped], dict[str, object]]:

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from ansambl.app.data_folder import prepare_folder
-from ansambl.app.jobs import OVER, Change, JobBook, JobState, Stopped
+from ansambl.app.jobs import OVER, Change, DeskOfJobs, JobBook, JobState, Stopped
 from ansambl.app.pulls.offers import Offer, make_offer
 from ansambl.domain.errors import CheckpointError, UnavailableError, UsageError
 from ansambl.domain.names import folded
@@ -82,8 +82,8 @@ class _Going:
     finished: Future[PullJob]
 
 
-class PullDesk:
-    """Fetches models. `watcher` is told of every change, in the thread in which it happens.
+class PullDesk(DeskOfJobs[PullJob]):
+    """Fetches models.
 
     Args:
         paths: where models are kept.
@@ -94,10 +94,13 @@ class PullDesk:
     def __init__(self, paths: DataPaths, *, offline: bool = False, clock: Clock | None = None) -> None:
         self._paths = paths
         self._offline = offline
-        self._book = JobBook[PullJob]("pull", crowded=_crowded, unknown=_unknown, clock=clock, waiting=WAITING)
         self._executor = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pull")
         # What is here already does not wait behind gigabytes.
         self._at_once = ThreadPoolExecutor(1, thread_name_prefix="pull-here")
+        super().__init__(
+            JobBook("pull", crowded=_crowded, unknown=_unknown, clock=clock, waiting=WAITING),
+            self._executor, self._at_once,
+        )  # fmt: skip
         self._lock = threading.Lock()
         self._going: dict[str, _Going] = {}
 
@@ -105,15 +108,6 @@ class PullDesk:
     def offline(self) -> bool:
         """Whether nothing may be fetched."""
         return self._offline
-
-    @property
-    def watcher(self) -> Callable[[PullJob], None] | None:
-        """Who is told of changes; it must not raise nor block."""
-        return self._book.watcher
-
-    @watcher.setter
-    def watcher(self, told: Callable[[PullJob], None] | None) -> None:
-        self._book.watcher = told
 
     def announce(self, wanted: str, engine: str | None = None) -> Offer:
         """Say what a pull would be. Blocks; fetches nothing.
@@ -230,18 +224,6 @@ class PullDesk:
             return {"done": pace.done, "rate": None}
         return {"done": offer.size, "path": path, "rate": None, "state": JobState.DONE}
 
-    def jobs(self) -> list[PullJob]:
-        """All that are known, the newest first."""
-        return self._book.jobs()
-
-    def job(self, wanted: str) -> PullJob:
-        """One of them.
-
-        Raises:
-            NotFoundError: there is none of this id.
-        """
-        return self._book.job(wanted)
-
     async def finished(self, wanted: str) -> PullJob:
         """Wait until a job is over, whatever came of it.
 
@@ -260,7 +242,7 @@ class PullDesk:
         Raises:
             NotFoundError: there is none of this id.
         """
-        job = self._book.stop(wanted)
+        job = super().stop(wanted)
         with self._lock:
             going = self._going.get(wanted)
         if going is not None:
@@ -273,18 +255,11 @@ class PullDesk:
 
     def begin_to_close(self) -> None:
         """Stop all, and begin nothing any more."""
-        self._book.stop_all()
+        super().begin_to_close()
         with self._lock:
             going = list(self._going.values())
         for one in going:
             one.together.stop()
-        self._executor.shutdown(wait=False)
-        self._at_once.shutdown(wait=False)
-
-    def close(self) -> None:
-        """Stop all, and wait a moment for it. Blocks."""
-        self.begin_to_close()
-        self._book.wait()
 
 
 class _Pace:
