@@ -110,8 +110,8 @@ def remove_tree(folder: Path) -> None:
 def remove_slowly(folder: Path, look: Callable[[], None]) -> None:
     """Remove a folder of tens of thousands of files: `look` is called before each folder, and may raise to end it.
 
-    An engine that was moved to another disk, with a link to it in its place, goes with the link. Links within are removed,
-    and what they lead to stays.
+    An engine that was moved to another disk, with a link to it in its place, goes with the link. Links within are
+    removed, and what they lead to stays.
 
     Raises:
         OSError: something of it cannot be removed.
