@@ -202,6 +202,16 @@ def test_licences_are_accepted_first_and_gated_ones_say_what_to_do(models, hub):
     page.get_by_role("button", name="Search").click()
     expect(page.locator("#get-problem")).to_have_text("--offline says so")
     expect(page.locator("#found")).to_contain_text("Qwen3")
+    # Who was refused was told why, not that there is no such model; that is said where the hub answered.
+    page.locator("#wanted").fill("zzz no such words")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("#found")).to_have_count(0)
+    expect(page.locator("#get-problem")).to_have_text("--offline says so")
+    expect(page.locator("#nothing-found")).to_be_hidden()
+    page.unroute("**/admin/api/models/find")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("#nothing-found")).to_contain_text("Nothing of that name")
+    expect(page.locator("#get-problem")).to_be_hidden()
 
 
 def test_what_a_model_of_the_configuration_uses_is_not_deleted(models, product):
@@ -253,6 +263,11 @@ def test_what_works_engines_and_checks_with_reasons(models, screenshot, language
     assert verdicts.index("no") > verdicts.index("yes")
     expect(rows.first.locator(".reasons")).not_to_be_empty()
     assert findings(page) == []
+    if width == 390:
+        cell = page.locator("#configured td.number").first
+        assert "Контекст" in cell.evaluate("(one) => getComputedStyle(one, '::before').content")
+        cell.scroll_into_view_if_needed()
+        screenshot(page, f"models-here-{language}-{width}")
     page.locator("#review").click()
     expect(page.locator("#judged .findings li")).not_to_have_count(0, timeout=SLOW)
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -201,3 +201,27 @@ def test_a_key_that_may_not_look_is_told_what_it_needs(open_page, fake):
     watched = open_page(f"{fake.address}/console/traffic")
     watched.expected = ("Failed to load resource",)
     expect(watched.page.locator("#main")).to_contain_text("admin:read")
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_an_axis_of_short_times_has_numbers_that_differ(open_page, fake, language):
+    fake.traffic = told([row(minute, queued_seconds=0.004) for minute in (2, 3)], [])
+    watched = open_page(f"{fake.address}/console/traffic", language=language)
+    page = watched.page
+    # A canvas keeps no words: what is written on it is noted as it is drawn.
+    page.add_init_script(
+        """const written = CanvasRenderingContext2D.prototype.fillText;
+        window.onCanvas = new Map();
+        CanvasRenderingContext2D.prototype.fillText = function (words, ...rest) {
+            const chart = this.canvas.closest("[data-chart]")?.dataset.chart;
+            window.onCanvas.set(chart, [...(window.onCanvas.get(chart) ?? []), words]);
+            return written.call(this, words, ...rest);
+        };"""
+    )
+    page.reload()
+    drawn(page)
+    labels = page.evaluate("window.onCanvas.get('queue') ?? [...window.onCanvas.values()].flat()")
+    mark = "," if language == "ru" else "."
+    told_times = [one for one in labels if one.startswith(f"0{mark}00")]
+    assert len(set(told_times)) >= 2
+    assert labels.count("0") <= 2

@@ -47,6 +47,12 @@ class Forms:
         low, high = (self.number(value[key], digits) for key in ("low", "high"))
         return low if low == high else f"{low}–{high}"
 
+    @staticmethod
+    def sentence(words: str) -> str:
+        """`words` with a capital where they begin with a word, not with a name such as vLLM or llama.cpp."""
+        first = words.split(" ", 1)[0]
+        return words[:1].upper() + words[1:] if first.isalpha() and first.islower() else words
+
     def share(self, part: float, whole: float) -> float:
         """How many of a hundred `part` is of `whole`, between 0 and 100, to a tenth: the width of a bar."""
         return round(min(max(part / whole, 0.0), 1.0) * 100, 1) if whole > 0 else 0.0

@@ -1,4 +1,4 @@
-// Copying to the clipboard, with a word whether it went well.
+// Copying to the clipboard, with a word whether it went well, and a button that does it.
 import { el, speakAloud } from "./dom.js";
 import { say } from "./words.js";
 
@@ -28,4 +28,9 @@ export async function copyBy(button, text) {
   const name = button.dataset.name ??= button.textContent;
   button.textContent = (await copy(text)).word;
   setTimeout(() => { button.textContent = name; }, 2000);
+}
+
+/** A button that copies what `text()` returns. */
+export function copyButton(name, text) {
+  return el("button", { type: "button", className: "quiet copy", on: { click: (event) => copyBy(event.target, text()) } }, name);
 }

@@ -1,7 +1,7 @@
 // One turn on the page: the question, and its answers side by side, each with its progress, figures and errors.
+import { copyButton } from "../../lib/copying.js";
 import { el } from "../../lib/dom.js";
 import { number, say } from "../../lib/words.js";
-import { copyButton } from "./copying.js";
 import { figures } from "./figures.js";
 import { Markdown } from "./markdown.js";
 import { Progress } from "./progress.js";

@@ -1,8 +1,8 @@
 // Markdown to elements, safely: text enters the page only as text, addresses only when they are http or https.
 import { safeAddress } from "../../lib/addresses.js";
+import { copyButton } from "../../lib/copying.js";
 import { el } from "../../lib/dom.js";
 import { say } from "../../lib/words.js";
-import { copyButton } from "./copying.js";
 
 const DEPTH = 8;
 /** Characters that are read as Markdown. What stands behind them is shown as it was written: no answer freezes the page. */

@@ -110,6 +110,8 @@ function getting() {
       return all.map((one) => pullRow(one, !!this.stopping[one.id]));
     },
 
+    get nothing() { return this.found && !this.found.length && !this.busy && !this.problem ? say("nothing_found") : ""; },
+
     get ready() { return !this.busy && !this.offer.lacking && (!this.offer.asks || this.accepted); },
 
     async find() {

@@ -135,7 +135,7 @@ function colour(name) {
 /** A number beside a chart; of counts only the whole ones. */
 function axis(value, whole) {
   if (whole && value !== Math.round(value)) return "";
-  return new Intl.NumberFormat(language(), { notation: value >= 10_000 ? "compact" : "standard", maximumFractionDigits: 2 }).format(value);
+  return new Intl.NumberFormat(language(), { notation: value >= 10_000 ? "compact" : "standard", maximumSignificantDigits: 4 }).format(value);
 }
 
 async function draw(found, days) {
