@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
 from ansambl.foundation.clock import Clock
+from ansambl.foundation.logging import get_logger
 from ansambl.foundation.sqlite import Database
 from ansambl.runtime.recent_minutes import KEPT_MINUTES, Pair, RecentMinutes
 from ansambl.runtime.usage_tables import SumsTable
+
+log = get_logger(__name__)
 
 KEPT_DAYS = 400
 """Days that stay: a year, and enough to compare a month with the same one of the year before."""
@@ -151,12 +154,18 @@ class UsageBook:
         """Take over the minutes of earlier runs. While none ran nothing was asked, so they are complete."""
         now = int(self._started // _MINUTE)
         first = now - KEPT_MINUTES + 1
+        try:
+            rows, key_rows = list(_MINUTES.since(database, first)), list(_KEY_MINUTES.since(database, first))
+        except sqlite3.DatabaseError as error:
+            # What was counted is no reason not to answer.
+            log.warning("usage_minutes_damaged", reason=str(error))
+            return
         # A clock that was set back since has minutes that are yet to come; they are counted when they do.
-        for minute, pair, usage in _MINUTES.since(database, first):
+        for minute, pair, usage in rows:
             if minute <= now:
                 self._minutes.add(minute, pair, usage)
                 self._started = min(self._started, minute * _MINUTE)
-        for minute, pair, used in _KEY_MINUTES.since(database, first):
+        for minute, pair, used in key_rows:
             if minute <= now:
                 self._key_minutes.add(minute, pair, used)
 
@@ -246,13 +255,17 @@ class UsageBook:
         first = int(now // _MINUTE) - KEPT_MINUTES + 1
         since, keys_since = (max(first, one.complete_since) for one in (self._minutes, self._key_minutes))
 
-        def work(connection: sqlite3.Connection) -> None:
+        def add_days(connection: sqlite3.Connection) -> None:
             _DAYS.add(connection, rows, oldest)
             _KEY_DAYS.add(connection, key_rows, oldest)
+
+        def add_minutes(connection: sqlite3.Connection) -> None:
             _MINUTES.add(connection, minutes, since)
             _KEY_MINUTES.add(connection, key_minutes, keys_since)
 
-        self._database.submit(work)
+        # One after the other: days are kept although their finer copy cannot be.
+        self._database.submit(add_days)
+        self._database.submit(add_minutes)
 
     async def keep_writing(self) -> None:
         """Write every `WRITE_EVERY` seconds until it is cancelled: nobody may ask for anything for hours."""

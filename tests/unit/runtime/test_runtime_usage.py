@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
@@ -220,6 +222,33 @@ def test_minutes_that_are_yet_to_come_are_not_told(tmp_path: Path) -> None:
         book.of("m").requests += 1
         book.write()
         database.close()
+
+
+@pytest.mark.parametrize("table", ["usage_minutes", "key_usage_minutes"])
+def test_damaged_minutes_are_no_reason_not_to_start(tmp_path: Path, table: str) -> None:
+    path, clock = tmp_path / "a.db", HandClock(NOON)
+    database = Database(path, MIGRATIONS)
+    book = UsageBook(database, clock)
+    book.of("m", "coder").requests += 1
+    book.of_key("k", "m").requests += 1
+    book.write()
+    database.close()
+    with closing(sqlite3.connect(path)) as opened:
+        opened.execute("PRAGMA journal_mode = DELETE")
+        size = opened.execute("PRAGMA page_size").fetchone()[0]
+        page = opened.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", [table]).fetchone()[0]
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    database = Database(path, MIGRATIONS)
+    try:
+        again = UsageBook(database, clock)
+        again.of("m", "coder").requests += 1
+        assert again.totals()["m"].requests == 1
+        again.write()
+    finally:
+        database.close()
+    assert [one.usage.requests for one in read_usage(path, since=date(1970, 1, 1))] == [2]
 
 
 def test_usage_of_keys_is_written_before_it_takes_too_much_memory(database: Database) -> None:
