@@ -64,12 +64,22 @@ class DownloadBar:
             self._progress = None
 
     def _started(self) -> Progress:
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+        from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+        from rich.text import Text
+
+        class Amounts(ProgressColumn):
+            """How much is here, and how quickly it comes; rich's own columns know English units only."""
+
+            def render(self, task: Task) -> Text:
+                words = f"{size_words(int(task.completed), speak)} / {size_words(int(task.total or 0), speak)}"
+                speed = task.finished_speed or task.speed
+                rate = speak("{size}/s").format(size=size_words(int(speed), speak)) if speed else ""
+                return Text(f"{words} {rate}".rstrip())
 
         if self._progress is None:
             self._progress = Progress(
-                TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(binary_units=True),
-                TransferSpeedColumn(), console=self._console, transient=True,
+                TextColumn("{task.description}", markup=False), BarColumn(), Amounts(), console=self._console,
+                transient=True,
             )  # fmt: skip
             self._progress.start()
         return self._progress

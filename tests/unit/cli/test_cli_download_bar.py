@@ -6,6 +6,7 @@ from contextlib import closing
 from rich.console import Console
 
 from ansambl.cli.progress import DownloadBar
+from ansambl.foundation.locales import speak
 
 
 def shown(*, terminal):
@@ -30,3 +31,11 @@ def test_a_file_has_a_line_until_it_is_whole():
 
 def test_where_there_is_no_terminal_nothing_is_shown():
     assert shown(terminal=False) == ("", [])
+
+
+def test_amounts_are_written_in_the_language_of_the_command(monkeypatch):
+    assert "15 B / 200 B" in shown(terminal=True)[0]
+    monkeypatch.setattr(speak, "language", "ru")
+    output = shown(terminal=True)[0].replace("\N{NO-BREAK SPACE}", " ")
+    assert "15 Б / 200 Б" in output
+    assert " B" not in output
