@@ -112,6 +112,20 @@ def test_the_page_is_whole_in_itself(capsys, tmp_path, monkeypatch, language):
     assert list(tmp_path.glob(".plan.html*")) == []
 
 
+def test_what_was_left_out_is_folded_on_the_page_where_something_fits(capsys, tmp_path):
+    (tmp_path / "bare.toml").write_text('[ram]\nmemory = "64GiB"\n')
+    (tmp_path / "tiny.toml").write_text('[ram]\nmemory = "2GiB"\n')
+    assert run(capsys, "--machine", "bare.toml", "--html", "plan.html")[0] == 0
+    page = (tmp_path / "plan.html").read_text(encoding="utf-8")
+    assert re.search(r'<details id="left-out"><summary>Left out \(\d+\)</summary>', page)
+    # A machine whose name is all that is known of it is named once.
+    assert "<dd>bare</dd>" in page
+    impossible = ("--model", "meta-llama/Llama-3.3-70B-Instruct", "--html", "none.html")
+    assert run(capsys, "--machine", "tiny.toml", *impossible)[0] == 3
+    page = (tmp_path / "none.html").read_text(encoding="utf-8")
+    assert '<details id="left-out" open>' in page
+
+
 def test_a_name_in_a_machine_file_is_text_on_the_page(capsys, tmp_path):
     (tmp_path / "x.toml").write_text('title = "<script>alert(1)</script>"\n[ram]\nmemory = "64GiB"\n')
     assert run(capsys, "--machine", "x.toml", "--context", "4096", "--html", "x.html")[0] == 0

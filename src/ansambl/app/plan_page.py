@@ -55,7 +55,8 @@ def plan_page(plan: Plan, speak: Speak, language: str) -> str:
     return environment.get_template("plan.html").render(
         language=language,
         words=_words(speak),
-        machines=[f"{one.name} ({one.title})" for one in plan.machines],
+        # A machine that was described, and often one's own, has one name for both.
+        machines=[one.name if one.name == one.title else f"{one.name} ({one.title})" for one in plan.machines],
         goal=goal_word(plan, speak),
         recommended=plan.best.title.render(speak) if plan.best else None,
         why=_reasons(plan.why, speak),
