@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from ansambl.app.knowledge import documents as told
 from ansambl.console.application import make_console
-from ansambl.console.pages.knowledge import EXCERPT, documents_link, excerpt, pieces, when
+from ansambl.console.pages.knowledge import EXCERPT, documents_link, excerpt, found_hit, pieces, when
 from ansambl.console.pages.knowledge.documents import BEFORE, TURNS, WINDOW, part_of
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.past_conversation import Branch, PastConversation, Speaker, Turn
@@ -237,3 +237,15 @@ def test_moments_that_no_calendar_holds_are_left_out():
     assert when(None) == when(1e300) == when(float("nan")) == ""
     assert re.fullmatch(r"2025-08-\d\d", when(1_754_500_000.0, day=True))
     assert documents_link(collection="a&b/ю", after=None) == "/console/knowledge/documents?collection=a%26b%2F%D1%8E"
+
+
+def test_a_hit_in_a_conversation_says_who_and_when_once():
+    one = {
+        "document_id": 4, "number": 0, "document": "Borscht", "kind": "conversation", "label": "ChatGPT, 14.11.2023",
+        "heading": "", "author": "ChatGPT", "time": 1_700_000_000.0, "text": "beetroot", "marks": [],
+    }  # fmt: skip
+    assert found_hit(one)["about"] == []
+    # Who is not known stands in the label alone; of a file the label says the page.
+    assert found_hit({**one, "author": None})["about"] == ["ChatGPT, 14.11.2023"]
+    manual = {**one, "kind": "file", "document": "pump.pdf", "label": "pump.pdf, page 3", "author": "pump"}
+    assert found_hit({**manual, "heading": "Filters"})["about"] == ["pump.pdf, page 3", "Filters"]

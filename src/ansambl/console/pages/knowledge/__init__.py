@@ -142,7 +142,7 @@ async def _found(api: AdminApi, request: Request, speak: Speak) -> dict[str, Any
         # The last day counts, too.
         wanted["until"] = until[1]
     found = await api.post("knowledge", "search", document=wanted)
-    return {"asked": asked, "hits": [_hit(one) for one in found["hits"]], "found": found}
+    return {"asked": asked, "hits": [found_hit(one) for one in found["hits"]], "found": found}
 
 
 def _day(written: str, name: str, speak: Speak) -> tuple[float, float] | None:
@@ -157,11 +157,16 @@ def _day(written: str, name: str, speak: Speak) -> tuple[float, float] | None:
         raise AdminError(400, message, param=name) from None
 
 
-def _hit(one: dict[str, Any]) -> dict[str, Any]:
+def found_hit(one: dict[str, Any]) -> dict[str, Any]:
+    """What the list shows of one hit: its link, its day, where it stands, and the part where the words are."""
     link = f"/console/knowledge/documents/{one['document_id']}?passage={one['number']}"
     moment = when(one["time"], day=True)
+    label = one["label"]
+    if one["kind"] == "conversation" and one["author"] and label.startswith(one["author"]):
+        # The label of what somebody said names the author and the day, which the line has anyway.
+        label = ""
     # Many passages have no more to say of themselves than their document's title.
-    about = dict.fromkeys(words for words in (one["label"], one["heading"]) if words and words != one["document"])
+    about = dict.fromkeys(words for words in (label, one["heading"]) if words and words != one["document"])
     return {**one, "pieces": excerpt(one["text"], one["marks"]), "link": link, "when": moment, "about": list(about)}
 
 
