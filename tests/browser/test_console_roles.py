@@ -333,6 +333,22 @@ def test_a_draft_answers_beside_the_version_in_effect(open_page, product, admin,
     expect(page.locator("#ask")).to_be_enabled(timeout=ANSWER_LIMIT)
 
 
+def test_the_question_of_a_trial_stays_when_the_first_save_loads_the_page_anew(open_page, product, admin):
+    page = open_page(editor(product, "critic")).page
+    question = page.get_by_label("Question", exact=True)
+    question.fill("Is <b>this</b> right?")
+    page.locator("#f-description").fill("Finds faults")
+    save(page)
+    saved(page, 1)
+    expect(page.locator("#version-list li")).to_have_count(1)
+    expect(question).to_have_value("Is <b>this</b> right?")
+    # It is the question of this visit: another role's editor begins with none.
+    page.goto(editor(product, "translator"))
+    expect(page.locator("#ask")).to_have_text("Ask both")
+    expect(question).to_have_value("")
+    admin("DELETE", "roles/critic")
+
+
 def test_a_trial_says_what_is_wrong_and_can_be_stopped(open_page, product):
     watched = open_page(editor(product, "philosopher"))
     watched.expected = ("Failed to load resource",)

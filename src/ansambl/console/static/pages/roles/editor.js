@@ -8,6 +8,7 @@ import { difference } from "./diff.js";
 import { startTrying } from "./trying.js";
 import { showVersions } from "./versions.js";
 
+const ASKED = "ansambl.asked";
 const data = byId("data") && JSON.parse(byId("data").textContent);
 if (data) startEditor();
 start();
@@ -150,6 +151,7 @@ function startEditor() {
 
   function leave(address) {
     leaving = true;
+    keep(forTab, ASKED, byId("question")?.value ?? null);
     location.replace(address);
   }
 
@@ -256,6 +258,8 @@ function startEditor() {
   const told = new URL(location.href);
   if (told.searchParams.has("saved")) {
     if (!isDirty()) tell(told.searchParams.get("saved"));
+    // Whoever tries, saves and tries again asks the same.
+    byId("question").value = kept(forTab, ASKED) ?? "";
     told.searchParams.delete("saved");
     history.replaceState(null, "", told);
   }
