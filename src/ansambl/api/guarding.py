@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ansambl.access.credentials import NAVIGATED, UNTOLD, credentials_of, is_same_origin
 from ansambl.access.door import Door
 from ansambl.api import PREFIX
-from ansambl.domain.access import OWNER, Caller, Endpoint, UnauthorizedError
+from ansambl.domain.access import Caller, Endpoint, UnauthorizedError
 from ansambl.domain.errors import AnsamblError
 from ansambl.domain.text import text
 
@@ -58,9 +58,13 @@ def needed(method: str, path: str) -> Endpoint | None:
 
 
 def caller_of(request: Request) -> Caller:
-    """Who sent a request that was let in."""
-    visit = request.scope.get("visit")
-    return OWNER if visit is None else visit.caller
+    """Who sent a request that was let in.
+
+    Raises:
+        KeyError: nobody has let it in; that it came from the owner must not be guessed.
+    """
+    caller: Caller = request.scope["visit"].caller
+    return caller
 
 
 class Guard:

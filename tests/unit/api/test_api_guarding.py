@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from starlette.requests import Request
 
 from ansambl.access.credentials import NAVIGATED, UNTOLD
 from ansambl.access.door import Credentials
@@ -16,7 +17,7 @@ from ansambl.access.keys import ApiKey, digest_of, new_id, new_secret
 from ansambl.access.sessions import INVITED
 from ansambl.access.store import KeyStore
 from ansambl.api.errors import answer_with
-from ansambl.api.guarding import Guard, needed
+from ansambl.api.guarding import Guard, caller_of, needed
 from ansambl.api.routes import make_admin_api
 from ansambl.app.data_folder import MIGRATIONS
 from ansambl.app.keys.controls import ProductKeys
@@ -392,3 +393,8 @@ async def test_a_list_that_came_out_empty_makes_no_key_for_everything(stage, fie
     made = await stage.call("POST", "/keys", body={"name": "a", field: None})
     assert made.status_code == 201
     assert made.json()["key"]["names"] is None
+
+
+def test_whoever_was_not_let_in_is_not_taken_for_the_owner():
+    with pytest.raises(KeyError):
+        caller_of(Request({"type": "http", "method": "POST", "path": "/admin/api/sign-ins", "headers": []}))
