@@ -155,6 +155,19 @@ def test_a_phone_shows_all_without_scrolling_sideways(open_page, fake, screensho
     assert page.evaluate(MEASURE_CONTRAST, CONTRAST) == []
 
 
+def test_the_words_of_the_empty_box_stay_in_one_line_beside_a_wider_button(open_page, fake):
+    page = open_page(chat(fake), **PHONE, language="ru", has_touch=True).page
+    box = page.locator("#message")
+    height = box.bounding_box()["height"]
+    send(page, "slow")
+    expect(page.locator("#stop")).to_be_visible()
+    expect(box).to_have_value("")
+    # "Остановить" leaves less room than "Отправить": the words are cut at the edge, and not in the middle of their height.
+    assert box.bounding_box()["height"] == height
+    assert box.evaluate("(one) => one.scrollHeight <= one.clientHeight")
+    page.locator("#stop").click()
+
+
 def test_a_phone_shows_who_was_chosen(open_page, fake):
     page = open_page(chat(fake), **PHONE).page
     page.locator("#chips label", has_text="auto").click()
