@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from ansambl.app.knowledge import documents as told
-from ansambl.app.knowledge.uploads import end_of, plain_name
+from ansambl.app.knowledge.uploads import DEEPEST, end_of, plain_folder, plain_name
 from ansambl.domain.errors import NotFoundError, UsageError
 from ansambl.domain.knowledge import Document, Found, Hit, Kind, Passage
 from ansambl.domain.past_conversation import Branch, PastConversation, Speaker, Turn
@@ -108,3 +108,16 @@ def test_the_name_of_an_upload_is_no_path(name, plain):
 )
 def test_the_end_of_a_name_tells_its_format(name, end):
     assert end_of(name) == end
+
+
+def test_folders_that_differ_far_above_are_not_the_same() -> None:
+    """Two files fifty folders deep were one document: the second took the place of the first."""
+    below = "/".join(f"level{one}" for one in range(40))
+    one, other = plain_folder(f"top/first/{below}/"), plain_folder(f"top/second/{below}/")
+    assert one != other
+    assert one == plain_folder(f"top\\first\\{below}")
+    for found in (one, other):
+        assert found.count("/") == DEEPEST + 1
+        assert found.endswith("/level38/level39/")
+    near = "/".join(f"level{one}" for one in range(DEEPEST))
+    assert plain_folder(near) == f"{near}/"

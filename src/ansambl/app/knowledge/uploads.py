@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -61,9 +62,15 @@ def plain_name(wanted: str) -> str:
 
 
 def plain_folder(wanted: str) -> str:
-    """The parts of a folder's name, cleaned as `plain_name` does, each with a slash behind it; "" for no folder."""
+    """The parts of a folder's name, cleaned as `plain_name` does, each with a slash behind it; "" for no folder.
+
+    Of one that lies deeper than `DEEPEST` the nearest ones, behind a mark of those that are left out: or two files
+    below folders of the same names would be one document, and the second would take the place of the first.
+    """
     parts = [one for one in wanted.replace("\\", "/").split("/") if one.strip(" .")]
-    return "".join(f"{plain_name(one)}/" for one in parts[-DEEPEST:])
+    above, near = parts[:-DEEPEST], parts[-DEEPEST:]
+    mark = f"…{hashlib.sha256('/'.join(above).encode('utf-8', 'surrogatepass')).hexdigest()[:8]}/" if above else ""
+    return mark + "".join(f"{plain_name(one)}/" for one in near)
 
 
 def end_of(name: str) -> str:

@@ -16,6 +16,8 @@ const AGAIN = 3000;
 const TRIES = 100;
 const MOST_PROBLEMS = 200;
 const BUSY = 503;
+/** Milliseconds of taking files without a look at what else the page has to do. */
+const SLICE = 30;
 
 const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
@@ -72,15 +74,32 @@ export function sending() {
 
     async take(files) {
       const into = { collection: this.collection.trim(), kind: this.kind };
+      const round = stops;
+      const seen = new Map();
+      let chosen = 0;
+      let skipped = 0;
+      let shown = performance.now();
+      // What is watched is drawn anew with every change: not for each file of ten thousand.
+      const show = () => {
+        this.chosen += chosen;
+        this.skipped += skipped;
+        chosen = skipped = 0;
+      };
       for await (const one of files) {
-        if (one === null) {
-          this.skipped += 1;
-          continue;
+        if (one === null) skipped += 1;
+        else {
+          chosen += 1;
+          waiting.push({ ...one, ...into, folder: apart(one, seen) });
+          if (workers < AT_ONCE) this.work();
         }
-        this.chosen += 1;
-        waiting.push({ ...one, ...into });
-        if (workers < AT_ONCE) this.work();
+        if (performance.now() - shown < SLICE) continue;
+        show();
+        await pause(0);
+        // Stopped while they were looked at: the rest was never begun.
+        if (round !== stops) return;
+        shown = performance.now();
       }
+      show();
     },
 
     async work() {
@@ -206,6 +225,15 @@ export function sending() {
       for (const one of requests) one.abort();
     },
   };
+}
+
+/** The folder of a file; of those that have one place in a drop, the second and all later ones get a folder of their own:
+    else each would take the place of the one before. */
+function apart({ file, folder, name }, seen) {
+  const place = `${folder}${name ?? file.name}`;
+  const count = (seen.get(place) ?? 0) + 1;
+  seen.set(place, count);
+  return count > 1 ? `${folder}${count}/` : folder;
 }
 
 /** How many things a report tells of. */
