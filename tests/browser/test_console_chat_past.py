@@ -244,6 +244,27 @@ def test_two_tabs_lose_nothing_of_each_other(open_page, fake):
     assert first.evaluate("sessionStorage.getItem('ansambl.chat')") is None
 
 
+def test_a_conversation_that_is_only_read_again_stays_as_it_was(open_page, fake):
+    watched = open_page(chat(fake))
+    first = watched.page
+    answered(first, "read")
+    second = watched.context.new_page()
+    second.goto(chat(fake))
+    show(second)
+    titles(second).first.click()
+    expect(second.locator(".question p")).to_have_text("read")
+    before, _ = second.evaluate(KEPT)
+    first.reload()
+    expect(first.locator(".question p")).to_have_text("read")
+    after, _ = second.evaluate(KEPT)
+    assert after == before
+    # Nobody went on with it but this tab.
+    answered(second, "more", 2)
+    expect(second.locator("#told")).to_be_hidden()
+    show(second)
+    expect(titles(second)).to_have_count(1)
+
+
 def test_an_earlier_question_asked_anew_leaves_the_conversation_as_it_was(open_page, fake):
     page = open_page(chat(fake)).page
     answered(page, "one")

@@ -67,7 +67,7 @@ export class Chat {
     }, { passive: true });
     // A browser that leaves the page breaks the connection first, which then is no error.
     window.addEventListener("beforeunload", () => { this.leaving = true; });
-    window.addEventListener("pagehide", () => { this.conversation.save(); keep(forTab, DRAFT, this.box.value || null); });
+    window.addEventListener("pagehide", () => { if (this.busy) this.conversation.save(); keep(forTab, DRAFT, this.box.value || null); });
     // A phone ends pages that nobody sees, and tells no more.
     document.addEventListener("visibilitychange", () => { if (document.hidden && this.busy) this.conversation.save(); });
   }
