@@ -331,6 +331,52 @@ def test_files_of_one_name_in_a_folder_are_told_apart_and_a_collection_is_remove
     expect(page.locator("#holdings tbody tr", has_text="many")).to_have_count(0)
 
 
+def test_files_of_one_place_in_a_drop_are_documents_of_their_own(open_page, product):
+    """The second took the place of the first, and both were called taken in."""
+    page = opened(open_page, product).page
+    page.locator(".adding").get_by_label("Into the collection").first.fill("twins")
+    for _ in range(2):
+        page.evaluate(DROP, [["twin.md", "The first twin likes walnuts."], ["twin.md", "The second twin likes plums."]])
+    all_read(page, 4)
+    headers = {"authorization": f"Bearer {product.token}"}
+    found = product.client.get("/admin/api/knowledge/documents?collection=twins", headers=headers).json()
+    # A second drop of the same files is no other document.
+    assert sorted(one["place"] for one in found["documents"]) == ["upload:2/twin.md", "upload:twin.md"]
+
+
+def test_ten_thousand_files_leave_a_page_that_answers_and_nothing_behind_when_it_closes(open_page, product):
+    # A tab of its own, since it is closed in the midst of it.
+    page = opened(open_page, product).context.new_page()
+    page.goto(product.address + PAGE)
+    expect(page.locator("body")).to_have_attribute("data-ready", "yes")
+    uploads = product.data / "knowledge" / "uploads"
+    page.evaluate(
+        """() => {
+          window.turns = 0;
+          const turn = () => { window.turns += 1; setTimeout(turn, 0); };
+          turn();
+          const files = Array.from({ length: 10000 }, (_, at) => [`small ${at}.md`, `Note ${at}.`]);
+          DROP(files);
+          window.after = window.turns;
+        }""".replace("DROP", f"({DROP})")
+    )
+    told = page.locator(".sending [role=status]")
+    expect(told).to_contain_text("of 10,000 files taken in", timeout=READ_LIMIT)
+    # While they were looked at, the page came to other things.
+    assert page.evaluate("window.turns > window.after + 1")
+    expect(told).to_have_text(re.compile(r"^([3-9]|\d\d+) of"), timeout=READ_LIMIT)
+    page.get_by_label("What to look for").fill("while it is sent")
+    expect(page.get_by_label("What to look for")).to_have_value("while it is sent")
+    page.close(run_before_unload=False)
+
+    def rests():
+        headers = {"authorization": f"Bearer {product.token}"}
+        jobs = product.client.get("/admin/api/knowledge/jobs", headers=headers).json()["jobs"]
+        return not any(one["state"] in ("waiting", "running") for one in jobs) and not list(uploads.iterdir())
+
+    wait_for(rests, "nothing left of what was sent", 60)
+
+
 def test_files_are_dropped_and_sending_is_stopped(open_page, product):
     watched = opened(open_page, product)
     page = watched.page
