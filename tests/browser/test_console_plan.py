@@ -157,6 +157,44 @@ def test_it_works_in_both_languages_at_both_sizes(open_page, product, screenshot
     screenshot(page, f"plan-dark-{language}-{width}")
 
 
+@pytest.mark.parametrize(("language", "width"), [("en", 1280), ("ru", 390)])
+def test_what_is_not_computed_yet_says_so_where_it_will_stand(open_page, product, screenshot, language, width):
+    page = open_page(f"{product.address}/console/traffic", language=language, width=width, height=900).page
+    held = []
+    page.route("**/console/plan/options?*", lambda route: held.append(route))  # noqa: PLW0108 - it must be Python
+    page.goto(f"{product.address}/console/plan?machine=rtx-4090-64g")
+    expect(page.locator("#fit .verdict")).to_be_visible()
+    options = page.locator("#options")
+    expect(options).to_have_text("Computing…" if language == "en" else re.compile("…"))
+    top = options.bounding_box()["y"]
+    options.scroll_into_view_if_needed()
+    screenshot(page, f"plan-computing-{language}-{width}")
+    page.evaluate("scrollTo(0, 0)")
+    for one in held:
+        one.continue_()
+    expect(page.locator(".option.recommended")).to_be_visible(timeout=30_000)
+    assert options.bounding_box()["y"] == top
+    expect(options).not_to_contain_text("Computing…")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_words_of_a_switch_stay_beside_it(open_page, product, screenshot, width):
+    page = open_page(f"{product.address}/console/plan?machine=rtx-4090-64g", language="ru", width=width).page
+    for name in ("helpers", "fetchable"):
+        edge, lines = page.locator(f"#{name}").evaluate(
+            """(one) => {
+                // As with larger letters: the words need two lines.
+                one.parentElement.style.width = "12rem";
+                const words = document.createRange();
+                words.selectNodeContents(one.parentElement);
+                words.setStartAfter(one);
+                return [one.getBoundingClientRect().right, [...words.getClientRects()].map((line) => line.left)];
+            }"""
+        )
+        assert len(lines) > 1
+        assert all(left >= edge for left in lines)
+
+
 def test_another_machines_plan_is_offered_as_text(open_page, product):
     page = open_page(f"{product.address}/console/plan?machine=rtx-4090-64g").page
     page.locator(".option.recommended button[name=option]").click(timeout=30_000)
@@ -216,41 +254,3 @@ def test_a_plan_is_put_into_effect_once_agreed_to_and_stays(
     finally:
         again.end()
     wait_for(lambda: not alive(again.seen), "no process left", 15)
-
-
-@pytest.mark.parametrize(("language", "width"), [("en", 1280), ("ru", 390)])
-def test_what_is_not_computed_yet_says_so_where_it_will_stand(open_page, product, screenshot, language, width):
-    page = open_page(f"{product.address}/console/traffic", language=language, width=width, height=900).page
-    held = []
-    page.route("**/console/plan/options?*", lambda route: held.append(route))  # noqa: PLW0108 - it must be Python
-    page.goto(f"{product.address}/console/plan?machine=rtx-4090-64g")
-    expect(page.locator("#fit .verdict")).to_be_visible()
-    options = page.locator("#options")
-    expect(options).to_have_text("Computing…" if language == "en" else re.compile("…"))
-    top = options.bounding_box()["y"]
-    options.scroll_into_view_if_needed()
-    screenshot(page, f"plan-computing-{language}-{width}")
-    page.evaluate("scrollTo(0, 0)")
-    for one in held:
-        one.continue_()
-    expect(page.locator(".option.recommended")).to_be_visible(timeout=30_000)
-    assert options.bounding_box()["y"] == top
-    expect(options).not_to_contain_text("Computing…")
-
-
-@pytest.mark.parametrize("width", [1280, 390])
-def test_the_words_of_a_switch_stay_beside_it(open_page, product, screenshot, width):
-    page = open_page(f"{product.address}/console/plan?machine=rtx-4090-64g", language="ru", width=width).page
-    for name in ("helpers", "fetchable"):
-        edge, lines = page.locator(f"#{name}").evaluate(
-            """(one) => {
-                // As with larger letters: the words need two lines.
-                one.parentElement.style.width = "12rem";
-                const words = document.createRange();
-                words.selectNodeContents(one.parentElement);
-                words.setStartAfter(one);
-                return [one.getBoundingClientRect().right, [...words.getClientRects()].map((line) => line.left)];
-            }"""
-        )
-        assert len(lines) > 1
-        assert all(left >= edge for left in lines)
