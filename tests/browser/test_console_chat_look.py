@@ -162,7 +162,7 @@ def test_the_words_of_the_empty_box_stay_in_one_line_beside_a_wider_button(open_
     send(page, "slow")
     expect(page.locator("#stop")).to_be_visible()
     expect(box).to_have_value("")
-    # "Остановить" leaves less room than "Отправить": the words are cut at the edge, and not in the middle of their height.
+    # "Остановить" leaves less room than "Отправить": the words are cut at the edge, and not across.
     assert box.bounding_box()["height"] == height
     assert box.evaluate("(one) => one.scrollHeight <= one.clientHeight")
     page.locator("#stop").click()
