@@ -85,6 +85,19 @@ def test_models_are_added_changed_and_removed_while_they_answer(start, edit):
     assert not alive({engines["other"]})
 
 
+@pytest.mark.parametrize("kept", ["warm = true", "pinned = true"])
+def test_a_changed_model_that_is_to_be_there_comes_without_a_request(start, edit, kept):
+    one = start(KEPT + f"{kept}\n" + REST, ready=False)
+    assert one.chat("kept", "Hello.").status_code == 200
+    engine = one.instance("kept")["pid"]
+    edit(KEPT.replace("512", "1024") + f"{kept}\n" + REST)
+    assert reload(one)["changed"] == ["kept"]
+    wait_for(lambda: "replaced" in kinds(one, "kept"), "the old engine ended")
+    wait_for(lambda: one.instance("kept")["state"] == "ready", "the new one is loaded by itself")
+    assert one.instance("kept")["pid"] != engine
+    assert one.instance("kept")["context"] == 1024
+
+
 def test_a_removed_model_ends_its_answer_and_its_name_is_gone_at_once(start, edit):
     one = start(KEPT + OTHER.format(1024) + REST, ready=False)
     assert one.chat("other", "Hello.").status_code == 200

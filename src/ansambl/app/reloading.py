@@ -19,7 +19,7 @@ from ansambl.app.footprints import Footprints, rules_of
 from ansambl.app.instance_making import InstanceMaker
 from ansambl.app.model_details import DetailsBook, model_details
 from ansambl.app.plan_checks import check_plan, misfits
-from ansambl.app.starting import start_pinned
+from ansambl.app.starting import start_changed, start_pinned
 from ansambl.app.templates import ModelTemplates, model_templates
 from ansambl.app.wiring import Product, footprints_of
 from ansambl.domain.errors import AnsamblError, ConfigurationError
@@ -105,6 +105,7 @@ class Reloader:
         self._product = product
         self._offered = offered
         self._starting: asyncio.Task[None] | None = None
+        self._returning: set[asyncio.Task[None]] = set()
         self._replacing: dict[str, asyncio.Task[None]] = {}
         self._removing: set[str] = set()
 
@@ -191,8 +192,8 @@ class Reloader:
         for name in prepared.removed:
             self._removing.add(name)
             self._begin(name, None)
-        if self._starting is not None:
-            self._starting.cancel()
+        for task in (*self._returning, *([self._starting] if self._starting is not None else [])):
+            task.cancel()
         # What is pinned or kept warm now does not wait for a request.
         self._starting = asyncio.create_task(start_pinned(prepared.loaded, _tell, product), name="start of models")
         log.info(
@@ -232,6 +233,13 @@ class Reloader:
             events.add(name, "removed", text("it was taken out of the configuration, and its engine has ended"))
         elif not quietly:
             events.add(name, "replaced", text("its settings changed; the next request starts its engine with them"))
+        if instance is not None:
+            # On its own: the next change waits until this one is settled, and not until an engine has loaded.
+            started = asyncio.create_task(
+                start_changed(name, self._product.maker.loaded, _tell, self._product), name=f"return of {name}"
+            )
+            self._returning.add(started)
+            started.add_done_callback(self._returning.discard)
 
 
 def _tell(warning: Text) -> None:

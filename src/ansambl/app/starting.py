@@ -34,6 +34,18 @@ async def start_pinned(loaded: LoadedSettings, warn: Callable[[Text], None], pro
     await _introduce(loaded, product)
 
 
+async def start_changed(name: str, loaded: LoadedSettings, warn: Callable[[Text], None], product: Product) -> None:
+    """Start a model whose engine made place for other settings, where it is to be there without a request.
+
+    The scheduler leaves alone what its owner had rest, so one that is kept warm would wait for the next request.
+    """
+    settings = loaded.settings.models.get(name)
+    if settings is None:
+        return
+    if settings.pinned or (settings.warm and await _has_room(name, product)):
+        await _start(name, warn, product)
+
+
 def _pinned(loaded: LoadedSettings, product: Product) -> list[str]:
     configured = loaded.settings.models
     return [name for name in product.catalog.models if name in configured and configured[name].pinned]
