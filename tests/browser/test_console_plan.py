@@ -160,9 +160,17 @@ def test_it_works_in_both_languages_at_both_sizes(open_page, product, screenshot
 @pytest.mark.parametrize(("language", "width"), [("en", 1280), ("ru", 390)])
 def test_what_is_not_computed_yet_says_so_where_it_will_stand(open_page, product, screenshot, language, width):
     page = open_page(f"{product.address}/console/traffic", language=language, width=width, height=900).page
-    held = []
-    page.route("**/console/plan/options?*", lambda route: held.append(route))  # noqa: PLW0108 - it must be Python
-    page.goto(f"{product.address}/console/plan?machine=rtx-4090-64g")
+    held, released = [], False
+
+    def hold(route):
+        if released:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/console/plan/options?*", hold)
+    with page.expect_request("**/console/plan/options?*"):
+        page.goto(f"{product.address}/console/plan?machine=rtx-4090-64g")
     expect(page.locator("#fit .verdict")).to_be_visible()
     options = page.locator("#options")
     expect(options).to_have_text("Computing…" if language == "en" else re.compile("…"))
@@ -170,6 +178,7 @@ def test_what_is_not_computed_yet_says_so_where_it_will_stand(open_page, product
     options.scroll_into_view_if_needed()
     screenshot(page, f"plan-computing-{language}-{width}")
     page.evaluate("scrollTo(0, 0)")
+    released = True
     for one in held:
         one.continue_()
     expect(page.locator(".option.recommended")).to_be_visible(timeout=30_000)

@@ -9,6 +9,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+_TURNS = 5
+
 
 @dataclass
 class Line:
@@ -54,11 +56,16 @@ async def _serve(port: int, line: Line, listens: Future[Callable[[], None]]) -> 
     listens.set_result(lambda: loop.call_soon_threadsafe(over.set))
     await over.wait()
     server.close()
-    # A connection that was taken just before has a task of its own only now.
-    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+    # A connection that was taken just before gets its task some turns of the loop later.
+    quiet = 0
+    while quiet < _TURNS:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        quiet = 0 if others else quiet + 1
         for one in others:
             one.cancel()
-        await asyncio.wait(others, timeout=5)
+        if others:
+            await asyncio.wait(others, timeout=5)
+        await asyncio.sleep(0)
 
 
 async def _closed(writer: asyncio.StreamWriter) -> None:

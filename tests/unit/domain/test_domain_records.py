@@ -103,6 +103,7 @@ def test_every_error_has_its_status_and_exit_code():
         "NotFoundError": (404, 2, "invalid_request_error", "not_found"),
         "NotSupportedError": (501, 3, "not_supported_error", None),
         "UnavailableError": (503, 1, "service_unavailable_error", "engine_unavailable"),
+        "DiskFullError": (503, 1, "service_unavailable_error", "disk_full"),
         "LoadFailedError": (503, 1, "service_unavailable_error", "engine_unavailable"),
         "EngineError": (502, 1, "engine_error", "engine_failed"),
         "CheckpointError": (503, 1, "service_unavailable_error", "checkpoint_unusable"),
