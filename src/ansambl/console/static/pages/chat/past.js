@@ -30,7 +30,8 @@ export class Past {
     const full = error?.name === "QuotaExceededError";
     const words = error ? say(full ? "no_room" : "not_kept", { reason: error.message }) : "";
     if (isSplit) this.chat.tell(say("split"));
-    if (words === this.words) return;
+    // The next question took the line away, but what it said is so still.
+    if (words === this.words && !(words && byId("told").hidden)) return;
     byId("past-trouble").textContent = words;
     if (words || this.words) this.chat.tell(words);
     this.words = words;
