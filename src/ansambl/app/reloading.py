@@ -8,8 +8,9 @@ answers have; a new one can be asked for at once. Whatever is wrong with the new
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ansambl.app.configuration.role_settings import RoleSettings
 from ansambl.app.configuration.settings import Settings
@@ -104,8 +105,7 @@ class Reloader:
     def __init__(self, product: Product, offered: Attachment | None = None) -> None:
         self._product = product
         self._offered = offered
-        self._starting: asyncio.Task[None] | None = None
-        self._returning: set[asyncio.Task[None]] = set()
+        self._starting: set[asyncio.Task[None]] = set()
         self._replacing: dict[str, asyncio.Task[None]] = {}
         self._removing: set[str] = set()
 
@@ -192,10 +192,10 @@ class Reloader:
         for name in prepared.removed:
             self._removing.add(name)
             self._begin(name, None)
-        for task in (*self._returning, *([self._starting] if self._starting is not None else [])):
+        for task in self._starting:
             task.cancel()
         # What is pinned or kept warm now does not wait for a request.
-        self._starting = asyncio.create_task(start_pinned(prepared.loaded, _tell, product), name="start of models")
+        self._start("start of models", start_pinned(prepared.loaded, _tell, product))
         log.info(
             "models_reloaded", added=prepared.added, changed=prepared.changed, removed=prepared.removed,
             kept=prepared.kept,
@@ -235,11 +235,13 @@ class Reloader:
             events.add(name, "replaced", text("its settings changed; the next request starts its engine with them"))
         if instance is not None:
             # On its own: the next change waits until this one is settled, and not until an engine has loaded.
-            started = asyncio.create_task(
-                start_changed(name, self._product.maker.loaded, _tell, self._product), name=f"return of {name}"
-            )
-            self._returning.add(started)
-            started.add_done_callback(self._returning.discard)
+            self._start(f"return of {name}", start_changed(name, self._product.maker.loaded, _tell, self._product))
+
+    def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Have models started aside, until the next configuration."""
+        task = asyncio.create_task(work, name=name)
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
 
 
 def _tell(warning: Text) -> None:
